@@ -1,0 +1,1 @@
+"""Records model training by itself."""

@@ -1,0 +1,1 @@
+"""What surrounds a training: its data, code, environment, hardware and files."""
