@@ -1,0 +1,139 @@
+"""Which run is active here: by context, by thread, by process.
+
+A run becomes active where it was opened, and what is called from there sees it (a context variable). Three cases fall
+outside of that: a worker thread, which starts with an empty context, takes the innermost run of its process where that
+is unambiguous; a forked child goes on with its parent's runs; any other child process finds its parent's open run by
+reading the parent's journals, which are on disk anyway, so nothing has to be sent.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tachograph import journal, process
+
+if TYPE_CHECKING:
+    from tachograph.run import Run
+
+PARENT = "TACHOGRAPH_PARENT"
+SEARCHED_RUNS = 200
+
+_stack: ContextVar[tuple[Run, ...]] = ContextVar("tachograph_runs", default=())
+_open: dict[int, Run] = {}
+_joined: _Joined | None = None
+
+
+def open_runs() -> list[Run]:
+    """The runs that are open in this process, oldest first."""
+    return list(_open.values())
+
+
+def register(run: Run) -> None:
+    """``run`` is to be ended with the process, at the latest."""
+    _open[id(run)] = run
+
+
+def push(run: Run) -> None:
+    """``run`` was opened here."""
+    register(run)
+    _stack.set((*_stack.get(), run))
+
+
+def remove(run: Run) -> None:
+    """``run`` has ended."""
+    _open.pop(id(run), None)
+    _stack.set(tuple(other for other in _stack.get() if other is not run))
+
+
+def here() -> Run | None:
+    """The innermost open run of this context, or None."""
+    return next((run for run in reversed(_stack.get()) if not run.ended), None)
+
+
+def active() -> Run | None:
+    """The run that a recording verb without one goes to."""
+    return here() or _only() or _parents()
+
+
+def _only() -> Run | None:
+    """The innermost of this process's open runs, where they form one line of parents and children."""
+    runs = open_runs()
+    for outer, inner in zip(runs, runs[1:], strict=False):
+        if inner.parent_id != outer.id:
+            return None
+    return runs[-1] if runs else None
+
+
+def announce(root: Path) -> None:
+    """Let child processes find this process's runs. Set once, and not changed from run to run: the environment of a
+    process with threads should be left alone, and a pool's workers outlive the run in which they were started."""
+    me = process.this()
+    os.environ.setdefault(PARENT, f"{me.pid}:{me.born}:{root}")
+    if not os.environ[PARENT].startswith(f"{me.pid}:"):
+        os.environ[PARENT] = f"{me.pid}:{me.born}:{root}"
+
+
+def _parents() -> Run | None:
+    """The run that the parent process has open, joined as a further writer."""
+    global _joined
+    if _joined is not None and _joined.pid == os.getpid() and _joined.is_open():
+        return _joined.run
+    _joined = None
+    parent, _, rest = os.environ.get(PARENT, "").partition(":")
+    born, _, root = rest.partition(":")
+    if not (parent.isdigit() and born.isdigit() and root) or int(parent) == os.getpid():
+        return None
+    _joined = _join(process.Process(process.this().host, process.this().boot, int(parent), int(born)), Path(root))
+    return _joined.run if _joined else None
+
+
+def _join(parent: process.Process, root: Path) -> _Joined | None:
+    from tachograph.run import Run
+
+    if process.is_gone(parent):
+        return None
+    for folder in _newest(root / "runs"):
+        for writer in journal.writers(folder):
+            if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
+                run = Run.join(root, folder.name)
+                return _Joined(run, writer)
+    return None
+
+
+def _newest(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        return []
+    return [Path(entry.path) for entry in entries[:SEARCHED_RUNS]]
+
+
+class _Joined:
+    """A run of the parent process, and whether the parent still has it open."""
+
+    def __init__(self, run: Run, writer: Path) -> None:
+        self.run = run
+        self.pid = os.getpid()
+        self._writer = writer
+        self._size = -1
+
+    def is_open(self) -> bool:
+        # An end adds to the file: while its size stays the same there is nothing to read.
+        segments = journal.segments(self._writer)
+        size = segments[-1].stat().st_size if segments else 0
+        if size == self._size:
+            return True
+        self._size = size
+        return not journal.has_ended(self._writer)
+
+
+def _forked() -> None:
+    for run in open_runs():
+        run._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

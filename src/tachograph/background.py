@@ -1,0 +1,97 @@
+"""The one background thread of a process: what may not be done on a training thread is done here.
+
+It runs jobs that were handed to it (``soon``) and, every second while there are any, the regular ones (``regularly``):
+syncing journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits
+for the jobs that are left, for a bounded time. A forked child starts with none of its parent's jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from tachograph import guard
+
+Job = Callable[[], object]
+
+TICK = 1.0
+
+
+class Background:
+    """Jobs, and the thread that does them. The thread starts with the first job and ends when there is nothing left."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._regular: list[Job] = []
+        self._wake = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._busy = False
+
+    def soon(self, job: Job) -> None:
+        """Do ``job`` once, in the order of the calls."""
+        with self._wake:
+            self._jobs.append(job)
+            self._ensure()
+            self._wake.notify_all()
+
+    def regularly(self, job: Job) -> None:
+        """Do ``job`` every second, until ``no_longer``."""
+        with self._wake:
+            if job not in self._regular:
+                self._regular.append(job)
+                self._ensure()
+
+    def no_longer(self, job: Job) -> None:
+        """End what ``regularly`` began."""
+        with self._wake:
+            if job in self._regular:
+                self._regular.remove(job)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
+        if self._thread is threading.current_thread():
+            return True
+        end = time.monotonic() + timeout
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._jobs and not self._busy, max(0.0, end - time.monotonic()))
+
+    def _ensure(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="tachograph", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down: what is left is done by the exit handler
+                return
+            self._thread = thread
+
+    def _run(self) -> None:
+        due = time.monotonic() + TICK
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._jobs, max(0.0, due - time.monotonic()))
+                job = self._jobs.popleft() if self._jobs else None
+                regular = list(self._regular) if time.monotonic() >= due else []
+                self._busy = job is not None
+                if job is None and not self._regular and not regular:
+                    self._thread = None
+                    self._wake.notify_all()
+                    return
+            for task in ([job] if job else []) + regular:
+                with guard.contained("background"):
+                    task()
+            if regular:
+                due = time.monotonic() + TICK
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+
+    def _forked(self) -> None:
+        self.__init__()  # type: ignore[misc]  # the parent's locks may be held, its thread is not here
+
+
+background = Background()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=background._forked)

@@ -1,0 +1,236 @@
+"""The closed set of records, and how they become lines and come back.
+
+An event is one JSON object on one line. Its identity is (run, writer, ``seq``): ``seq`` counts 1, 2, 3 ... within
+a writer. ``at`` is the wall clock in seconds since 1970 (UTC). A kind that this version does not know is kept as
+:class:`Unknown`, never dropped.
+
+JSON has no NaN and no infinities. A metric that is not finite is written as the string ``"NaN"``, ``"Infinity"`` or
+``"-Infinity"``; a parameter, which may also be an honest string, as ``{"$float": "NaN"}``.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite, nan
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+VERSION = 1
+
+Param: TypeAlias = None | bool | int | float | str | list[Any]
+
+_NON_FINITE = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
+
+
+class Event(Struct, tag_field="kind", omit_defaults=True, gc=False):
+    """What all records share. The journal sets ``seq`` and ``at`` when it appends."""
+
+    v: int = 0
+    seq: int = 0
+    at: float = 0.0
+
+
+class Fault(Struct, omit_defaults=True):
+    """An exception, as text."""
+
+    type: str
+    message: str = ""
+    traceback: str = ""
+
+
+class RunStart(Event, tag="run.start", kw_only=True):
+    """The first event of each writer: which run, and who writes.
+
+    ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
+    processes). ``host``, ``boot``, ``pid`` and ``born`` identify the process, so that a reader can tell whether it
+    still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run.
+    """
+
+    run: str
+    writer: str
+    role: str
+    host: str
+    boot: str
+    pid: int
+    born: int
+    rank: int = 0
+    attempt: int = 0
+    name: str | None = None
+    experiment: str | None = None
+    parent: str | None = None
+    opener: str = "user"
+    version: str = ""
+
+
+class RunEnd(Event, tag="run.end", kw_only=True):
+    """The writer is done. ``seconds`` is measured on the monotonic clock; ``overhead`` is recording's share of it."""
+
+    status: str
+    error: Fault | None = None
+    seconds: float = 0.0
+
+
+class Params(Event, tag="params", kw_only=True):
+    """Hyperparameters; names with dots where they were nested."""
+
+    values: dict[str, Any]
+
+
+class Metrics(Event, tag="metrics"):
+    """Points that share one step. Positional and first in line for speed: see ``Journal.metrics``."""
+
+    step: int = 0
+    values: dict[str, float | str | bool] = {}
+
+
+class Tags(Event, tag="tags", kw_only=True):
+    """Labels; the last value of a name counts."""
+
+    values: dict[str, str]
+
+
+class Environment(Event, tag="environment", kw_only=True):
+    """Facts on where the run ran. Several events add up, key by key."""
+
+    values: dict[str, Any]
+
+
+class Dataset(Event, tag="dataset", kw_only=True):
+    """What was trained or evaluated on. ``profile`` is a ``capture.data.Fingerprint`` as plain values."""
+
+    name: str
+    role: str = "train"
+    digest: str = ""
+    rows: int | None = None
+    columns: int | None = None
+    source: str | None = None
+    version: str | None = None
+    profile: dict[str, Any] = {}
+
+
+class Member(Struct):
+    """One file of a folder artifact. ``path`` is relative, with forward slashes."""
+
+    path: str
+    digest: str
+    size: int
+
+
+class Artifact(Event, tag="artifact", kw_only=True):
+    """A file or folder, kept in the blob store under its digest. ``type`` is what the API calls ``kind``."""
+
+    name: str
+    type: str = "file"
+    digest: str
+    size: int
+    filename: str
+    step: int | None = None
+    members: list[Member] | None = None
+    meta: dict[str, Any] = {}
+
+
+class Link(Event, tag="link", kw_only=True):
+    """A relation of this run to something else, for example ``used`` a model version."""
+
+    relation: str
+    target: str
+    meta: dict[str, Any] = {}
+
+
+class Note(Event, tag="note", kw_only=True):
+    """A remark: by the user, or (``source`` "tachograph") on something that could not be recorded as asked."""
+
+    text: str
+    source: str = "user"
+
+
+class Console(Event, tag="console", kw_only=True):
+    """Lines that the program printed."""
+
+    stream: str
+    text: str
+
+
+class Unknown(Event, tag="unknown", kw_only=True):
+    """A kind from a newer version: all its fields are in ``fields``."""
+
+    name: str
+    fields: dict[str, Any]
+
+
+Known: TypeAlias = (
+    RunStart
+    | RunEnd
+    | Params
+    | Metrics
+    | Tags
+    | Environment
+    | Dataset
+    | Artifact
+    | Link
+    | Note
+    | Console
+)  # fmt: skip
+KINDS = tuple(str(kind.__struct_config__.tag) for kind in Known.__args__)
+
+encode = msgspec.json.Encoder().encode
+_decode_known = msgspec.json.Decoder(Known).decode
+_decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def decode(line: bytes) -> Event:
+    """One line (without its line end) as an event.
+
+    Raises ValueError (``msgspec.DecodeError`` is one) where the line is no JSON object with ``seq`` and ``kind``, or a known kind lacks a field.
+    """
+    try:
+        event: Event = _decode_known(line)
+    except msgspec.ValidationError:
+        return _decode_unknown(line)
+    if event.seq < 1:
+        raise ValueError("the event has no sequence number")
+    return event
+
+
+def _decode_unknown(line: bytes) -> Unknown:
+    fields = _decode_plain(line)
+    kind, seq, at = fields.get("kind"), fields.get("seq"), fields.get("at", 0.0)
+    if not isinstance(kind, str) or type(seq) is not int or seq < 1 or not isinstance(at, int | float):
+        raise ValueError("not an event: kind, seq or at is missing or of the wrong type")
+    version = fields.get("v", 0)
+    if kind in KINDS and version == VERSION:
+        raise ValueError(f"a {kind} event with missing or mistyped fields")
+    return Unknown(v=version, seq=seq, at=float(at), name=kind, fields=fields)
+
+
+def number(value: float | str | bool) -> float:
+    """A metric's value as it was logged, from the form in which it is written."""
+    return _NON_FINITE[value] if isinstance(value, str) else float(value)
+
+
+def written_number(value: float) -> float | str:
+    """The reverse of :func:`number`."""
+    return value if isfinite(value) else _written(value)
+
+
+def _written(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def written_param(value: Any) -> Any:
+    """A parameter with every float that JSON can't hold replaced by its written form."""
+    if isinstance(value, float) and not isfinite(value):
+        return {"$float": _written(value)}
+    if isinstance(value, list):
+        return [written_param(item) for item in value]
+    return value
+
+
+def param(value: Any) -> Any:
+    """The reverse of :func:`written_param`."""
+    if isinstance(value, dict) and value.get("$float") in _NON_FINITE:
+        return _NON_FINITE[value["$float"]]
+    if isinstance(value, list):
+        return [param(item) for item in value]
+    return value

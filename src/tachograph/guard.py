@@ -1,0 +1,130 @@
+"""The one failure boundary between recording and training.
+
+No fault of ours may reach the user's code. Everything that runs on the user's threads goes through here: the
+recording verbs through :func:`shield`, the plug-ins' hooks through :func:`contained`. A fault warns once for each
+place it comes from and is noted in the run. With ``TACHOGRAPH_STRICT=1`` it is raised instead, for our own tests.
+
+A *misuse* by the caller (a metric that is no number) is not a fault: it warns once, is noted, and never raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from tachograph import settings
+from tachograph.errors import TachographWarning
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_OURS = tuple(
+    os.path.dirname(os.path.abspath(path)) + os.sep
+    for path in [__file__, os.path.join(os.path.dirname(__file__), "..", "tachograph_frameworks", "x")]
+)
+FAULTS = Exception  # what counts as a fault, for the one hot path that can't afford the call of shield
+_seen: set[str] = set()
+_muted = False
+_inside = threading.local()
+
+
+class Notes(Protocol):
+    """Where a warning is noted: a run."""
+
+    def _remark(self, text: str) -> None: ...
+
+
+def mute(on: bool) -> None:
+    """Say nothing on standard error; notes in the run go on."""
+    global _muted
+    _muted = on
+
+
+def forget() -> None:
+    """Warn again of what was already warned of."""
+    _seen.clear()
+
+
+def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
+    """A method of a run that never raises ``Exception``: a fault is reported and None returned."""
+
+    @functools.wraps(verb)
+    def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return verb(*args, **kwargs)
+        except FAULTS as error:
+            fault(f"{verb.__qualname__}", error, args[0] if args else None)
+            return None
+
+    return shielded
+
+
+@contextmanager
+def contained(site: str, run: object = None) -> Iterator[None]:
+    """A block of instrumentation: what it raises stays here."""
+    try:
+        yield
+    except Exception as error:
+        fault(site, error, run)
+
+
+def fault(site: str, error: Exception, run: object = None) -> None:
+    """Report a fault of ours at ``site``; raise it in strict mode."""
+    if settings.flag("strict"):
+        raise error
+    where = traceback.extract_tb(error.__traceback__)[-1:] or [None]
+    spot = f"{os.path.basename(where[0].filename)}:{where[0].lineno}" if where[0] else "?"
+    text = f"{site} failed and recorded nothing here ({type(error).__name__}: {error}, at {spot}); training goes on"
+    warn(f"{site}:{spot}:{type(error).__name__}", text, run)
+
+
+def misuse(text: str, run: object = None) -> None:
+    """Report that the caller asked for something that can't be recorded."""
+    warn(text, text, run)
+
+
+def warn(key: str, text: str, run: object = None) -> None:
+    """Warn of ``text`` once for each ``key``, and note it in ``run`` once for each run."""
+    text = " ".join(text.split())
+    remark = getattr(run, "_remark", None)
+    if remark is not None and not getattr(_inside, "noting", False):
+        _inside.noting = True  # a fault while noting a fault must not go round in circles
+        try:
+            remark(text)
+        except Exception as error:
+            _say(f"a note was lost ({type(error).__name__}: {error})")
+        finally:
+            _inside.noting = False
+    if key not in _seen:
+        _seen.add(key)
+        _say(text)
+
+
+def _say(text: str) -> None:
+    if _muted:
+        return
+    filename, line = _caller()
+    try:
+        warnings.warn_explicit(f"tachograph: {text}", TachographWarning, filename, line)
+    except Exception:  # the user's filter turns warnings into errors: ours must not end their training
+        print(f"tachograph: {text}", file=sys.stderr)
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a source file belongs to this library."""
+    return filename.startswith(_OURS)
+
+
+def _caller() -> tuple[str, int]:
+    """The user's line: the innermost frame that is not ours."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

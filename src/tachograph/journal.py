@@ -1,0 +1,427 @@
+"""The journal: an append-only record for each writer. The only module that knows the disk format.
+
+    <root>/runs/<run id>/<writer>/<first seq>.jsonl    a segment: events, one line each, each appended with one write
+    <root>/runs/<run id>/<writer>/<first seq>.sums     checksums of what was synced of it, block by block
+
+Appending is all that happens on a training thread. Once a second, on the background thread, what was appended is
+forced to disk (``fsync``) and a line ``{"from":0,"to":8192,"crc32":"9ae1bc02"}`` is added to the sums. A segment is
+sealed, that is never written again, when a later one exists or its writer is gone.
+
+A write that fails (full disk, size limit, folder gone) keeps the lines in memory, within a bound, and tries again. It
+goes on where it stopped, so that even a half-written line is completed, not torn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import time as _now
+from typing import Any
+
+import msgspec
+
+from tachograph import events, guard
+from tachograph.events import Event, Metrics, Note, encode
+
+SEGMENT_BYTES = 64 << 20
+PENDING_BYTES = 16 << 20
+RETRY_SECONDS = 0.1
+TAIL_BYTES = 1 << 16
+
+_write = os.write
+_encode_into = msgspec.json.Encoder().encode_into
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Journal:
+    """Appends one writer's events. Safe to use from several threads, and from a signal handler.
+
+    ``header`` makes the writer's first event. It goes out before the first append, and again if the folder was
+    deleted and had to be made anew. ``unusual`` records points that ``log`` doesn't take as they are.
+    """
+
+    def __init__(self, folder: Path, header: Callable[[], Event], unusual: Callable[[Any, Any], None]) -> None:
+        self.folder = folder
+        self.unusual = unusual
+        self.next_step: dict[str, int] = {}
+        self._header = header
+        # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
+        self._lock = threading.RLock()
+        self._acquire, self._release_lock = self._lock.acquire, self._lock.release
+        self._buffer: bytearray | None = None
+        self._seq = 0
+        self._fd = -1  # open, healthy and not closed; or -1, and then appending takes the careful way
+        self._file = -1
+        self._first = 0
+        self._headed = False
+        self._closed = False
+        self._pending: deque[tuple[int, bytes]] = deque()
+        self._written = 0  # bytes of the first pending line that are in the file already
+        self._pending_bytes = 0
+        self._lost = 0
+        self._retry_at = 0.0
+        self._sync_lock = threading.Lock()
+        self._synced: tuple[int, int] = (0, 0)  # segment, bytes
+
+    # -- appending: what a training thread does --
+
+    def append(self, event: Event) -> None:
+        """Number and date ``event``, and write it."""
+        with self._lock:
+            self._begin()
+            self._put(event)
+
+    def log(self, values: dict[str, float], step: int | None = None) -> None:
+        """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
+
+        Takes a dict of finite Python floats and ints as it is. Anything else, and any fault, is handed to
+        ``unusual``, which may take its time. Without ``step`` each name counts for itself, from 0.
+        """
+        try:
+            self._acquire()
+            for name, value in values.items():
+                kind = type(value)
+                if (kind is not float and kind is not int) or value - value != 0.0 or type(name) is not str or not name:
+                    raise ValueError
+            if step is None:
+                step = self._next_step(values)
+            seq = self._seq + 1
+            buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
+            _encode_into(Metrics(events.VERSION, seq, _now(), step, values), buffer)
+            buffer.append(10)
+            self._seq = seq
+            try:
+                written = _write(self._fd, buffer)
+            except OSError as error:
+                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)
+            else:
+                if written != len(buffer):
+                    self._trouble(bytes(buffer), written)
+            self._buffer = buffer
+        except guard.FAULTS:
+            self.unusual(values, step)
+        finally:
+            try:
+                self._release_lock()
+            except RuntimeError:
+                pass  # Ctrl-C came before the lock was ours
+
+    def _next_step(self, values: dict[str, float]) -> int:
+        """The step that all of ``values`` are at by their own count; ValueError where they differ."""
+        steps = self.next_step
+        step = -1
+        for name in values:
+            own = steps.get(name, 0)
+            if own != step and step >= 0:
+                raise ValueError
+            step = own
+        for name in values:
+            steps[name] = step + 1
+        return step
+
+    def begin(self) -> None:
+        """Open the file and write the header now, not with the first event."""
+        with self._lock:
+            self._begin()
+
+    def close(self) -> None:
+        """Give the file back. What is appended later still gets there, each event with its own opening and closing."""
+        with self._lock:
+            self._drain(insist=True)
+            self._closed = True
+            self._close_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was recorded yet."""
+        return self._headed
+
+    @property
+    def unwritten(self) -> int:
+        """How many events wait in memory or were lost, because the disk takes none."""
+        return len(self._pending) + self._lost
+
+    def _begin(self) -> None:
+        if self._buffer is None:
+            self._buffer = bytearray(512)
+        if not self._headed:
+            self._headed = True
+            self._put(self._header())
+
+    def _put(self, event: Event) -> None:
+        self._seq += 1
+        event.v, event.seq, event.at = events.VERSION, self._seq, _now()
+        line = encode(event) + b"\n"
+        if self._fd < 0:
+            self._hold(line)
+            self._drain()
+            return
+        try:
+            written = os.write(self._fd, line)
+        except OSError as error:
+            self._trouble(line, 0, error)
+        else:
+            if written != len(line):
+                self._trouble(line, written)
+
+    # -- trouble: what the disk did not take --
+
+    def _trouble(self, line: bytes, written: int, error: OSError | None = None) -> None:
+        self._fd = -1
+        self._hold(line)
+        self._written = written
+        if error is not None:
+            self._refused(error)
+        self._drain()
+
+    def _hold(self, line: bytes) -> None:
+        if self._pending_bytes + len(line) > PENDING_BYTES:
+            self._lost += 1
+            return
+        self._pending.append((self._seq, line))
+        self._pending_bytes += len(line)
+
+    def _refused(self, error: OSError) -> None:
+        if error.errno == errno.EFBIG and self._first < self._pending[0][0]:
+            self._next_segment()
+            return
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        guard.warn(
+            f"journal:{error.errno}",
+            f"cannot write to {self.folder} ({error.strerror}): what is recorded stays in memory, "
+            "up to 16 MB, until there is room, or until TACHOGRAPH_DIR names a folder that can be written (next run)",
+        )
+
+    def _drain(self, insist: bool = False) -> None:
+        """Open the file if need be and write what is pending."""
+        if not insist and time.monotonic() < self._retry_at:
+            return
+        try:
+            while self._pending:
+                if self._file < 0:
+                    self._open()
+                self._write_pending()
+        except OSError as error:
+            self._refused(error)
+            return
+        if self._lost:
+            self._report_lost()
+        if self._closed:
+            self._close_file()
+        else:
+            self._fd = self._file
+
+    def _write_pending(self) -> None:
+        _, line = self._pending[0]
+        try:
+            self._written += os.write(self._file, line[self._written :])
+        except OSError as error:
+            if error.errno != errno.EFBIG or self._first >= self._pending[0][0]:
+                raise
+            self._next_segment()
+            return
+        if self._written == len(line):
+            self._pending.popleft()
+            self._pending_bytes -= len(line)
+            self._written = 0
+
+    def _report_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        self._fd = self._file
+        self._put(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))
+
+    # -- files --
+
+    def _open(self) -> None:
+        if not self._first:
+            self._first = self._pending[0][0]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path(), _FLAGS, 0o666)
+
+    def _path(self, suffix: str = "jsonl") -> Path:
+        return self.folder / f"{self._first}.{suffix}"
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = self._fd = -1
+
+    def _next_segment(self) -> None:
+        """Go on in a new file. A line that was begun in the old one is taken back there and written whole here."""
+        if self._written:
+            os.ftruncate(self._file, os.fstat(self._file).st_size - self._written)
+            self._written = 0
+        self._close_file()
+        self._first = 0
+
+    # -- syncing: the background thread --
+
+    def sync(self) -> None:
+        """Force what was appended to disk and write its checksum. Appending goes on meanwhile."""
+        with self._sync_lock:
+            with self._lock:
+                if self._pending:
+                    self._drain()
+                first = self._first
+            if not first:
+                return
+            try:
+                self._sync_segment(first)
+            except FileNotFoundError:
+                self._start_anew()
+            except OSError as error:
+                guard.warn(f"sync:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
+
+    def _sync_segment(self, first: int) -> None:
+        start = self._synced[1] if self._synced[0] == first else 0
+        path = self.folder / f"{first}.jsonl"
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            to = os.fstat(fd).st_size
+            if to == start:
+                return
+            os.fsync(fd)
+            crc = _crc(fd, start, to)
+        finally:
+            os.close(fd)
+        line = encode(Sum(start, to, f"{crc:08x}")) + b"\n"
+        sums = os.open(path.with_suffix(".sums"), _FLAGS, 0o666)
+        try:
+            os.write(sums, line)
+        finally:
+            os.close(sums)
+        self._synced = (first, to)
+        if to > SEGMENT_BYTES:
+            with self._lock:
+                if self._first == first and not self._pending:
+                    self._next_segment()
+
+    def _start_anew(self) -> None:
+        """Somebody deleted the folder while we wrote: what comes from now on is still recorded."""
+        with self._lock:
+            self._close_file()
+            self._first = 0
+            self._headed = False
+
+
+class Sum(msgspec.Struct, rename={"start": "from"}):
+    """A line of the sums: the checksum of the bytes from ``start`` up to ``to`` of the segment."""
+
+    start: int
+    to: int
+    crc32: str
+
+
+def _crc(fd: int, start: int, to: int) -> int:
+    crc, os_offset = 0, os.lseek(fd, start, os.SEEK_SET)
+    while os_offset < to:
+        block = os.read(fd, min(1 << 20, to - os_offset))
+        if not block:
+            break
+        crc = zlib.crc32(block, crc)
+        os_offset += len(block)
+    return crc
+
+
+# -- reading --
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A line that can't be read. ``torn`` is the harmless kind: the last line, cut off when its writer died."""
+
+    path: Path
+    line: int
+    offset: int
+    reason: str
+    torn: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"
+
+
+def writers(run_folder: Path) -> list[Path]:
+    """The folders of a run's writers, by name."""
+    try:
+        return sorted(path for path in run_folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def segments(writer_folder: Path) -> list[Path]:
+    """A writer's segments in their order. Files with other names are not ours and are left out."""
+    named = [path for path in writer_folder.glob("*.jsonl") if path.stem.isdigit()]
+    return sorted(named, key=lambda path: int(path.stem))
+
+
+def read(path: Path) -> Iterator[Event | Damage]:
+    """The events of a segment, in their order, with a :class:`Damage` in place of each line that can't be read."""
+    offset = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            item = _read_line(path, number, offset, line)
+            if item is not None:
+                yield item
+            offset += len(line)
+
+
+def _read_line(path: Path, number: int, offset: int, line: bytes) -> Event | Damage | None:
+    if not line.strip():
+        return None
+    try:
+        return events.decode(line)
+    except ValueError as error:
+        if not line.endswith(b"\n"):
+            return Damage(path, number, offset, "the last line is torn", torn=True)
+        return Damage(path, number, offset, " ".join(str(error).split()))
+
+
+def read_writer(folder: Path) -> Iterator[Event | Damage]:
+    """All that a writer recorded, each sequence number once."""
+    last = 0
+    for path in segments(folder):
+        for item in read(path):
+            if isinstance(item, Event):
+                if item.seq <= last:
+                    continue
+                last = item.seq
+            yield item
+
+
+def check_sums(path: Path) -> list[Damage]:
+    """The blocks of a segment that no longer match their checksums."""
+    sums = path.with_suffix(".sums")
+    if not sums.exists():
+        return []
+    found = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
+            try:
+                block = msgspec.json.decode(line, type=Sum)
+            except msgspec.DecodeError:
+                found.append(Damage(sums, number, 0, "a checksum that can't be read"))
+                continue
+            file.seek(block.start)
+            if f"{zlib.crc32(file.read(block.to - block.start)):08x}" != block.crc32:
+                found.append(
+                    Damage(path, 0, block.start, f"bytes {block.start} to {block.to} do not match their checksum")
+                )
+    return found
+
+
+def has_ended(writer_folder: Path) -> bool:
+    """Whether the writer wrote its end; a look at the last events alone."""
+    for path in reversed(segments(writer_folder)):
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail = file.read()
+        if b'"kind":"run.end"' in tail:
+            return True
+    return False

@@ -1,0 +1,460 @@
+"""A run: verbs that become events in this process's own journal.
+
+None of the recording verbs raises: a misuse warns once and is noted in the run, a fault of ours stays in ``guard``.
+``start_run`` does check its arguments, before anything begins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tachograph import active, ending, guard, process, settings, surroundings, values
+from tachograph.capture.blobs import Blobs
+from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
+from tachograph.journal import Journal
+
+STATUSES = ("finished", "failed", "interrupted")
+DEFAULT_EXPERIMENT = "default"
+
+_count = 0  # of this process's runs without a parent: what makes the ranks of a job agree on the id of each
+
+
+class Run:
+    """A run that is being recorded, by one of its writers: this process.
+
+    Use it as a context manager, or call :meth:`finish`. Made by :func:`start_run`, :meth:`child` and autolog.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        id: str,
+        *,
+        name: str | None = None,
+        experiment: str | None = None,
+        parent_id: str | None = None,
+        role: str = "owner",
+        opener: str = "user",
+        rank: int = 0,
+        attempt: int = 0,
+        sinks: Sequence[str] = (),
+    ) -> None:
+        self.id, self.name, self.experiment, self.parent_id = id, name, experiment, parent_id
+        self.root, self.dir = root, root / "runs" / id if id else None
+        self.sinks = tuple(sinks)
+        self.ended = False
+        self.role, self.opener, self.rank, self.attempt = role, opener, rank, attempt
+        self._started = time.monotonic()
+        self._blobs = Blobs(root)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Become a writer: a journal of our own, with nobody else in it."""
+        me = process.this()
+        host = re.sub(r"[^A-Za-z0-9.]", "_", me.host)[:40]
+        self.writer = f"{self.rank}-{host}-{me.pid}-{_random(6)}"
+        self._journal = Journal(self.root / "runs" / self.id / self.writer, self._header, self._log_unusual)
+        self.log = self._journal.log  # type: ignore[method-assign]  # spares a call on the hot path
+
+    def _header(self) -> RunStart:
+        from tachograph import __version__
+
+        me = process.this()
+        return RunStart(
+            run=self.id, writer=self.writer, role=self.role, host=me.host, boot=me.boot, pid=me.pid, born=me.born,
+            rank=self.rank, attempt=self.attempt, name=self.name, experiment=self.experiment, parent=self.parent_id,
+            opener=self.opener, version=__version__,
+        )  # fmt: skip
+
+    def _forked(self) -> None:
+        """In a forked child: go on as a further writer of the same run, from the first thing that is recorded."""
+        self.role = "worker"
+        self._connect()
+        ending.end_child()
+
+    @classmethod
+    def join(cls, root: Path, id: str) -> Run:
+        """This process as a further writer of a run that another process has open."""
+        run = cls(root, id, role="worker")
+        active.register(run)
+        ending.end_child()
+        return run
+
+    # -- recording --
+
+    def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record points. They are on disk when this returns.
+
+        ``values`` maps names to numbers (Python's, NumPy's, or arrays and tensors of one element; NaN and infinities
+        too). ``step`` is a whole number, in any order; left out, each name counts 0, 1, 2 ... for itself.
+        """
+        self._journal.log(values, step)  # type: ignore[arg-type]  # hidden by the same function of the journal
+
+    @guard.shield
+    def _log_unusual(self, points: Any, step: Any) -> None:
+        """Points that are no plain floats, or whose names are at different steps."""
+        good, complaints = values.metrics(points)
+        whole = values.step(step) if step is not None else None
+        if step is not None and whole is None:
+            complaints.append(f"step must be a whole number, got {values.text(step)[:80]}: the next step was used")
+        for by_step, part in _by_step(good, whole, self._journal.next_step).items():
+            self._journal.append(Metrics(0, 0, 0.0, by_step, part))
+        self._complain(complaints)
+
+    @guard.shield
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record parameters. Nested mappings are flattened with dots; None, bool, int, float, str and lists keep
+        their type, anything else becomes text; what stands under a secret's name is left out."""
+        good, complaints = values.params(params)
+        if good:
+            self._journal.append(Params(values=good))
+        self._complain(complaints)
+
+    @guard.shield
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set labels; the last value of a name counts."""
+        if not isinstance(tags, Mapping):
+            self._complain([f"set_tags takes a mapping of names to text, got {type(tags).__name__}"])
+            return
+        clean = {values.text_name(name): values.text(value) for name, value in tags.items()}
+        if "" in clean:
+            self._complain(["a tag's name must not be empty"])
+            del clean[""]
+        if clean:
+            self._journal.append(Tags(values=clean))
+
+    @guard.shield
+    def log_note(self, text: str) -> None:
+        """Record a remark."""
+        self._journal.append(Note(text=values.text(text)))
+
+    @guard.shield
+    def log_artifact(
+        self, path: str | os.PathLike[str], name: str | None = None, kind: str = "file", step: int | None = None
+    ) -> None:
+        """Keep a copy of a file or folder as it is now. The same name again makes a newer one."""
+        self._keep(Path(path), name, kind, step, {})
+
+    def _keep(
+        self, path: Path, name: str | None, kind: str, step: int | None, meta: dict[str, Any], filename: str = ""
+    ) -> None:
+        filename = filename or path.name or "folder"
+        members = None
+        try:
+            if path.is_dir():
+                digest, size, members = self._blobs.put_folder(path)
+            else:
+                digest, size = self._blobs.put_file(path)
+        except OSError as error:
+            self._complain([f"artifact {path} was not kept: {error.strerror or error}"])
+            return
+        self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
+
+    def _keep_bytes(
+        self, content: bytes, name: str, kind: str, filename: str, step: int | None = None, meta: dict[str, Any] | None = None
+    ) -> None:
+        try:
+            digest, size = self._blobs.put_bytes(content)
+        except OSError as error:
+            self._complain([f"artifact {name} was not kept: {error.strerror or error}"])
+            return
+        self._artifact(name, kind, digest, size, filename, step, None, meta or {})
+
+    def _artifact(self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any) -> None:
+        whole = None if step is None else values.step(step)
+        self._journal.append(
+            Artifact(
+                name=values.text_name(name), type=kind, digest=digest, size=size, filename=values.text_name(filename),
+                step=whole, members=members, meta=meta,
+            )  # fmt: skip
+        )
+
+    @guard.shield
+    def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
+        """Keep a figure of matplotlib (as SVG) or plotly (as its JSON)."""
+        from tachograph.capture import figures
+
+        content, filename = figures.render(figure, values.text_name(name))
+        self._keep_bytes(content, name, "figure", filename, step)
+
+    @guard.shield
+    def log_table(self, name: str, rows: Any, step: int | None = None) -> None:
+        """Keep a table: a list of dicts, or a pandas or polars frame."""
+        from tachograph.capture import tables
+
+        content, meta = tables.render(rows)
+        self._keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
+
+    @guard.shield
+    def log_dataset(
+        self,
+        data: Any,
+        name: str = "data",
+        role: str = "train",
+        source: str | None = None,
+        version: str | None = None,
+        target: Any = None,
+    ) -> None:
+        """Record what data is: schema, shape, digest, missing values, statistics by column; not the data itself.
+
+        ``target`` is the column to predict, where it is held apart; its class balance is recorded.
+        """
+        from tachograph.capture import data as describe
+
+        found = describe.fingerprint(data, target=target)
+        self._journal.append(
+            Dataset(
+                name=values.text_name(name), role=role, digest=found.digest or "", rows=found.rows,
+                columns=found.columns, source=source and values.param(str(source)), version=version and str(version),
+                profile=describe.plain(found),
+            )  # fmt: skip
+        )
+
+    @guard.shield
+    def _link(self, relation: str, target: str, **meta: Any) -> None:
+        self._journal.append(Link(relation=relation, target=target, meta=meta))
+
+    def _remark(self, text: str) -> None:
+        """A note of ours on what could not be recorded; the same one only once."""
+        if text not in self._remarks:
+            self._remarks.add(text)
+            self._journal.append(Note(text=text, source="tachograph"))
+
+    @property
+    def _remarks(self) -> set[str]:
+        return self.__dict__.setdefault("_remarks_made", set())
+
+    def _complain(self, complaints: Iterable[str]) -> None:
+        for complaint in complaints:
+            guard.misuse(complaint, self)
+
+    # -- life --
+
+    def child(self, name: str | None = None) -> Run:
+        """Open a nested run; a context manager."""
+        return open_run(name, self.experiment, parent=self, opener=self.opener, root=self.root)
+
+    def finish(self, status: str = "finished", error: BaseException | str | None = None) -> None:
+        """End the run: "finished", "failed" or "interrupted". What is recorded later is still kept."""
+        if self.ended:
+            return
+        if status not in STATUSES:
+            guard.misuse(f"a run ends {', '.join(STATUSES)}, not {values.text(status)[:80]!r}: recorded as failed", self)
+            status = "failed"
+        self.ended = True
+        active.remove(self)
+        with guard.contained("finish", self):
+            self._finish(status, error)
+
+    def _finish(self, status: str, error: BaseException | str | None) -> None:
+        if not self._journal.begun:
+            return  # a joined process that recorded nothing
+        seconds = time.monotonic() - self._started
+        self._journal.append(RunEnd(status=status, error=ending.describe(error), seconds=round(seconds, 6)))
+        self._journal.close()
+        surroundings.leave(self)
+        if self._journal.unwritten:
+            guard.warn("unwritten", f"{self._journal.unwritten} events of run {self.id} could not be written to {self.dir}")
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(ending.outcome(error), error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unpickle, (str(self.root), self.id))
+
+    def __repr__(self) -> str:
+        return f"<tachograph run {self.name or self.id} ({self.id})>"
+
+
+class OffRun(Run):
+    """The run of a process in which recording is switched off: it takes everything and does nothing."""
+
+    def __init__(self) -> None:
+        self.id, self.name, self.experiment, self.parent_id = "", None, None, None
+        self.root, self.dir, self.sinks, self.ended = Path(), None, (), False
+        self.opener = "user"
+
+    def _ignore(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+    log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore  # type: ignore[assignment]
+    _link = _keep = _keep_bytes = _remark = finish = _forked = _ignore  # type: ignore[assignment]
+
+    def child(self, name: str | None = None) -> Run:
+        return OffRun()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (OffRun, ())
+
+
+def start_run(
+    name: str | None = None,
+    *,
+    experiment: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    parent: Run | str | None = None,
+    resume: Run | str | None = None,
+    sinks: Sequence[str] | None = None,
+) -> Run:
+    """Open a run, and make it the active one. ``with start_run() as run: ...`` ends it too.
+
+    Inside another run of the same thread it becomes that one's child, unless ``parent`` says otherwise. ``resume``
+    goes on with an earlier run. Raises ValueError (TypeError is not used) for arguments of the wrong type and
+    ``NotFound`` for a ``parent`` or ``resume`` that the store does not have.
+    """
+    check_text(name=name, experiment=experiment)
+    check_mapping(params=params, tags=tags)
+    check_sinks(sinks)
+    if settings.off():
+        return OffRun()
+    if resume is not None:
+        run = _resume(resume, sinks)
+    else:
+        run = open_run(name, experiment, parent=_found(parent) if parent is not None else active.here(), sinks=sinks)
+    if params:
+        run.log_params(params)
+    if tags:
+        run.set_tags(tags)
+    return run
+
+
+def open_run(
+    name: str | None,
+    experiment: str | None,
+    *,
+    parent: Run | str | None = None,
+    opener: str = "user",
+    sinks: Sequence[str] | None = None,
+    root: Path | None = None,
+) -> Run:
+    """Open a run without checking the arguments: what ``start_run``, ``child`` and autolog share."""
+    parent_id = parent.id if isinstance(parent, Run) else parent
+    if root is None:
+        root = parent.root if isinstance(parent, Run) else settings.root()
+    if experiment is None:
+        experiment = (parent.experiment if isinstance(parent, Run) else None) or settings.get("experiment") or DEFAULT_EXPERIMENT
+    identity = _identity(parent_id)
+    run = Run(
+        root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener,
+        sinks=settings.sinks() if sinks is None else sinks, **identity,
+    )  # fmt: skip
+    return _begin(run)
+
+
+def _begin(run: Run) -> Run:
+    active.push(run)
+    with guard.contained("start", run):
+        run._journal.begin()
+        active.announce(run.root)
+        ending.watch()
+        surroundings.enter(run)
+    return run
+
+
+def _identity(parent_id: str | None) -> dict[str, Any]:
+    """Id, rank and role: those of the job that a launcher started, or our own."""
+    global _count
+    job = process.job()
+    if job is None or parent_id is not None:
+        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}
+    ordinal, _count = _count, _count + 1
+    return {
+        "id": process.job_run_id(job, ordinal),
+        "rank": job.rank,
+        "attempt": job.attempt,
+        "role": "owner" if job.rank == 0 else "worker",
+    }
+
+
+def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
+    from tachograph.store import open_store
+
+    if isinstance(resume, Run) and not resume.ended:
+        return resume
+    root = resume.root if isinstance(resume, Run) else settings.root()
+    known = open_store(root).run(resume.id if isinstance(resume, Run) else resume)
+    run = Run(
+        root, known.id, name=known.name, experiment=known.experiment, parent_id=known.parent_id,
+        attempt=max((writer.attempt for writer in known.writers), default=0) + 1,
+        sinks=settings.sinks() if sinks is None else sinks,
+    )  # fmt: skip
+    run._journal.next_step.update(known.next_steps())
+    return _begin(run)
+
+
+def _found(parent: Run | str) -> Run | str:
+    if isinstance(parent, Run):
+        return parent
+    from tachograph.store import open_store
+
+    return open_store(settings.root()).run(parent).id
+
+
+def _unpickle(root: str, id: str) -> Run:
+    """A run that came from another process: joined as a further writer; one of this process is found again."""
+    for run in active.open_runs():
+        if run.id == id and str(run.root) == root:
+            return run
+    return Run.join(Path(root), id)
+
+
+def _by_step(points: dict[str, Any], step: int | None, next_step: dict[str, int]) -> dict[int, dict[str, Any]]:
+    """Points in groups of equal step. Without a step each name goes on from where it is."""
+    if step is not None:
+        return {step: points} if points else {}
+    groups: dict[int, dict[str, Any]] = {}
+    for name, value in points.items():
+        own = next_step.get(name, 0)
+        next_step[name] = own + 1
+        groups.setdefault(own, {})[name] = value
+    return groups
+
+
+def _script_name() -> str:
+    import sys
+
+    stem = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    return stem or "run"
+
+
+def _random(length: int) -> str:
+    """Random letters and digits from the operating system: the user's random state is not ours to move."""
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(alphabet[byte % 32] for byte in os.urandom(length))
+
+
+def check_text(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor text with something in it."""
+    for name, value in arguments.items():
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ValueError(f"{name} must be text that is not empty, got {value!r}")
+
+
+def check_mapping(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor a mapping."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a mapping of names to values, got {value!r}")
+
+
+def check_sinks(sinks: object) -> None:
+    """Raise ValueError for sinks that are no list of URLs."""
+    if sinks is None:
+        return
+    if isinstance(sinks, str) or not isinstance(sinks, Sequence):
+        raise ValueError(f'sinks must be a list of URLs such as ["https://host"], got {sinks!r}')
+    for sink in sinks:
+        if not isinstance(sink, str) or "://" not in sink:
+            raise ValueError(f'a sink is a URL such as "https://host", got {sink!r}')

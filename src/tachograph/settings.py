@@ -1,0 +1,81 @@
+"""Settings from the environment and from ``[tool.tachograph]`` of the user's ``pyproject.toml``.
+
+The environment wins over the file, an argument over both (the callers see to that). The file is the nearest
+``pyproject.toml`` at or above the working folder, read once for each working folder.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = ".tachograph"
+
+
+def get(name: str) -> Any:
+    """The setting ``name`` (for example "experiment"), or None. From the environment it is always a string."""
+    value = os.environ.get("TACHOGRAPH_" + name.upper())
+    return value if value else _file(os.getcwd()).get(name)
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """A setting that is on or off."""
+    value = get(name)
+    return default if value is None else str(value).strip().lower() not in {"", "0", "false", "no", "off"}
+
+
+def seconds(name: str, default: float) -> float:
+    """A setting in seconds; what is no number counts as not set."""
+    try:
+        return float(get(name))
+    except (TypeError, ValueError):
+        return default
+
+
+def sinks() -> list[str]:
+    """The URLs in ``TACHOGRAPH_SINKS`` (comma-separated) or in the file (a list)."""
+    value = get("sinks") or []
+    parts = value.split(",") if isinstance(value, str) else value
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def off() -> bool:
+    """Whether ``TACHOGRAPH_OFF`` asks that nothing happens at all."""
+    return flag("off")
+
+
+def root() -> Path:
+    """The local store: ``TACHOGRAPH_DIR``, else the nearest parent's ``.tachograph``, else one in the working folder."""
+    named = get("dir")
+    if named:
+        return Path(os.path.abspath(os.path.expanduser(str(named))))
+    here = Path(os.getcwd())
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    return here / FOLDER
+
+
+@lru_cache(maxsize=8)
+def _file(folder: str) -> dict[str, Any]:
+    for parent in (Path(folder), *Path(folder).parents):
+        try:
+            text = (parent / "pyproject.toml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        return _section(text)
+    return {}
+
+
+def _section(text: str) -> dict[str, Any]:
+    if "tool.tachograph" not in text:  # spares the import where, as mostly, there is nothing for us
+        return {}
+    import tomllib
+
+    try:
+        section = tomllib.loads(text)["tool"]["tachograph"]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return {}
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,120 @@
+"""What is recorded around a run without being asked: where it runs, on what machine, how loaded, what it prints.
+
+On the training thread this takes a fraction of a millisecond; the slow part (packages, git, GPUs) is found out once per
+process, by a helper process, while the training goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tachograph import settings
+from tachograph.background import background
+from tachograph.capture import arguments, console, environment, seeds
+from tachograph.events import Environment, Metrics, Params
+
+if TYPE_CHECKING:
+    from tachograph.capture.hardware import Sampler
+    from tachograph.run import Run
+
+DEFAULT_SYSTEM = 10.0
+
+_interval: float | bool = DEFAULT_SYSTEM
+_slow_facts: dict[str, Any] | None = None
+
+
+def configure(system: float | bool) -> None:
+    """Seconds between hardware samples; False for none."""
+    global _interval
+    _interval = DEFAULT_SYSTEM if system is True else system
+
+
+def enter(run: Run) -> None:
+    """``run`` begins."""
+    background.regularly(run._journal.sync)
+    if run.parent_id is not None:
+        return
+    if run.role == "owner":
+        facts = environment.quick()
+        facts["seeds"] = dict(seeds.known)
+        run._journal.append(Environment(values=facts))
+        if arguments.known:
+            run._journal.append(Params(values=dict(arguments.known)))
+        background.soon(partial(_add_slow_facts, run))
+        if settings.flag("console", True):
+            console.attach(run)
+    _monitor.add(run)
+
+
+def leave(run: Run) -> None:
+    """``run`` has ended. Its last events go to disk in the background."""
+    if run.parent_id is None:
+        console.detach(run)
+        _monitor.remove(run)
+    background.no_longer(run._journal.sync)
+    background.soon(run._journal.sync)
+
+
+def _add_slow_facts(run: Run) -> None:
+    global _slow_facts
+    if _slow_facts is None:
+        _slow_facts = environment.slow()
+    run._journal.append(Environment(values=_slow_facts))
+
+
+class _Monitor:
+    """Samples the hardware for the runs that are open: when each begins, every so many seconds, and when it ends."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[Run, int]] = {}
+        self._sampler: Sampler | None = None
+        self._sampled_at = 0.0
+        self._sample: dict[str, float] = {}
+        self._due = 0.0
+
+    def add(self, run: Run) -> None:
+        if _interval is not False:
+            self._runs[run.writer] = (run, 0)
+            background.soon(partial(self._record, run.writer))
+            background.regularly(self._tick)
+
+    def remove(self, run: Run) -> None:
+        if run.writer in self._runs:
+            background.soon(partial(self._last, run.writer))
+
+    def _tick(self) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + float(_interval)
+            for writer in list(self._runs):
+                self._record(writer)
+
+    def _last(self, writer: str) -> None:
+        self._record(writer)
+        del self._runs[writer]
+        if not self._runs:
+            background.no_longer(self._tick)
+
+    def _record(self, writer: str) -> None:
+        run, count = self._runs[writer]
+        sample = self._fresh()
+        self._runs[writer] = (run, count + 1)
+        run._journal.append(Metrics(0, 0, 0.0, count, dict(sample)))
+
+    def _fresh(self) -> dict[str, float]:
+        """A sample; at most five a second are taken, however many runs begin and end."""
+        if time.monotonic() - self._sampled_at > 0.2 or not self._sample:
+            if self._sampler is None:
+                from tachograph.capture.hardware import Sampler
+
+                self._sampler = Sampler()
+            self._sample = self._sampler.sample()
+            self._sampled_at = time.monotonic()
+        return self._sample
+
+    def forked(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+_monitor = _Monitor()
