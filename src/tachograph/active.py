@@ -55,12 +55,16 @@ def here() -> Run | None:
 
 def active() -> Run | None:
     """The run that a recording verb without one goes to."""
-    return here() or _only() or _parents()
+    return here() or _innermost(open_runs()) or _parents()
 
 
-def _only() -> Run | None:
-    """The innermost of this process's open runs, where they form one line of parents and children."""
-    runs = open_runs()
+def given() -> Run | None:
+    """The run that a training call finds here and adds to: not one that a call in another thread has opened."""
+    return here() or _innermost([run for run in open_runs() if run.opener == "user"]) or _parents()
+
+
+def _innermost(runs: list[Run]) -> Run | None:
+    """The innermost of some open runs, where they form one line of parents and children."""
     for outer, inner in zip(runs, runs[1:], strict=False):
         if inner.parent_id != outer.id:
             return None
@@ -98,8 +102,7 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
     for folder in _newest(root / "runs"):
         for writer in journal.writers(folder):
             if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
-                run = Run.join(root, folder.name)
-                return _Joined(run, writer)
+                return _Joined(Run.join(root, folder.name, journal.header(writer)), writer)
     return None
 
 

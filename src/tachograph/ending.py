@@ -113,4 +113,3 @@ def forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forked)
-

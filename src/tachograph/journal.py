@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from tachograph import events, guard
-from tachograph.events import Event, Metrics, Note, encode
+from tachograph.events import Event, Metrics, Note, RunStart, encode
 
 SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
@@ -425,3 +425,11 @@ def has_ended(writer_folder: Path) -> bool:
         if b'"kind":"run.end"' in tail:
             return True
     return False
+
+
+def header(writer_folder: Path) -> RunStart | None:
+    """What a writer said of itself first; None where that can't be read."""
+    for path in segments(writer_folder)[:1]:
+        for item in read(path):
+            return item if isinstance(item, RunStart) else None
+    return None

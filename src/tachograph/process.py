@@ -142,7 +142,11 @@ def _mpi() -> Job | None:
     if rank is None or size is None:
         return None
     named = next(
-        (os.environ[name] for name in ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID") if os.environ.get(name)),
+        (
+            os.environ[name]
+            for name in ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID")
+            if os.environ.get(name)
+        ),
         "",
     )
     local = _number("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")

@@ -79,9 +79,16 @@ class Run:
         ending.end_child()
 
     @classmethod
-    def join(cls, root: Path, id: str) -> Run:
-        """This process as a further writer of a run that another process has open."""
+    def join(cls, root: Path, id: str, start: RunStart | None = None) -> Run:
+        """This process as a further writer of a run that another process has open, with ``start`` as its header."""
         run = cls(root, id, role="worker")
+        if start is not None:
+            run.name, run.experiment, run.parent_id, run.opener = (
+                start.name,
+                start.experiment,
+                start.parent,
+                start.opener,
+            )
         active.register(run)
         ending.end_child()
         return run
@@ -157,7 +164,13 @@ class Run:
         self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
 
     def _keep_bytes(
-        self, content: bytes, name: str, kind: str, filename: str, step: int | None = None, meta: dict[str, Any] | None = None
+        self,
+        content: bytes,
+        name: str,
+        kind: str,
+        filename: str,
+        step: int | None = None,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         try:
             digest, size = self._blobs.put_bytes(content)
@@ -166,12 +179,20 @@ class Run:
             return
         self._artifact(name, kind, digest, size, filename, step, None, meta or {})
 
-    def _artifact(self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any) -> None:
+    def _artifact(
+        self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any
+    ) -> None:
         whole = None if step is None else values.step(step)
         self._journal.append(
             Artifact(
-                name=values.text_name(name), type=kind, digest=digest, size=size, filename=values.text_name(filename),
-                step=whole, members=members, meta=meta,
+                name=values.text_name(name),
+                type=kind,
+                digest=digest,
+                size=size,
+                filename=values.text_name(filename),
+                step=whole,
+                members=members,
+                meta=meta,
             )  # fmt: skip
         )
 
@@ -210,8 +231,13 @@ class Run:
         found = describe.fingerprint(data, target=target)
         self._journal.append(
             Dataset(
-                name=values.text_name(name), role=role, digest=found.digest or "", rows=found.rows,
-                columns=found.columns, source=source and values.param(str(source)), version=version and str(version),
+                name=values.text_name(name),
+                role=role,
+                digest=found.digest or "",
+                rows=found.rows,
+                columns=found.columns,
+                source=source and values.param(str(source)),
+                version=version and str(version),
                 profile=describe.plain(found),
             )  # fmt: skip
         )
@@ -245,7 +271,9 @@ class Run:
         if self.ended:
             return
         if status not in STATUSES:
-            guard.misuse(f"a run ends {', '.join(STATUSES)}, not {values.text(status)[:80]!r}: recorded as failed", self)
+            guard.misuse(
+                f"a run ends {', '.join(STATUSES)}, not {values.text(status)[:80]!r}: recorded as failed", self
+            )
             status = "failed"
         self.ended = True
         active.remove(self)
@@ -260,7 +288,9 @@ class Run:
         self._journal.close()
         surroundings.leave(self)
         if self._journal.unwritten:
-            guard.warn("unwritten", f"{self._journal.unwritten} events of run {self.id} could not be written to {self.dir}")
+            guard.warn(
+                "unwritten", f"{self._journal.unwritten} events of run {self.id} could not be written to {self.dir}"
+            )
 
     def __enter__(self) -> Run:
         return self
@@ -344,7 +374,9 @@ def open_run(
     if root is None:
         root = parent.root if isinstance(parent, Run) else settings.root()
     if experiment is None:
-        experiment = (parent.experiment if isinstance(parent, Run) else None) or settings.get("experiment") or DEFAULT_EXPERIMENT
+        experiment = (
+            (parent.experiment if isinstance(parent, Run) else None) or settings.get("experiment") or DEFAULT_EXPERIMENT
+        )
     identity = _identity(parent_id)
     run = Run(
         root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener,

@@ -48,7 +48,9 @@ def log_note(text: str) -> None:
         run.log_note(text)
 
 
-def log_artifact(path: str | PathLike[str], name: str | None = None, kind: str = "file", step: int | None = None) -> None:
+def log_artifact(
+    path: str | PathLike[str], name: str | None = None, kind: str = "file", step: int | None = None
+) -> None:
     """:meth:`Run.log_artifact` on the active run."""
     if run := _run("log_artifact"):
         run.log_artifact(path, name, kind, step)
@@ -67,7 +69,12 @@ def log_table(name: str, rows: Any, step: int | None = None) -> None:
 
 
 def log_dataset(
-    data: Any, name: str = "data", role: str = "train", source: str | None = None, version: str | None = None, target: Any = None
+    data: Any,
+    name: str = "data",
+    role: str = "train",
+    source: str | None = None,
+    version: str | None = None,
+    target: Any = None,
 ) -> None:
     """:meth:`Run.log_dataset` on the active run."""
     if run := _run("log_dataset"):

@@ -1,0 +1,176 @@
+"""The one line: ``autolog()``. Checks what was asked for, and turns the plug-ins on."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from tachograph import guard, imports, plugin, session, settings, surroundings
+from tachograph.capture import arguments, seeds
+from tachograph.patch import Call, Hooks, Watcher
+from tachograph.run import check_mapping, check_sinks, check_text
+from tachograph.session import Options, options, suppress
+
+__all__ = ["Autolog", "autolog", "suppress"]
+
+CHECKPOINTS = ("best", "all", False)
+
+_own_hooks: Hooks | None = None
+
+
+class Autolog:
+    """The handle of ``autolog``: ``undo()`` puts everything back; as a context manager it does so at the end."""
+
+    def undo(self) -> None:
+        """Take all hooks back. Runs that are open stay open."""
+        global _own_hooks
+        plugin.deactivate()
+        if _own_hooks is not None:
+            for module, _, _ in _PYTHON:
+                imports.no_longer(module)
+            _own_hooks.undo()
+            _own_hooks = None
+        _set(Options())
+
+    def __enter__(self) -> Autolog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+def autolog(
+    *frameworks: str,
+    experiment: str | None = None,
+    sinks: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    models: bool = True,
+    checkpoints: str | bool = "best",
+    datasets: bool = True,
+    system: float | bool = 10.0,
+    every_n_steps: int = 1,
+    silent: bool = False,
+) -> Autolog:
+    """Record every training from now on; before or after the frameworks are imported, and as often as you like.
+
+    ``frameworks`` names the plug-ins to use; none named means all. ``models`` keeps the fitted model, ``checkpoints``
+    "best" (best and last), "all" or False. ``datasets`` records schema, size, digest and profile of training data.
+    ``system`` is the time between hardware samples in seconds; False for none. ``every_n_steps`` thins per-step metrics.
+    ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the newer arguments count.
+
+    Raises ValueError for arguments that can't be right, before anything is changed.
+    """
+    _check(frameworks, checkpoints, system, every_n_steps, models=models, datasets=datasets, silent=silent)
+    check_text(experiment=experiment)
+    check_mapping(tags=tags)
+    check_sinks(sinks)
+    if settings.off():
+        return Autolog()
+    asked = Options(
+        experiment=experiment, sinks=None if sinks is None else list(sinks), tags=dict(tags or {}), models=models,
+        checkpoints=checkpoints, datasets=datasets, system=system, every_n_steps=every_n_steps, silent=silent,
+        name=options.name,
+    )  # fmt: skip
+    with guard.contained("autolog"):
+        _announce_change(asked)
+        _set(asked)
+        _hook_python()
+        plugin.activate(frameworks or plugin.known())
+    return Autolog()
+
+
+def run_name(name: str | None) -> None:
+    """Name the runs that autolog opens; None for the framework's own naming."""
+    options.name = name
+
+
+def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_steps: Any, **flags: Any) -> None:
+    names = plugin.known()
+    for framework in frameworks:
+        if framework not in names:
+            raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(names)}")
+    if (
+        not any(checkpoints is choice or checkpoints == choice for choice in CHECKPOINTS)
+        or checkpoints == 0 is not False
+    ):
+        raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
+    if not isinstance(system, bool) and not (isinstance(system, int | float) and 0 < system < float("inf")):
+        raise ValueError(f"system must be a number of seconds above 0, or False, got {system!r}")
+    if isinstance(every_n_steps, bool) or not isinstance(every_n_steps, int) or every_n_steps < 1:
+        raise ValueError(f"every_n_steps must be a whole number from 1, got {every_n_steps!r}")
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def _announce_change(asked: Options) -> None:
+    if _own_hooks is None:
+        return
+    changed = [
+        f"{field.name}={getattr(asked, field.name)!r} (was {getattr(options, field.name)!r})"
+        for field in dataclasses.fields(Options)
+        if getattr(asked, field.name) != getattr(options, field.name)
+    ]
+    if changed:
+        text = f"autolog() was called again with other arguments: {', '.join(changed)} from now on"
+        guard.warn(text, text)
+
+
+def _set(asked: Options) -> None:
+    for field in dataclasses.fields(Options):
+        setattr(options, field.name, getattr(asked, field.name))
+    guard.mute(asked.silent)
+    surroundings.configure(asked.system)
+
+
+def _hook_python() -> None:
+    """What is listened to outside the frameworks: new threads, parsed command lines, seeds."""
+    global _own_hooks
+    if _own_hooks is not None:
+        return
+    _own_hooks = hooks = Hooks("python")
+    session.follow_threads(hooks)
+    for module, name, wrapper in _PYTHON:
+        imports.when_imported(module, partial(_hook, hooks, module, name, wrapper))
+
+
+def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watcher]) -> None:
+    owner: Any = sys.modules[module]
+    *path, name = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    if hooks.on:
+        hooks.around(owner, name, wrapper)
+
+
+def _parsed(call: Call) -> Watcher:
+    result = yield
+    arguments.note(result[0])
+
+
+def _seeded(call: Call, library: str) -> Watcher:
+    given = [*call.args, *call.kwargs.values()]
+    yield
+    if given and given[0] is not None:
+        seeds.note(library, given[0])
+
+
+def _seeded_random(call: Call) -> Watcher:
+    return _seeded(call, "random")
+
+
+def _seeded_numpy(call: Call) -> Watcher:
+    return _seeded(call, "numpy")
+
+
+_PYTHON: tuple[tuple[str, str, Callable[[Call], Watcher]], ...] = (
+    ("argparse", "ArgumentParser.parse_known_args", _parsed),
+    ("random", "seed", _seeded_random),
+    ("numpy.random", "seed", _seeded_numpy),
+)

@@ -1,0 +1,264 @@
+"""Hooks: the three ways in which a plug-in may listen to its framework, and undoing them.
+
+The core calls the original, once, with the caller's own arguments, and hands back its own result or exception. A
+wrapper is a generator that only watches: it can't swallow, repeat or replace anything, and its faults stay in ``guard``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Generator, Iterator
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from tachograph import active, guard
+
+Watcher: TypeAlias = Generator[None, Any, None]
+
+
+class Call:
+    """One call of a hooked function: what it was called with."""
+
+    __slots__ = ("args", "function", "kwargs")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    @property
+    def instance(self) -> Any:
+        """The object whose method was called."""
+        return self.args[0]
+
+    def argument(self, name: str, default: Any = None) -> Any:
+        """The argument ``name``, given by position or by keyword; else ``default``."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        position = _positions(self.function).get(name)
+        return default if position is None or position >= len(self.args) else self.args[position]
+
+
+@functools.lru_cache(maxsize=4096)
+def _positions(function: Callable[..., Any]) -> dict[str, int]:
+    """Where each parameter stands that can be given by position."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C tell nothing of theirs
+        return {}
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {parameter.name: index for index, parameter in enumerate(parameters) if parameter.kind in positional}
+
+
+class Watch:
+    """Runs a wrapper beside a call: what it raises is reported and goes no further."""
+
+    def __init__(self, wrapper: Callable[..., Watcher], site: str, *args: Any) -> None:
+        self._site = site
+        self._watcher: Watcher | None = None
+        with self._contained():
+            watcher = wrapper(*args)
+            try:
+                next(watcher)
+            except StopIteration:
+                return  # it had nothing to watch
+            self._watcher = watcher
+
+    def returned(self, result: Any) -> None:
+        """The call gave ``result``."""
+        if self._watcher is not None:
+            with self._contained():
+                self._end(self._watcher.send, result)
+
+    def raised(self, error: BaseException) -> None:
+        """The call raised ``error``, which is left as it is."""
+        if self._watcher is None:
+            return
+        before = (error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__)
+        try:
+            with self._contained():
+                self._end(self._watcher.throw, error)
+        except BaseException as other:
+            if other is not error:
+                raise
+        finally:
+            error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__ = before
+
+    def _end(self, resume: Callable[[Any], None], value: Any) -> None:
+        try:
+            resume(value)
+        except StopIteration:
+            return
+        except BaseException as error:
+            if error is value:
+                return
+            raise
+        raise RuntimeError("a wrapper must yield once")
+
+    def _contained(self) -> Any:
+        return guard.contained(self._site, active.here())
+
+
+class Hooks:
+    """One plug-in's hooks. ``enabled`` says whether it may listen to the call at hand."""
+
+    def __init__(self, plugin: str, enabled: Callable[[str], bool] = lambda plugin: True) -> None:
+        self.plugin = plugin
+        self._enabled = enabled
+        self._undo: list[Callable[[], None]] = []
+        self._replaced: dict[int, tuple[Any, Any, str]] = {}
+        self.on = True
+
+    def listening(self) -> bool:
+        """Whether a call made now is to be listened to."""
+        return self.on and self._enabled(self.plugin)
+
+    def native(self, handle: Any) -> None:
+        """Keep the handle of the host's own hook; it is undone by its ``remove()``, or by calling it."""
+        self._undo.append(getattr(handle, "remove", handle))
+
+    def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
+        """Watch each call of ``owner.name``, where ``owner`` is a class or a module.
+
+        ``wrapper(call)`` is a generator: it notes the arguments, yields once, and is sent the result, or has the
+        exception thrown in. A module's function is replaced in every loaded module that holds it by name.
+        """
+        site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
+
+        def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if not self.listening():
+                    return original(*args, **kwargs)
+                watch = Watch(wrapper, site, Call(original, args, kwargs))
+                try:
+                    result = original(*args, **kwargs)
+                except BaseException as error:
+                    watch.raised(error)
+                    raise
+                watch.returned(result)
+                return result
+
+            return functools.update_wrapper(call, original)
+
+        self._replace(owner, name, watched)
+
+    def inject(
+        self,
+        owner: Any,
+        name: str,
+        *,
+        argument: str,
+        make: Callable[[Call], Any],
+        combine: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        """Add a callback to each call of ``owner.name``: ``make(call)`` gives it, or None for this call.
+
+        The caller's list in ``argument`` is copied, never changed. ``combine(list, callback)`` makes the new value
+        where it isn't simply a list with one more.
+        """
+        site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
+
+        def injected(original: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if self.listening():
+                    with guard.contained(site, active.here()):
+                        args, kwargs = _with_callback(Call(original, args, kwargs), argument, make, combine or _append)
+                return original(*args, **kwargs)
+
+            return functools.update_wrapper(call, original)
+
+        self._replace(owner, name, injected)
+
+    def undo(self) -> None:
+        """Take every hook back, the last one first. What others have wrapped since stays, and is dormant inside."""
+        self.on = False
+        while self._undo:
+            with guard.contained(f"{self.plugin}: undo"):
+                self._undo.pop()()
+
+    # -- replacing attributes --
+
+    def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        inherited = name not in vars(owner)
+        original = inspect.getattr_static(owner, name)
+        replacement = _rewrap(original, wrap)
+        setattr(owner, name, replacement)
+        self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))
+        if isinstance(owner, ModuleType):
+            self._replaced[id(original)] = (original, replacement, name)
+
+    def settle(self) -> None:
+        """Bring functions that were replaced in their module to everybody who has imported them by name."""
+        if self._replaced:
+            for namespace, name, original, replacement in list(_holders(self._replaced)):
+                namespace[name] = replacement
+                self._undo.append(functools.partial(_restore_item, namespace, name, original, replacement))
+            self._replaced.clear()
+
+
+def _rewrap(original: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
+    """``original`` with the function inside it wrapped: a plain one, or one in a descriptor."""
+    if isinstance(original, staticmethod | classmethod):
+        return type(original)(wrap(original.__func__))
+    inner = getattr(original, "fn", None)
+    if inspect.isroutine(inner) and hasattr(type(original), "__get__"):  # a descriptor that carries its function
+        replacement = copy.copy(original)
+        replacement.fn = wrap(inner)
+        return replacement
+    if not callable(original):
+        raise TypeError(f"{original!r} is no function that could be hooked")
+    return wrap(original)
+
+
+def _restore(owner: Any, name: str, original: Any, replacement: Any, inherited: bool) -> None:
+    if vars(owner).get(name) is not replacement:
+        return
+    if inherited:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, original)
+
+
+def _restore_item(namespace: dict[str, Any], name: str, original: Any, replacement: Any) -> None:
+    if namespace.get(name) is replacement:
+        namespace[name] = original
+
+
+def _holders(replaced: dict[int, tuple[Any, Any, str]]) -> Iterator[tuple[dict[str, Any], str, Any, Any]]:
+    """Where the replaced functions are held by name: under their own in libraries, under any in the user's modules."""
+    own_names = {name for _, _, name in replaced.values()}
+    for module in list(sys.modules.values()):
+        if not isinstance(module, ModuleType):
+            continue
+        namespace = vars(module)
+        names = list(namespace) if _is_users(module) else own_names & namespace.keys()
+        for name in names:
+            found = replaced.get(id(namespace[name]))
+            if found is not None and found[0] is namespace[name]:
+                yield namespace, name, found[0], found[1]
+
+
+def _is_users(module: ModuleType) -> bool:
+    name = module.__name__
+    if name == "__main__":
+        return True
+    origin = vars(module).get("__file__") or ""
+    return bool(origin) and "site-packages" not in origin and name.partition(".")[0] not in sys.stdlib_module_names
+
+
+def _with_callback(
+    call: Call, argument: str, make: Callable[[Call], Any], combine: Callable[[Any, Any], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    callback = make(call)
+    if callback is None:
+        return call.args, call.kwargs
+    value = combine(call.argument(argument), callback)
+    position = _positions(call.function).get(argument)
+    if argument not in call.kwargs and position is not None and position < len(call.args):
+        return (*call.args[:position], value, *call.args[position + 1 :]), call.kwargs
+    return call.args, {**call.kwargs, argument: value}
+
+
+def _append(callbacks: Any, callback: Any) -> list[Any]:
+    return [*(callbacks or ()), callback]

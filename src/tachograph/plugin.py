@@ -1,0 +1,155 @@
+"""Plug-ins: found through entry points, loaded when their framework is imported, gated by its version.
+
+An entry point of the group ``tachograph.plugins`` has the name of the top-level package that it waits for, and names a
+module with ``REQUIRES`` (a version range of the installed distribution, or several alternatives), optionally
+``SILENCES``, and ``install(hooks)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+
+from tachograph import guard, imports, session
+from tachograph.patch import Hooks
+
+GROUP = "tachograph.plugins"
+
+
+@dataclass
+class Plugin:
+    """A plug-in and how it fares. ``state`` is one of off, waiting (for its framework), active, skipped, failed."""
+
+    name: str
+    module: str
+    state: str = "off"
+    reason: str = ""
+    requires: tuple[str, ...] = ()
+    version: str | None = None
+    untested: bool = False
+    hooks: Hooks | None = None
+
+
+_plugins: dict[str, Plugin] = {}
+
+
+def known() -> dict[str, Plugin]:
+    """The installed plug-ins by name."""
+    if not _plugins:
+        _plugins.update({name: Plugin(name, module) for name, module in sorted(_entry_points(GROUP))})
+    return _plugins
+
+
+def status() -> list[Plugin]:
+    """All plug-ins, for people to see why each is active or not."""
+    return list(known().values())
+
+
+def activate(names: Iterable[str]) -> None:
+    """Turn plug-ins on: at once where the framework is imported already, else when it will be."""
+    for name in names:
+        plugin = known()[name]
+        if plugin.state in ("waiting", "active"):
+            continue
+        plugin.state, plugin.reason = "waiting", f"{name} is not imported yet"
+        imports.when_imported(name, partial(_load, plugin))
+
+
+def deactivate() -> None:
+    """Turn all plug-ins off and take their hooks back."""
+    for plugin in reversed(known().values()):
+        imports.no_longer(plugin.name)
+        if plugin.hooks is not None:
+            plugin.hooks.undo()
+        plugin.state, plugin.reason, plugin.hooks = "off", "", None
+
+
+def _load(plugin: Plugin) -> None:
+    hooks = Hooks(plugin.name, session.enabled)
+    plugin.state, plugin.reason = "failed", "its module could not be loaded"
+    with guard.contained(f"plug-in {plugin.name}"):
+        # Twins (lightning and pytorch_lightning) share a module: each has hooks of its own.
+        module = importlib.import_module(plugin.module)
+        if not _fits(plugin, module):
+            guard.warn(f"gate:{plugin.name}", f"{plugin.name} is not recorded: {plugin.reason}")
+            return
+        plugin.reason = "its hooks could not be installed"
+        try:
+            module.install(hooks)
+            hooks.settle()
+        except BaseException:
+            hooks.undo()
+            raise
+        plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
+
+
+def _fits(plugin: Plugin, module: ModuleType) -> bool:
+    """Whether the installed framework is one that the plug-in can work with."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+    from packaging.version import InvalidVersion, Version
+
+    needed = getattr(module, "REQUIRES", ())
+    plugin.requires = (needed,) if isinstance(needed, str) else tuple(needed)
+    tested = getattr(module, "TESTED", "")
+    for requirement in map(Requirement, plugin.requires):
+        try:
+            plugin.version = metadata.version(requirement.name)
+            fits = requirement.specifier.contains(plugin.version, prereleases=True)
+        except (metadata.PackageNotFoundError, InvalidVersion):
+            continue  # another distribution may bring the same package, or nothing says which version it is
+        if not fits:
+            plugin.state = "skipped"
+            plugin.reason = f"version {plugin.version} is installed, {requirement} is needed"
+            return False
+        plugin.untested = bool(tested) and Version(plugin.version) > Version(tested)
+        return True
+    return True
+
+
+def _entry_points(group: str) -> Iterable[tuple[str, str]]:
+    """The entry points of ``group``: (name, module).
+
+    Read from the files themselves: ``importlib.metadata`` takes 30 ms to import and 10 ms to look through a hundred
+    distributions, which is more than all of ``autolog()`` may take.
+    """
+    seen = set()
+    for folder in sys.path:
+        for text in _entry_point_files(folder or os.curdir):
+            for name, module in _section(text, group):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, module
+
+
+def _entry_point_files(folder: str) -> Iterable[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        if name.endswith((".dist-info", ".egg-info")):
+            try:
+                with open(os.path.join(folder, name, "entry_points.txt"), encoding="utf-8") as file:
+                    yield file.read()
+            except (OSError, UnicodeDecodeError):
+                continue
+
+
+def _section(text: str, group: str) -> Iterable[tuple[str, str]]:
+    if group not in text:
+        return
+    inside = False
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            inside = line == f"[{group}]"
+        elif inside and "=" in line and not line.startswith(("#", ";")):
+            name, _, module = line.partition("=")
+            yield name.strip(), module.strip()

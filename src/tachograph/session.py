@@ -1,0 +1,159 @@
+"""Who owns the run when one training call happens inside another.
+
+The outermost hooked call opens a *session*; every hooked training call inside it, in this thread, in a thread that was
+started from it, or in a child process, is inner and passes through. A session has a run: the user's, if one is open
+here, else one of its own, which it ends with the call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from tachograph import active, ending
+from tachograph.patch import Call, Hooks, Watch, Watcher
+from tachograph.run import Run, open_run
+
+_STARTED_IN = "_tachograph_started_in"
+
+
+@dataclass(eq=False)
+class Session:
+    """An outermost training call, while it lasts.
+
+    ``run`` takes what is recorded; None in a quiet session (preprocessing), and in the ranks of a job that leave
+    metrics to rank 0. ``many`` says that the call holds several trainings (a search), whose curves would be mixed up.
+    """
+
+    plugin: str
+    run: Run | None
+    owned: Run | None = None
+    many: bool = False
+    silences: tuple[str, ...] = ()
+    claimed: set[str] = field(default_factory=set)
+    open: bool = True
+
+    def end(self, error: BaseException | None) -> None:
+        """The call is over."""
+        self.open = False
+        if self.owned is not None:
+            self.owned.finish(ending.outcome(error), error)
+
+
+@dataclass
+class Options:
+    """What ``autolog`` was asked for; the plug-ins read it."""
+
+    experiment: str | None = None
+    sinks: list[str] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    models: bool = True
+    checkpoints: str | bool = "best"
+    datasets: bool = True
+    system: float | bool = 10.0
+    every_n_steps: int = 1
+    silent: bool = False
+    name: str | None = None
+
+
+options = Options()
+_session: ContextVar[Session | None] = ContextVar("tachograph_session", default=None)
+_suppressed: ContextVar[bool] = ContextVar("tachograph_suppressed", default=False)
+
+
+def current() -> Session | None:
+    """The open session that this code runs in, or None."""
+    session = _session.get()
+    if session is not None and session.open:
+        return session
+    session = getattr(threading.current_thread(), _STARTED_IN, (None, False))[0]
+    return session if session is not None and session.open else None
+
+
+def suppressed() -> bool:
+    """Whether ``suppress()`` is in force here."""
+    return _suppressed.get() or bool(getattr(threading.current_thread(), _STARTED_IN, (None, False))[1])
+
+
+@contextmanager
+def suppress() -> Iterator[None]:
+    """Autolog records nothing inside; verbs that are called by name still do."""
+    token = _suppressed.set(True)
+    try:
+        yield
+    finally:
+        _suppressed.reset(token)
+
+
+def enabled(plugin: str) -> bool:
+    """Whether the hooks of ``plugin`` may listen here."""
+    if suppressed():
+        return False
+    session = current()
+    return session is None or plugin not in session.silences
+
+
+def follow_threads(hooks: Hooks) -> None:
+    """Let each new thread remember in whose session it was started: a context variable does not reach it."""
+    hooks.around(threading.Thread, "start", _thread_start)
+
+
+def _thread_start(call: Call) -> Watcher:
+    session, quiet = current(), suppressed()
+    if session is not None or quiet:
+        setattr(call.instance, _STARTED_IN, (session, quiet))
+    yield
+
+
+def training(
+    note: Callable[[Call, Session], Watcher],
+    *,
+    plugin: str,
+    name: Callable[[Call], str],
+    records: Callable[[Call], bool] = lambda call: True,
+    many: Callable[[Call], bool] = lambda call: False,
+    silences: tuple[str, ...] = (),
+) -> Callable[[Call], Watcher]:
+    """A wrapper for ``Hooks.around`` that gives the outermost call its session, and lets ``note`` watch it.
+
+    ``note(call, session)`` is a generator like any wrapper; it is not called where nothing is to be recorded. If it
+    fails, the run still ends as the call did. ``records(call)`` false makes the session quiet.
+    """
+
+    def wrapper(call: Call) -> Watcher:
+        if current() is not None:
+            yield
+            return
+        session = _begin(plugin, name(call), records(call), many(call), silences)
+        token = _session.set(session)
+        watch = Watch(note, f"{plugin}: {name(call)}", call, session) if session.run is not None else None
+        try:
+            result = yield
+        except BaseException as error:
+            _session.reset(token)
+            if watch is not None:
+                watch.raised(error)
+            session.end(error)
+        else:
+            _session.reset(token)
+            if watch is not None:
+                watch.returned(result)
+            session.end(None)
+
+    return wrapper
+
+
+def _begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...]) -> Session:
+    if not records:
+        return Session(plugin, None, silences=silences)
+    given = active.given()
+    if given is not None:
+        run = given if given.opener == "user" and given.rank == 0 else None
+        return Session(plugin, run, many=many, silences=silences)
+    run = open_run(options.name or name, options.experiment, opener=plugin, sinks=options.sinks)
+    if options.tags:
+        run.set_tags(options.tags)
+    return Session(plugin, run if run.rank == 0 else None, owned=run, many=many, silences=silences)
