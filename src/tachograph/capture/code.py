@@ -1,0 +1,292 @@
+"""Which code trained: the commit, and what was changed since.
+
+Asks the ``git`` program, in a way that leaves no trace: no lock is taken, the index isn't refreshed, nothing is
+fetched, and no program that the repository configures for showing differences is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypedDict
+
+from tachograph.capture.secrets import redact_text, redact_url
+
+UNTRACKED_LIMIT = 100
+_OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of any answer but the diff's
+_COUNT_LIMIT = 64 * 1024 * 1024  # bytes of a diff that are counted, not kept
+_SOURCE_SUFFIXES = (
+    ".py",
+    ".pyi",
+    ".pyx",
+    ".ipynb",
+    ".c",
+    ".cc",
+    ".cpp",
+    ".cu",
+    ".h",
+    ".hpp",
+    ".js",
+    ".ts",
+    ".rs",
+    ".go",
+)
+
+
+class GitState(TypedDict, total=False):
+    """What is known of a repository; a key is absent where its answer could not be had, and ``error`` says why."""
+
+    root: str  # name of the repository's top folder
+    prefix: str  # the asked folder below it, with "/" at the end; "" for the top folder itself
+    commit: str | None  # None before the first commit
+    branch: str | None  # None when detached
+    remote: str | None  # URL of "origin", else of the first remote, without credentials
+    dirty: bool  # whether tracked files differ from the commit
+    diff: str  # the difference, staged or not, without secrets
+    diff_bytes: int | None  # size of the whole difference; None where it is beyond counting
+    diff_truncated: bool
+    diff_redacted: bool  # whether a secret was taken out, so that the diff no longer applies cleanly
+    untracked: list[str]  # at most 100 paths; an untracked folder is one path
+    untracked_truncated: bool
+    error: str
+
+
+def git_state(folder: str | os.PathLike[str], *, diff_limit: int = 256 * 1024, timeout: float = 5.0) -> GitState | None:
+    """The state of the repository that holds ``folder``; None where there is no repository or no ``git``.
+
+    ``diff_limit`` is in bytes; a longer diff is cut after its last whole line. ``timeout`` is in seconds, for all
+    questions together. What goes wrong within git (a damaged repository, one of another user, no time left) never
+    raises: the result then holds what could be learned, and ``error``.
+    """
+    git = _Git(os.fspath(folder), time.monotonic() + timeout)
+    state: GitState = {}
+    try:
+        _place(git, state)
+        state["remote"] = _remote(git)
+        _status(git, state)
+        _diff(git, state, diff_limit)
+    except FileNotFoundError:
+        return None
+    except (_GitError, OSError) as error:
+        if str(error).startswith("not a git repository (or any"):
+            return None
+        state["error"] = str(error)
+    return state
+
+
+class _GitError(Exception):
+    """git did not answer; the message is its own first line."""
+
+
+def _place(git: _Git, state: GitState) -> None:
+    bare, inside = git.ask("rev-parse", "--is-bare-repository", "--is-inside-work-tree").split()
+    if inside != "true":
+        state["commit"] = git.ask("rev-parse", "--verify", "--quiet", "HEAD", failing_with=1).strip() or None
+        raise _GitError("a bare repository has no files" if bare == "true" else "inside a repository's own folder")
+    top, prefix = git.ask("rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
+    state["root"] = Path(top).name
+    state["prefix"] = prefix
+
+
+def _remote(git: _Git) -> str | None:
+    lines = git.ask("config", "--null", "--get-regexp", r"^remote\..*\.url$", failing_with=1).split("\0")
+    urls = dict(line.split("\n", 1) for line in lines if "\n" in line)
+    url = urls.get("remote.origin.url") or next(iter(urls.values()), None)
+    return redact_url(url) if url else None
+
+
+def _status(git: _Git, state: GitState) -> None:
+    """Commit, branch, whether dirty, and untracked paths, all from one question."""
+    entries = git.ask("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--no-renames").split(
+        "\0"
+    )
+    headers = dict(entry[2:].split(" ", 1) for entry in entries if entry.startswith("# "))
+    commit, branch = headers.get("branch.oid", "(initial)"), headers.get("branch.head", "(detached)")
+    untracked = [entry[2:] for entry in entries if entry.startswith("? ")]
+    state["commit"] = None if commit == "(initial)" else commit
+    state["branch"] = None if branch == "(detached)" else branch
+    state["dirty"] = any(entry.startswith(("1 ", "2 ", "u ")) for entry in entries)
+    state["untracked"] = untracked[:UNTRACKED_LIMIT]
+    state["untracked_truncated"] = len(untracked) > UNTRACKED_LIMIT
+
+
+# --no-ext-diff and --no-textconv: a repository may name programs of its own for these, and they must not run.
+_DIFF = (
+    "diff",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--submodule=short",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
+
+
+def _diff(git: _Git, state: GitState, limit: int) -> None:
+    if not state["dirty"]:
+        state.update({"diff": "", "diff_bytes": 0, "diff_truncated": False, "diff_redacted": False})
+        return
+    # Before the first commit everything that is staged is new: the difference from nothing.
+    against = "HEAD" if state["commit"] else _empty_tree(git)
+    answer = git.read(*_DIFF, against, limit=limit, count=_COUNT_LIMIT)
+    truncated = answer.size is None or answer.size > limit
+    kept = answer.data[: answer.data.rfind(b"\n") + 1] if truncated else answer.data
+    text = kept.decode(errors="replace")
+    diff = "".join(map(_redact_file, _files_of(text)))
+    state.update({"diff": diff, "diff_bytes": answer.size, "diff_truncated": truncated, "diff_redacted": diff != text})
+
+
+def _empty_tree(git: _Git) -> str:
+    """The name of the tree without files; it differs between the kinds of digest that a repository may use."""
+    return git.ask("hash-object", "-t", "tree", "--stdin").strip()
+
+
+def _files_of(diff: str) -> Iterator[str]:
+    """The part of each file in ``diff``."""
+    starts = [match.start() for match in re.finditer(r"^diff --", diff, re.MULTILINE)]
+    for start, end in zip([0, *starts], [*starts, len(diff)], strict=True):
+        yield diff[start:end]
+
+
+def _redact_file(part: str) -> str:
+    header = part.partition("\n")[0].rstrip('"')
+    return redact_text(part, code=header.endswith(_SOURCE_SUFFIXES))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    data: bytes  # as much as was to be kept
+    size: int | None  # bytes of the whole; None where git was stopped before its end
+
+
+@dataclass(frozen=True)
+class _Git:
+    """The ``git`` program, asked about one folder until ``deadline`` (seconds of the monotonic clock)."""
+
+    folder: str
+    deadline: float
+
+    def ask(self, *arguments: str, failing_with: int = 0) -> str:
+        """git's answer; exit status ``failing_with`` is one, too. Raises _GitError."""
+        answer = self.read(*arguments, limit=_OUTPUT_LIMIT, failing_with=failing_with)
+        return answer.data.decode(errors="replace")
+
+    def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0) -> _Answer:
+        """The first ``limit`` bytes of git's answer; up to ``count`` further ones are counted, then git is stopped."""
+        with _start(self.folder, arguments) as process, _Alarm(process, self.deadline) as alarm:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            data = process.stdout.read(limit)
+            size = _count(process.stdout, len(data), limit + count)
+            if size is None:
+                _kill(process)
+            message = process.stderr.read(4096).decode(errors="replace")
+            status = process.wait()
+        if alarm.rang and len(data) < limit:
+            raise _GitError(f"git {arguments[0]} took too long")
+        if alarm.rang or size is None:
+            return _Answer(data, None)
+        if status not in (0, failing_with):
+            raise _GitError(_first_line(message) or f"git {arguments[0]} ended with status {status}")
+        return _Answer(data, size)
+
+
+class _Alarm:
+    """Kills ``process`` at ``deadline``, unless the block ends before."""
+
+    def __init__(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        self.rang = False
+        self._process = process
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._ring)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Alarm:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        self.rang = True
+        _kill(self._process)
+
+
+def _start(folder: str, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["git", *_SETTINGS, "-C", folder, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(os.environ),
+        start_new_session=True,  # out of reach of Ctrl-C, and a group to be killed with all of git's own children
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        process.kill()
+    elif process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _count(pipe: IO[bytes], size: int, most: int) -> int | None:
+    """``size`` and what is still in ``pipe``; None when that is more than ``most``."""
+    while chunk := pipe.read(1024 * 1024):
+        size += len(chunk)
+        if size > most:
+            return None
+    return size
+
+
+def _first_line(message: str) -> str:
+    """The line of git's ``message`` that says what is wrong."""
+    lines = message.splitlines() or [""]
+    fatal = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[0])
+    return fatal.removeprefix("fatal: ").removeprefix("error: ")
+
+
+_SETTINGS = [
+    "--no-pager",
+    *("-c", "core.fsmonitor=false"),  # would start a daemon or a hook
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "core.safecrlf=false"),  # would warn once for each file
+    *("-c", "core.bigFileThreshold=16m"),  # a larger file counts as binary, and isn't loaded
+    *("-c", "protocol.allow=never"),  # a partial clone would fetch what it lacks
+    *("-c", "diff.noprefix=false"),
+    *("-c", "diff.mnemonicPrefix=false"),
+    *("-c", "diff.relative=false"),
+    *("-c", "status.relativePaths=false"),
+]
+# Set in a git hook, these would lead to the hook's repository instead of the folder's.
+_MISLEADING = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_TRACE",
+)
+_QUIET = {
+    "GIT_OPTIONAL_LOCKS": "0",  # a status must not write the refreshed index while the user works in the repository
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "LC_ALL": "C",  # messages are told apart by their text
+}
+
+
+def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in inherited.items() if not key.startswith(_MISLEADING)} | _QUIET

@@ -1,0 +1,200 @@
+"""Where a training ran: the machine, the interpreter, the packages, the variables.
+
+:func:`quick` is for the training thread: facts that this process holds already. :func:`slow` is for a background
+thread: it lets a process of its own (``probe.py``) look for packages, git and GPUs, because a thread doing that would
+hold this process's interpreter lock for a good part of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tachograph.capture.secrets import is_secret_name, redact_argv, redact_text
+
+_VALUE_LIMIT = 4096  # characters of one environment variable
+_VARIABLES = (  # beginnings of names; not "TF_" alone, which is Terraform's, too
+    *("CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_", "NCCL_", "HIP_", "HSA_", "ROCR_", "GPU_DEVICE_ORDINAL", "TPU_", "UCX_"),
+    *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "NUMBA_", "LOKY_", "JOBLIB_"),
+    *("TORCH", "PYTORCH_", "TRITON_", "GLOO_", "PL_", "LIGHTNING_", "ACCELERATE_", "DEEPSPEED_", "FSDP_"),
+    *("TF_CONFIG", "TF_CPP_", "TF_CUDNN_", "TF_DETERMINISTIC_", "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_NUM_"),
+    *(
+        "TF_USE_",
+        "TF_XLA_",
+        "XLA_",
+        "JAX_",
+        "KERAS_",
+        "XGBOOST_",
+        "SKLEARN_",
+        "TOKENIZERS_PARALLELISM",
+        "TRANSFORMERS_",
+        "HF_",
+    ),
+    *("PYTHON", "VIRTUAL_ENV", "CONDA_DEFAULT_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_"),
+    *("SLURM_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "MV2_COMM_WORLD_", "LSB_JOBID", "PBS_JOBID"),
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
+)
+
+
+def quick(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What is known without looking anywhere: python, os, cpu, argv, cwd and variables. Takes about 0.1 ms.
+
+    ``argv`` is the command line to record, ``sys.argv`` if left out; it and the variables come without secrets.
+    """
+    return {
+        "python": _python(),
+        "os": dict(_system()),
+        "cpu": _cpu(),
+        "argv": redact_argv(sys.argv if argv is None else argv),
+        "cwd": _cwd(),
+        "variables": _variables(),
+    }
+
+
+def slow(timeout: float = 10.0) -> dict[str, Any]:
+    """What has to be looked for: packages, git, memory, gpus, and cpu once more, with its model.
+
+    Blocks for some tenths of a second, at most ``timeout`` seconds. What wasn't found by then is missing, and
+    ``error`` says why. Where no Python can be started beside this one, the looking is done right here.
+    """
+    path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
+    request = {"path": path, "cwd": _cwd(), "entry": _entry()}
+    process = _start_probe() if _can_start_python() else None
+    facts = _look_here(request) if process is None else _converse(process, json.dumps(request), timeout)
+    return {**facts, "cpu": {**_cpu(), **facts.get("cpu", {})}}
+
+
+# ---- quick -----------------------------------------------------------------------------------------------------------
+
+
+def _python() -> dict[str, Any]:
+    return {
+        "version": sys.version.split()[0],
+        "implementation": sys.implementation.name,
+        "executable": sys.executable,
+        "virtual": sys.prefix != sys.base_prefix,
+    }
+
+
+@functools.cache
+def _system() -> dict[str, str]:
+    # Not from the module `platform`: on some systems it starts a program to find these out.
+    if sys.platform == "win32":
+        version = sys.getwindowsversion()
+        names = ["Windows", f"{version.major}.{version.minor}.{version.build}"]
+        names += [os.environ.get("PROCESSOR_ARCHITECTURE", ""), os.environ.get("COMPUTERNAME", "")]
+    else:
+        uname = os.uname()
+        names = [uname.sysname, uname.release, uname.machine, uname.nodename]
+    return dict(zip(("system", "release", "machine", "host"), names, strict=True))
+
+
+def _cpu() -> dict[str, int | None]:
+    """Processors of the machine, and those that this process may run on."""
+    usable = count = os.cpu_count()
+    if sys.platform == "linux":
+        usable = len(os.sched_getaffinity(0))
+    return {"count": count, "usable": usable}
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: value[:_VALUE_LIMIT]
+        for name, value in os.environ.items()
+        if name.startswith(_VARIABLES) and not _is_secret(name, value)
+    }
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return is_secret_name(name) or redact_text(value) != value
+
+
+# ---- slow ------------------------------------------------------------------------------------------------------------
+
+# `-I -S` starts in a tenth of the time and keeps the user's modules away: a `calendar.py` beside a training script
+# must not be imported, and so run, in place of the standard library's. For the same reason paths are only ever
+# appended. `-m` and running by path would both put a folder in front.
+_BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from tachograph.capture.probe import main; main()"
+_OUR_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def _entry() -> str | None:
+    """The main script; None in a notebook or an interactive session."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.abspath(file) if file else None
+
+
+def _can_start_python() -> bool:
+    # An application that embeds Python, or is frozen with it, has itself as sys.executable: don't start it twice.
+    program = os.path.basename(sys.executable or "").lower()
+    return program.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+
+def _start_probe() -> subprocess.Popen[str] | None:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _OUR_PARENT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C in the terminal is meant for the training
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError:  # no memory or no right to start one
+        return None
+
+
+def _converse(process: subprocess.Popen[str], request: str, timeout: float) -> dict[str, Any]:
+    """Send ``request``, and collect the facts that came in time. The process has ended afterwards."""
+    with process:
+        try:
+            answer, _ = process.communicate(request, timeout)
+            late = False
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            answer, _ = process.communicate()
+            late = True
+    facts = _merged(answer)
+    if late:
+        facts["error"] = f"the probe took longer than {timeout:g} seconds"
+    elif process.returncode:
+        facts["error"] = f"the probe ended with status {process.returncode}"
+    return facts
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it hasn't been waited for, so the number is still its own
+
+
+def _merged(answer: str) -> dict[str, Any]:
+    """The facts in the whole lines of ``answer``."""
+    facts: dict[str, Any] = {}
+    for line in answer.splitlines(keepends=True):
+        if line.endswith("\n"):
+            facts.update(json.loads(line))
+    return facts
+
+
+def _look_here(request: dict[str, Any]) -> dict[str, Any]:
+    from tachograph.capture import probe
+
+    return {name: value for fact in probe.facts(request) for name, value in fact.items()}

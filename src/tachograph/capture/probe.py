@@ -1,0 +1,83 @@
+"""Looks for what takes time: packages, git, GPUs. A process of its own, started by ``environment.slow``.
+
+Reads one JSON request from standard input, ``{"path": [...], "cwd": ..., "entry": ...}``, where ``path`` is the
+training process's ``sys.path`` and ``entry`` its main script or null. Writes one JSON object a line, a fact each, so
+that whoever loses patience keeps what was found.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tachograph.capture import hardware
+from tachograph.capture.code import git_state
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    if hasattr(os, "nice"):
+        os.nice(10)  # the training has the processor first
+    request = json.load(sys.stdin)
+    # Behind the standard library, which therefore can't be shadowed by the user's files.
+    sys.path.extend(request["path"])
+    for fact in facts(request):
+        print(json.dumps(fact), flush=True)
+
+
+def facts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One fact after the other, the quickest first."""
+    yield {"cpu": {"model": _cpu_model()}}
+    yield {"memory": hardware.memory_size()}
+    yield {"packages": _packages(request["path"])}
+    yield {"git": _git(request["entry"], request["cwd"])}
+    yield {"gpus": hardware.describe_gpus()}
+
+
+def _packages(path: Sequence[str]) -> dict[str, str]:
+    """Version by canonical name. Where a name is installed twice, the first on the path is the one that is imported."""
+    versions: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions(path=list(path)):
+        metadata = distribution.metadata
+        if "Name" in metadata and "Version" in metadata:  # a half removed package has neither
+            versions.setdefault(re.sub(r"[-_.]+", "-", metadata["Name"]).lower(), metadata["Version"])
+    return dict(sorted(versions.items()))
+
+
+def _git(entry: str | None, cwd: str | None) -> Any:
+    """The repository of the main script; if that is in none, of the current folder."""
+    folders = [os.path.dirname(entry)] if entry else []
+    folders += [cwd] if cwd else []
+    states = (git_state(folder) for folder in dict.fromkeys(folders))
+    return next((state for state in states if state is not None), None)
+
+
+def _cpu_model() -> str | None:
+    if sys.platform == "darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string")
+    elif sys.platform == "win32":  # noqa: RET505 - a plain `if` would be unreachable code to a type checker
+        return os.environ.get("PROCESSOR_IDENTIFIER")
+    else:
+        return _linux_cpu_model()
+
+
+def _linux_cpu_model() -> str | None:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            found = re.search(r"^(?:model name|cpu model|Model)\s*:\s*(.+)$", file.read(), re.MULTILINE)
+    except OSError:
+        return None
+    return found[1].strip() if found else None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,298 @@
+"""Nothing that looks like a secret is recorded: names, values, addresses and texts are cleaned here first.
+
+Two things give a secret away: the *name* it is bound to (``--api-key``, ``DB_PASSWORD=``) and its own *shape*
+(``ghp_...``, a JSON web token, ``https://user:password@host``). In doubt a value is redacted, except where machine
+learning uses the same words for harmless things: ``max_tokens``, ``pad_token``, ``sort_key``, ``token_count``.
+
+All patterns take linear time: no quantifier gives back what a neighbour could take as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+REDACTED = "[redacted]"
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is bound to ``name`` is likely a secret. Case, ``-``, ``_``, ``.`` and camelCase don't matter."""
+    return _suspicion(name) is not _Suspicion.NONE
+
+
+def redact_text(text: str, *, code: bool = False) -> str:
+    """``text`` with every secret in it replaced by ``[redacted]``; some microseconds for an ordinary line.
+
+    ``code`` says that ``text`` is source code, where only literals can be secrets: ``token = tokenizer.decode(ids)``
+    then stays as it is.
+    """
+    lowered = text.lower()
+    for rule in _CODE_RULES if code else _TEXT_RULES:
+        for hint in rule.hints:
+            if hint in lowered:
+                text = rule.redact(text)
+                break
+    return text
+
+
+def redact_argv(argv: Sequence[str]) -> list[str]:
+    """A command line without secrets: ``--api-key=x``, ``--password x``, ``TOKEN=x``, as in :func:`redact_text`."""
+    redacted = []
+    flag = ""  # the option whose value the next argument is
+    for argument in argv:
+        if flag and not _OPTION.fullmatch(argument):
+            redacted.append(_bound(flag, argument))
+            flag = ""
+            continue
+        name, equals, value = argument.partition("=")
+        flag = name if name.startswith("-") and not equals else ""
+        is_binding = equals and _NAME.fullmatch(name)
+        redacted.append(f"{name}={_bound(name, value)}" if is_binding else redact_text(argument))
+    return redacted
+
+
+def redact_url(url: str) -> str:
+    """``url`` without user and password, and without the secret parameters of its query and fragment.
+
+    ``https://user:password@host/x`` becomes ``https://host/x``; ``git@host:path`` names no secret and stays.
+    """
+    for rule in _URL_RULES:
+        url = rule.redact(url)
+    return url
+
+
+def redact_mapping(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A copy of ``mapping`` without its secrets, judged by key and by shape, nested mappings and lists included."""
+    return {key: _value(value, _suspicion(str(key))) for key, value in mapping.items()}
+
+
+class _Suspicion(IntEnum):
+    """How surely a name belongs to a secret."""
+
+    NONE = 0
+    WEAK = 1  # numbers and code under such a name are harmless: ``token: 17``
+    STRONG = 2
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_STRONG_WORD = re.compile(
+    r"\w*(?:password|passwd|passphrase|passcode)s?|\w*secrets?|credentials?|creds|authorization|sessionid|jsessionid"
+    r"|(?:api|access|auth|secret|private|session|refresh|bearer)(?:token|key)s?"
+)
+# A key or a plural of "token" is a secret only after one of these.
+_SECRET_KIND = re.compile(
+    "access|account|admin|anthropic|api|auth|azure|bearer|client|cohere|comet|consumer|deploy|encryption|gcp|gemini"
+    "|github|gitlab|google|groq|hf|huggingface|license|master|mistral|neptune|openai|private|refresh|rsa|secret"
+    "|security|service|session|signing|ssh|storage|subscription|wandb"
+)
+# "token" at the end of a name is a secret, unless one of these says that it is a piece of text.
+_TEXT_TOKEN = re.compile(
+    "add|answer|audio|begin|blank|block|bos|bytes?|class|cls|control|cost|cross|dist|distill|distillation|each|eod|end"
+    "|eos|eot|extra|first|flops|frame|global|image|img|input|last|latent|loss|mask|max|mean|memory|min|mode|ms|multi|n"
+    "|new|newline|next|no|num|number|object|output|pad|patch|per|placeholder|pool|prev|previous|prompt|register|s"
+    "|sample|sec|seconds|sentinel|sep|single|source|space|special|speech|split|src|start|stop|sub|target|text|think"
+    "|time|tgt|unk|unknown|video|vision|visual|vocab|word"
+)
+_ACCOUNT = re.compile(
+    "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
+)
+_WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd"})
+_NAMES_OF_FOLDERS = frozenset({"PWD", "OLDPWD"})
+
+
+@lru_cache(maxsize=4096)
+def _suspicion(name: str) -> _Suspicion:
+    words = [word.lower() for word in _WORD.findall(name[:200])]
+    while words and (words[-1].isdigit() or words[-1] in {"value", "string"}):
+        words.pop()
+    if not words or name in _NAMES_OF_FOLDERS:
+        return _Suspicion.NONE
+    if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words):
+        return _Suspicion.STRONG
+    return _Suspicion.WEAK if _ends_in_secret(words) else _Suspicion.NONE
+
+
+def _has_secret_key(words: Sequence[str]) -> bool:
+    pairs = itertools.pairwise(words)
+    return any(word in {"key", "keys", "tokens"} and _SECRET_KIND.fullmatch(kind) for kind, word in pairs)
+
+
+def _ends_in_secret(words: Sequence[str]) -> bool:
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last == "token":
+        return not _TEXT_TOKEN.fullmatch(before)
+    return last in _WEAK_LAST_WORDS or (last == "pass" and _ACCOUNT.fullmatch(before) is not None)
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+_HARMLESS = re.compile(r"true|false|none|null|yes|no|on|off|[\W_]*|\[redacted\].*", re.IGNORECASE | re.DOTALL)
+_HARMLESS_IF_WEAK = re.compile(
+    r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M)?"  # a number
+    r"|[<\[{(].*"  # <pad>, [MASK], [1, 2
+    r"|[A-Za-z_][\w.]*+\(.*",  # a call
+    re.DOTALL,
+)
+
+
+def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
+    if suspicion is _Suspicion.NONE or _HARMLESS.fullmatch(value):
+        return True
+    return suspicion is _Suspicion.WEAK and _HARMLESS_IF_WEAK.fullmatch(value) is not None
+
+
+def _bound(name: str, value: str) -> str:
+    """The text ``value``, as far as it may be shown under ``name``."""
+    return redact_text(value) if _is_harmless(value, _suspicion(name)) else REDACTED
+
+
+def _value(value: Any, suspicion: _Suspicion) -> Any:
+    """``value`` as far as it may be shown under a name of such suspicion."""
+    if isinstance(value, str):
+        return redact_text(value) if _is_harmless(value, suspicion) else REDACTED
+    if isinstance(value, Mapping):
+        return {key: _value(item, max(suspicion, _suspicion(str(key)))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(item, suspicion) for item in value]
+    if value is None or isinstance(value, bool) or suspicion is not _Suspicion.STRONG:
+        return value
+    return REDACTED
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+_OPTION = re.compile(r"--[A-Za-z][\w.-]*(?:=.*)?|-[A-Za-z]", re.DOTALL)
+_NAME = re.compile(r"[\w.+/-]+")
+_QUERY_NAMES = frozenset({"key", "sig", "signature", "x-amz-signature", "x-goog-signature", "awsaccesskeyid"})
+
+# How secrets of well-known issuers begin, and how they go on.
+_SHAPES = {
+    "AKIA": r"[0-9A-Z]{16}",  # Amazon
+    "ASIA": r"[0-9A-Z]{16}",
+    "ghp_": r"\w{20,255}+",  # GitHub
+    "gho_": r"\w{20,255}+",
+    "ghu_": r"\w{20,255}+",
+    "ghs_": r"\w{20,255}+",
+    "ghr_": r"\w{20,255}+",
+    "github_pat_": r"\w{20,255}+",
+    "glpat-": r"[\w-]{16,255}+",  # GitLab
+    "hf_": r"[A-Za-z0-9]{20,255}+",  # Hugging Face
+    "sk-": r"(?=[A-Za-z_-]{0,60}[0-9])[\w-]{16,255}+",  # OpenAI, Anthropic; the digit tells it from sk-learn-contrib
+    "nvapi-": r"[\w-]{20,255}+",  # NVIDIA
+    "dapi": r"[0-9a-f]{32}",  # Databricks
+    "npm_": r"[A-Za-z0-9]{30,255}+",
+    "pypi-": r"[\w-]{30,}+",
+    "xoxa-": r"[\w-]{10,255}+",  # Slack
+    "xoxb-": r"[\w-]{10,255}+",
+    "xoxp-": r"[\w-]{10,255}+",
+    "xoxr-": r"[\w-]{10,255}+",
+    "xoxs-": r"[\w-]{10,255}+",
+    "AIza": r"[\w-]{35}",  # Google
+    "ya29.": r"[\w-]{20,}+",
+    "eyJ": r"[\w-]{5,}+\.[\w-]{5,}+(?:\.[\w-]*+)?",  # a JSON web token
+}
+
+# name = value, as in a shell, Python, YAML or JSON (also within a string, with its quotes escaped), and --name value.
+_NAME_AND_SIGN = re.compile(
+    r"""
+    (?<![\w.-]) (?P<dash> --? (?=[A-Za-z]) )? (?P<name> [\w.-]++ )
+    (?: [\\"'\]]{0,4}
+        (?: :[ ]?(?:str|bytes|Optional\[str\]|SecretStr|Final)(?:[ ]\|[ ]None)?[ \t]{0,3}=  # an annotation between
+          | [ \t]{0,3} (?: => | [:=]{1,2} ) )
+        [ \t]{0,3}
+        (?: [\[(]{1,2} (?=["']) )?
+      | (?(dash) [ \t]{1,3} (?!-) | (?!) )
+    )
+    """,
+    re.VERBOSE,
+)
+_LITERAL = r"""
+    (?P<escaped> \\{1,3}["'] ) [^"'\\\n]*+
+    | (?P<double> [bBrRfFuU]{0,2}" ) (?: [^"\\\n] | \\. )*+
+    | (?P<single> [bBrRfFuU]{0,2}' ) (?: [^'\\\n] | \\. )*+
+"""
+_VALUE_IN_CODE = re.compile(_LITERAL, re.VERBOSE)
+_VALUE = re.compile(_LITERAL + r"""| [^\s"']++""", re.VERBOSE)
+
+
+def _redact_bindings(text: str, value_pattern: re.Pattern[str] = _VALUE) -> str:
+    # A loop and not one pattern: what follows a harmless name is searched, too (``note: password=x``).
+    parts = []
+    done = at = 0
+    while head := _NAME_AND_SIGN.search(text, at):
+        at = head.end()
+        suspicion = _suspicion(head["name"])
+        value = value_pattern.match(text, at) if suspicion is not _Suspicion.NONE else None
+        if value and (bound := _bound_value(value, suspicion)) != value[0]:
+            parts += [text[done:at], bound]
+            done = at = value.end()
+    return "".join([*parts, text[done:]])
+
+
+def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
+    quote = match["escaped"] or match["double"] or match["single"] or ""
+    value = match[0][len(quote) :]
+    core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
+    if value.startswith(REDACTED) or _is_harmless(core, suspicion):
+        return match[0]
+    return quote + REDACTED + value[len(core) :]
+
+
+def _redact_parameter(match: re.Match[str]) -> str:
+    if match["name"].lower() not in _QUERY_NAMES and _is_harmless(match["value"], _suspicion(match["name"])):
+        return match[0]
+    return match[0][: -len(match["value"])] + REDACTED
+
+
+class _Rule(NamedTuple):
+    """One kind of secret. ``redact`` is only called for a text that holds, in lower case, one of the hints."""
+
+    hints: Iterable[str]
+    redact: Callable[[str], str]
+
+
+def _rule(hints: Iterable[str], pattern: str, replace: str | Callable[[re.Match[str]], str]) -> _Rule:
+    return _Rule(hints, partial(re.compile(pattern, re.VERBOSE).sub, replace))
+
+
+_NAME_HINTS = ("pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "jwt", "sessionid")
+_PRIVATE_KEY = _rule(
+    ("-----begin",),
+    r"""-----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
+        (?s:.*?) (?: -----END[ ][A-Z ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?----- | \Z )""",
+    REDACTED,
+)
+_USER_IN_URL = _rule(("://",), r"""://(?!git@)[^\s/?\#"'<>]{1,4096}@""", "://")
+_URL_PARAMETER = _rule(("://",), r"""[?&\#;](?P<name>[\w.%-]{1,100}+)=(?P<value>[^\s&\#;"'<>]++)""", _redact_parameter)
+_SHAPE = _rule(
+    tuple(start.lower() for start in _SHAPES),
+    r"(?<![\w-])(?:" + "|".join(re.escape(start) + rest for start, rest in _SHAPES.items()) + ")",
+    REDACTED,
+)
+_BEARER = _rule(("bearer",), r"""\b([Bb]earer[ ]{1,3})(?!\[redacted\])[^\s"',;(){}<$%]{3,}+""", rf"\g<1>{REDACTED}")
+_HEADER = _rule(
+    ("authorization", "cookie"),
+    r"""((?i:authorization|cookie)["']?[ ]?:[ ]?["']?)[^\r\n"']{3,}+""",
+    rf"\g<1>{REDACTED}",
+)
+_HEXADECIMAL = _rule(  # 40 hexadecimal digits are a commit, too: only next to a word that says otherwise
+    ("key", "token", "password", "secret", "login", "wandb"),
+    r"""((?i:key|token|password|secret|login|wandb)["']?[\s:=]{1,4}(?:is[\s:]{1,3})?["']?)[0-9a-f]{40}\b""",
+    rf"\g<1>{REDACTED}",
+)
+
+_URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _SHAPE)
+_CODE_RULES = (
+    *(_PRIVATE_KEY, *_URL_RULES, _BEARER),
+    _Rule(_NAME_HINTS, partial(_redact_bindings, value_pattern=_VALUE_IN_CODE)),
+)
+_TEXT_RULES = (
+    *(_PRIVATE_KEY, *_URL_RULES, _HEADER, _BEARER, _HEXADECIMAL),
+    _Rule(_NAME_HINTS, _redact_bindings),
+)
