@@ -77,7 +77,7 @@ class Params(Event, tag="params", kw_only=True):
     values: dict[str, Any]
 
 
-class Metrics(Event, tag="metrics"):
+class Metrics(Event, tag="metrics", omit_defaults=False):
     """Points that share one step. Positional and first in line for speed: see ``Journal.metrics``."""
 
     step: int = 0
@@ -100,7 +100,7 @@ class Dataset(Event, tag="dataset", kw_only=True):
     """What was trained or evaluated on. ``profile`` is a ``capture.data.Fingerprint`` as plain values."""
 
     name: str
-    role: str = "train"
+    role: str
     digest: str = ""
     rows: int | None = None
     columns: int | None = None
@@ -121,7 +121,7 @@ class Artifact(Event, tag="artifact", kw_only=True):
     """A file or folder, kept in the blob store under its digest. ``type`` is what the API calls ``kind``."""
 
     name: str
-    type: str = "file"
+    type: str
     digest: str
     size: int
     filename: str

@@ -25,10 +25,8 @@ from tachograph.errors import TachographWarning
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OURS = tuple(
-    os.path.dirname(os.path.abspath(path)) + os.sep
-    for path in [__file__, os.path.join(os.path.dirname(__file__), "..", "tachograph_frameworks", "x")]
-)
+_CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PLUGINS = f"{os.sep}tachograph_frameworks{os.sep}"
 FAULTS = Exception  # what counts as a fault, for the one hot path that can't afford the call of shield
 _seen: set[str] = set()
 _muted = False
@@ -119,7 +117,7 @@ def _say(text: str) -> None:
 
 def is_ours(filename: str) -> bool:
     """Whether a source file belongs to this library."""
-    return filename.startswith(_OURS)
+    return filename.startswith(_CORE) or _PLUGINS in filename
 
 
 def _caller() -> tuple[str, int]:

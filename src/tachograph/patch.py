@@ -100,6 +100,20 @@ class Watch:
         return guard.contained(self._site, active.here())
 
 
+def conduct(
+    wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call ``function`` once, with ``wrapper`` watching."""
+    watch = Watch(wrapper, site, Call(function, args, kwargs))
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        watch.raised(error)
+        raise
+    watch.returned(result)
+    return result
+
+
 class Hooks:
     """One plug-in's hooks. ``enabled`` says whether it may listen to the call at hand."""
 
@@ -130,14 +144,7 @@ class Hooks:
             def call(*args: Any, **kwargs: Any) -> Any:
                 if not self.listening():
                     return original(*args, **kwargs)
-                watch = Watch(wrapper, site, Call(original, args, kwargs))
-                try:
-                    result = original(*args, **kwargs)
-                except BaseException as error:
-                    watch.raised(error)
-                    raise
-                watch.returned(result)
-                return result
+                return conduct(wrapper, site, original, *args, **kwargs)
 
             return functools.update_wrapper(call, original)
 
@@ -181,7 +188,7 @@ class Hooks:
 
     def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         inherited = name not in vars(owner)
-        original = inspect.getattr_static(owner, name)
+        original = inspect.getattr_static(owner, name) if inherited else vars(owner)[name]
         replacement = _rewrap(original, wrap)
         setattr(owner, name, replacement)
         self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))

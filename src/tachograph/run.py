@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from tachograph import active, ending, guard, process, settings, surroundings, values
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
@@ -207,7 +209,7 @@ class Run:
     @guard.shield
     def log_table(self, name: str, rows: Any, step: int | None = None) -> None:
         """Keep a table: a list of dicts, or a pandas or polars frame."""
-        from tachograph.capture import tables
+        from tachograph.capture import rows as tables
 
         content, meta = tables.render(rows)
         self._keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
@@ -238,7 +240,7 @@ class Run:
                 columns=found.columns,
                 source=source and values.param(str(source)),
                 version=version and str(version),
-                profile=describe.plain(found),
+                profile=msgspec.to_builtins(found),
             )  # fmt: skip
         )
 
@@ -279,6 +281,14 @@ class Run:
         active.remove(self)
         with guard.contained("finish", self):
             self._finish(status, error)
+
+    def reopen(self) -> bool:
+        """Go on with a run of this process that has ended; False where it is open anyway."""
+        if not self.ended:
+            return False
+        self.ended = False
+        active.push(self)
+        return True
 
     def _finish(self, status: str, error: BaseException | str | None) -> None:
         if not self._journal.begun:

@@ -1,0 +1,78 @@
+"""scikit-learn: fits, searches, cross-validations, and scores computed after a fit.
+
+Every estimator class has its training methods hooked, also those that are defined later. The outermost training call
+makes the run: a Pipeline, a meta-estimator or a search is one run, preprocessing alone is none.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from tachograph.imports import when_imported
+from tachograph.patch import Hooks
+from tachograph_frameworks.sklearn import fits, scores, validation
+from tachograph_frameworks.sklearn.tracked import Tracked
+
+__all__ = ["REQUIRES", "TESTED", "Tracked", "install"]
+
+REQUIRES = "scikit-learn>=1.2"
+TESTED = "1.9.1"
+
+_MIXINS = ("ClassifierMixin", "RegressorMixin", "ClusterMixin", "DensityMixin", "OutlierMixin", "TransformerMixin")
+
+
+def install(hooks: Hooks) -> None:
+    """Hook every class there is, and each that comes later."""
+    import sklearn.base
+
+    for name in _MIXINS:
+        _hook(hooks, getattr(sklearn.base, name))
+    for owner in _subclasses(BaseEstimator):
+        _hook(hooks, owner)
+    _follow_new_classes(hooks)
+    when_imported("sklearn.model_selection", partial(validation.hook, hooks))
+    when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks))
+
+
+def _hook(hooks: Hooks, owner: type) -> None:
+    for name, wrapper in (*fits.WRAPPERS.items(), *scores.WRAPPERS.items()):
+        if name in vars(owner):
+            hooks.around(owner, name, wrapper)
+
+
+def _subclasses(owner: type) -> set[type]:
+    found: set[type] = set()
+    waiting = [owner]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found
+
+
+def _follow_new_classes(hooks: Hooks) -> None:
+    """Be told of each new estimator class. The chain of ``super()`` goes on as if we were not in it."""
+    own = vars(BaseEstimator).get("__init_subclass__")
+
+    def __init_subclass__(cls: type, **kwargs: Any) -> None:  # noqa: N807
+        if own is None:
+            super(BaseEstimator, cls).__init_subclass__(**kwargs)
+        else:
+            own.__get__(None, cls)(**kwargs)
+        if hooks.on:
+            _hook(hooks, cls)
+
+    def remove() -> None:
+        if vars(BaseEstimator).get("__init_subclass__") is ours:
+            if own is None:
+                del BaseEstimator.__init_subclass__
+            else:
+                BaseEstimator.__init_subclass__ = own
+
+    ours = classmethod(__init_subclass__)
+    BaseEstimator.__init_subclass__ = ours
+    hooks.native(remove)

@@ -1,0 +1,37 @@
+"""The name that the user's code has for an object."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+from tachograph import guard
+
+_LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "joblib")
+DEPTH = 30
+
+
+def name_of(value: Any, default: str) -> str:
+    """The variable that holds ``value`` in the innermost frame that is the user's; else ``default``."""
+    frame = sys._getframe(1)
+    for _ in range(DEPTH):
+        if frame is None:
+            return default
+        if not _is_library(frame):
+            return _name_in(frame, value) or default
+        frame = frame.f_back  # type: ignore[assignment]
+    return default
+
+
+def _is_library(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__") or ""
+    return module.partition(".")[0] in _LIBRARIES or guard.is_ours(frame.f_code.co_filename)
+
+
+def _name_in(frame: FrameType, value: Any) -> str | None:
+    for namespace in (frame.f_locals, frame.f_globals):
+        for name, held in list(namespace.items()):
+            if held is value and not name.startswith("_"):
+                return name
+    return None

@@ -1,0 +1,60 @@
+"""Loss curves and staged scores, of the estimators that keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tachograph.events import Metrics, written_number
+from tachograph.run import Run
+
+# What an attribute is called in the record. A curve's step is the iteration, from 0.
+_CURVES = {
+    "loss_curve_": "loss",
+    "validation_scores_": "validation_score",
+    "train_score_": "train_score",
+    "validation_score_": "validation_score",
+    "oob_scores_": "oob_score",
+    "estimator_errors_": "estimator_error",
+    "lower_bounds_": "lower_bound",
+}
+_FACTS = ("n_iter_", "best_loss_", "best_validation_score_", "inertia_", "lower_bound_", "oob_score_", "alpha_")
+
+
+def record(run: Run, estimator: Any) -> None:
+    """Record the curves of a fitted ``estimator``, and single figures on how its training went."""
+    for attribute, name in _CURVES.items():
+        values = _numbers(vars(estimator).get(attribute))
+        if len(values) > 1:
+            _points(run, _name(estimator, attribute, name), values)
+    facts = {}
+    for attribute in _FACTS:
+        values = _numbers(vars(estimator).get(attribute))
+        if len(values) == 1:
+            facts[attribute.rstrip("_")] = values[0]
+    if facts:
+        run.log(facts)
+
+
+def _name(estimator: Any, attribute: str, name: str) -> str:
+    # Gradient boosting calls the training loss of each stage its score.
+    if attribute == "train_score_" and type(estimator).__name__.startswith("GradientBoosting"):
+        return "loss"
+    return name
+
+
+def _points(run: Run, name: str, values: list[float]) -> None:
+    for step, value in enumerate(values):
+        run._journal.append(Metrics(0, 0, 0.0, step, {name: written_number(value)}))
+
+
+def _numbers(value: Any) -> list[float]:
+    """A scalar, a list or a one-dimensional array as floats; [] for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [float(value)]
+    if hasattr(value, "ndim"):
+        return [float(item) for item in value.reshape(-1)] if value.ndim <= 1 and value.dtype.kind in "fiu" else []
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        items = list(value)
+        return [float(item) for item in items] if all(isinstance(item, int | float) for item in items) else []
+    return []

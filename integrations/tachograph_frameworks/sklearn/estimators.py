@@ -1,0 +1,90 @@
+"""What an estimator is, and which run recorded its last fit."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from tachograph.run import Run
+
+_fitted: dict[int, tuple[weakref.ref[Any], Run]] = {}
+
+
+def remember(estimator: Any, run: Run) -> None:
+    """``estimator`` was fitted in ``run``: what is scored with it later belongs there."""
+    key = id(estimator)
+    try:
+        reference = weakref.ref(estimator, lambda _: _fitted.pop(key, None))
+    except TypeError:  # a class with __slots__ and no place for weak references
+        return
+    _fitted[key] = (reference, run)
+
+
+def run_of(estimator: Any) -> Run | None:
+    """The run of the last fit of exactly this object, or None."""
+    found = _fitted.get(id(estimator))
+    return found[1] if found is not None and found[0]() is estimator else None
+
+
+def predicts(estimator: Any) -> bool:
+    """Whether fitting it is training a model; what only transforms is preprocessing."""
+    return (
+        is_search(estimator)
+        or hasattr(estimator, "predict")
+        or hasattr(estimator, "fit_predict")
+        or (hasattr(estimator, "score_samples") and not hasattr(estimator, "transform"))
+    )
+
+
+def is_search(estimator: Any) -> bool:
+    """Whether it tries candidates: a grid, randomized or halving search, or another package's with the same results."""
+    return any(base.__name__ == "BaseSearchCV" for base in type(estimator).__mro__)
+
+
+def kind(estimator: Any) -> str:
+    """ "classifier", "regressor", "clusterer", "outlier_detector", "density_estimator" or ""."""
+    tags = getattr(estimator, "__sklearn_tags__", None)
+    if callable(tags):
+        return str(tags().estimator_type or "")
+    return {"DensityEstimator": "density_estimator"}.get(
+        getattr(estimator, "_estimator_type", None) or "", getattr(estimator, "_estimator_type", None) or ""
+    )
+
+
+def final(estimator: Any) -> Any:
+    """The estimator that does the learning: a pipeline's last step, a search's best, a wrapper's inner one."""
+    for _ in range(10):
+        inner = _inner(estimator)
+        if inner is None:
+            return estimator
+        estimator = inner
+    return estimator
+
+
+def _inner(estimator: Any) -> Any:
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list) and steps and isinstance(steps[-1], tuple):
+        return steps[-1][-1] if hasattr(steps[-1][-1], "fit") else None
+    if is_search(estimator):
+        return getattr(estimator, "best_estimator_", None)
+    if type(estimator).__name__ == "Tracked":
+        return getattr(estimator, "estimator_", None)
+    return None
+
+
+def title(estimator: Any) -> str:
+    """A run's name: the class, or for a wrapper of ours the class inside."""
+    if type(estimator).__name__ == "Tracked":
+        return type(estimator.estimator).__name__
+    return type(estimator).__name__
+
+
+def class_name(estimator: Any) -> str:
+    """The class with its module."""
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+
+
+def params(estimator: Any) -> dict[str, Any]:
+    """The parameters by scikit-learn's own names (``clf__C``); lists of steps only through their parts."""
+    values = estimator.get_params(deep=True)
+    return {name: value for name, value in values.items() if name.rpartition("__")[2] not in ("steps", "transformers")}

@@ -1,0 +1,107 @@
+"""``Tracked(estimator)``: a scikit-learn estimator that records its own fits, with or without autolog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from tachograph import settings
+from tachograph.patch import conduct
+from tachograph_frameworks.sklearn import fits
+
+
+def _has(name: str) -> Any:
+    def check(self: Any) -> bool:
+        getattr(getattr(self, "estimator_", self.estimator), name)
+        return True
+
+    return check
+
+
+class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+    """``estimator``, with each ``fit`` recorded as a run; everything else is passed on to the fitted clone of it.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        It is cloned before it is fitted, as meta-estimators do; the fitted clone is ``estimator_``.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Tracked:
+        """Fit a clone of ``estimator``, and record it."""
+        if settings.off():
+            return self._fit(X, y, **fit_params)
+        conduct(fits.FIT, "Tracked.fit", Tracked._fit, self, X, y, **fit_params)
+        return self
+
+    def _fit(self, X: Any, y: Any = None, **fit_params: Any) -> Tracked:
+        estimator = clone(self.estimator)
+        if y is None:
+            estimator.fit(X, **fit_params)
+        else:
+            estimator.fit(X, y, **fit_params)
+        self.estimator_ = estimator
+        return self
+
+    @available_if(_has("predict"))
+    def predict(self, X: Any) -> Any:
+        """The fitted estimator's predictions."""
+        return self._fitted().predict(X)
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """The fitted estimator's probabilities."""
+        return self._fitted().predict_proba(X)
+
+    @available_if(_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """The fitted estimator's log probabilities."""
+        return self._fitted().predict_log_proba(X)
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any) -> Any:
+        """The fitted estimator's decision function."""
+        return self._fitted().decision_function(X)
+
+    @available_if(_has("score_samples"))
+    def score_samples(self, X: Any) -> Any:
+        """The fitted estimator's score of each sample."""
+        return self._fitted().score_samples(X)
+
+    @available_if(_has("transform"))
+    def transform(self, X: Any) -> Any:
+        """The data, transformed by the fitted estimator."""
+        return self._fitted().transform(X)
+
+    @available_if(_has("score"))
+    def score(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """The fitted estimator's score."""
+        return self._fitted().score(X, y, **params)
+
+    def _fitted(self) -> Any:
+        check_is_fitted(self, "estimator_")
+        return self.estimator_
+
+    def __getattr__(self, name: str) -> Any:
+        # What a fit leaves behind (classes_, n_features_in_, coef_ ...) is the fitted estimator's.
+        if name.endswith("_") and not name.startswith("_") and "estimator_" in vars(self):
+            return getattr(self.estimator_, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags
+
+        return get_tags(self.estimator)
+
+    def _more_tags(self) -> Any:
+        return self.estimator._get_tags()
+
+    @property
+    def _estimator_type(self) -> Any:
+        return getattr(self.estimator, "_estimator_type", None)
