@@ -1,0 +1,94 @@
+"""The command line: ``tachograph``, and the same as ``python -m tachograph``.
+
+Each command is a module of this package with a docstring (its help), ``EXAMPLES``, ``configure(parser)`` and
+``run(options)``, which gives the exit status: 0 = success, 1 = what was asked is not so, 2 = wrong usage. Only the
+module of the command that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from tachograph.cli.arguments import Parser, UsageError, complain
+from tachograph.errors import Error, QueryError
+
+COMMANDS = {
+    "exec": "run a training script unchanged, recorded",
+}
+
+_OVERVIEW = """\
+usage: tachograph COMMAND ...
+
+Records model training by itself.
+
+commands:
+{commands}
+
+tachograph COMMAND --help says more of each, with examples; tachograph --version says which version this is.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name), and return its exit status.
+
+    ``exec`` may not return: what the script raises, ``SystemExit`` too, goes through as it is.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["exec"]:
+        from tachograph.cli import exec
+
+        return exec.main(arguments[1:])
+    return reported(arguments)
+
+
+def reported(arguments: list[str]) -> int:
+    """Run a command; what it raises on purpose becomes one line on standard error, and an exit status."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse has shown the help
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:  # as in `tachograph runs | head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (Error, OSError) as error:
+        complain(error)
+        return 2 if isinstance(error, UsageError | QueryError) else 1
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return 0 if arguments else 2
+    if name in ("-V", "--version"):
+        from tachograph import __version__
+
+        print("tachograph", __version__)
+        return 0
+    return command(name, rest)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    return _OVERVIEW.format(commands="\n".join(f"  {name:{width}}{help}" for name, help in COMMANDS.items()))
+
+
+def command(name: str, arguments: list[str]) -> int:
+    """Run the command ``name``."""
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {close[0]}?" if close else "tachograph --help lists what there is"
+        raise UsageError(f"there is no command {name!r}: {hint}")
+    module = importlib.import_module(f"tachograph.cli.{name}")
+    parser = Parser(name, module)
+    status: int = module.run(parser.parse_args(arguments))
+    return status

@@ -1,0 +1,78 @@
+"""Run a training script unchanged, with autolog on.
+
+The script sees what python itself would give it, and its output, errors and exit status are its own. Whatever stands
+behind the script's name belongs to the script.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from types import CodeType
+
+from tachograph.cli import launch
+from tachograph.cli.arguments import Parser, UsageError, complain, pairs
+
+USAGE = "tachograph exec [options] script.py [...]\n       tachograph exec [options] -m module [...]"
+EXAMPLES = """\
+  tachograph exec train.py --epochs 10
+  tachograph exec --experiment churn --name baseline --tag data=2026-10 train.py
+  tachograph exec --sink https://tracker.example.org -m my_package.train --lr 0.1
+  torchrun --nproc-per-node 2 -m tachograph exec train.py
+  python -O -m tachograph exec train.py
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """What may stand before the script."""
+    parser.usage = USAGE
+    parser.add_argument("--experiment", metavar="E", help="experiment that the runs belong to")
+    parser.add_argument("--name", metavar="N", help="name of the runs")
+    parser.add_argument("--sink", metavar="URL", action="append", help="where to send the runs, too; can be repeated")
+    parser.add_argument("--tag", metavar="KEY=VALUE", action="append", default=[], help="a label; can be repeated")
+    parser.add_argument("-m", dest="is_module", action="store_true", help="what follows is a module, as for python -m")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the script, and return 0 when it comes to its end. What it raises goes through."""
+    try:
+        code = _prepare(arguments)
+    except UsageError as error:
+        complain(error)
+        return 2
+    launch.run(code)
+    return 0
+
+
+def _prepare(arguments: list[str]) -> CodeType:
+    ours, theirs = _split(arguments)
+    parser = Parser("exec", sys.modules[__name__])
+    options = parser.parse_args(ours)
+    if not theirs:
+        parser.error("name a script to run, or -m and a module")
+    program = launch.Program(theirs[0], theirs[1:], options.is_module)
+    program.enter()
+    _record(options)
+    return program.load()
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and the program with its arguments, which may well look like options of ours."""
+    end = 0
+    while end < len(arguments) and arguments[end].startswith("-"):
+        if arguments[end] in ("-m", "--"):
+            end += 1
+            break
+        end += 1 if "=" in arguments[end] or arguments[end] in ("-h", "--help") else 2
+    return arguments[:end], arguments[end:]
+
+
+def _record(options: Namespace) -> None:
+    from tachograph import autologging
+
+    tags = pairs(options.tag)
+    try:
+        autologging.autolog(experiment=options.experiment, sinks=options.sink, tags=tags)
+    except ValueError as error:
+        raise UsageError(error) from error
+    autologging.run_name(options.name)
