@@ -8,6 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# The larger half of what autolog() will need, so that neither this import nor that call takes long.
+from tachograph import journal as _journal  # noqa: F401
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    # The names are looked up when first used: `import tachograph` alone stays as light as a bare interpreter.
+    # The names are looked up when first used: the command line and the reading side don't load with the recording.
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'tachograph' has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,8 +15,6 @@ from tachograph.run import check_mapping, check_sinks, check_text
 from tachograph.session import Options, options, suppress
 
 __all__ = ["Autolog", "autolog", "suppress"]
-
-CHECKPOINTS = ("best", "all", False)
 
 _own_hooks: Hooks | None = None
 
@@ -95,10 +92,7 @@ def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_ste
     for framework in frameworks:
         if framework not in names:
             raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(names)}")
-    if (
-        not any(checkpoints is choice or checkpoints == choice for choice in CHECKPOINTS)
-        or checkpoints == 0 is not False
-    ):
+    if not (checkpoints is False or checkpoints in ("best", "all")):
         raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
     if not isinstance(system, bool) and not (isinstance(system, int | float) and 0 < system < float("inf")):
         raise ValueError(f"system must be a number of seconds above 0, or False, got {system!r}")
@@ -113,9 +107,9 @@ def _announce_change(asked: Options) -> None:
     if _own_hooks is None:
         return
     changed = [
-        f"{field.name}={getattr(asked, field.name)!r} (was {getattr(options, field.name)!r})"
-        for field in dataclasses.fields(Options)
-        if getattr(asked, field.name) != getattr(options, field.name)
+        f"{name}={getattr(asked, name)!r} (was {getattr(options, name)!r})"
+        for name in Options.__struct_fields__
+        if getattr(asked, name) != getattr(options, name)
     ]
     if changed:
         text = f"autolog() was called again with other arguments: {', '.join(changed)} from now on"
@@ -123,8 +117,8 @@ def _announce_change(asked: Options) -> None:
 
 
 def _set(asked: Options) -> None:
-    for field in dataclasses.fields(Options):
-        setattr(options, field.name, getattr(asked, field.name))
+    for name in Options.__struct_fields__:
+        setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
     surroundings.configure(asked.system)
 

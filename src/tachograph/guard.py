@@ -13,7 +13,6 @@ import functools
 import os
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,6 +76,8 @@ def fault(site: str, error: Exception, run: object = None) -> None:
     """Report a fault of ours at ``site``; raise it in strict mode."""
     if settings.flag("strict"):
         raise error
+    import traceback
+
     where = traceback.extract_tb(error.__traceback__)[-1:] or [None]
     spot = f"{os.path.basename(where[0].filename)}:{where[0].lineno}" if where[0] else "?"
     text = f"{site} failed and recorded nothing here ({type(error).__name__}: {error}, at {spot}); training goes on"

@@ -13,14 +13,15 @@ goes on where it stopped, so that even a half-written line is completed, not tor
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import threading
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import time as _now
 from typing import Any
@@ -34,9 +35,11 @@ SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
 TAIL_BYTES = 1 << 16
+BLOCK_BYTES = 8 << 20
 
 _write = os.write
 _encode_into = msgspec.json.Encoder().encode_into
+_decode_lines = msgspec.json.Decoder(events.Known).decode_lines
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -333,8 +336,7 @@ def _crc(fd: int, start: int, to: int) -> int:
 # -- reading --
 
 
-@dataclass(frozen=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """A line that can't be read. ``torn`` is the harmless kind: the last line, cut off when its writer died."""
 
     path: Path
@@ -381,6 +383,58 @@ def _read_line(path: Path, number: int, offset: int, line: bytes) -> Event | Dam
         if not line.endswith(b"\n"):
             return Damage(path, number, offset, "the last line is torn", torn=True)
         return Damage(path, number, offset, " ".join(str(error).split()))
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Whole lines of a segment: bytes ``offset`` to ``end``, the first of them line number ``line``."""
+
+    path: Path
+    offset: int
+    line: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.data)
+
+    @property
+    def next_line(self) -> int:
+        return self.line + self.data.count(b"\n")
+
+    def items(self) -> list[Event | Damage | None]:
+        """One item for each line, as :func:`read` gives them, and None for a blank line."""
+        with contextlib.suppress(ValueError):  # something is damaged: find out what, line by line
+            found: list[Event | Damage | None] = _decode_lines(self.data)  # type: ignore[assignment]
+            if len(found) == self.data.count(b"\n") and all(event.seq > 0 for event in found):  # type: ignore[union-attr]
+                return found
+        return self._items_one_by_one()
+
+    def _items_one_by_one(self) -> list[Event | Damage | None]:
+        items, offset = [], self.offset
+        for number, line in enumerate(io.BytesIO(self.data), start=self.line):
+            items.append(_read_line(self.path, number, offset, line))
+            offset += len(line)
+        return items
+
+    def damage(self, index: int, reason: str) -> Damage:
+        """The ``index``-th line (from 0) as one that can't be used, for a reason that only its reader knows."""
+        before = sum(len(line) for line in islice(io.BytesIO(self.data), index))
+        return Damage(self.path, self.line + index, self.offset + before, reason)
+
+
+def read_block(path: Path, offset: int = 0, line: int = 1, final: bool = False, limit: int = BLOCK_BYTES) -> Block:
+    """The lines from ``offset`` on, about ``limit`` bytes of them; no bytes where there is no whole line yet.
+
+    A last line without its end is left for later: it is still being written. Once nobody writes any more
+    (``final``), it is read as it is.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        data = file.read(limit)
+        while (last := data.rfind(b"\n")) < 0 and (more := file.read(limit)):
+            data += more
+    whole = final and (last < 0 or len(data) < limit)
+    return Block(path, offset, line, data if whole else data[: last + 1])
 
 
 def read_writer(folder: Path) -> Iterator[Event | Damage]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator
 from types import ModuleType
@@ -43,6 +42,8 @@ class Call:
 @functools.lru_cache(maxsize=4096)
 def _positions(function: Callable[..., Any]) -> dict[str, int]:
     """Where each parameter stands that can be given by position."""
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some functions written in C tell nothing of theirs
@@ -188,7 +189,7 @@ class Hooks:
 
     def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         inherited = name not in vars(owner)
-        original = inspect.getattr_static(owner, name) if inherited else vars(owner)[name]
+        original = _static(owner, name) if inherited else vars(owner)[name]
         replacement = _rewrap(original, wrap)
         setattr(owner, name, replacement)
         self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))
@@ -204,12 +205,18 @@ class Hooks:
             self._replaced.clear()
 
 
+def _static(owner: Any, name: str) -> Any:
+    import inspect  # takes a while to import, and is seldom needed
+
+    return inspect.getattr_static(owner, name)
+
+
 def _rewrap(original: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
     """``original`` with the function inside it wrapped: a plain one, or one in a descriptor."""
     if isinstance(original, staticmethod | classmethod):
         return type(original)(wrap(original.__func__))
     inner = getattr(original, "fn", None)
-    if inspect.isroutine(inner) and hasattr(type(original), "__get__"):  # a descriptor that carries its function
+    if callable(inner) and hasattr(type(original), "__get__"):  # a descriptor that carries its function
         replacement = copy.copy(original)
         replacement.fn = wrap(inner)
         return replacement

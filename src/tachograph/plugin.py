@@ -11,9 +11,10 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
+
+import msgspec
 
 from tachograph import guard, imports, session
 from tachograph.patch import Hooks
@@ -21,8 +22,7 @@ from tachograph.patch import Hooks
 GROUP = "tachograph.plugins"
 
 
-@dataclass
-class Plugin:
+class Plugin(msgspec.Struct):
     """A plug-in and how it fares. ``state`` is one of off, waiting (for its framework), active, skipped, failed."""
 
     name: str

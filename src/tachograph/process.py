@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 
-@dataclass(frozen=True)
-class Process:
+
+class Process(msgspec.Struct, frozen=True):
     """A process on some machine, told apart from any later one with the same number.
 
     ``boot`` changes when the machine restarts, ``born`` is the process's start time in clock ticks since boot
@@ -31,7 +29,7 @@ def this() -> Process:
 
 @lru_cache(maxsize=4)  # by number: a forked child asks with its own
 def _describe(pid: int) -> Process:
-    return Process(socket.gethostname(), _boot(), pid, _born(pid) or 0)
+    return Process(_host(), _boot(), pid, _born(pid) or 0)
 
 
 def is_gone(process: Process) -> bool:
@@ -43,6 +41,14 @@ def is_gone(process: Process) -> bool:
         return True
     born = _born(process.pid)
     return born is None or (process.born != 0 and born != process.born)
+
+
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket
+
+    return socket.gethostname()
 
 
 def _boot() -> str:
@@ -80,8 +86,7 @@ def _born_elsewhere(pid: int) -> int | None:
         return 0
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A distributed job as its launcher describes it. ``key`` is equal in all its ranks and in no other job."""
 
     launcher: str
@@ -161,5 +166,7 @@ def _parent() -> str:
 
 def job_run_id(job: Job, ordinal: int) -> str:
     """The id of the ``ordinal``-th run (from 0) of a job: the same in every rank that runs the same program."""
+    import hashlib
+
     digest = hashlib.sha256(f"{job.key}#{ordinal}".encode()).hexdigest()
     return f"{job.launcher}-{digest[:16]}"

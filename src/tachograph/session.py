@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+
+import msgspec
 
 from tachograph import active, ending
 from tachograph.patch import Call, Hooks, Watch, Watcher
@@ -20,8 +21,7 @@ from tachograph.run import Run, open_run
 _STARTED_IN = "_tachograph_started_in"
 
 
-@dataclass(eq=False)
-class Session:
+class Session(msgspec.Struct, eq=False, weakref=True):
     """An outermost training call, while it lasts.
 
     ``run`` takes what is recorded; None in a quiet session (preprocessing), and in the ranks of a job that leave
@@ -33,7 +33,7 @@ class Session:
     owned: Run | None = None
     many: bool = False
     silences: tuple[str, ...] = ()
-    claimed: set[str] = field(default_factory=set)
+    claimed: set[str] = msgspec.field(default_factory=set)
     open: bool = True
 
     def end(self, error: BaseException | None) -> None:
@@ -43,13 +43,12 @@ class Session:
             self.owned.finish(ending.outcome(error), error)
 
 
-@dataclass
-class Options:
+class Options(msgspec.Struct):
     """What ``autolog`` was asked for; the plug-ins read it."""
 
     experiment: str | None = None
     sinks: list[str] | None = None
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     models: bool = True
     checkpoints: str | bool = "best"
     datasets: bool = True

@@ -8,12 +8,11 @@ whatever happens to the original. A blob appears under its name only when it is 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tachograph.events import Member, encode
 
@@ -33,7 +32,7 @@ class Blobs:
 
     def put_bytes(self, content: bytes) -> tuple[str, int]:
         """Keep ``content``; its digest and size in bytes."""
-        digest = hashlib.sha256(content).hexdigest()
+        digest = _sha256(content).hexdigest()
         target = self.path(digest)
         if not target.exists():
             draft = self._draft()
@@ -64,7 +63,7 @@ class Blobs:
             digest, size = self.put_file(path)
             members.append(Member(path.relative_to(folder).as_posix(), digest, size))
         total = sum(member.size for member in members)
-        return "sha256:" + hashlib.sha256(encode(members)).hexdigest(), total, members
+        return "sha256:" + _sha256(encode(members)).hexdigest(), total, members
 
     def _draft(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,17 +72,25 @@ class Blobs:
 
 def digest_of(path: Path) -> str:
     """The digest of the file at ``path``."""
+    import hashlib
+
     with open(path, "rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _sha256(content: bytes = b"") -> Any:
+    import hashlib  # loads OpenSSL: not before a file is logged
+
+    return hashlib.sha256(content)
+
+
 def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
+    digest, size = _sha256(), 0
     while chunk := source.read(CHUNK):
         digest.update(chunk)
         copy.write(chunk)
         size += len(chunk)
-    return digest.hexdigest(), size
+    return str(digest.hexdigest()), size
 
 
 def _publish(draft: Path, target: Path) -> None:

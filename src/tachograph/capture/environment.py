@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tachograph.capture.secrets import is_secret_name, redact_argv, redact_text
+
+if TYPE_CHECKING:
+    import subprocess
 
 _VALUE_LIMIT = 4096  # characters of one environment variable
 _VARIABLES = (  # beginnings of names; not "TF_" alone, which is Terraform's, too
@@ -64,6 +64,8 @@ def slow(timeout: float = 10.0) -> dict[str, Any]:
     Blocks for some tenths of a second, at most ``timeout`` seconds. What wasn't found by then is missing, and
     ``error`` says why. Where no Python can be started beside this one, the looking is done right here.
     """
+    import json
+
     path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
     request = {"path": path, "cwd": _cwd(), "entry": _entry()}
     process = _start_probe() if _can_start_python() else None
@@ -145,6 +147,8 @@ def _can_start_python() -> bool:
 
 
 def _start_probe() -> subprocess.Popen[str] | None:
+    import subprocess  # like the other modules that only the probe needs, not before it is needed
+
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _OUR_PARENT],
@@ -161,6 +165,8 @@ def _start_probe() -> subprocess.Popen[str] | None:
 
 def _converse(process: subprocess.Popen[str], request: str, timeout: float) -> dict[str, Any]:
     """Send ``request``, and collect the facts that came in time. The process has ended afterwards."""
+    import subprocess
+
     with process:
         try:
             answer, _ = process.communicate(request, timeout)
@@ -178,6 +184,8 @@ def _converse(process: subprocess.Popen[str], request: str, timeout: float) -> d
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
+    import signal
+
     if sys.platform == "win32":
         process.kill()
     else:
@@ -187,6 +195,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _merged(answer: str) -> dict[str, Any]:
     """The facts in the whole lines of ``answer``."""
+    import json
+
     facts: dict[str, Any] = {}
     for line in answer.splitlines(keepends=True):
         if line.endswith("\n"):
