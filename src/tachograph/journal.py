@@ -22,6 +22,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from time import time as _now
 from typing import Any
