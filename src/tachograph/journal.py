@@ -31,6 +31,7 @@ import msgspec
 
 from tachograph import events, guard
 from tachograph.events import Event, Metrics, Note, RunStart, encode
+from tachograph.steps import Steps
 
 SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
@@ -54,7 +55,8 @@ class Journal:
     def __init__(self, folder: Path, header: Callable[[], Event], unusual: Callable[[Any, Any], None]) -> None:
         self.folder = folder
         self.unusual = unusual
-        self.next_step: dict[str, int] = {}
+        self.steps = Steps()
+        self._cells = self.steps.cells
         self._header = header
         # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
         self._lock = threading.RLock()
@@ -85,29 +87,34 @@ class Journal:
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
 
-        Takes a dict of finite Python floats and ints as it is. Anything else, and any fault, is handed to
-        ``unusual``, which may take its time. Without ``step`` each name counts for itself, from 0.
+        Takes a dict of finite Python floats and ints whose names it has seen before as it is. Anything else, and any
+        fault, is handed to ``unusual``, which may take its time. Without ``step`` each name counts for itself, from 0.
         """
         try:
             self._acquire()
-            for name, value in values.items():
-                kind = type(value)
-                if (kind is not float and kind is not int) or value - value != 0.0 or type(name) is not str or not name:
-                    raise ValueError
+            cell = self._cells[tuple(values)]
+            total = sum(values.values())  # says at C speed whether all are numbers, and none is NaN or infinite
+            kind = type(total)
+            if (kind is not float and kind is not int) or total - total != 0.0:
+                raise ValueError
             if step is None:
-                step = self._next_step(values)
+                step = cell[0]
+                if step < 0:
+                    step = self.steps.take_one(tuple(values))
+                else:
+                    cell[0] = step + 1
             seq = self._seq + 1
             buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
-            _encode_into(Metrics(events.VERSION, seq, _now(), step, values), buffer)
-            buffer.append(10)
+            _encode_into(Metrics(1, seq, _now(), step, values), buffer)  # type: ignore[arg-type]
+            buffer.append(10)  # type: ignore[union-attr]
             self._seq = seq
             try:
-                written = _write(self._fd, buffer)
+                written = _write(self._fd, buffer)  # type: ignore[arg-type]
             except OSError as error:
-                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)
+                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)  # type: ignore[arg-type]
             else:
-                if written != len(buffer):
-                    self._trouble(bytes(buffer), written)
+                if written != len(buffer):  # type: ignore[arg-type]
+                    self._trouble(bytes(buffer), written)  # type: ignore[arg-type]
             self._buffer = buffer
         except guard.FAULTS:
             self.unusual(values, step)
@@ -116,19 +123,6 @@ class Journal:
                 self._release_lock()
             except RuntimeError:
                 pass  # Ctrl-C came before the lock was ours
-
-    def _next_step(self, values: dict[str, float]) -> int:
-        """The step that all of ``values`` are at by their own count; ValueError where they differ."""
-        steps = self.next_step
-        step = -1
-        for name in values:
-            own = steps.get(name, 0)
-            if own != step and step >= 0:
-                raise ValueError
-            step = own
-        for name in values:
-            steps[name] = step + 1
-        return step
 
     def begin(self) -> None:
         """Open the file and write the header now, not with the first event."""

@@ -20,6 +20,7 @@ from tachograph import active, ending, guard, process, settings, surroundings, v
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
+from tachograph.steps import Steps
 
 STATUSES = ("finished", "failed", "interrupted")
 DEFAULT_EXPERIMENT = "default"
@@ -112,7 +113,7 @@ class Run:
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
             complaints.append(f"step must be a whole number, got {values.text(step)[:80]}: the next step was used")
-        for by_step, part in _by_step(good, whole, self._journal.next_step).items():
+        for by_step, part in _by_step(good, whole, self._journal.steps).items():
             self._journal.append(Metrics(0, 0, 0.0, by_step, part))
         self._complain(complaints)
 
@@ -432,7 +433,7 @@ def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
         attempt=max((writer.attempt for writer in known.writers), default=0) + 1,
         sinks=settings.sinks() if sinks is None else sinks,
     )  # fmt: skip
-    run._journal.next_step.update(known.next_steps())
+    run._journal.steps.resume(known.next_steps())
     return _begin(run)
 
 
@@ -452,15 +453,16 @@ def _unpickle(root: str, id: str) -> Run:
     return Run.join(Path(root), id)
 
 
-def _by_step(points: dict[str, Any], step: int | None, next_step: dict[str, int]) -> dict[int, dict[str, Any]]:
+def _by_step(points: dict[str, Any], step: int | None, steps: Steps) -> dict[int, dict[str, Any]]:
     """Points in groups of equal step. Without a step each name goes on from where it is."""
+    if not points:
+        return {}
     if step is not None:
-        return {step: points} if points else {}
+        steps.admit(tuple(points))
+        return {step: points}
     groups: dict[int, dict[str, Any]] = {}
-    for name, value in points.items():
-        own = next_step.get(name, 0)
-        next_step[name] = own + 1
-        groups.setdefault(own, {})[name] = value
+    for name, own in steps.take(tuple(points)).items():
+        groups.setdefault(own, {})[name] = points[name]
     return groups
 
 
