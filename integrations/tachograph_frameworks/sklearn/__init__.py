@@ -11,6 +11,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from tachograph import guard
 from tachograph.imports import when_imported
 from tachograph.patch import Hooks
 from tachograph_frameworks.sklearn import fits, scores, validation
@@ -39,7 +40,8 @@ def install(hooks: Hooks) -> None:
 
 def _hook(hooks: Hooks, owner: type) -> None:
     for name, wrapper in (*fits.WRAPPERS.items(), *scores.WRAPPERS.items()):
-        if name in vars(owner):
+        # Some classes take a method back by a property that raises.
+        if name in vars(owner) and not isinstance(vars(owner)[name], property):
             hooks.around(owner, name, wrapper)
 
 
@@ -64,7 +66,8 @@ def _follow_new_classes(hooks: Hooks) -> None:
         else:
             own.__get__(None, cls)(**kwargs)
         if hooks.on:
-            _hook(hooks, cls)
+            with guard.contained(f"sklearn: {cls.__name__}"):
+                _hook(hooks, cls)
 
     def remove() -> None:
         if vars(BaseEstimator).get("__init_subclass__") is ours:

@@ -23,7 +23,7 @@ MOST_CLASSES = 1000
 
 
 def record(run: Run, call: Call, X: Any, seconds: float, step: int | None = None) -> None:
-    """Record ``train_*`` metrics of the estimator just fitted: a classifier's or a regressor's, on the data of ``call``."""
+    """Record ``train_*`` metrics of the estimator that ``call`` fitted, on the data that it was fitted to."""
     estimator, y = call.instance, call.argument("y")
     kind = estimators.kind(estimator)
     if kind == "clusterer":
@@ -85,8 +85,11 @@ def _even(rows: int, count: int) -> Any:
 
 
 def _length(data: Any) -> int:
+    """How many rows; -1 where the data doesn't say."""
     shape = getattr(data, "shape", None)
-    return int(shape[0]) if shape else len(data)
+    if shape:
+        return int(shape[0])
+    return len(data) if hasattr(data, "__len__") else -1
 
 
 def _take(data: Any, rows: Any) -> Any:

@@ -41,12 +41,7 @@ class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit(self, X: Any, y: Any = None, **fit_params: Any) -> Tracked:
-        estimator = clone(self.estimator)
-        if y is None:
-            estimator.fit(X, **fit_params)
-        else:
-            estimator.fit(X, y, **fit_params)
-        self.estimator_ = estimator
+        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return self
 
     @available_if(_has("predict"))
@@ -78,6 +73,22 @@ class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> Any:
         """The data, transformed by the fitted estimator."""
         return self._fitted().transform(X)
+
+    @available_if(_has("transform"))
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit, and transform the same data."""
+        return self.fit(X, y, **fit_params).transform(X)
+
+    @available_if(_has("fit_predict"))
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit, and give the labels of the same data."""
+        if settings.off():
+            return self._fit_predict(X, y, **fit_params)
+        return conduct(fits.FIT, "Tracked.fit_predict", Tracked._fit_predict, self, X, y, **fit_params)
+
+    def _fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        self.estimator_ = clone(self.estimator)
+        return self.estimator_.fit_predict(X, y, **fit_params)
 
     @available_if(_has("score"))
     def score(self, X: Any, y: Any = None, **params: Any) -> Any:
