@@ -11,14 +11,18 @@ JSON has no NaN and no infinities. A metric that is not finite is written as the
 from __future__ import annotations
 
 from math import inf, isfinite, nan
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 VERSION = 1
 
-Param: TypeAlias = None | bool | int | float | str | list[Any]
+MAX_INT = 2**63 - 1  # what every reader can hold, databases too
+
+Param: TypeAlias = bool | int | float | str | list[Any] | None
+NonFinite: TypeAlias = Literal["NaN", "Infinity", "-Infinity"]
+Number: TypeAlias = float | bool | NonFinite
 
 _NON_FINITE = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 
@@ -81,7 +85,7 @@ class Metrics(Event, tag="metrics", omit_defaults=False):
     """Points that share one step. Positional and first in line for speed: see ``Journal.metrics``."""
 
     step: int = 0
-    values: dict[str, float | str | bool] = {}
+    values: dict[str, Number] = {}
 
 
 class Tags(Event, tag="tags", kw_only=True):
@@ -175,33 +179,50 @@ Known: TypeAlias = (
 KINDS = tuple(str(kind.__struct_config__.tag) for kind in Known.__args__)
 
 encode = msgspec.json.Encoder().encode
+
+
+class _Envelope(Struct):
+    """What can be read of every event."""
+
+    kind: str
+    seq: int
+    v: int = 0
+    at: float = 0.0
+
+
 _decode_known = msgspec.json.Decoder(Known).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def decode(line: bytes) -> Event:
     """One line (without its line end) as an event.
 
-    Raises ValueError (``msgspec.DecodeError`` is one) where the line is no JSON object with ``seq`` and ``kind``, or a known kind lacks a field.
+    Raises ValueError (``msgspec.DecodeError`` is one) where the line is no JSON object with ``seq`` and ``kind``, or a
+    known kind lacks a field.
     """
     try:
-        event: Event = _decode_known(line)
-    except msgspec.ValidationError:
-        return _decode_unknown(line)
-    if event.seq < 1:
+        event = _decode(line)
+    except RecursionError:
+        raise ValueError("not an event: it is nested too deep") from None
+    if not 0 < event.seq <= MAX_INT:
         raise ValueError("the event has no sequence number")
     return event
 
 
+def _decode(line: bytes) -> Event:
+    try:
+        event: Event = _decode_known(line)
+    except msgspec.ValidationError:
+        return _decode_unknown(line)
+    return event
+
+
 def _decode_unknown(line: bytes) -> Unknown:
-    fields = _decode_plain(line)
-    kind, seq, at = fields.get("kind"), fields.get("seq"), fields.get("at", 0.0)
-    if not isinstance(kind, str) or type(seq) is not int or seq < 1 or not isinstance(at, int | float):
-        raise ValueError("not an event: kind, seq or at is missing or of the wrong type")
-    version = fields.get("v", 0)
-    if kind in KINDS and version == VERSION:
-        raise ValueError(f"a {kind} event with missing or mistyped fields")
-    return Unknown(v=version, seq=seq, at=float(at), name=kind, fields=fields)
+    event = _decode_envelope(line)
+    if event.kind in KINDS and event.v == VERSION:
+        raise ValueError(f"a {event.kind} event with missing or mistyped fields")
+    return Unknown(v=event.v, seq=event.seq, at=event.at, name=event.kind, fields=_decode_plain(line))
 
 
 def number(value: float | str | bool) -> float:
@@ -209,12 +230,12 @@ def number(value: float | str | bool) -> float:
     return _NON_FINITE[value] if isinstance(value, str) else float(value)
 
 
-def written_number(value: float) -> float | str:
+def written_number(value: float) -> Number:
     """The reverse of :func:`number`."""
     return value if isfinite(value) else _written(value)
 
 
-def _written(value: float) -> str:
+def _written(value: float) -> NonFinite:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 

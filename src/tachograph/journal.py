@@ -398,9 +398,9 @@ class Block(msgspec.Struct, frozen=True):
 
     def items(self) -> list[Event | Damage | None]:
         """One item for each line, as :func:`read` gives them, and None for a blank line."""
-        with contextlib.suppress(ValueError):  # something is damaged: find out what, line by line
-            found: list[Event | Damage | None] = _decode_lines(self.data)  # type: ignore[assignment]
-            if len(found) == self.data.count(b"\n") and all(event.seq > 0 for event in found):  # type: ignore[union-attr]
+        with contextlib.suppress(ValueError, RecursionError):  # something is damaged: find out what, line by line
+            found: list[Any] = _decode_lines(self.data)
+            if len(found) == self.data.count(b"\n") and all(0 < event.seq <= events.MAX_INT for event in found):
                 return found
         return self._items_one_by_one()
 

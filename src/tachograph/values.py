@@ -16,11 +16,11 @@ MAX_ITEMS = 1000
 MAX_DEPTH = 20
 
 
-def metrics(values: object) -> tuple[dict[str, float | str | bool], list[str]]:
+def metrics(values: object) -> tuple[dict[str, events.Number], list[str]]:
     """Points that can be written, and a complaint for each that can't."""
     if not isinstance(values, Mapping):
         return {}, [f"log takes a mapping of names to numbers, got {_kind(values)}"]
-    good: dict[str, float | str | bool] = {}
+    good: dict[str, events.Number] = {}
     complaints = []
     for name, value in values.items():
         found = _number(value)

@@ -1,0 +1,27 @@
+"""What every test starts from: a local store of its own, and faults of ours that are raised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tachograph import active, guard
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The root folder of the store, which is not there yet."""
+    for name in [name for name in os.environ if name.startswith("TACHOGRAPH_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "store"
+    monkeypatch.setenv("TACHOGRAPH_DIR", str(folder))
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "1")
+    monkeypatch.setenv(active.PARENT, "")  # each test's child processes look into its own store
+    guard.forget()
+    yield folder
+    for run in reversed(active.open_runs()):
+        run.finish()
+    guard.mute(False)
