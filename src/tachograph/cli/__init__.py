@@ -19,6 +19,7 @@ from tachograph.errors import Error, QueryError
 
 COMMANDS = {
     "exec": "run a training script unchanged, recorded",
+    "verify": "check every journal and blob against its digests",
 }
 
 _OVERVIEW = """\

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from tachograph.errors import Error
+from tachograph import settings
+from tachograph.errors import Error, NotFound
 
 
 class UsageError(Error):
@@ -31,6 +33,28 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what is shown as one line; argparse itself would add the whole usage."""
         raise UsageError(f"{message} ({self.prog} --help says more)")
+
+
+def add_root(parser: ArgumentParser) -> None:
+    """The option that says which store to read."""
+    parser.add_argument(
+        "--root", metavar="DIR", help="the store: a folder or a URL (default: TACHOGRAPH_DIR, ./.tachograph)"
+    )
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """The option for programs."""
+    parser.add_argument("--json", action="store_true", help="write one JSON document")
+
+
+def local_root(options: Namespace) -> Path:
+    """The store's folder. Raises UsageError for a URL, NotFound where there is no such folder."""
+    if options.root and "://" in options.root:
+        raise UsageError(f"{options.root} is no folder: this works where the journals lie")
+    root = Path(options.root).expanduser().absolute() if options.root else settings.root()
+    if not root.is_dir():
+        raise NotFound(f"there is no store at {root}: --root names another")
+    return root
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

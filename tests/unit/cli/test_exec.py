@@ -18,9 +18,7 @@ EXEC = ["-m", "tachograph", "exec"]
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("TACHOGRAPH_DIR", str(tmp_path / "store"))
-    monkeypatch.chdir(tmp_path)
+def folder(tmp_path):
     return tmp_path
 
 

@@ -1,0 +1,136 @@
+"""Drawing in a terminal: the console, tables that fit, small curves.
+
+On a terminal what is drawn fits its width. Into a file or a pipe everything is written whole, without colours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tachograph.cli import words
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+UNBOUNDED = 10_000  # columns of a file
+GAP = 2
+MARGIN = 10  # of a chart, for its scale
+STATUS_STYLES = {
+    "running": "cyan",
+    "finished": "green",
+    "failed": "bold red",
+    "crashed": "bold red",
+    "interrupted": "yellow",
+}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille character: left and right, from the top
+
+
+def console() -> Console:
+    """Where to draw."""
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
+    """Columns without lines between them; those in ``right`` have numbers in them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=any(headers), header_style="dim")
+    for index, header in enumerate(headers):
+        made.add_column(Text(header), justify="right" if index in right else "left", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return made
+
+
+# -- curves --
+
+
+def spark(steps: ArrayLike, values: ArrayLike, width: int) -> str:
+    """A curve one line high, of at most ``width`` characters; empty where there is nothing to draw."""
+    curve = _curve(steps, values, width, stretch=False)
+    return "".join(_BLOCKS[round(height * (len(_BLOCKS) - 1))] for height in _heights(curve))
+
+
+def chart(title: str, steps: ArrayLike, values: ArrayLike, width: int, height: int = 5) -> list[str]:
+    """A curve with its scale, as lines of exactly ``width`` characters; there must be a finite value to draw."""
+    import numpy as np
+
+    curve = _curve(steps, values, 2 * (width - MARGIN))
+    low, high = (words.number(end, digits=4) for end in _ends(curve))
+    labels = [high, *[""] * (height - 2), low]
+    drawn = zip(labels, _braille(_heights(curve), height), strict=True)
+    lines = [f"{label:>{MARGIN - 1}} {line}" for label, line in drawn]
+    first, last = (words.number(float(step)) for step in (np.min(steps), np.max(steps)))
+    below = " " * MARGIN + first + last.rjust(width - MARGIN - len(first))
+    return [_cut(line, width) for line in (title, *lines, below)]
+
+
+def _cut(text: str, width: int) -> str:
+    """``text`` in exactly ``width`` places of the terminal; wide characters take two."""
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
+
+
+def _curve(steps: ArrayLike, values: ArrayLike, count: int, stretch: bool = True) -> NDArray[Any]:
+    """The finite values at ``count`` places at even distances; unless ``stretch``, no more than there are points."""
+    import numpy as np
+
+    x, y = np.asarray(steps, float), np.asarray(values, float)
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    if len(y) == 0:
+        return np.zeros(0)
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    if x[0] == x[-1]:
+        x = np.arange(len(y), dtype=float)
+    largest = float(np.abs(y).max()) or 1.0  # sums of huge values must stay finite
+    return _resampled(x, y / largest, count if stretch else min(count, len(y))) * largest
+
+
+def _ends(curve: NDArray[Any]) -> tuple[float, float]:
+    return float(curve.min()), float(curve.max())
+
+
+def _heights(curve: NDArray[Any]) -> list[float]:
+    """The curve from 0 to 1; one that is level lies at the bottom."""
+    if len(curve) == 0:
+        return []
+    low, high = _ends(curve / 2)  # halves, since the difference of two huge values might not be finite
+    return [(value / 2 - low) / ((high - low) or 1.0) for value in curve.tolist()]
+
+
+def _resampled(x: NDArray[Any], y: NDArray[Any], count: int) -> NDArray[Any]:
+    """Means of ``count`` stretches of equal length; what has no point is on the line between its neighbours."""
+    import numpy as np
+
+    if len(y) <= count:
+        return np.asarray(np.interp(np.linspace(x[0], x[-1], count), x, y))
+    places = ((x - x[0]) / (x[-1] - x[0]) * count).astype(int).clip(0, count - 1)
+    points = np.bincount(places, minlength=count)
+    filled = np.flatnonzero(points)
+    means = np.bincount(places, weights=y, minlength=count)[filled] / points[filled]
+    return np.asarray(np.interp(np.arange(count), filled, means))
+
+
+def _braille(heights: list[float], rows: int) -> list[str]:
+    """A line through ``heights``, two of them in each character."""
+    grid = [[0] * (len(heights) // 2) for _ in range(rows)]
+    levels = [round((1 - height) * (rows * 4 - 1)) for height in heights]
+    for place, (before, level) in enumerate(zip([levels[0], *levels], levels, strict=False)):
+        # From beside the dot before up to this one, so that a steep line has no holes.
+        start = before + (level > before) - (level < before)
+        for dot in range(min(start, level), max(start, level) + 1):
+            grid[dot // 4][place // 2] |= _DOTS[place % 2][dot % 4]
+    return ["".join(chr(0x2800 + cell) for cell in row) for row in grid]

@@ -1,0 +1,141 @@
+"""Check every journal and every blob against its checksums.
+
+Reported is each line that can't be read, each block of a journal that no longer matches its checksum, each stretch of
+events that is gone, each kept file that is missing or no longer what its digest says. A last line that was cut off
+when its writer was killed is no damage.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tachograph import journal
+from tachograph.capture.blobs import Blobs, digest_of
+from tachograph.cli import words
+from tachograph.cli.arguments import add_json, add_root, local_root
+from tachograph.cli.document import write
+from tachograph.events import Artifact, Event
+from tachograph.journal import Damage
+
+EXAMPLES = """\
+  tachograph verify
+  tachograph verify --root /mnt/team/.tachograph --json
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """0 where nothing is damaged, else 1."""
+    found = check(local_root(options))
+    if options.json:
+        write(found.document())
+    else:
+        _say(found)
+    return 1 if found.damage else 0
+
+
+@dataclass
+class Findings:
+    """What was checked in a store, and what is wrong with it."""
+
+    root: Path
+    runs: int = 0
+    events: int = 0
+    blobs: int = 0
+    torn: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)  # digests that runs refer to, and by which name
+
+    def document(self) -> dict[str, object]:
+        """As plain values."""
+        damage = [
+            {"path": str(one.path), "line": one.line or None, "offset": one.offset, "reason": one.reason}
+            for one in self.damage
+        ]
+        counts = {"runs": self.runs, "events": self.events, "blobs": self.blobs, "torn": self.torn}
+        return {"root": str(self.root), **counts, "damage": damage}
+
+
+def check(root: Path) -> Findings:
+    """Read all that is in a store."""
+    found = Findings(root)
+    for run in _folders(root / "runs"):
+        found.runs += 1
+        for writer in journal.writers(run):
+            _check_writer(writer, found)
+    blobs = Blobs(root)
+    present = set(_check_blobs(blobs, found))
+    for digest, name in found.artifacts.items():
+        if digest not in present:
+            found.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
+    return found
+
+
+def _check_writer(folder: Path, found: Findings) -> None:
+    last = 0
+    for path in journal.segments(folder):
+        for item in _read(path):
+            if isinstance(item, Damage):
+                found.torn += item.torn
+                found.damage += [] if item.torn else [item]
+                last += not item.torn  # there was an event on that line
+                continue
+            if item.seq > last + 1:
+                gone = words.count(item.seq - last - 1, "event")
+                found.damage.append(Damage(path, 0, 0, f"{gone} before number {item.seq} missing"))
+            last = max(last, item.seq)
+            found.events += 1
+            found.artifacts.update(_kept(item, folder.parent.name))
+        found.damage += journal.check_sums(path)
+
+
+def _read(path: Path) -> Iterator[Event | Damage]:
+    try:
+        yield from journal.read(path)
+    except OSError as error:
+        yield Damage(path, 0, 0, f"can't be read: {error.strerror}")
+
+
+def _kept(event: Event, run: str) -> Iterator[tuple[str, str]]:
+    """The blobs that an event refers to."""
+    if not isinstance(event, Artifact):
+        return
+    label = f"artifact {event.name!r} of run {run}"
+    if event.members is None:
+        yield event.digest, label
+    for member in event.members or ():
+        yield member.digest, f"{member.path} in {label}"
+
+
+def _check_blobs(blobs: Blobs, found: Findings) -> Iterator[str]:
+    """The digests of the files that are there."""
+    for folder in _folders(blobs.folder):
+        for path in sorted(folder.iterdir()):
+            found.blobs += 1
+            named = f"sha256:{path.name}"
+            yield named
+            try:
+                if digest_of(path) != named:
+                    found.damage.append(Damage(path, 0, 0, "does not match its digest"))
+            except OSError as error:
+                found.damage.append(Damage(path, 0, 0, f"can't be read: {error.strerror}"))
+
+
+def _folders(parent: Path) -> Iterable[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else ()
+
+
+def _say(found: Findings) -> None:
+    for damage in found.damage:
+        print(damage if damage.line else f"{damage.path}: {damage.reason}")
+    checked = [words.count(found.runs, "run"), words.count(found.events, "event"), words.count(found.blobs, "blob")]
+    verdict = words.count(len(found.damage), "damage") if found.damage else "no damage"
+    torn = f" ({words.count(found.torn, 'line')} cut off when a writer was killed)" if found.torn else ""
+    print(f"{', '.join(checked)} in {found.root}: {verdict}{torn}")

@@ -1,0 +1,81 @@
+"""Numbers, sizes and times as people read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def number(value: float, digits: int = 5) -> str:
+    """So many significant digits, without an exponent where that is readable."""
+    if not math.isfinite(value):
+        return "NaN" if value != value else "∞" if value > 0 else "-∞"
+    if value == int(value) and abs(value) < 1e12:
+        return str(int(value))
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits - 2}e}"
+    places = max(1, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{places}f}".rstrip("0").rstrip(".")
+
+
+def param(value: Any) -> str:
+    """A parameter's value. Unlike a measured number it is shown with all of its digits."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(param, value)) + "]"
+    return line(value) if isinstance(value, str) else str(value)
+
+
+def line(text: str) -> str:
+    """Any text on one line, without characters that would move the terminal's cursor."""
+    return "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+
+
+def size(count: float) -> str:
+    """Bytes, with a unit of powers of ten."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 999.5 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s" if seconds >= 0.95 else f"{seconds * 1000:.0f}ms"
+    whole = round(seconds)
+    for (unit, length), (below, part) in pairwise(_UNITS):
+        if whole >= length:
+            return f"{whole // length}{unit} {whole % length // part:02}{below}"
+    return f"{whole}s"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago ``moment`` was, in one unit."""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length:.0f}{unit} ago"
+    return "now"
+
+
+def moment(time: datetime) -> str:
+    """A point in time in the reader's own time zone."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def digest(text: str) -> str:
+    """Enough of a digest to tell it from others."""
+    return text.removeprefix("sha256:")[:12]
+
+
+def count(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
