@@ -1,0 +1,32 @@
+"""XGBoost: ``train``, ``cv`` and the scikit-learn API, which calls ``train``.
+
+The two functions give each training its run, with its parameters and data. The curve is read where XGBoost itself
+calls the callbacks of a training. That way every training is reached, also one whose ``train`` was tucked away in a
+``functools.partial`` before, nothing is put into the user's list of callbacks, and the last round is recorded even if
+one of their callbacks ends it with an exception.
+"""
+
+from __future__ import annotations
+
+from xgboost import training
+from xgboost.callback import CallbackContainer
+
+from tachograph.patch import Hooks
+from tachograph_frameworks.xgboost import calls, matrices
+from tachograph_frameworks.xgboost.callback import TachographCallback
+from tachograph_frameworks.xgboost.models import load_model, save_estimator
+
+__all__ = ["REQUIRES", "TESTED", "TachographCallback", "install", "load_model", "save_estimator"]
+
+REQUIRES = ("xgboost>=1.7", "xgboost-cpu>=1.7")
+TESTED = "3.2.0"
+
+
+def install(hooks: Hooks) -> None:
+    """Listen to trainings."""
+    matrices.register()
+    hooks.around(training, "train", calls.TRAIN)
+    hooks.around(training, "cv", calls.CV)
+    hooks.around(CallbackContainer, "before_training", calls.note_begin)
+    hooks.around(CallbackContainer, "after_iteration", calls.note_round)
+    hooks.around(CallbackContainer, "after_training", calls.note_end)

@@ -1,0 +1,118 @@
+"""What is noted of calls: of ``train`` and ``cv`` their arguments, of the callbacks' container its rounds."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from xgboost.callback import EarlyStopping
+
+from tachograph import guard, session
+from tachograph.patch import Call, Watcher
+from tachograph.run import Run
+from tachograph.session import Session, options
+from tachograph_frameworks.xgboost import matrices, recording
+
+_SHOWN = ("num_boost_round", "nfold", "stratified", "shuffle", "seed")  # with their defaults
+_GIVEN = ("early_stopping_rounds", "maximize", "metrics")
+_FUNCTIONS = ("obj", "custom_metric", "feval", "fpreproc", "folds")
+
+
+def _note_call(call: Call, session: Session) -> Watcher:
+    """Watch an outermost call of ``train`` or ``cv``. What comes out of it is recorded at the end of its rounds."""
+    run = session.run
+    assert run is not None
+    arguments = _arguments(call)
+    with guard.contained("xgboost: params", run):
+        run.log_params(_params(arguments))
+    if options.datasets:
+        _record_data(run, arguments)
+    yield
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    """The arguments by name. XGBoost takes some by position that its signature has as keywords."""
+    parameters = inspect.signature(call.function).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return defaults | dict(zip(parameters, call.args, strict=False)) | call.kwargs
+
+
+def _params(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    found = _booster_params(arguments.get("params"))
+    found |= {name: arguments[name] for name in _SHOWN if name in arguments}
+    found |= {name: arguments[name] for name in _GIVEN if arguments.get(name) not in (None, ())}
+    found |= {name: _named(arguments[name]) for name in _FUNCTIONS if arguments.get(name) is not None}
+    if (start := arguments.get("xgb_model")) is not None:
+        found["xgb_model"] = os.fspath(start) if isinstance(start, str | os.PathLike) else _named(start)
+    callbacks = list(arguments.get("callbacks") or ())
+    if callbacks:
+        found["callbacks"] = [_named(callback) for callback in callbacks]
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            found.setdefault("early_stopping_rounds", callback.rounds)
+    return found
+
+
+def _booster_params(given: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> dict[str, Any]:
+    """The user's own parameters; given as pairs, a name may come more than once (``eval_metric``)."""
+    if given is None or isinstance(given, Mapping):
+        return {} if given is None else {str(name): _plain(value) for name, value in given.items()}
+    lists: dict[str, list[Any]] = {}
+    for name, value in given:
+        lists.setdefault(str(name), []).append(_plain(value))
+    return {name: values[0] if len(values) == 1 else values for name, values in lists.items()}
+
+
+def _plain(value: Any) -> Any:
+    return _named(value) if callable(value) else value
+
+
+def _named(value: Any) -> str:
+    """A function, class or object by its name: its text may hold a memory address."""
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _record_data(run: Run, arguments: Mapping[str, Any]) -> None:
+    """The training data, and what is evaluated beside it under its name there."""
+    train = arguments.get("dtrain")
+    matrices.record(run, train, "train", "train")
+    for matrix, name in list(arguments.get("evals") or ()):
+        if matrix is not train:
+            matrices.record(run, matrix, name, "validation")
+
+
+def note_begin(call: Call) -> Watcher:
+    """Watch a training begin."""
+    recording.begin(call.argument("model"))
+    yield
+
+
+def note_round(call: Call) -> Watcher:
+    """Watch a round's evaluation and the user's callbacks after it."""
+    model = call.argument("model")
+    mine = recording.of(model)
+    try:
+        yield
+    finally:
+        if mine is not None:
+            mine.round(model, call.argument("epoch"), call.instance.history)
+
+
+def note_end(call: Call) -> Watcher:
+    """Watch a training end; the callbacks may have made another model of it."""
+    mine = recording.of(call.argument("model"))
+    model = yield
+    if mine is not None:
+        mine.end(model)
+
+
+def _training(name: str) -> Callable[[Call], Watcher]:
+    return session.training(
+        _note_call, plugin=recording.NAME, name=lambda call: name, records=lambda call: recording.is_first()
+    )
+
+
+TRAIN = _training("xgboost")
+CV = _training("xgboost.cv")

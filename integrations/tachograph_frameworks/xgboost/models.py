@@ -1,0 +1,114 @@
+"""Trained models: kept in XGBoost's own format, which is data, not code; and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import xgboost
+from xgboost.core import Booster, XGBoostError
+
+from tachograph.errors import Error
+from tachograph.run import Run
+
+FORMAT = "xgboost-ubj"
+IMPORTANCES = ("weight", "gain", "cover", "total_gain", "total_cover")
+_MOST_FEATURES = 10_000
+_MOST_NAMES = 1_000
+
+
+def save_booster(run: Run, booster: Any) -> None:
+    """Keep a booster as the run's model."""
+    run._keep_bytes(booster.save_raw("ubj"), "model", "model", "model.ubj", meta=_meta(Booster, booster))
+
+
+def save_estimator(run: Run, estimator: Any) -> bool:
+    """Keep a fitted estimator of XGBoost as the run's model; False for anything else."""
+    kind = next((kind for kind in type(estimator).__mro__ if kind in _estimators().values()), None)
+    if kind is None:
+        return False
+    with TemporaryDirectory(prefix="tachograph-") as folder:
+        path = Path(folder, "model.ubj")
+        estimator.save_model(path)
+        run._keep(path, "model", "model", None, _meta(kind, estimator.get_booster()))
+    return True
+
+
+def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
+    """The booster or estimator that was kept in the file. Only classes of XGBoost itself are made; no code is run."""
+    name = meta.get("class", _name(Booster))
+    kind = {_name(Booster): Booster, **_estimators()}.get(name)
+    if kind is None:
+        raise Error(f"{name} is no model class of xgboost {xgboost.__version__}: load it with the version it came from")
+    model = kind()
+    model.load_model(bytearray(Path(path).read_bytes()))
+    return model
+
+
+def importances(booster: Any) -> list[dict[str, Any]]:
+    """A row for each feature that the model uses, the most important one first."""
+    scores = {kind: _scores(booster, kind) for kind in IMPORTANCES}
+    features = dict.fromkeys(feature for found in scores.values() for feature in found)
+    rows = [{"feature": name, **{kind: found[name] for kind, found in scores.items() if name in found}}
+            for name in features]  # fmt: skip
+    return sorted(rows, key=lambda row: row.get("total_gain", 0.0), reverse=True)[:_MOST_FEATURES]
+
+
+def configured(config: str) -> dict[str, Any]:
+    """The training parameters out of a booster's configuration, in which they are nested and texts."""
+    return {name: _value(text) for name, text in _train_params(json.loads(config))}
+
+
+def _scores(booster: Any, kind: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = booster.get_score(importance_type=kind)
+    except XGBoostError:  # a linear model has weights only
+        return {}
+    return found
+
+
+def _train_params(config: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(config, list):
+        for item in config:
+            yield from _train_params(item)
+    elif isinstance(config, dict):
+        for key, value in config.items():
+            if isinstance(value, str) and name.endswith("train_param"):
+                yield key, value
+            else:
+                yield from _train_params(value, key)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _meta(kind: type, booster: Any) -> dict[str, Any]:
+    names, types = booster.feature_names, booster.feature_types
+    return {
+        "format": FORMAT,
+        "class": _name(kind),
+        "xgboost": xgboost.__version__,
+        "num_features": booster.num_features(),
+        "feature_names": names[:_MOST_NAMES] if names else None,
+        "feature_types": types[:_MOST_NAMES] if types else None,
+    }
+
+
+def _estimators() -> dict[str, type]:
+    """XGBoost's own estimator classes by name; none without scikit-learn."""
+    from xgboost import sklearn
+
+    found = [kind for kind in vars(sklearn).values() if isinstance(kind, type) and issubclass(kind, sklearn.XGBModel)]
+    return {_name(kind): kind for kind in found}
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
