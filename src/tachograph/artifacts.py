@@ -1,0 +1,188 @@
+"""Artifacts read back: a verified copy under its own file name, and the object that was kept, where it is safe to load.
+
+What is not safe to load is named so: unpickling runs whatever code the file says, so it takes ``trusted=True``. A
+framework's own formats are loaded by functions found through the entry-point group ``tachograph.loaders``: the name is
+the format, the value a function of ``(path, meta)``. One that can run code from the file has an attribute
+``unsafe = True``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from tachograph import events
+from tachograph.capture.blobs import Blobs, digest_of
+from tachograph.database import cache_folder
+from tachograph.errors import Damaged, Error
+from tachograph.events import Member
+
+LOADERS = "tachograph.loaders"
+
+Loader = Callable[[Path, dict[str, Any]], Any]
+
+
+class Artifact:
+    """A file or folder that was kept with a run.
+
+    ``kind`` is what it was logged as ("file", "model", "table" ...), ``size`` is in bytes, ``step`` the step it belongs
+    to or None, ``filename`` its own name, ``members`` the files of a folder (``.path .digest .size``) or None, ``meta``
+    what its recorder knew of it.
+    """
+
+    def __init__(self, root: Path, event: events.Artifact) -> None:
+        self._root = root
+        self.name, self.kind, self.digest, self.size = event.name, event.type, event.digest, event.size
+        self.step, self.filename, self.members, self.meta = event.step, event.filename, event.members, event.meta
+
+    def __repr__(self) -> str:
+        return f"<tachograph artifact {self.name} ({self.kind}, {self.size:,} bytes)>"
+
+    def path(self) -> Path:
+        """A local copy under its own file name, checked against its digest; not to be written to.
+
+        Raises ``Damaged`` where what is kept doesn't match.
+        """
+        target = _cache(self._root) / self.digest.removeprefix("sha256:") / _inside(self.filename, self)
+        if self.members is None:
+            self._provide(self.digest, target)
+        else:
+            self._provide_folder(self.members, target)
+        return target
+
+    def _provide_folder(self, members: list[Member], target: Path) -> None:
+        if self.digest != "sha256:" + hashlib.sha256(events.encode(members)).hexdigest():
+            raise Damaged(f"artifact {self.name}: its list of files does not match its digest; log it again")
+        expected = {target / _inside(member.path, self): member.digest for member in members}
+        target.mkdir(parents=True, exist_ok=True)
+        for path in target.rglob("*"):
+            if path not in expected and not path.is_dir():
+                path.unlink()  # something else came in here: what is handed out is what was kept
+        for path, digest in expected.items():
+            self._provide(digest, path)
+
+    def _provide(self, digest: str, target: Path) -> None:
+        """Put the blob ``digest`` at ``target``, unless it is there already, unchanged."""
+        if target.is_file() and digest_of(target) == digest:
+            return
+        blob = Blobs(self._root).path(digest)
+        if not blob.is_file() or digest_of(blob) != digest:
+            fault = "does not match its digest" if blob.is_file() else "is missing"
+            raise Damaged(f"artifact {self.name}: {blob} {fault}; restore it from a copy of the store")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".draft-{os.getpid()}-{os.urandom(6).hex()}")
+        try:
+            _link_or_copy(blob, draft)
+            os.replace(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def load(self, trusted: bool = False) -> Any:
+        """What was kept, as an object: text as str, JSON as it is, tables and CSV as a list of dicts, a framework's
+        model as that framework loads it.
+
+        Formats that can run code when they are loaded (pickle, joblib) need ``trusted=True``: say so only of a file
+        whose origin you know. Raises ``Error`` for those, and for a format that nobody here can load.
+        """
+        format = str(self.meta.get("format") or _SUFFIXES.get(PurePosixPath(self.filename).suffix.lower(), ""))
+        loader = _SAFE.get(format) or _UNSAFE.get(format) or _from_plugin(format)
+        if loader is None:
+            what = format or self.filename
+            raise Error(f"artifact {self.name}: there is no loader for {what!r}; read the file at .path() yourself")
+        if not trusted and (format in _UNSAFE or getattr(loader, "unsafe", False)):
+            raise Error(f"artifact {self.name} can run code when loaded: if you trust its origin, load(trusted=True)")
+        return loader(self.path(), self.meta)
+
+
+def _inside(path: str, artifact: Artifact) -> Path:
+    """A relative path that stays where it is put. Raises ``Damaged`` for any other: nobody honest wrote it."""
+    parts = PurePosixPath(path).parts
+    odd = not parts or path.startswith("/") or ".." in parts or "\0" in path
+    if odd or (os.name == "nt" and any(character in path for character in '\\:')):
+        raise Damaged(f"artifact {artifact.name}: {path!r} is no file name that can be trusted; log it again")
+    return Path(*parts)
+
+
+def _cache(root: Path) -> Path:
+    inside = root / "cache"
+    writable = os.access(inside if inside.exists() else root, os.W_OK)
+    return inside if writable else cache_folder(root) / "cache"
+
+
+def _link_or_copy(blob: Path, target: Path) -> None:
+    # Root can write to read-only files: through a link it would write to what is kept.
+    if getattr(os, "geteuid", lambda: 1)() != 0:
+        try:
+            os.link(blob, target)
+        except OSError:
+            pass  # another device, or a file system without links
+        else:
+            return
+    shutil.copyfile(blob, target)
+    os.chmod(target, 0o444)
+
+
+# -- loaders --
+
+
+def _from_plugin(format: str) -> Loader | None:
+    for point in entry_points(group=LOADERS, name=format):
+        loader: Loader = point.load()
+        return loader
+    return None
+
+
+def _text(path: Path, meta: dict[str, Any]) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _json(path: Path, meta: dict[str, Any]) -> Any:
+    return msgspec.json.decode(path.read_bytes())
+
+
+def _json_lines(path: Path, meta: dict[str, Any]) -> list[Any]:
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line.strip()]
+
+
+def _table(path: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{name: _cell(value) for name, value in row.items()} for row in _json_lines(path, meta)]
+
+
+def _cell(value: Any) -> Any:
+    """A table has no other way to write what is not finite."""
+    return events.number(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _joblib(path: Path, meta: dict[str, Any]) -> Any:
+    import joblib
+
+    return joblib.load(path)
+
+
+def _pickle(path: Path, meta: dict[str, Any]) -> Any:
+    import pickle
+
+    with open(path, "rb") as file:
+        return pickle.load(file)
+
+
+_SAFE: dict[str, Loader] = {"text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv}
+_UNSAFE: dict[str, Loader] = {"joblib": _joblib, "pickle": _pickle}
+_SUFFIXES = {
+    ".txt": "text", ".md": "text", ".log": "text", ".svg": "text", ".yaml": "text", ".yml": "text", ".toml": "text",
+    ".py": "text", ".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".joblib": "joblib", ".pkl": "pickle",
+    ".pickle": "pickle",
+}  # fmt: skip

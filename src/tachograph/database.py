@@ -1,0 +1,247 @@
+"""The index's file: where it lies, how it comes into being, and what happens when it is unusable.
+
+It lies in the store, or, where the store can't be written, in the user's cache folder. It appears under its name only
+when it is whole, and since it can be built again from the journals, one that is damaged or made by another version is
+thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0
+FILENAME = "index.sqlite"
+
+SCHEMA = """
+CREATE TABLE run (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    folder_time INTEGER NOT NULL,           -- when the folder was last changed, in ns; 0 = look again
+    name TEXT, experiment TEXT, parent TEXT, opener TEXT,
+    leader INTEGER,                         -- the writer that decides how the run ended
+    status TEXT, ended REAL,                -- as the leader recorded them
+    started REAL, latest REAL               -- times of the first and the last event
+);
+CREATE INDEX run_by_start ON run (started);
+CREATE INDEX run_by_parent ON run (parent);
+CREATE TABLE writer (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL, id TEXT NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,    -- how many blocks were read
+    sealed INTEGER NOT NULL DEFAULT 0,      -- whether nothing more is to be expected
+    header BLOB, "end" BLOB,                -- the events
+    started REAL, clock REAL NOT NULL DEFAULT 0,
+    seen BLOB NOT NULL DEFAULT '[]',        -- ranges of sequence numbers
+    UNIQUE (run, id)
+);
+CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;
+CREATE TABLE segment (
+    writer INTEGER NOT NULL, first INTEGER NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL,
+    PRIMARY KEY (writer, first)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    run INTEGER NOT NULL, writer INTEGER NOT NULL, seq INTEGER NOT NULL, clock REAL NOT NULL,
+    kind TEXT NOT NULL, line BLOB NOT NULL
+);
+CREATE INDEX event_by_run ON event (run, kind);
+CREATE INDEX event_by_kind ON event (kind);
+CREATE INDEX event_by_writer ON event (writer);
+CREATE TABLE chunk (
+    writer INTEGER NOT NULL, name TEXT NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    count INTEGER NOT NULL, numbers INTEGER NOT NULL, total REAL,
+    min REAL, min_step INTEGER, max REAL, max_step INTEGER,
+    first REAL, first_at REAL NOT NULL, last REAL, last_step INTEGER NOT NULL, clock REAL NOT NULL,
+    steps BLOB NOT NULL, times BLOB NOT NULL, "values" BLOB NOT NULL, seqs BLOB NOT NULL
+);
+CREATE UNIQUE INDEX chunk_in_order ON chunk (writer, name, first_seq);
+CREATE TABLE metric (
+    run INTEGER NOT NULL, name TEXT NOT NULL, value, step INTEGER NOT NULL,
+    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX metric_by_value ON metric (name, value);
+CREATE TABLE param (
+    run INTEGER NOT NULL, name TEXT NOT NULL, value, written BLOB NOT NULL,
+    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX param_by_value ON param (name, value);
+CREATE TABLE tag (
+    run INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, written BLOB,
+    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX tag_by_value ON tag (name, value);
+CREATE TABLE damage (
+    writer INTEGER NOT NULL, segment INTEGER NOT NULL, line INTEGER NOT NULL, offset INTEGER NOT NULL,
+    reason TEXT NOT NULL, torn INTEGER NOT NULL
+);
+CREATE INDEX damage_by_writer ON damage (writer);
+
+-- A run as people see it. A writer without an end is sealed only once its process is provably gone.
+CREATE VIEW record AS
+SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.started, run.latest,
+    coalesce(run.status, iif(leader.sealed, 'crashed', 'running')) AS status,
+    iif(run.status IS NULL, iif(leader.sealed, run.latest, NULL), run.ended) AS ended
+FROM run JOIN writer AS leader ON leader.no = run.leader;
+"""
+
+
+class Database:
+    """A connection to the index of one root, made when first needed, and again when the file was replaced."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._path: Path | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._process = 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    def connect(self) -> sqlite3.Connection:
+        """The connection. Autocommit; begin transactions with :meth:`transaction`."""
+        if self._connection is not None and self._is_current():
+            return self._connection
+        self.close()
+        self._path = _place(self.root)
+        self._connection = _open(self._path)
+        self._identity = _identity(self._path)
+        self._process = os.getpid()
+        return self._connection
+
+    def _is_current(self) -> bool:
+        return self._process == os.getpid() and self._identity == _identity(self._path)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write; rolled back where an exception comes out of it."""
+        connection = self.connect()
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and self._process == os.getpid():
+            connection.close()
+        elif connection is not None:
+            _inherited.append(connection)
+
+    def discard(self) -> None:
+        """Throw the file away."""
+        self.close()
+        if self._path is not None:
+            _remove(self._path)
+
+
+# Connections that a forked child got from its parent: it must neither use nor close them.
+_inherited: list[sqlite3.Connection] = []
+
+
+def is_unusable(error: sqlite3.DatabaseError) -> bool:
+    """Whether ``error`` says that the file is damaged."""
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _place(root: Path) -> Path | None:
+    """Where the index lies; None where no folder can be written."""
+    inside = root / FILENAME
+    if os.access(inside if inside.exists() else root, os.W_OK) and os.access(root, os.W_OK):
+        return inside
+    folder = cache_folder(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder / FILENAME if os.access(folder, os.W_OK) else None
+
+
+def cache_folder(root: Path) -> Path:
+    """A folder of the user's own for what belongs to a store that can't be written."""
+    return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
+def _user_cache() -> Path:
+    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    if named:
+        return Path(named)
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return Path(tempfile.gettempdir())
+    return Path(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    if path is None:
+        return _prepared("")  # a private one, which SQLite deletes when it is closed
+    for _ in range(2):
+        if not path.exists():
+            _create(path)
+        connection = _connection(f"{path.absolute().as_uri()}?mode=rw")
+        if _is_ours(connection):
+            return connection
+        connection.close()
+        _remove(path)
+    _create(path)
+    return _connection(f"{path.absolute().as_uri()}?mode=rw")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    try:
+        return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
+    except sqlite3.DatabaseError as error:
+        if not is_unusable(error):
+            raise
+        return False
+
+
+def _create(path: Path) -> None:
+    draft = path.with_name(f".{FILENAME}-{os.getpid()}-{os.urandom(4).hex()}")
+    _prepared(str(draft)).close()
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was faster
+    except OSError:  # a file system without links
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _prepared(name: str) -> sqlite3.Connection:
+    connection = _connection(name)
+    connection.executescript(
+        f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+    )
+    return connection
+
+
+def _connection(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
+    )
+    connection.execute("PRAGMA synchronous = NORMAL")  # after a power failure it may be old or unusable, never wrong
+    return connection
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_dev, status.st_ino

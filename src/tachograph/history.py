@@ -1,0 +1,257 @@
+"""Points as arrays: packed into chunks for the index, unpacked and merged into a history, summed up.
+
+A chunk holds some of the points of one writer and one name, in the order of their sequence numbers: each column is the
+bytes of a little-endian array, beside what a summary needs to know of it. Chunks are never larger than ``CHUNK``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas
+
+CHUNK = 4096
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_INT, _FLOAT = np.dtype("<i8"), np.dtype("<f8")
+
+
+class Digest(Struct, frozen=True):
+    """What a summary needs to know of a chunk, and a writer's ``clock``: the latest time up to and in it.
+
+    None stands for NaN, and for the step of a minimum that isn't there.
+    """
+
+    count: int
+    numbers: int  # that are not NaN
+    total: float | None
+    min: float | None
+    min_step: int | None
+    max: float | None
+    max_step: int | None
+    first: float | None
+    first_at: float
+    last: float | None
+    last_step: int
+    clock: float
+
+
+class Points(Struct):
+    """Some of the points of one writer and one name, by their sequence number."""
+
+    seqs: Ints
+    steps: Ints
+    times: Floats
+    values: Floats
+
+    @classmethod
+    def gathered(cls, flat: Sequence[float]) -> Points:
+        """From one list: seq, step, time, value, seq, step ..."""
+        seqs, steps = (np.array(flat[start::4], _INT) for start in (0, 1))
+        times, values = (np.array(flat[start::4], _FLOAT) for start in (2, 3))
+        return cls(seqs, steps, times, values).sorted()
+
+    @classmethod
+    def unpacked(cls, seqs: bytes, steps: bytes, times: bytes, values: bytes) -> Points:
+        return cls(
+            np.frombuffer(seqs, _INT), np.frombuffer(steps, _INT),
+            np.frombuffer(times, _FLOAT), np.frombuffer(values, _FLOAT),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def packed(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """As bytes, in the order of the fields."""
+        return self.seqs.tobytes(), self.steps.tobytes(), self.times.tobytes(), self.values.tobytes()
+
+    def __add__(self, newer: Points) -> Points:
+        return Points(
+            np.concatenate([self.seqs, newer.seqs]), np.concatenate([self.steps, newer.steps]),
+            np.concatenate([self.times, newer.times]), np.concatenate([self.values, newer.values]),
+        ).sorted()  # fmt: skip
+
+    def __getitem__(self, which: slice | Ints) -> Points:
+        return Points(self.seqs[which], self.steps[which], self.times[which], self.values[which])
+
+    def sorted(self) -> Points:
+        in_order = bool((np.diff(self.seqs) > 0).all())
+        return self if in_order else self[np.argsort(self.seqs)]
+
+    def pieces(self) -> Iterator[Points]:
+        """Cut into chunks."""
+        for start in range(0, len(self), CHUNK):
+            yield self[start : start + CHUNK]
+
+    def digest(self, clock: float) -> Digest:
+        """``clock`` is the writer's latest time in the chunks before."""
+        valid = ~np.isnan(self.values)
+        numbers, steps = self.values[valid], self.steps[valid]
+        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(numbers.sum())
+        return Digest(
+            count=len(self.values), numbers=len(numbers), total=total,
+            min=low, min_step=None if low is None else int(steps[numbers == low].min()),
+            max=high, max_step=None if high is None else int(steps[numbers == high].min()),
+            first=float(self.values[0]), first_at=float(self.times[0]),
+            last=float(self.values[-1]), last_step=int(self.steps[-1]),
+            clock=max(clock, float(self.times.max())),
+        )  # fmt: skip
+
+
+class Summary(Struct, frozen=True):
+    """A metric at a glance. NaN takes no part in ``min``, ``max`` and ``mean``, but ``count`` counts it.
+
+    ``first`` and ``last`` are by recorded order; ``min_step`` and ``max_step`` are the (lowest) steps at which the
+    minimum and the maximum were reached, None where every value is NaN.
+    """
+
+    count: int
+    first: float
+    last: float
+    min: float
+    max: float
+    mean: float
+    min_step: int | None
+    max_step: int | None
+
+
+def summarize(writers: Iterable[Sequence[Digest]]) -> Summary:
+    """The summary of the chunks of several writers, which come by their ids, and their chunks in order."""
+    series = [chunks for chunks in writers if chunks]
+    chunks = [chunk for chunks in series for chunk in chunks]
+    numbers = sum(chunk.numbers for chunk in chunks)
+    lowest = [(chunk.min, chunk.min_step) for chunk in chunks if chunk.min is not None and chunk.min_step is not None]
+    highest = [(-chunk.max, chunk.max_step) for chunk in chunks if chunk.max is not None and chunk.max_step is not None]
+    low, min_step = min(lowest, default=(nan, None))
+    high, max_step = min(highest, default=(nan, None))
+    return Summary(
+        count=sum(chunk.count for chunk in chunks),
+        first=_number(min(series, key=lambda own: own[0].first_at)[0].first),
+        last=_number(max(reversed(series), key=lambda own: own[-1].clock)[-1].last),
+        min=low, max=-high, mean=sum(_number(chunk.total) for chunk in chunks) / numbers if numbers else nan,
+        min_step=min_step, max_step=max_step,
+    )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
+
+
+class History:
+    """The points of a metric in recorded order.
+
+    ``steps`` (int64), ``times`` (float64, seconds since 1970 UTC) and ``values`` (float64) are arrays of equal length.
+    """
+
+    def __init__(self, steps: Ints, times: Floats, values: Floats) -> None:
+        self.steps, self.times, self.values = steps, times, values
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        return f"<history of {len(self)} points>"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A frame with the columns ``step``, ``time`` (UTC) and ``value``."""
+        import pandas
+
+        time = pandas.to_datetime(self.times, unit="s", utc=True)
+        return pandas.DataFrame({"step": self.steps, "time": time, "value": self.values})
+
+
+class Packed(Struct):
+    """A chunk as the index hands it out for a history."""
+
+    writer: str
+    size: int
+    steps: bytes
+    times: bytes
+    values: bytes
+
+
+def merge(chunks: Sequence[Packed]) -> History:
+    """The history of several writers' chunks, which come by writer and sequence number.
+
+    Within a writer the order is that of the sequence numbers, between writers that of time. A clock that was set back
+    is taken to have stood still meanwhile, so that both hold.
+    """
+    count = sum(chunk.size for chunk in chunks)
+    history = History(np.empty(count, _INT), np.empty(count, _FLOAT), np.empty(count, _FLOAT))
+    starts, at = [], 0
+    for place, chunk in enumerate(chunks):
+        if place == 0 or chunk.writer != chunks[place - 1].writer:
+            starts.append(at)
+        end = at + chunk.size
+        history.steps[at:end] = np.frombuffer(chunk.steps, _INT)
+        history.times[at:end] = np.frombuffer(chunk.times, _FLOAT)
+        history.values[at:end] = np.frombuffer(chunk.values, _FLOAT)
+        at = end
+    if len(starts) < 2:
+        return history
+    clocks = [np.maximum.accumulate(own) for own in np.split(history.times, starts[1:])]
+    order = np.argsort(np.concatenate(clocks), kind="stable")
+    return History(history.steps[order], history.times[order], history.values[order])
+
+
+class Last(Struct):
+    """The newest point of a writer and a name."""
+
+    value: float
+    step: int
+    seq: int
+    clock: float
+
+
+def add(db: sqlite3.Connection, writer: int, name: str, points: Points) -> Last:
+    """Add chunks, in a transaction of the caller's.
+
+    A chunk that is small beside what comes after it becomes part of it: so each point is rewritten a few times at
+    most, however little is added at a time. Chunks of a writer never overlap.
+    """
+    clock = 0.0
+    while (newest := _newest(db, writer, name)) is not None:
+        rowid, last_seq, count, clock_before = newest
+        small = count < CHUNK and count <= 2 * len(points)
+        if not small and last_seq < points.seqs[0]:
+            clock = clock_before
+            break
+        points = _take_out(db, rowid) + points
+    for piece in points.pieces():
+        digest = piece.digest(clock)
+        clock = digest.clock
+        _insert(db, writer, name, piece, digest)
+    return Last(float(piece.values[-1]), digest.last_step, int(piece.seqs[-1]), clock)
+
+
+def _newest(db: sqlite3.Connection, writer: int, name: str) -> tuple[int, int, int, float] | None:
+    found: tuple[int, int, int, float] | None = db.execute(
+        "SELECT rowid, last_seq, count, clock FROM chunk WHERE writer = ? AND name = ? ORDER BY first_seq DESC LIMIT 1",
+        (writer, name),
+    ).fetchone()
+    return found
+
+
+def _take_out(db: sqlite3.Connection, rowid: int) -> Points:
+    columns = db.execute('SELECT seqs, steps, times, "values" FROM chunk WHERE rowid = ?', (rowid,)).fetchone()
+    db.execute("DELETE FROM chunk WHERE rowid = ?", (rowid,))
+    return Points.unpacked(*columns)
+
+
+def _insert(db: sqlite3.Connection, writer: int, name: str, points: Points, digest: Digest) -> None:
+    seqs, steps, times, values = points.packed()
+    row = (writer, name, int(points.seqs[0]), int(points.seqs[-1]), *astuple(digest), steps, times, values, seqs)
+    db.execute(f"INSERT INTO chunk VALUES ({', '.join('?' * len(row))})", row)

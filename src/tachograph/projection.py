@@ -1,0 +1,280 @@
+"""What a piece of a journal says, folded into the index's tables. Only here are the rows written.
+
+Later events win, by (clock, writer, sequence number): the clock is the writer's time, which is taken to stand still
+while the machine's is set back. Whatever the order in which writers are read, the tables come out the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tachograph import events
+from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Unknown
+from tachograph.journal import Block, Damage
+
+NAN = b"NaN"  # how the tables hold what SQLite has no number for
+_INT64 = 2**63 - 1
+_LATEST = 253402300800.0  # the year 10000
+
+
+class Seen:
+    """The sequence numbers read so far, as ranges: one, where nothing is damaged."""
+
+    def __init__(self, ranges: list[list[int]]) -> None:
+        self.ranges = ranges
+
+    def add(self, seq: int) -> bool:
+        """Take note of ``seq``; False where it was read before."""
+        if self.ranges and self.ranges[-1][1] == seq - 1:
+            self.ranges[-1][1] = seq
+            return True
+        return self._insert(seq)
+
+    def _insert(self, seq: int) -> bool:
+        place = bisect_right(self.ranges, seq, key=lambda known: known[0])
+        if place and seq <= self.ranges[place - 1][1]:
+            return False
+        self.ranges.insert(place, [seq, seq])
+        if place + 1 < len(self.ranges) and self.ranges[place + 1][0] == seq + 1:
+            self.ranges[place][1] = self.ranges.pop(place + 1)[1]
+        if place and self.ranges[place - 1][1] == seq - 1:
+            self.ranges[place - 1][1] = self.ranges.pop(place)[1]
+        return True
+
+
+WRITER_COLUMNS = ("no", "run", "id", "revision", "header", '"end"', "started", "clock", "seen")
+
+
+class Writer(Struct):
+    """A writer as far as it was read."""
+
+    no: int
+    run: int
+    id: str
+    revision: int
+    header: RunStart | None
+    end: RunEnd | None
+    started: float | None
+    clock: float
+    seen: Seen
+
+    @classmethod
+    def loaded(cls, row: tuple[Any, ...]) -> Writer:
+        """From a row of ``WRITER_COLUMNS``."""
+        no, run, id, revision, header, end, started, clock, seen = row
+        return cls(
+            no, run, id, revision, header and decode_start(header), end and _decode_end(end), started, clock,
+            Seen(_decode_ranges(seen)),
+        )  # fmt: skip
+
+    def age(self) -> tuple[int, float, str]:
+        """What tells older writers of a run from newer ones."""
+        return (self.header.attempt if self.header else 0, self.started or 0.0, self.id)
+
+    @property
+    def rank(self) -> int:
+        """From the header; where that is damaged, from the id, which begins with it."""
+        if self.header is not None:
+            return self.header.rank
+        rank = self.id.partition("-")[0]
+        return int(rank) if rank.isdecimal() else 0
+
+    def shown(self, name: str) -> str:
+        """Under what name the run has this writer's metric ``name``: other ranks' don't mix with those of rank 0."""
+        if self.rank == 0:
+            return name
+        if name.startswith("system/"):
+            return f"system/rank{self.rank}/{name.removeprefix('system/')}"
+        return f"rank{self.rank}/{name}"
+
+
+class Batch:
+    """What a block adds to the tables. Made without a lock; :meth:`write` then needs it for a moment only."""
+
+    def __init__(self, writer: Writer, block: Block) -> None:
+        self.writer, self.block = writer, block
+        self._points: dict[str, list[float]] = {}
+        self._events: list[tuple[float, Event]] = []
+        self._damage: list[Damage] = []
+        for index, item in enumerate(block.items()):
+            if isinstance(item, Damage):
+                self._damage.append(item)
+            elif item is not None:
+                self._take(index, item)
+
+    def _take(self, index: int, event: Event) -> None:
+        writer = self.writer
+        if not 0.0 <= event.at < _LATEST:
+            self._refuse(index, "a time that can't be")
+        elif event.seq > _INT64:
+            self._refuse(index, "a sequence number that can't be")
+        elif writer.seen.add(event.seq):
+            if event.at > writer.clock:
+                writer.clock = event.at
+            if writer.started is None:
+                writer.started = event.at
+            if type(event) is Metrics:
+                self._take_points(index, event)
+            else:
+                self._take_other(event)
+
+    def _take_points(self, index: int, event: Metrics) -> None:
+        seq, step, at = event.seq, event.step, event.at
+        if not -_INT64 <= step <= _INT64:
+            self._refuse(index, "a step that can't be")
+            return
+        for name, value in event.values.items():
+            if type(value) is not float:
+                try:
+                    value = events.number(value)
+                except KeyError:
+                    self._refuse(index, f"a metric whose value is {value!r}")
+                    continue
+            if name in self._points:
+                self._points[name] += (seq, step, at, value)
+            else:
+                self._points[name] = [seq, step, at, value]
+
+    def _take_other(self, event: Event) -> None:
+        writer = self.writer
+        if isinstance(event, RunStart):
+            writer.header = writer.header or event
+        elif isinstance(event, RunEnd):
+            writer.end = event
+        else:
+            self._events.append((writer.clock, event))
+
+    def _refuse(self, index: int, reason: str) -> None:
+        self._damage.append(self.block.damage(index, reason))
+
+    # -- writing --
+
+    def write(self, db: sqlite3.Connection) -> bool:
+        """Add it, in a transaction of the caller's; False (and nothing is added) where another process was faster."""
+        writer = self.writer
+        if not _claim(db, writer):
+            return False
+        _write_position(db, writer, self.block)
+        _write_damage(db, writer, self.block, self._damage)
+        _write_events(db, writer, self._events)
+        if self._points:
+            _write_points(db, writer, self._points)
+        fold_run(db, writer.run)
+        return True
+
+
+def _claim(db: sqlite3.Connection, writer: Writer) -> bool:
+    claimed = db.execute(
+        """UPDATE writer SET revision = revision + 1, header = ?, "end" = ?, started = ?, clock = ?, seen = ?
+           WHERE no = ? AND revision = ?""",
+        (
+            writer.header and events.encode(writer.header), writer.end and events.encode(writer.end), writer.started,
+            writer.clock, events.encode(writer.seen.ranges), writer.no, writer.revision,
+        ),
+    )  # fmt: skip
+    writer.revision += 1
+    return claimed.rowcount == 1
+
+
+def _write_position(db: sqlite3.Connection, writer: Writer, block: Block) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO segment (writer, first, offset, line) VALUES (?, ?, ?, ?)",
+        (writer.no, int(block.path.stem), block.end, block.next_line),
+    )
+
+
+def _write_damage(db: sqlite3.Connection, writer: Writer, block: Block, damage: list[Damage]) -> None:
+    db.executemany(
+        "INSERT INTO damage (writer, segment, line, offset, reason, torn) VALUES (?, ?, ?, ?, ?, ?)",
+        [(writer.no, int(block.path.stem), item.line, item.offset, item.reason, item.torn) for item in damage],
+    )
+
+
+def _write_events(db: sqlite3.Connection, writer: Writer, happened: list[tuple[float, Event]]) -> None:
+    db.executemany(
+        "INSERT INTO event (run, writer, seq, clock, kind, line) VALUES (?, ?, ?, ?, ?, ?)",
+        [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in happened],
+    )
+    for clock, event in happened:
+        key = (clock, writer.id, event.seq)
+        if isinstance(event, Params):
+            parts = event.values.items()
+            rows = [(writer.run, name, stored(events.param(raw)), events.encode(raw), *key) for name, raw in parts]
+            _upsert(db, "param", rows)
+        elif isinstance(event, Tags):
+            _upsert(db, "tag", [(writer.run, name, text, None, *key) for name, text in event.values.items()])
+
+
+def _kind(event: Event) -> str:
+    return event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
+
+
+def _line(event: Event) -> bytes:
+    return events.encode(event.fields if isinstance(event, Unknown) else event)
+
+
+def _write_points(db: sqlite3.Connection, writer: Writer, points: dict[str, list[float]]) -> None:
+    from tachograph import history  # with it comes numpy, which a command that finds nothing new can do without
+
+    rows = []
+    for name, flat in points.items():
+        shown = writer.shown(name)
+        last = history.add(db, writer.no, shown, history.Points.gathered(flat))
+        rows.append((writer.run, shown, stored(last.value), last.step, last.clock, writer.id, last.seq))
+    _upsert(db, "metric", rows)
+
+
+def _upsert(db: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    detail = {"metric": "step", "param": "written", "tag": "written"}[table]
+    db.executemany(
+        f"""INSERT INTO {table} (run, name, value, {detail}, clock, author, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (run, name) DO UPDATE
+            SET value = excluded.value, {detail} = excluded.{detail}, clock = excluded.clock,
+                author = excluded.author, seq = excluded.seq
+            WHERE (excluded.clock, excluded.author, excluded.seq) > (clock, author, seq)""",
+        rows,
+    )
+
+
+def stored(value: Any) -> Any:
+    """A value in the form in which the tables hold it, so that SQL compares numbers and text as they are meant."""
+    if isinstance(value, float):
+        return value if value == value else NAN
+    if isinstance(value, int):
+        return int(value) if -_INT64 <= value <= _INT64 else float(value)
+    return value if value is None or isinstance(value, str) else events.encode(value).decode()
+
+
+def fold_run(db: sqlite3.Connection, run: int) -> None:
+    """What a run's writers together say of the run itself.
+
+    The first owner tells its name and origin, the newest one how it ended. Without an owner, any writer does.
+    """
+    found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND started IS NOT NULL", (run,))
+    writers = [Writer.loaded(row) for row in found]
+    if not writers:
+        return
+    told = [writer for writer in writers if writer.header is not None] or writers
+    owners = [writer for writer in told if writer.header is not None and writer.header.role == "owner"] or told
+    first, leader = min(owners, key=Writer.age), max(owners, key=Writer.age)
+    header, end = first.header, leader.end
+    db.execute(
+        """UPDATE run SET name = ?, experiment = ?, parent = ?, opener = ?, leader = ?, status = ?, ended = ?,
+           started = ?, latest = ? WHERE no = ?""",
+        (
+            header and header.name, header and header.experiment, header and header.parent, header and header.opener,
+            leader.no, end and end.status, end and end.at,
+            min(writer.started or 0.0 for writer in writers), max(writer.clock for writer in writers), run,
+        ),
+    )  # fmt: skip
+
+
+decode_start = msgspec.json.Decoder(RunStart).decode
+_decode_end = msgspec.json.Decoder(RunEnd).decode
+_decode_ranges = msgspec.json.Decoder(list[list[int]]).decode

@@ -1,0 +1,304 @@
+"""Runs as they are read back."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from tachograph import events
+from tachograph.artifacts import Artifact
+from tachograph.errors import NotFound
+from tachograph.events import Fault, RunEnd
+from tachograph.projection import NAN, decode_start
+
+if TYPE_CHECKING:
+    from tachograph.history import History, Summary
+    from tachograph.store import Store
+
+CONSOLE_EVENTS = 10_000
+
+FIELDS = ("id", "name", "experiment", "status", "started", "ended", "parent", "opener")
+
+_decode = msgspec.json.Decoder().decode
+_decode_end = msgspec.json.Decoder(RunEnd).decode
+
+
+class Note(Struct, frozen=True):
+    """A remark. ``source`` is "user", or "tachograph" for what could not be recorded as asked."""
+
+    at: datetime
+    text: str
+    source: str
+
+
+class Writer(Struct, frozen=True):
+    """A process that wrote to a run. ``role`` is "owner" or "worker"; ``status`` is one of a run's."""
+
+    id: str
+    host: str
+    pid: int
+    rank: int
+    role: str
+    attempt: int
+    status: str
+    error: Fault | None
+
+
+class RunRecord:
+    """A run as it was when the store was asked for it. Ask the store again for what came since.
+
+    ``status`` is "running", "finished", "failed", "interrupted" or "crashed"; ``started`` and ``ended`` are aware
+    datetimes (UTC), ``ended`` None while it runs. ``opener`` is "user" or the plug-in whose call opened the run.
+    """
+
+    def __init__(self, store: Store, row: tuple[Any, ...], batch: Batch) -> None:
+        self._store, self._batch = store, batch
+        self.id: str
+        self.id, name, self.experiment, self.status, started, ended, self.parent_id, opener = row
+        self.name: str = name or self.id
+        self.opener: str = opener or "user"
+        self.started: datetime = moment(started)
+        self.ended: datetime | None = None if ended is None else moment(ended)
+
+    def __repr__(self) -> str:
+        return f"<tachograph run {self.name} ({self.id}), {self.status}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "id": self.id, "experiment": self.experiment, "status": self.status, "started": self.started,
+            "ended": self.ended, **self.params, **self.metrics, **self.tags,
+        }  # fmt: skip
+        rows = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td></tr>" for name, value in facts.items())
+        return f"<table><caption>{escaped(self.name)}</caption>{rows}</table>"
+
+    # -- what was set --
+
+    @property
+    def dir(self) -> Path:
+        """The run's folder of journals."""
+        return self._store.root / "runs" / self.id
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters by name, the last value of each."""
+        return self._batch.params.setdefault(self.id, {})
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Labels by name."""
+        return self._batch.tags.setdefault(self.id, {})
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """Where the run ran: python, packages, os, cpu, memory, gpus, git, argv, cwd, variables."""
+        facts: dict[str, Any] = {}
+        for event in self._events(events.Environment):
+            facts |= event.values
+        return facts
+
+    # -- metrics --
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last recorded value of each metric; the hardware's are in :attr:`system`."""
+        return self._batch.metrics.setdefault(self.id, {})
+
+    @property
+    def system(self) -> dict[str, float]:
+        """The last recorded values of the hardware's metrics, whose names begin with "system/"."""
+        return self._batch.system.setdefault(self.id, {})
+
+    def history(self, name: str) -> History:
+        """The points of a metric in recorded order: arrays ``steps``, ``times`` (seconds since 1970) and ``values``.
+
+        Raises ``NotFound`` for a metric that the run doesn't have.
+        """
+        from tachograph.history import Packed, merge
+
+        return merge([Packed(*row) for row in self._chunks(("count", "steps", "times", "values"), name)])
+
+    def summary(self, name: str) -> Summary:
+        """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
+        from tachograph.history import Digest, summarize
+
+        writers: dict[str, list[Digest]] = {}
+        for writer, *row in self._chunks(Digest.__struct_fields__, name):
+            writers.setdefault(writer, []).append(Digest(*row))
+        return summarize(list(writers.values()))
+
+    def _chunks(self, columns: Iterable[str], name: str) -> list[Any]:
+        chosen = ", ".join(f'chunk."{column}"' for column in columns)
+        found = self._store.index.rows(
+            f"""SELECT writer.id, {chosen} FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
+                WHERE writer.run = (SELECT no FROM run WHERE id = ?) ORDER BY writer.id, first_seq""",
+            name, self.id,
+        )  # fmt: skip
+        if not found:
+            raise NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
+        return found
+
+    def next_steps(self) -> dict[str, int]:
+        """For each metric of rank 0 the step that follows its last one: where a resumed run goes on."""
+        rows = self._store.index.rows(
+            "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?", self.id
+        )
+        return {name: step + 1 for name, step in rows}
+
+    # -- what was kept --
+
+    @cached_property
+    def artifacts(self) -> list[Artifact]:
+        """Files and folders, the newest of each name, in the order in which the names came."""
+        newest = {event.name: event for event in self._events(events.Artifact)}
+        return [Artifact(self._store.root, event) for event in newest.values()]
+
+    def artifact(self, name: str) -> Artifact:
+        """The newest artifact of that name. Raises ``NotFound``."""
+        known = {artifact.name: artifact for artifact in self.artifacts}
+        if name not in known:
+            raise NotFound(f"run {self.id} has no artifact {name!r}; it has {_listed(known)}")
+        return known[name]
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table that was logged with ``log_table``. Raises ``NotFound``."""
+        tables = {artifact.name: artifact for artifact in self.artifacts if artifact.kind == "table"}
+        if name not in tables:
+            raise NotFound(f"run {self.id} has no table {name!r}; it has {_listed(tables)}")
+        rows: list[dict[str, Any]] = tables[name].load()
+        return rows
+
+    @cached_property
+    def datasets(self) -> list[events.Dataset]:
+        """What the run was trained and evaluated on; each data set once for each role."""
+        found = {(event.name, event.role, event.digest): event for event in self._events(events.Dataset)}
+        return list(found.values())
+
+    @cached_property
+    def links(self) -> list[events.Link]:
+        """Relations to something else, for example ``used`` a model version."""
+        return self._events(events.Link)
+
+    @cached_property
+    def notes(self) -> list[Note]:
+        """Remarks, in order."""
+        return [Note(moment(event.at), event.text, event.source) for event in self._events(events.Note)]
+
+    @cached_property
+    def console(self) -> list[str]:
+        """Lines that the program printed, the last some ten thousand."""
+        return [line for event in self._events(events.Console) for line in event.text.split("\n")][-CONSOLE_EVENTS:]
+
+    def _events(self, kind: type[Any]) -> list[Any]:
+        lines = self._store.index.rows(
+            """SELECT line FROM event JOIN writer ON writer.no = event.writer
+               WHERE event.run = (SELECT no FROM run WHERE id = ?) AND kind = ? ORDER BY event.clock, writer.id, seq""",
+            self.id, kind.__struct_config__.tag,
+        )  # fmt: skip
+        decoded = (events.decode(line) for (line,) in lines)
+        return [event for event in decoded if isinstance(event, kind)]
+
+    # -- who --
+
+    @property
+    def error(self) -> Fault | None:
+        """What the run failed with: ``.type``, ``.message``, ``.traceback``; None where nothing is known."""
+        end = self._store.index.rows(
+            'SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', self.id
+        )
+        return _decode_end(end[0][0]).error if end and end[0][0] else None
+
+    @cached_property
+    def writers(self) -> list[Writer]:
+        """The processes that wrote to the run, oldest first."""
+        rows = self._store.index.rows(
+            """SELECT id, header, "end", sealed FROM writer
+               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL ORDER BY started, id""",
+            self.id,
+        )
+        return [_writer(*row) for row in rows]
+
+    @property
+    def parent(self) -> RunRecord | None:
+        """The run in which this one was opened, or None."""
+        return self._store.get(self.parent_id) if self.parent_id else None
+
+    @property
+    def children(self) -> list[RunRecord]:
+        """The runs that were opened in this one, oldest first."""
+        return self._store.select("parent = ?", [self.id], "started, id")
+
+
+class Batch:
+    """Params, tags and last metrics of runs that were asked for together, read together when first needed."""
+
+    def __init__(self, store: Store, ids: list[str]) -> None:
+        self._store, self._ids = store, msgspec.json.encode(ids).decode()
+
+    def _rows(self, table: str, column: str) -> list[tuple[str, str, Any]]:
+        return self._store.index.rows(
+            f"""SELECT run.id, {table}.name, {column} FROM run JOIN {table} ON {table}.run = run.no
+                WHERE run.id IN (SELECT value FROM json_each(?))""",
+            self._ids,
+        )
+
+    @cached_property
+    def params(self) -> dict[str, dict[str, Any]]:
+        rows = self._rows("param", "written")
+        return _grouped((run, name, events.param(_decode(value))) for run, name, value in rows)
+
+    @cached_property
+    def tags(self) -> dict[str, dict[str, str]]:
+        return _grouped(self._rows("tag", "value"))
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        return _grouped((run, name, value) for run, name, value in self._points if not name.startswith("system/"))
+
+    @cached_property
+    def system(self) -> dict[str, dict[str, float]]:
+        return _grouped((run, name, value) for run, name, value in self._points if name.startswith("system/"))
+
+    @cached_property
+    def _points(self) -> list[tuple[str, str, float]]:
+        return [(run, name, nan if value == NAN else value) for run, name, value in self._rows("metric", "value")]
+
+
+def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
+    for run, name, value in rows:
+        groups.setdefault(run, {})[name] = value
+    return groups
+
+
+def _writer(id: str, header: bytes | None, end: bytes | None, sealed: int) -> Writer:
+    start, ended = header and decode_start(header), end and _decode_end(end)
+    status = ended.status if ended else "crashed" if sealed else "running"
+    error = ended.error if ended else None
+    if not start:
+        return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error)
+    return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error)
+
+
+def moment(at: float) -> datetime:
+    """Seconds since 1970 as an aware datetime."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def escaped(value: object) -> str:
+    """Text that is safe to stand in HTML."""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return html.escape(f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value))
+
+
+def _listed(names: Iterable[str]) -> str:
+    known = list(names)
+    return ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "") or "none"
