@@ -24,7 +24,7 @@ __all__ = ["Runs", "Store", "open_store"]
 SHOWN_CANDIDATES = 5
 NEWEST_FIRST = "started DESC, id DESC"
 # A child whose parent was deleted would otherwise never be seen.
-TOP_LEVEL = "(parent IS NULL OR parent NOT IN (SELECT id FROM run))"
+TOP_LEVEL = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> Store:
