@@ -11,10 +11,10 @@ between dots, that is not made of letters, digits and underscores goes in double
 of either case), ``in (…, …)``, ``is null``, ``is not null``; ``not in`` and ``not like`` too. They are joined by
 ``and``, ``or``, ``not`` and parentheses.
 
-**Values.** Text in single quotes (``''`` for a quote in it), numbers, ``inf``, ``nan`` (only with ``=`` and ``!=``; what
-is NaN compares false with all else), ``true``, ``false`` (equal to 1 and 0). Times are text: ``'2026-11-05'``,
-``'2026-11-05 14:30'``, ``'2026-11-05T14:30:00+01:00'``; UTC unless they say otherwise. A date alone is its midnight, but
-with ``=`` and ``!=`` the whole day.
+**Values.** Text in single quotes (``''`` for a quote in it), numbers, ``inf``, ``nan`` (only with ``=`` and ``!=``;
+what is NaN compares false with all else), ``true``, ``false`` (equal to 1 and 0). Times are text: ``'2026-11-05'``,
+``'2026-11-05 14:30'``, ``'2026-11-05T14:30:00+01:00'``; UTC unless they say otherwise. A date alone is its midnight,
+but with ``=`` and ``!=`` the whole day.
 
 **What is missing** compares false, under ``!=`` too; so does text with a number. Hence ``not params.lr < 1`` also holds
 for a run without ``lr``, and ``params.lr >= 1`` does not. In an order, what is missing comes last, up or down.
