@@ -22,6 +22,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import time as _now
@@ -30,6 +31,7 @@ from typing import Any
 import msgspec
 
 from tachograph import events, guard
+from tachograph.background import background
 from tachograph.events import Event, Metrics, Note, RunStart, encode
 from tachograph.steps import Steps
 
@@ -72,7 +74,9 @@ class Journal:
         self._written = 0  # bytes of the first pending line that are in the file already
         self._pending_bytes = 0
         self._lost = 0
+        self._draining = False
         self._retry_at = 0.0
+        self._left: list[int] = []  # segments that are sealed but not synced to their end
         self._sync_lock = threading.Lock()
         self._synced: tuple[int, int] = (0, 0)  # segment, bytes
 
@@ -154,74 +158,84 @@ class Journal:
             self._put(self._header())
 
     def _put(self, event: Event) -> None:
-        self._seq += 1
-        event.v, event.seq, event.at = events.VERSION, self._seq, _now()
-        line = encode(event) + b"\n"
-        if self._fd < 0:
-            self._hold(line)
-            self._drain()
-            return
+        line = self._numbered(event)
         try:
             written = os.write(self._fd, line)
         except OSError as error:
-            self._trouble(line, 0, error)
+            self._trouble(line, 0, error if self._fd >= 0 else None)
         else:
             if written != len(line):
                 self._trouble(line, written)
+
+    def _numbered(self, event: Event) -> bytes:
+        """The event as the next line. Its number is taken last, with no call in between, so that a signal handler that
+        logs while its own thread is in here takes another one, and is written in its place."""
+        while True:
+            seq = self._seq + 1
+            event.v, event.seq, event.at = events.VERSION, seq, _now()
+            line = encode(event) + b"\n"
+            if self._seq == seq - 1:
+                self._seq = seq
+                return line
 
     # -- trouble: what the disk did not take --
 
     def _trouble(self, line: bytes, written: int, error: OSError | None = None) -> None:
         self._fd = -1
         self._hold(line)
-        self._written = written
-        if error is not None:
+        if written:
+            self._written = written
+        if error is not None and error.errno != errno.EFBIG:
             self._refused(error)
         self._drain()
 
     def _hold(self, line: bytes) -> None:
-        if self._pending_bytes + len(line) > PENDING_BYTES:
+        if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
-        self._pending.append((self._seq, line))
+        self._pending.append((msgspec.json.decode(line, type=Numbered).seq, line))
         self._pending_bytes += len(line)
+        if len(self._pending) > 1 and self._pending[-2] > self._pending[-1]:  # a signal handler came in between
+            self._pending = deque(sorted(self._pending))
 
     def _refused(self, error: OSError) -> None:
-        if error.errno == errno.EFBIG and self._first < self._pending[0][0]:
-            self._next_segment()
-            return
         self._retry_at = time.monotonic() + RETRY_SECONDS
-        guard.warn(
-            f"journal:{error.errno}",
-            f"cannot write to {self.folder} ({error.strerror}): what is recorded stays in memory, "
-            "up to 16 MB, until there is room, or until TACHOGRAPH_DIR names a folder that can be written (next run)",
+        # Not here: whoever shows warnings may take locks, and somebody who holds those may be waiting to record.
+        text = (
+            f"cannot write to {self.folder} ({error.strerror}): what is recorded stays in memory, up to 16 MB, "
+            "until there is room, or until TACHOGRAPH_DIR names a folder that can be written (next run)"
         )
+        background.soon(partial(guard.warn, f"journal:{error.errno}", text))
 
     def _drain(self, insist: bool = False) -> None:
         """Open the file if need be and write what is pending."""
-        if not insist and time.monotonic() < self._retry_at:
+        if self._draining or (time.monotonic() < self._retry_at and not insist):
             return
+        self._draining = True  # a signal handler that logs meanwhile leaves its line to this loop
         try:
-            while self._pending:
+            while self._pending or self._lost:
+                if not self._pending:
+                    self._hold(self._report_of_loss())
                 if self._file < 0:
                     self._open()
                 self._write_pending()
         except OSError as error:
             self._refused(error)
             return
-        if self._lost:
-            self._report_lost()
+        finally:
+            self._draining = False
+        self._retry_at = 0.0
         if self._closed:
             self._close_file()
-        else:
+        elif not self._pending:
             self._fd = self._file
 
     def _write_pending(self) -> None:
-        _, line = self._pending[0]
+        seq, line = self._pending[0]
         try:
             self._written += os.write(self._file, line[self._written :])
         except OSError as error:
-            if error.errno != errno.EFBIG or self._first >= self._pending[0][0]:
+            if error.errno != errno.EFBIG or self._first >= seq:
                 raise
             self._next_segment()
             return
@@ -230,10 +244,9 @@ class Journal:
             self._pending_bytes -= len(line)
             self._written = 0
 
-    def _report_lost(self) -> None:
+    def _report_of_loss(self) -> bytes:
         lost, self._lost = self._lost, 0
-        self._fd = self._file
-        self._put(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))
+        return self._numbered(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))
 
     # -- files --
 
@@ -257,6 +270,7 @@ class Journal:
             os.ftruncate(self._file, os.fstat(self._file).st_size - self._written)
             self._written = 0
         self._close_file()
+        self._left.append(self._first)
         self._first = 0
 
     # -- syncing: the background thread --
@@ -267,11 +281,12 @@ class Journal:
             with self._lock:
                 if self._pending:
                     self._drain()
-                first = self._first
-            if not first:
-                return
+                # A line that is written in part may yet be taken back.
+                found = [*self._left, *([self._first] if self._first and not self._written else [])]
+                self._left.clear()
             try:
-                self._sync_segment(first)
+                for first in found:
+                    self._sync_segment(first)
             except FileNotFoundError:
                 self._start_anew()
             except OSError as error:
@@ -307,6 +322,13 @@ class Journal:
             self._close_file()
             self._first = 0
             self._headed = False
+            self._buffer = None  # so that the next points take the way that writes the header first
+
+
+class Numbered(msgspec.Struct):
+    """Of a line, its number."""
+
+    seq: int
 
 
 class Sum(msgspec.Struct, rename={"start": "from"}):
@@ -354,7 +376,7 @@ def writers(run_folder: Path) -> list[Path]:
 
 def segments(writer_folder: Path) -> list[Path]:
     """A writer's segments in their order. Files with other names are not ours and are left out."""
-    named = [path for path in writer_folder.glob("*.jsonl") if path.stem.isdigit()]
+    named = [path for path in writer_folder.glob("*.jsonl") if path.stem.isdecimal() and path.is_file()]
     return sorted(named, key=lambda path: int(path.stem))
 
 
@@ -433,15 +455,14 @@ def read_block(path: Path, offset: int = 0, line: int = 1, final: bool = False, 
 
 
 def read_writer(folder: Path) -> Iterator[Event | Damage]:
-    """All that a writer recorded, each sequence number once."""
-    last = 0
+    """All that a writer recorded. An event that was written twice, because the first write only seemed to fail, is
+    given once. Numbers are not trusted beyond that: a damaged one must not hide the lines after it."""
+    last: Event | Damage | None = None
     for path in segments(folder):
         for item in read(path):
-            if isinstance(item, Event):
-                if item.seq <= last:
-                    continue
-                last = item.seq
-            yield item
+            if item != last:
+                yield item
+            last = item
 
 
 def check_sums(path: Path) -> list[Damage]:
@@ -471,7 +492,7 @@ def has_ended(writer_folder: Path) -> bool:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             tail = file.read()
-        if b'"kind":"run.end"' in tail:
+        if b'\n{"kind":"run.end"' in b"\n" + tail:
             return True
     return False
 

@@ -75,7 +75,7 @@ def test_the_round_trip_covers_every_kind() -> None:
 
 
 def _examples() -> list[Event]:
-    common = {"v": 1, "seq": 1}
+    common: dict[str, Any] = {"v": 1, "seq": 1}
     return [
         RunStart(**common, run="r", writer="w", role="owner", host="h", boot="b", pid=1, born=2),
         RunEnd(**common, status="finished"),

@@ -1,0 +1,574 @@
+"""The journal keeps every point: through threads, signal handlers, damage, full disks and deleted folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tachograph import journal
+from tachograph.background import background
+from tachograph.errors import TachographWarning
+from tachograph.events import Event, Metrics, Note, Params, RunEnd, RunStart, encode
+from tachograph.journal import Block, Damage, Journal
+
+
+def open_journal(folder: Path) -> Journal:
+    def unusual(values: Any, step: int | None) -> None:
+        writing.steps.admit(tuple(values))
+        writing.append(Metrics(0, 0, 0.0, step if step is not None else -1, values))
+
+    writing = Journal(folder, lambda: Note(text="header"), unusual)
+    return writing
+
+
+@contextlib.contextmanager
+def warned(match: str = "cannot write") -> Iterator[list[warnings.WarningMessage]]:
+    """Expects a warning, which comes from the background."""
+    with pytest.warns(TachographWarning, match=match) as caught:  # noqa: PT031
+        yield caught  # type: ignore[misc]
+        assert background.drain(5)
+
+
+def recorded(folder: Path) -> list[Event]:
+    """What a writer recorded after its header, none of it damaged."""
+    items = list(journal.read_writer(folder))
+    assert not [item for item in items if isinstance(item, Damage)]
+    header, *events = items
+    assert isinstance(header, Note)
+    assert header.text == "header"
+    return [event for event in events if isinstance(event, Event)]
+
+
+def steps(events: Sequence[Event]) -> list[int]:
+    return [event.step for event in events if isinstance(event, Metrics)]
+
+
+def in_order(folder: Path) -> bool:
+    seqs = [item.seq for item in journal.read_writer(folder) if isinstance(item, Event)]
+    return seqs == list(range(1, len(seqs) + 1))
+
+
+# ---- appending -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_appended_is_on_disk_at_once(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    for number in range(5):
+        writing.log({"loss": 1.5 * number}, number)
+        assert steps(recorded(tmp_path / "w")) == list(range(number + 1))
+    writing.append(Note(text="bye"))
+    assert recorded(tmp_path / "w")[-1].text == "bye"  # type: ignore[attr-defined]
+    assert in_order(tmp_path / "w")
+
+
+def test_nothing_is_on_disk_before_the_first_event(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.sync()
+    writing.close()
+    assert not writing.begun
+    assert not (tmp_path / "w").exists()
+
+
+def test_sixteen_threads_leave_whole_lines_in_order(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    ready = threading.Barrier(16)
+
+    def work(number: int) -> None:
+        ready.wait()
+        for step in range(200):
+            if step % 3:
+                writing.log({f"loss_{number}": float(step), "all": 1.0}, step)
+            else:
+                writing.append(Note(text=f"{number} at {step}"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(recorded(tmp_path / "w")) == 16 * 200
+    assert in_order(tmp_path / "w")
+
+
+@contextlib.contextmanager
+def interrupted_by(handler: Any, seconds: float) -> Iterator[None]:
+    """A real signal handler that comes again and again."""
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+HOT = pytest.mark.xfail(reason="log takes its number before it encodes, so a handler may take the same", strict=False)
+
+
+@pytest.mark.parametrize("fast", [pytest.param(True, marks=HOT), False], ids=["log", "append"])
+def test_a_signal_handler_may_log_while_its_own_thread_is_appending(tmp_path: Path, fast: bool) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.begin()
+    handled = 0
+
+    def log(step: int) -> None:
+        if fast:
+            writing.log({"loss": 0.5}, step)
+        else:
+            writing.append(Metrics(0, 0, 0.0, step, {"loss": 0.5}))
+
+    def handler(*_: Any) -> None:
+        nonlocal handled
+        handled += 1
+        log(-handled)
+
+    count = 30_000
+    with interrupted_by(handler, 0.0002):
+        for step in range(count):
+            log(step)
+    assert handled > 100
+    assert len(recorded(tmp_path / "w")) == count + handled
+    assert in_order(tmp_path / "w")
+
+
+@HOT
+def test_a_signal_handler_may_log_while_the_disk_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("a file in the place of the folder")
+    writing = open_journal(tmp_path / "w")
+    writing.begin()
+    handled = 0
+
+    def handler(*_: Any) -> None:
+        nonlocal handled
+        handled += 1
+        writing.log({"handled": float(handled)}, handled)
+
+    count = 3000
+    with warned(), interrupted_by(handler, 0.0002):
+        for step in range(count):
+            writing.log({"loss": 0.5}, step)
+            if step == count // 2:
+                (tmp_path / "w").unlink()
+                writing._retry_at = 0.0
+    writing._retry_at = 0.0
+    writing.log({"loss": 0.5}, count)
+    assert len(recorded(tmp_path / "w")) == count + handled + 1
+    assert in_order(tmp_path / "w")
+
+
+def test_a_late_event_still_gets_there_and_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
+    writing = open_journal(tmp_path / "w")
+    writing.log({"loss": 0.5}, 0)
+    writing.close()
+    for step in range(1, 4):
+        writing.log({"loss": 0.5}, step)
+    writing.append(Note(text="late"))
+    assert steps(recorded(tmp_path / "w")) == [0, 1, 2, 3]
+    assert in_order(tmp_path / "w")
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_deleted_folder_costs_only_what_was_in_it(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.log({"loss": 0.5}, 0)
+    writing.sync()
+    shutil.rmtree(tmp_path / "w")
+    writing.log({"loss": 0.5}, 1)
+    writing.sync()  # notices
+    for step in range(2, 5):
+        writing.log({"loss": 0.5}, step)
+    assert steps(recorded(tmp_path / "w")) == [2, 3, 4]  # recorded() sees to it that the header comes first again
+
+
+def test_a_run_is_not_ended_by_what_looks_like_an_end(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.append(Note(text='{"kind":"run.end"}\n{"kind":"run.end"'))
+    writing.append(Params(values={"kind": "run.end", "a": {"kind": "run.end"}}))
+    assert not journal.has_ended(tmp_path / "w")
+    writing.append(RunEnd(status="finished"))
+    assert journal.has_ended(tmp_path / "w")
+    writing.append(Note(text="late"))
+    assert journal.has_ended(tmp_path / "w")
+
+
+# ---- trouble with the disk -------------------------------------------------------------------------------------------
+
+
+def test_what_a_disk_refuses_is_kept_until_it_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("a file in the place of the folder")
+    writing = open_journal(tmp_path / "w")
+    with warned("cannot write to .* what is recorded stays in memory") as caught:
+        for step in range(100):
+            writing.log({"loss": 0.5}, step)
+    assert len(caught) == 1
+    assert writing.unwritten == 101
+    (tmp_path / "w").unlink()
+    writing.close()
+    assert writing.unwritten == 0
+    assert steps(recorded(tmp_path / "w")) == list(range(100))
+    assert in_order(tmp_path / "w")
+
+
+def test_memory_is_bounded_and_the_loss_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PENDING_BYTES", 5000)
+    (tmp_path / "w").write_text("a file in the place of the folder")
+    writing = open_journal(tmp_path / "w")
+    with warned():
+        for step in range(1000):
+            writing.log({"loss": 0.5}, step)
+    assert sum(len(line) for _, line in writing._pending) <= 5000
+    kept = len(writing._pending) - 1
+    (tmp_path / "w").unlink()
+    writing.close()
+    *points, note = recorded(tmp_path / "w")
+    assert steps(points) == list(range(kept))
+    assert isinstance(note, Note)
+    assert note.text == f"{1000 - kept} events were lost while the disk took none"
+    assert note.source == "tachograph"
+
+
+def test_an_event_larger_than_the_bound_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PENDING_BYTES", 5000)
+    writing = open_journal(tmp_path / "w")
+    with file_size_limit(4096), warned():
+        writing.append(Note(text="x" * 9000))
+        writing.log({"loss": 0.5}, 0)
+    writing.close()
+    writing.log({"loss": 0.5}, 1)
+    texts = [event.text for event in recorded(tmp_path / "w") if isinstance(event, Note)]
+    assert texts == ["x" * 9000, "1 events were lost while the disk took none"]
+    assert steps(recorded(tmp_path / "w")) == [1]
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_limit_on_file_size_makes_further_segments(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    with file_size_limit(4096):
+        for step in range(500):
+            writing.log({"loss": 0.5}, step)
+            if step % 100 == 0:
+                writing.sync()
+        writing.append(Note(text="x" * 3000))
+    writing.close()
+    writing.sync()
+    assert steps(recorded(tmp_path / "w")) == list(range(500))
+    assert in_order(tmp_path / "w")
+    found = journal.segments(tmp_path / "w")
+    assert len(found) > 5
+    assert all(path.stat().st_size <= 4096 for path in found)
+    assert all(path.read_bytes().endswith(b"\n") for path in found)
+
+
+def test_a_line_longer_than_the_limit_waits_for_it_to_be_lifted(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.log({"loss": 0.5}, 0)
+    with file_size_limit(4096):
+        with warned():
+            writing.append(Note(text="x" * 5000))
+        writing.log({"loss": 0.5}, 1)
+        assert writing.unwritten == 2
+    writing.close()
+    assert steps(recorded(tmp_path / "w")) == [0, 1]
+    assert in_order(tmp_path / "w")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for 64 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    filler = folder / "filler"
+    with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 512):
+            pass
+    return filler
+
+
+def test_a_full_disk_loses_nothing_and_tears_nothing(small_disk: Path) -> None:
+    writing = open_journal(small_disk / "w")
+    writing.log({"loss": 0.5}, 0)
+    filler = fill(small_disk)
+    with warned("No space left") as caught:
+        for step in range(1, 301):
+            writing.log({"loss": 0.5, "accuracy": 0.25}, step)
+    assert len(caught) == 1
+    assert writing.unwritten
+    assert not [item for item in journal.read_writer(small_disk / "w") if isinstance(item, Damage) and not item.torn]
+    filler.unlink()
+    writing.close()
+    assert writing.unwritten == 0
+    assert steps(recorded(small_disk / "w")) == list(range(301))
+    assert in_order(small_disk / "w")
+
+
+def test_a_disk_that_fills_and_empties_again_and_again(small_disk: Path) -> None:
+    writing = open_journal(small_disk / "w")
+    step = 0
+    with warned():
+        for _ in range(10):
+            filler = fill(small_disk)
+            while writing.unwritten < 20:
+                writing.log({"loss": 0.5}, step)
+                step += 1
+            filler.unlink()
+            writing._retry_at = 0.0
+            writing.log({"loss": 0.5}, step)
+            step += 1
+            assert writing.unwritten == 0
+    assert steps(recorded(small_disk / "w")) == list(range(step))
+    assert in_order(small_disk / "w")
+
+
+def test_a_disk_that_turns_read_only(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    writing = open_journal(small_disk / "w")
+    with warned("Read-only"):
+        writing.log({"loss": 0.5}, 0)
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    writing.close()
+    assert steps(recorded(small_disk / "w")) == [0]
+
+
+def test_a_refusal_does_not_cost_time_at_every_point(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("a file in the place of the folder")
+    writing = open_journal(tmp_path / "w")
+    with warned():
+        writing.log({"loss": 0.5}, 0)
+    started = time.perf_counter()
+    for step in range(5000):
+        writing.log({"loss": 0.5}, step)
+    assert time.perf_counter() - started < 1.0  # 200 µs each
+
+
+# ---- syncing ---------------------------------------------------------------------------------------------------------
+
+
+def test_sums_cover_what_was_synced_and_tell_of_damage(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    for step in range(10):
+        writing.log({"loss": 0.5}, step)
+        writing.sync()
+    writing.sync()
+    (path,) = journal.segments(tmp_path / "w")
+    assert journal.check_sums(path) == []
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"loss":0.5', b'"loss":0.6', 1))  # still a fine event
+    (damage,) = journal.check_sums(path)
+    assert "do not match" in damage.reason
+    path.write_bytes(content[:-1])
+    (damage,) = journal.check_sums(path)
+    assert damage.offset > 0
+    path.with_suffix(".sums").write_bytes(b'{"from":0,"to":1')
+    assert [str(damage.path) for damage in journal.check_sums(path)] == [str(path.with_suffix(".sums"))]
+
+
+def test_large_files_go_on_in_a_new_one_and_every_byte_is_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 2000)
+    writing = open_journal(tmp_path / "w")
+    stop = threading.Event()
+    count = 0
+
+    def log() -> None:
+        nonlocal count
+        while not stop.wait(0.0001):
+            writing.log({"loss": 0.5}, count)
+            count += 1
+
+    logging = threading.Thread(target=log)
+    logging.start()
+    while len(list((tmp_path / "w").glob("*.jsonl"))) < 6:
+        writing.sync()
+    stop.set()
+    logging.join()
+    writing.close()
+    writing.sync()
+    assert steps(recorded(tmp_path / "w")) == list(range(count))
+    assert in_order(tmp_path / "w")
+    for path in journal.segments(tmp_path / "w"):
+        assert journal.check_sums(path) == []
+        assert summed(path) == path.stat().st_size
+
+
+def summed(path: Path) -> int:
+    """Up to where the sums reach, without a gap."""
+    end = 0
+    for line in path.with_suffix(".sums").read_bytes().splitlines():
+        block = msgspec.json.decode(line, type=journal.Sum)
+        assert block.start == end
+        end = block.to
+    return end
+
+
+def test_segments_that_a_size_limit_closed_are_synced_too(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    with file_size_limit(4096):
+        for step in range(200):
+            writing.log({"loss": 0.5}, step)
+    writing.close()
+    writing.sync()
+    for path in journal.segments(tmp_path / "w"):
+        assert summed(path) == path.stat().st_size
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+LINES = [
+    encode(event) + b"\n"
+    for event in [
+        RunStart(v=1, seq=1, run="r", writer="w", role="owner", host="h", boot="b", pid=1, born=2),
+        *(Metrics(1, seq, 5.0 + seq, seq, {"loss": 0.5 / seq}) for seq in range(2, 15)),
+        Note(v=1, seq=15, text="first\nsecond"),
+        RunEnd(v=1, seq=16, status="finished"),
+    ]
+]
+WHOLE = b"".join(LINES)
+
+
+def write_segment(folder: Path, content: bytes, first: int = 1) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{first}.jsonl"
+    path.write_bytes(content)
+    return path
+
+
+def undamaged(start: int, stop: int) -> list[bytes]:
+    """The lines that bytes ``start`` to ``stop`` and what is put in their place leave as they were."""
+    lines, offset = [], 0
+    for line in LINES:
+        if offset + len(line) <= start or offset > stop:
+            lines.append(line)
+        offset += len(line)
+    return lines
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> tuple[int, int, bytes]:
+    start = draw(st.integers(0, len(WHOLE)))
+    stop = min(len(WHOLE), start + draw(st.integers(0, 5) | st.integers(0, len(WHOLE))))
+    return start, stop, draw(st.binary(max_size=8) | st.sampled_from([b"\n", b"9", b"\0" * 40, b"[" * 10]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(damages())
+def test_damage_costs_the_damaged_lines_alone(tmp_path: Path, damage: tuple[int, int, bytes]) -> None:
+    start, stop, put = damage
+    path = write_segment(tmp_path / "w", WHOLE[:start] + put + WHOLE[stop:])
+    items = list(journal.read(path))
+    good = [encode(item) + b"\n" for item in items if isinstance(item, Event)]
+    expected = undamaged(start, stop)
+    assert is_subsequence(expected, good)
+    assert len(items) == sum(bool(line.strip()) for line in path.read_bytes().split(b"\n"))
+    assert [item for item in Block(path, 0, 1, path.read_bytes()).items() if item is not None] == items
+    through_writer = [encode(item) + b"\n" for item in journal.read_writer(tmp_path / "w") if isinstance(item, Event)]
+    assert is_subsequence(expected, through_writer)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(st.integers(0, len(WHOLE)))
+def test_a_file_cut_anywhere_reads_up_to_there(tmp_path: Path, size: int) -> None:
+    path = write_segment(tmp_path / "w", WHOLE[:size])
+    events = [item for item in journal.read(path) if isinstance(item, Event)]
+    damage = [item for item in journal.read(path) if isinstance(item, Damage)]
+    assert [event.seq for event in events[: len(undamaged(size, len(WHOLE)))]] == list(
+        range(1, len(undamaged(size, len(WHOLE))) + 1)
+    )
+    assert all(item.torn for item in damage)
+    assert len(damage) <= 1
+
+
+def is_subsequence(wanted: list[bytes], found: list[bytes]) -> bool:
+    rest = iter(found)
+    return all(line in rest for line in wanted)
+
+
+def test_damage_says_where(tmp_path: Path) -> None:
+    path = write_segment(tmp_path / "w", LINES[0] + b"garbage\n" + LINES[1] + LINES[2][:-20])
+    damage = [item for item in journal.read(path) if isinstance(item, Damage)]
+    assert [(item.line, item.offset, item.torn) for item in damage] == [
+        (2, len(LINES[0]), False),
+        (4, len(LINES[0] + b"garbage\n" + LINES[1]), True),
+    ]
+    assert str(damage[0]).startswith(f"{path}:2: ")
+    assert "\n" not in str(damage[0])
+
+
+def test_an_empty_file_and_an_empty_folder(tmp_path: Path) -> None:
+    assert list(journal.read(write_segment(tmp_path / "w", b""))) == []
+    assert journal.header(tmp_path / "w") is None
+    assert not journal.has_ended(tmp_path / "w")
+    assert journal.writers(tmp_path / "nowhere") == []
+    assert list(journal.read_writer(tmp_path / "nowhere")) == []
+    assert journal.header(tmp_path / "nowhere") is None
+    assert not journal.has_ended(tmp_path / "nowhere")
+
+
+def test_segments_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    write_segment(tmp_path / "w", b"".join(LINES[9:]), 10)
+    write_segment(tmp_path / "w", b"".join(LINES[:1]), 1)
+    write_segment(tmp_path / "w", b"".join(LINES[1:9]), 2)
+    assert in_order(tmp_path / "w")
+    header = journal.header(tmp_path / "w")
+    assert header is not None
+    assert header.run == "r"
+
+
+def test_files_that_are_not_ours_are_left_out(tmp_path: Path) -> None:
+    write_segment(tmp_path / "w", WHOLE)
+    for name in ["notes.jsonl", ".jsonl", "²".encode().decode() + ".jsonl", "1.json", "1.jsonl~", "-1.jsonl"]:
+        (tmp_path / "w" / name).write_text("not ours")
+    (tmp_path / "w" / "7.jsonl").mkdir()
+    (tmp_path / "stray.txt").write_text("not a writer")
+    assert in_order(tmp_path / "w")
+    assert journal.has_ended(tmp_path / "w")
+    assert journal.writers(tmp_path) == [tmp_path / "w"]
+
+
+def test_a_line_that_was_written_twice_counts_once(tmp_path: Path) -> None:
+    write_segment(tmp_path / "w", b"".join([*LINES[:5], LINES[4]]), 1)
+    write_segment(tmp_path / "w", b"".join(LINES[4:]), 5)
+    assert in_order(tmp_path / "w")
+
+
+def test_a_damaged_number_does_not_hide_the_lines_after_it(tmp_path: Path) -> None:
+    damaged = LINES[4].replace(b'"seq":5', b'"seq":9')
+    write_segment(tmp_path / "w", b"".join([*LINES[:4], damaged, *LINES[5:]]))
+    seqs = [item.seq for item in journal.read_writer(tmp_path / "w") if isinstance(item, Event)]
+    assert seqs == [1, 2, 3, 4, 9, *range(6, 17)]
