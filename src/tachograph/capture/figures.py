@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 
 def render(figure: Any, name: str) -> tuple[bytes, str]:
-    """The bytes of ``figure`` and a file name: SVG for matplotlib's, JSON for plotly's. TypeError for anything else."""
-    if hasattr(figure, "savefig"):
-        return _matplotlib(figure), f"{name}.svg"
+    """The bytes of ``figure`` and a file name: SVG for matplotlib's, JSON for plotly's. TypeError for anything else.
+
+    Of axes, or of a seaborn grid, it is the figure that they belong to.
+    """
+    drawing = _matplotlib(figure)
+    if drawing is not None:
+        return _svg(drawing), f"{name}.svg"
     if hasattr(figure, "to_plotly_json") and hasattr(figure, "to_json"):
         return str(figure.to_json()).encode(), f"{name}.plotly.json"
     raise TypeError(f"a figure is one of matplotlib or plotly, got {type(figure).__name__}")
 
 
-def _matplotlib(figure: Any) -> bytes:
+def _matplotlib(figure: Any) -> Any:
+    """The matplotlib figure that ``figure`` is or belongs to, or None. Not ``pyplot``, whose figure may be any."""
+    module = sys.modules.get("matplotlib.figure")
+    found = getattr(figure, "figure", None)
+    return found if module is not None and isinstance(found, module.Figure) else None
+
+
+def _svg(figure: Any) -> bytes:
     import matplotlib
 
     content = io.BytesIO()
