@@ -1,7 +1,7 @@
 """Hooks: the three ways in which a plug-in may listen to its framework, and undoing them.
 
 The core calls the original, once, with the caller's own arguments, and hands back its own result or exception. A
-wrapper is a generator that only watches: it can't swallow, repeat or replace anything, and its faults stay in ``guard``.
+wrapper is a generator that only watches: it can't swallow, repeat or replace anything; its faults stay in ``guard``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import functools
 import sys
 from collections.abc import Callable, Generator, Iterator
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 from tachograph import active, guard
@@ -137,7 +137,8 @@ class Hooks:
         """Watch each call of ``owner.name``, where ``owner`` is a class or a module.
 
         ``wrapper(call)`` is a generator: it notes the arguments, yields once, and is sent the result, or has the
-        exception thrown in. A module's function is replaced in every loaded module that holds it by name.
+        exception thrown in. A module's function is replaced in every loaded module that holds it by name, once
+        ``settle`` is called, but for the module that defines it.
         """
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
 
@@ -191,18 +192,63 @@ class Hooks:
         inherited = name not in vars(owner)
         original = _static(owner, name) if inherited else vars(owner)[name]
         replacement = _rewrap(original, wrap)
+        if isinstance(owner, ModuleType) and _home(original) is not None:
+            replacement = HookedFunction(replacement, original)
+            self._replaced[id(original)] = (original, replacement, name)
+            if vars(owner) is _home(original):
+                return
         setattr(owner, name, replacement)
         self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))
-        if isinstance(owner, ModuleType):
-            self._replaced[id(original)] = (original, replacement, name)
 
     def settle(self) -> None:
-        """Bring functions that were replaced in their module to everybody who has imported them by name."""
+        """Bring functions of modules to everybody who has imported them by name."""
         if self._replaced:
             for namespace, name, original, replacement in list(_holders(self._replaced)):
                 namespace[name] = replacement
                 self._undo.append(functools.partial(_restore_item, namespace, name, original, replacement))
             self._replaced.clear()
+
+
+class HookedFunction:
+    """A hooked function of a module. It pickles as the original, which its own module goes on to hold.
+
+    Whoever kept the original before (a scorer made at import) can still be pickled: pickle finds a function by its
+    name, and insists that what it finds is the same object. What is pickled can be read where there is no tachograph.
+    """
+
+    def __init__(self, call: Callable[..., Any], original: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original)
+        self._call = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)  # as a function in a class does
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import pkgutil
+
+        original: Any = self.__wrapped__  # type: ignore[attr-defined]
+        return (pkgutil.resolve_name, (f"{original.__module__}:{original.__qualname__}",))
+
+    def __copy__(self) -> HookedFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> HookedFunction:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)  # type: ignore[attr-defined]
+
+
+def _home(function: Any) -> dict[str, Any] | None:
+    """The namespace of the module that defines ``function`` and still holds it; None for methods and the like."""
+    if not isinstance(function, FunctionType):
+        return None
+    module = sys.modules.get(function.__module__)
+    namespace = {} if module is None else vars(module)
+    return namespace if namespace.get(function.__name__) is function else None
 
 
 def _static(owner: Any, name: str) -> Any:
@@ -249,7 +295,7 @@ def _holders(replaced: dict[int, tuple[Any, Any, str]]) -> Iterator[tuple[dict[s
         names = list(namespace) if _is_users(module) else own_names & namespace.keys()
         for name in names:
             found = replaced.get(id(namespace[name]))
-            if found is not None and found[0] is namespace[name]:
+            if found is not None and found[0] is namespace[name] and namespace is not _home(found[0]):
                 yield namespace, name, found[0], found[1]
 
 

@@ -30,6 +30,7 @@ def predicts(estimator: Any) -> bool:
     """Whether fitting it is training a model; what only transforms is preprocessing."""
     return (
         is_search(estimator)
+        or kind(estimator) in ("classifier", "regressor")  # some have a predict only once they are fitted
         or hasattr(estimator, "predict")
         or hasattr(estimator, "fit_predict")
         or (hasattr(estimator, "score_samples") and not hasattr(estimator, "transform"))

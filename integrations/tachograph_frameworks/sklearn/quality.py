@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tachograph import guard
 from tachograph.patch import Call
 from tachograph.run import Run
 from tachograph_frameworks.sklearn import estimators
@@ -33,6 +34,8 @@ def record(run: Run, call: Call, X: Any, seconds: float, step: int | None = None
     state = np.random.get_state()  # some estimators draw random numbers when they predict: not the user's
     try:
         _score(run, estimator, kind, X, y, _weights(call), max(ALWAYS_SECONDS, SHARE * seconds), step)
+    except guard.FAULTS as error:  # the estimator's own predict, or a metric that its output doesn't fit
+        run._remark(f"there are no training metrics: {type(error).__name__}: {error}")
     finally:
         np.random.set_state(state)
 
