@@ -86,7 +86,7 @@ class Points(Struct):
         return Points(self.seqs[which], self.steps[which], self.times[which], self.values[which])
 
     def sorted(self) -> Points:
-        in_order = bool((np.diff(self.seqs) > 0).all())
+        in_order = (self.seqs[1:] > self.seqs[:-1]).all()
         return self if in_order else self[np.argsort(self.seqs)]
 
     def pieces(self) -> Iterator[Points]:
@@ -96,11 +96,13 @@ class Points(Struct):
 
     def digest(self, clock: float) -> Digest:
         """``clock`` is the writer's latest time in the chunks before."""
-        valid = ~np.isnan(self.values)
-        numbers, steps = self.values[valid], self.steps[valid]
-        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
-        with np.errstate(over="ignore", invalid="ignore"):
+        numbers, steps = self.values, self.steps
+        total = float(numbers.sum())
+        if total != total:  # there is a NaN, or infinities of both signs
+            valid = ~np.isnan(numbers)
+            numbers, steps = numbers[valid], steps[valid]
             total = float(numbers.sum())
+        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
         return Digest(
             count=len(self.values), numbers=len(numbers), total=total,
             min=low, min_step=None if low is None else int(steps[numbers == low].min()),
@@ -230,10 +232,11 @@ def add(db: sqlite3.Connection, writer: int, name: str, points: Points) -> Last:
             clock = clock_before
             break
         points = _take_out(db, rowid) + points
-    for piece in points.pieces():
-        digest = piece.digest(clock)
-        clock = digest.clock
-        _insert(db, writer, name, piece, digest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for piece in points.pieces():
+            digest = piece.digest(clock)
+            clock = digest.clock
+            _insert(db, writer, name, piece, digest)
     return Last(float(piece.values[-1]), digest.last_step, int(piece.seqs[-1]), clock)
 
 

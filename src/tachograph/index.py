@@ -27,7 +27,7 @@ from tachograph import journal, process
 from tachograph.database import Database, is_unusable
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
 
-RECENT_NS = 10 * 10**9  # a folder changed this recently may change again without a new time
+RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
 QUIET_SECONDS = 3600.0
 SEALED_SECONDS = 60.0
 
@@ -141,55 +141,58 @@ class Index:
                FROM writer JOIN run ON run.no = writer.run WHERE NOT sealed"""
         )
         return [
-            _Unsealed(no, run_no, self._runs / run / id, _process(header), bool(ended), offsets.get(no, {}))
+            _Unsealed(no, run_no, f"{self._runs}/{run}/{id}", _process(header), bool(ended), offsets.get(no, {}))
             for no, run_no, run, id, header, ended in found
         ]
 
     def _look(self, writers: Iterable[_Unsealed]) -> bool:
         """Read what was appended, and seal where that was the last of it. False where a file was cut or is gone."""
         is_gone = lru_cache(maxsize=None)(process.is_gone)
-        sealed, whole = [], True
+        added, sealed, whole = _Additions(self._database), [], True
         for writer in writers:
             # Asked first: what a process wrote before it went is then there to be read.
             gone = writer.process is not None and is_gone(writer.process)
-            sizes = _sizes(writer.folder)
+            try:
+                sizes, changed = journal.sizes(writer.folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # the next look at the run's folder finds out
             if any(sizes.get(first, -1) < offset for first, offset in writer.offsets.items()):
                 self._forget(writer.run)
                 whole = False
             elif sizes != writer.offsets:
-                self._read(writer, sizes, gone)
-            if gone or (writer.may_be_quiet and _is_quiet(writer.folder)):
+                self._read(writer, sizes, gone, added)
+            if gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
                 sealed.append((writer.no,))
+        added.write()
         if sealed:
             with self._database.transaction() as db:
                 db.executemany("UPDATE writer SET sealed = 1 WHERE no = ?", sealed)
         return whole
 
-    def _read(self, writer: _Unsealed, sizes: dict[int, int], gone: bool) -> None:
+    def _read(self, writer: _Unsealed, sizes: dict[int, int], gone: bool, added: _Additions) -> None:
         """Read a writer's segments up to ``sizes``; one that is being written is not followed any further."""
         for first, size in sizes.items():
-            path = writer.folder / f"{first}.jsonl"
+            path = Path(writer.folder, f"{first}.jsonl")
             final = gone or first != max(sizes)
-            while self._read_block(writer.no, path, size, final):
+            while self._read_block(writer.no, path, size, final, added):
                 pass
 
-    def _read_block(self, no: int, path: Path, size: int, final: bool) -> bool:
-        """Read the next lines of a segment; False where there are none up to ``size``, or the writer is forgotten.
+    def _read_block(self, no: int, path: Path, size: int, final: bool, added: _Additions) -> bool:
+        """Read the next lines of a segment; whether there are more up to ``size``.
 
         If another process reads them at the same time, only one of both adds them, and the other goes on from there.
         """
-        state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", no)
+        added.settle(no)
         at = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", no, int(path.stem))
         offset, line = at[0] if at else (0, 1)
+        state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", no)
         if not state or offset >= size:
             return False
         block = journal.read_block(path, offset, line, final)
         if not block.data:
             return False
-        batch = Batch(Writer.loaded(state[0]), block)
-        with self._database.transaction() as db:
-            batch.write(db)
-        return True
+        added.take(Batch(Writer.loaded(state[0]), block))
+        return block.end < size
 
     def _unseal_changed(self) -> None:
         last = self._all(
@@ -207,12 +210,39 @@ class Index:
                 db.executemany("UPDATE writer SET sealed = 0 WHERE no = ?", changed)
 
 
+class _Additions:
+    """Batches of different writers that are added together: a transaction costs more than a short batch does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batches: dict[int, Batch] = {}
+        self._bytes = 0
+
+    def take(self, batch: Batch) -> None:
+        self._batches[batch.writer.no] = batch
+        self._bytes += len(batch.block.data)
+        if self._bytes >= journal.BLOCK_BYTES:
+            self.write()
+
+    def settle(self, writer: int) -> None:
+        """Add what there is of a writer, so that its next batch can begin where this one ends."""
+        if writer in self._batches:
+            self.write()
+
+    def write(self) -> None:
+        batches, self._batches, self._bytes = self._batches, {}, 0
+        if batches:
+            with self._database.transaction() as db:
+                for batch in batches.values():
+                    batch.write(db)
+
+
 class _Unsealed(Struct):
     """A writer from which more may come. ``process`` is None while its header was not read."""
 
     no: int
     run: int
-    folder: Path
+    folder: str
     process: process.Process | None
     ended: bool
     offsets: dict[int, int]  # by the first sequence number of each segment, the bytes that were read
@@ -256,19 +286,8 @@ def _folders(folder: Path) -> Iterator[tuple[str, int]]:
                 yield entry.name, changed if changed < now - RECENT_NS else 0
 
 
-def _sizes(folder: Path) -> dict[int, int]:
-    """The sizes of a writer's segments, by their first sequence number."""
-    return {int(path.stem): _size(path) or 0 for path in journal.segments(folder)}
-
-
 def _size(path: Path | str) -> int | None:
     try:
         return os.stat(path).st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _is_quiet(folder: Path) -> bool:
-    """Whether a writer has added nothing for an hour."""
-    newest = max(path.stat().st_mtime for path in [folder, *journal.segments(folder)])
-    return newest < time.time() - QUIET_SECONDS

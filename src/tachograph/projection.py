@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,6 @@ from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Un
 from tachograph.journal import Block, Damage
 
 NAN = b"NaN"  # how the tables hold what SQLite has no number for
-_INT64 = 2**63 - 1
 _LATEST = 253402300800.0  # the year 10000
 
 
@@ -99,7 +99,7 @@ class Batch:
 
     def __init__(self, writer: Writer, block: Block) -> None:
         self.writer, self.block = writer, block
-        self._points: dict[str, list[float]] = {}
+        self._points: defaultdict[str, list[float]] = defaultdict(list)  # seq, step, time, value, seq ...
         self._events: list[tuple[float, Event]] = []
         self._damage: list[Damage] = []
         for index, item in enumerate(block.items()):
@@ -112,8 +112,6 @@ class Batch:
         writer = self.writer
         if not 0.0 <= event.at < _LATEST:
             self._refuse(index, "a time that can't be")
-        elif event.seq > _INT64:
-            self._refuse(index, "a sequence number that can't be")
         elif writer.seen.add(event.seq):
             if event.at > writer.clock:
                 writer.clock = event.at
@@ -126,20 +124,11 @@ class Batch:
 
     def _take_points(self, index: int, event: Metrics) -> None:
         seq, step, at = event.seq, event.step, event.at
-        if not -_INT64 <= step <= _INT64:
+        if not -events.MAX_INT <= step <= events.MAX_INT:
             self._refuse(index, "a step that can't be")
             return
         for name, value in event.values.items():
-            if type(value) is not float:
-                try:
-                    value = events.number(value)
-                except KeyError:
-                    self._refuse(index, f"a metric whose value is {value!r}")
-                    continue
-            if name in self._points:
-                self._points[name] += (seq, step, at, value)
-            else:
-                self._points[name] = [seq, step, at, value]
+            self._points[name].extend((seq, step, at, value if type(value) is float else events.number(value)))
 
     def _take_other(self, event: Event) -> None:
         writer = self.writer
@@ -247,7 +236,7 @@ def stored(value: Any) -> Any:
     if isinstance(value, float):
         return value if value == value else NAN
     if isinstance(value, int):
-        return int(value) if -_INT64 <= value <= _INT64 else float(value)
+        return int(value) if -events.MAX_INT <= value <= events.MAX_INT else float(value)
     return value if value is None or isinstance(value, str) else events.encode(value).decode()
 
 
