@@ -48,7 +48,7 @@ def note_predict(call: Call) -> Watcher:
         yield
         return
     name = callers.name_of(call.argument("X"), "data")
-    result = yield
+    result = _owner((yield))
     try:
         reference = weakref.ref(result)
     except TypeError:  # a list has no place for weak references
@@ -56,6 +56,13 @@ def note_predict(call: Call) -> Watcher:
     _predictions[id(result)] = (reference, run, name)
     while len(_predictions) > REMEMBERED:
         _predictions.popitem(last=False)
+
+
+def _owner(value: Any) -> Any:
+    """The array that owns the memory of ``value``, which may be a view of it such as ``probabilities[:, 1]``."""
+    while isinstance(getattr(value, "base", None), np.ndarray):
+        value = value.base
+    return value
 
 
 def note_metric(call: Call) -> Watcher:
@@ -77,12 +84,10 @@ def note_metric(call: Call) -> Watcher:
 
 
 def _made_by(value: Any) -> tuple[Run, str] | None:
-    """Whose prediction ``value`` is: itself, or a view of it such as ``probabilities[:, 1]``."""
-    for candidate in (value, getattr(value, "base", None)):
-        found = _predictions.get(id(candidate)) if candidate is not None else None
-        if found is not None and found[0]() is candidate:
-            return found[1], found[2]
-    return None
+    """Whose prediction ``value`` is, and of which data."""
+    owner = _owner(value)
+    found = _predictions.get(id(owner))
+    return found[1:] if found is not None and found[0]() is owner else None
 
 
 def _record(run: Run, name: str, result: Any) -> None:

@@ -130,7 +130,11 @@ def _is_secret(name: str, value: str) -> bool:
 # `-I -S` starts in a tenth of the time and keeps the user's modules away: a `calendar.py` beside a training script
 # must not be imported, and so run, in place of the standard library's. For the same reason paths are only ever
 # appended. `-m` and running by path would both put a folder in front.
-_BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from tachograph.capture.probe import main; main()"
+# The training's own path comes behind the standard library, which therefore can't be shadowed by the user's files.
+_BOOTSTRAP = (
+    "import json, sys; request = json.load(sys.stdin); sys.path.extend([sys.argv[1], *request['path']]); "
+    "from tachograph.capture.probe import main; main(request)"
+)
 _OUR_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

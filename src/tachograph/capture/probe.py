@@ -1,6 +1,6 @@
 """Looks for what takes time: packages, git, GPUs. A process of its own, started by ``environment.slow``.
 
-Reads one JSON request from standard input, ``{"path": [...], "cwd": ..., "entry": ...}``, where ``path`` is the
+Gets one request, ``{"path": [...], "cwd": ..., "entry": ...}``, where ``path`` is the
 training process's ``sys.path`` and ``entry`` its main script or null. Writes one JSON object a line, a fact each, so
 that whoever loses patience keeps what was found.
 """
@@ -12,7 +12,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,13 +19,10 @@ from tachograph.capture import hardware
 from tachograph.capture.code import git_state
 
 
-def main() -> None:
-    """Answer the request on standard input."""
+def main(request: dict[str, Any]) -> None:
+    """Answer ``request`` on standard output."""
     if hasattr(os, "nice"):
         os.nice(10)  # the training has the processor first
-    request = json.load(sys.stdin)
-    # Behind the standard library, which therefore can't be shadowed by the user's files.
-    sys.path.extend(request["path"])
     for fact in facts(request):
         print(json.dumps(fact), flush=True)
 
