@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from tachograph.errors import Error, QueryError
 
 COMMANDS = {
     "exec": "run a training script unchanged, recorded",
+    "runs": "list runs",
+    "show": "show a run, with its curves",
     "verify": "check every journal and blob against its digests",
 }
 
@@ -49,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def reported(arguments: list[str]) -> int:
     """Run a command; what it raises on purpose becomes one line on standard error, and an exit status."""
+    _prepare_output()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -59,10 +63,24 @@ def reported(arguments: list[str]) -> int:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except (Error, OSError) as error:
+    except _refusals() as error:
         complain(error)
         return 2 if isinstance(error, UsageError | QueryError) else 1
     return status
+
+
+def _prepare_output() -> None:
+    """What a terminal can't show is no reason to fail, nor is an output that was closed."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    import sqlite3
+
+    return Error, OSError, sqlite3.Error
 
 
 def _run(arguments: list[str]) -> int:

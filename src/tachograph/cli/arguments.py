@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +45,13 @@ def add_root(parser: ArgumentParser) -> None:
 def add_json(parser: ArgumentParser) -> None:
     """The option for programs."""
     parser.add_argument("--json", action="store_true", help="write one JSON document")
+
+
+def whole_number(text: str) -> int:
+    """A type of arguments: 0, 1, 2 ..."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"a whole number is needed, not {text!r}")
+    return int(text)
 
 
 def local_root(options: Namespace) -> Path:

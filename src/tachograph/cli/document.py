@@ -11,9 +11,14 @@ import math
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tachograph.events import written_number
+
+if TYPE_CHECKING:
+    from tachograph.records import RunRecord
 
 
 def write(document: Any) -> None:
@@ -25,16 +30,51 @@ def write(document: Any) -> None:
 def plain(value: Any) -> Any:
     """``value`` as JSON can hold it."""
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else written_number(value)
+        return value if math.isfinite(value) else written_number(value)
     if isinstance(value, datetime):
-        return time(value)
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, msgspec.Struct):
+        return plain(msgspec.structs.asdict(value))
     return value
 
 
-def time(moment: datetime | None) -> str | None:
-    """A point in time as text."""
-    return None if moment is None else moment.astimezone(UTC).isoformat()
+def of_run(run: RunRecord) -> dict[str, Any]:
+    """What a list of runs says of each."""
+    return {
+        "id": run.id, "name": run.name, "experiment": run.experiment, "status": run.status,
+        "started": run.started, "ended": run.ended, "params": run.params, "metrics": run.metrics, "tags": run.tags,
+    }  # fmt: skip
+
+
+def of_everything(run: RunRecord) -> dict[str, Any]:
+    """All that is known of a run but its points and its console."""
+    return {
+        **of_run(run),
+        "error": run.error,
+        "summary": {name: run.summary(name) for name in run.metrics},
+        "system": {name: run.summary(name) for name in run.system},
+        "datasets": [_without(dataset, "v", "seq", "at") for dataset in run.datasets],
+        "artifacts": [
+            {
+                "name": artifact.name, "kind": artifact.kind, "digest": artifact.digest, "size": artifact.size,
+                "step": artifact.step,
+            }
+            for artifact in run.artifacts
+        ],
+        "environment": dict(run.environment),
+        "notes": run.notes,
+        "links": [_without(link, "v", "seq", "at") for link in run.links],
+        "opener": run.opener,
+        "parent": run.parent_id,
+        "children": [child.id for child in run.children],
+        "writers": run.writers,
+        "dir": str(run.dir),
+    }  # fmt: skip
+
+
+def _without(event: msgspec.Struct, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(event).items() if name not in names}

@@ -5,9 +5,10 @@ On a terminal what is drawn fits its width. Into a file or a pipe everything is 
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tachograph.cli import words
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
 UNBOUNDED = 10_000  # columns of a file
 GAP = 2
@@ -40,17 +40,69 @@ def console() -> Console:
     )
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
-    """Columns without lines between them; those in ``right`` have numbers in them."""
+class Column(NamedTuple):
+    """A column of a table; where not all of them fit, those of low ``rank`` are shown."""
+
+    header: str
+    cells: Sequence[str]
+    rank: int = 0
+    right: bool = False  # for numbers
+    style: str = ""
+    styles: Mapping[str, str] = {}  # of a cell, by its text
+    wraps: bool = False  # where there is no room, instead of being cut
+
+    @property
+    def width(self) -> int:
+        """The places it takes in a terminal, with the gap after it."""
+        from rich.cells import cell_len
+
+        return max(map(cell_len, (self.header, *self.cells))) + GAP
+
+
+def fitting(columns: Sequence[Column], room: int) -> list[Column]:
+    """Those columns for which there is room, in their order."""
+    chosen = set()
+    for index, column in sorted(enumerate(columns), key=lambda item: item[1].rank):
+        if column.width - GAP <= room:
+            chosen.add(index)
+            room -= column.width
+    return [column for index, column in enumerate(columns) if index in chosen]
+
+
+def clipped(cells: Iterable[str], width: int) -> list[str]:
+    """Cells that are cut where they take more than ``width`` places."""
+    from rich.cells import cell_len, set_cell_size
+
+    return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in cells]
+
+
+def table(columns: Sequence[Column]) -> Table:
+    """Columns without lines between them."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=any(headers), header_style="dim")
-    for index, header in enumerate(headers):
-        made.add_column(Text(header), justify="right" if index in right else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    headed = any(column.header for column in columns)
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=headed, header_style="dim")
+    for column in columns:
+        justify: Any = "right" if column.right else "left"
+        made.add_column(Text(column.header), justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in zip(
+        *([(cell, column.styles.get(cell, "")) for cell in column.cells] for column in columns), strict=True
+    ):
+        made.add_row(*(Text(cell, style) for cell, style in row))
     return made
+
+
+def show(console: Console, *things: Any) -> None:
+    """Draw ``things`` one below the other; into a file without blanks at the ends of lines."""
+    if console.is_terminal:
+        for thing in things:
+            console.print(thing)
+        return
+    with console.capture() as capture:
+        for thing in things:
+            console.print(thing)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 # -- curves --
@@ -63,7 +115,7 @@ def spark(steps: ArrayLike, values: ArrayLike, width: int) -> str:
 
 
 def chart(title: str, steps: ArrayLike, values: ArrayLike, width: int, height: int = 5) -> list[str]:
-    """A curve with its scale, as lines of exactly ``width`` characters; there must be a finite value to draw."""
+    """A curve with its scale, as lines of exactly ``width`` characters."""
     import numpy as np
 
     curve = _curve(steps, values, 2 * (width - MARGIN))
@@ -100,7 +152,7 @@ def _curve(steps: ArrayLike, values: ArrayLike, count: int, stretch: bool = True
 
 
 def _ends(curve: NDArray[Any]) -> tuple[float, float]:
-    return float(curve.min()), float(curve.max())
+    return (float(curve.min()), float(curve.max())) if len(curve) else (math.nan, math.nan)
 
 
 def _heights(curve: NDArray[Any]) -> list[float]:
@@ -127,6 +179,8 @@ def _resampled(x: NDArray[Any], y: NDArray[Any], count: int) -> NDArray[Any]:
 def _braille(heights: list[float], rows: int) -> list[str]:
     """A line through ``heights``, two of them in each character."""
     grid = [[0] * (len(heights) // 2) for _ in range(rows)]
+    if not heights:
+        return [""] * rows
     levels = [round((1 - height) * (rows * 4 - 1)) for height in heights]
     for place, (before, level) in enumerate(zip([levels[0], *levels], levels, strict=False)):
         # From beside the dot before up to this one, so that a steep line has no holes.

@@ -30,8 +30,13 @@ def param(value: Any) -> str:
 
 
 def line(text: str) -> str:
-    """Any text on one line, without characters that would move the terminal's cursor."""
-    return "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    """Any text on one line."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """A line without characters that would move the terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text.expandtabs())
 
 
 def size(count: float) -> str:
@@ -77,5 +82,5 @@ def digest(text: str) -> str:
 
 def count(number: int, noun: str) -> str:
     """``1 run``, ``2 runs``."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("ren" if noun.endswith("child") else "s")
     return f"{number:,} {noun if number == 1 else plural}"

@@ -66,10 +66,40 @@ def test_the_scale_is_that_of_what_is_drawn():
     assert float(top) < 2
 
 
-@pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [1e308, -1e308], [nan, 1.0]])
+@pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [1e308, -1e308], [nan, 1.0], [nan], [inf, -inf]])
 @pytest.mark.parametrize("width", [20, 40, 41])
 def test_charts_of_odd_values(values, width):
     lines = draw.chart("損失 with a very long name that does not fit into the width", range(len(values)), values, width)
     from rich.cells import cell_len
 
     assert {cell_len(line) for line in lines} == {width}
+
+
+def columns() -> list[draw.Column]:
+    return [
+        draw.Column("ID", ["abcdef", "b"]),
+        draw.Column("LONG", ["x" * 30, ""], rank=1),
+        draw.Column("損失", ["1", "2"], rank=2, right=True),
+        draw.Column("LAST", ["end", "end"], rank=1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("room", "headers"),
+    [
+        (10_000, ["ID", "LONG", "損失", "LAST"]),
+        (50, ["ID", "LONG", "損失", "LAST"]),
+        (49, ["ID", "LONG", "LAST"]),
+        (41, ["ID", "LONG"]),
+        (37, ["ID", "損失", "LAST"]),
+        (12, ["ID", "LAST"]),
+        (6, ["ID"]),
+        (1, []),
+    ],
+)
+def test_columns_of_lower_rank_are_kept_where_there_is_room(room, headers):
+    assert [column.header for column in draw.fitting(columns(), room)] == headers
+
+
+def test_long_cells_are_cut():
+    assert draw.clipped(["abc", "abcd", "abcde", "損失損"], 4) == ["abc", "abcd", "abc…", "損 …"]

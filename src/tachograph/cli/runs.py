@@ -1,0 +1,135 @@
+"""List runs, the newest first.
+
+The table shows, as far as there is room, the metrics that say most and the parameters in which the runs differ; --json
+has everything.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tachograph.cli import document, draw, reading, telling, words
+from tachograph.cli.arguments import add_json, add_root, whole_number
+from tachograph.records import RunRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+EXAMPLES = """\
+  tachograph runs
+  tachograph runs --experiment churn --where "metrics.val_loss < 0.3 and params.lr >= 1e-3"
+  tachograph runs --where "status = 'failed' and started > '2026-11-01'" --order-by "metrics.loss, started desc"
+  tachograph runs --json | jq -r '.[].id'
+"""
+WIDEST = 24  # of a column in a terminal
+FEW = 12  # columns of metrics and parameters, where there is any amount of room
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("--experiment", metavar="E", help="runs of this experiment only")
+    parser.add_argument("--where", metavar="QUERY", help="runs for which this holds")
+    parser.add_argument("--order-by", metavar="FIELDS", help="fields, each with asc or desc; left out: newest first")
+    parser.add_argument("--limit", metavar="N", type=whole_number, help="no more than N runs")
+    parser.add_argument("--children", action="store_true", help="nested runs, too")
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Always 0: no runs are an answer, too."""
+    store = reading.store(options)
+    runs = store.runs(options.experiment, options.where, options.order_by, options.limit, options.children)
+    if options.json:
+        document.write([document.of_run(run) for run in runs])
+    elif runs:
+        _draw(runs, tree=options.children and options.order_by is None)
+    elif store.runs(limit=1):
+        print("no run is like that")
+    else:
+        reading.explain_nothing(store)
+    return 0
+
+
+def _draw(runs: list[RunRecord], tree: bool) -> None:
+    console = draw.console()
+    indents = None
+    if tree:
+        indents, runs = _as_tree(runs)
+    draw.show(console, table(runs, console, indents))
+    if console.is_terminal:
+        console.print(f"{words.count(len(runs), 'run')}{_of_experiment(runs)}", style="dim")
+
+
+def table(runs: list[RunRecord], console: Console, indents: list[int] | None = None) -> Table:
+    """Runs with what says most about them, as far as it fits."""
+    widest = WIDEST if console.is_terminal else draw.UNBOUNDED
+    columns = [*_facts(runs, indents or [0] * len(runs), widest), *_values(runs, widest)]
+    return draw.table(draw.fitting(columns, console.width))
+
+
+def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
+    """The runs with nested ones below their parents, oldest first, and how deep each is."""
+    known = {run.id for run in runs}
+    nested: dict[str | None, list[RunRecord]] = {}
+    for run in runs:
+        nested.setdefault(run.parent_id if run.parent_id in known else None, []).append(run)
+    found: list[tuple[int, RunRecord]] = []
+    waiting = [(0, run) for run in reversed(nested.get(None, []))]
+    while waiting:
+        depth, run = waiting.pop()
+        found.append((depth, run))
+        waiting += [(depth + 1, child) for child in nested.pop(run.id, [])]
+    return [depth for depth, _ in found], [run for _, run in found]
+
+
+def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.Column]:
+    now = datetime.now(UTC)
+    names = ["  " * indent + words.line(run.name) for indent, run in zip(indents, runs, strict=True)]
+    columns = [draw.Column("ID", [run.id for run in runs]), draw.Column("NAME", draw.clipped(names, widest))]
+    if not _of_experiment(runs):
+        experiments = [words.line(run.experiment or "") for run in runs]
+        columns.append(draw.Column("EXPERIMENT", draw.clipped(experiments, widest), rank=2))
+    return [
+        *columns,
+        draw.Column("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
+        draw.Column("STARTED", [words.ago(run.started, now) for run in runs], right=True),
+        draw.Column("AT", [words.moment(run.started) for run in runs], rank=5),
+        draw.Column("TOOK", [words.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
+    ]
+
+
+def _of_experiment(runs: list[RunRecord]) -> str:
+    """The experiment, where it is one and the same."""
+    names = {run.experiment for run in runs}
+    return f" of experiment {words.line(names.pop() or '')}" if len(names) == 1 else ""
+
+
+def _seconds(run: RunRecord, now: datetime) -> float:
+    return max(0.0, ((run.ended or now) - run.started).total_seconds())
+
+
+def _values(runs: list[RunRecord], widest: int) -> list[draw.Column]:
+    """Metrics and parameters, the most telling first."""
+    metrics = telling.common_metrics([run.metrics for run in runs])[:FEW]
+    params = telling.differing([run.params for run in runs])[:FEW]
+    return [
+        *(
+            draw.Column(words.line(name), [_cell(run.metrics, name, words.number) for run in runs], rank, right=True)
+            for name, rank in zip(metrics, (1, 3, 4, *[6] * FEW), strict=False)
+        ),
+        *(
+            draw.Column(
+                words.line(name), draw.clipped([_cell(run.params, name, words.param) for run in runs], widest), rank
+            )
+            for name, rank in zip(params, (4, 4, 4, *[7] * FEW), strict=False)
+        ),
+    ]
+
+
+def _cell(values: Mapping[str, Any], name: str, show: Callable[[Any], str]) -> str:
+    return show(values[name]) if name in values else ""
