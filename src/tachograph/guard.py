@@ -9,13 +9,13 @@ A *misuse* by the caller (a metric that is no number) is not a fault: it warns o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
@@ -63,7 +63,7 @@ def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
     return shielded
 
 
-@contextmanager
+@contextlib.contextmanager
 def contained(site: str, run: object = None) -> Iterator[None]:
     """A block of instrumentation: what it raises stays here."""
     try:
@@ -80,8 +80,16 @@ def fault(site: str, error: Exception, run: object = None) -> None:
 
     where = traceback.extract_tb(error.__traceback__)[-1:] or [None]
     spot = f"{os.path.basename(where[0].filename)}:{where[0].lineno}" if where[0] else "?"
-    text = f"{site} failed and recorded nothing here ({type(error).__name__}: {error}, at {spot}); training goes on"
+    text = f"{site} failed and recorded nothing here ({type(error).__name__}: {message(error)}, at {spot}); training goes on"
     warn(f"{site}:{spot}:{type(error).__name__}", text, run)
+
+
+def message(error: BaseException) -> str:
+    """The text of ``error``; the user's own ``__str__`` may fail."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def misuse(text: str, run: object = None) -> None:
@@ -98,7 +106,7 @@ def warn(key: str, text: str, run: object = None) -> None:
         try:
             remark(text)
         except Exception as error:
-            _say(f"a note was lost ({type(error).__name__}: {error})")
+            _say(f"a note was lost ({type(error).__name__}: {message(error)})")
         finally:
             _inside.noting = False
     if key not in _seen:
@@ -113,7 +121,8 @@ def _say(text: str) -> None:
     try:
         warnings.warn_explicit(f"tachograph: {text}", TachographWarning, filename, line)
     except Exception:  # the user's filter turns warnings into errors: ours must not end their training
-        print(f"tachograph: {text}", file=sys.stderr)
+        with contextlib.suppress(Exception):  # and there may be no standard error, or a closed one
+            sys.stderr.write(f"tachograph: {text}\n")
 
 
 def is_ours(filename: str) -> bool:

@@ -17,7 +17,7 @@ FOLDER = ".tachograph"
 def get(name: str) -> Any:
     """The setting ``name`` (for example "experiment"), or None. From the environment it is always a string."""
     value = os.environ.get("TACHOGRAPH_" + name.upper())
-    return value if value else _file(os.getcwd()).get(name)
+    return value if value else _file(_here()).get(name)
 
 
 def flag(name: str, default: bool = False) -> bool:
@@ -51,11 +51,19 @@ def root() -> Path:
     named = get("dir")
     if named:
         return Path(os.path.abspath(os.path.expanduser(str(named))))
-    here = Path(os.getcwd())
+    here = Path(_here())
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():
             return folder / FOLDER
     return here / FOLDER
+
+
+def _here() -> str:
+    """The working folder; where it was removed under us, the one that we were started in."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.environ.get("PWD") or os.path.expanduser("~")
 
 
 @lru_cache(maxsize=8)
