@@ -13,23 +13,28 @@ from tachograph import journal as _journal  # noqa: F401
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from tachograph.autologging import Autolog, autolog, suppress
-    from tachograph.errors import Damaged, Error, NotFound, QueryError, TachographWarning
-    from tachograph.run import Run, start_run
-    from tachograph.store import open_store
-    from tachograph.verbs import (
-        active_run,
-        flush,
-        log,
-        log_artifact,
-        log_dataset,
-        log_figure,
-        log_note,
-        log_params,
-        log_table,
-        set_tags,
-    )
+if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the users
+    from tachograph.autologging import Autolog as Autolog
+    from tachograph.autologging import autolog as autolog
+    from tachograph.autologging import suppress as suppress
+    from tachograph.errors import Damaged as Damaged
+    from tachograph.errors import Error as Error
+    from tachograph.errors import NotFound as NotFound
+    from tachograph.errors import QueryError as QueryError
+    from tachograph.errors import TachographWarning as TachographWarning
+    from tachograph.run import Run as Run
+    from tachograph.run import start_run as start_run
+    from tachograph.store import open_store as open_store
+    from tachograph.verbs import active_run as active_run
+    from tachograph.verbs import flush as flush
+    from tachograph.verbs import log as log
+    from tachograph.verbs import log_artifact as log_artifact
+    from tachograph.verbs import log_dataset as log_dataset
+    from tachograph.verbs import log_figure as log_figure
+    from tachograph.verbs import log_note as log_note
+    from tachograph.verbs import log_params as log_params
+    from tachograph.verbs import log_table as log_table
+    from tachograph.verbs import set_tags as set_tags
 
 _HOMES = {
     "autologging": ["Autolog", "autolog", "suppress"],
@@ -42,7 +47,7 @@ _HOMES = {
     ],
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

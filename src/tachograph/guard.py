@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
 from tachograph.errors import TachographWarning
@@ -80,8 +80,9 @@ def fault(site: str, error: Exception, run: object = None) -> None:
 
     where = traceback.extract_tb(error.__traceback__)[-1:] or [None]
     spot = f"{os.path.basename(where[0].filename)}:{where[0].lineno}" if where[0] else "?"
-    text = f"{site} failed and recorded nothing here ({type(error).__name__}: {message(error)}, at {spot}); training goes on"
-    warn(f"{site}:{spot}:{type(error).__name__}", text, run)
+    kind = type(error).__name__
+    text = f"{site} failed and recorded nothing here ({kind}: {message(error)}, at {spot}); training goes on"
+    warn(f"{site}:{spot}:{kind}", text, run)
 
 
 def message(error: BaseException) -> str:

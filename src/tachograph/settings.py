@@ -47,7 +47,7 @@ def off() -> bool:
 
 
 def root() -> Path:
-    """The local store: ``TACHOGRAPH_DIR``, else the nearest parent's ``.tachograph``, else one in the working folder."""
+    """The local store: ``TACHOGRAPH_DIR``, else the nearest parent's ``.tachograph``, else one in this folder."""
     named = get("dir")
     if named:
         return Path(os.path.abspath(os.path.expanduser(str(named))))
