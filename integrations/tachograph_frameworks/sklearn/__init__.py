@@ -6,12 +6,14 @@ makes the run: a Pipeline, a meta-estimator or a search is one run, preprocessin
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from tachograph import guard
+from tachograph.background import background
 from tachograph.imports import when_imported
 from tachograph.patch import Hooks
 from tachograph_frameworks.sklearn import fits, scores, validation
@@ -29,6 +31,7 @@ def install(hooks: Hooks) -> None:
     """Hook every class there is, and each that comes later."""
     import sklearn.base
 
+    background.soon(_warm_up)
     for name in _MIXINS:
         _hook(hooks, getattr(sklearn.base, name))
     for owner in _subclasses(BaseEstimator):
@@ -36,6 +39,12 @@ def install(hooks: Hooks) -> None:
     _follow_new_classes(hooks)
     when_imported("sklearn.model_selection", partial(validation.hook, hooks))
     when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks))
+
+
+def _warm_up() -> None:
+    """What the first fit will need: imported while the user's data is being loaded, as a rule."""
+    for name in ("digest", "kinds", "profile"):
+        importlib.import_module(f"tachograph.capture.{name}")
 
 
 def _hook(hooks: Hooks, owner: type) -> None:
