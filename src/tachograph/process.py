@@ -40,7 +40,7 @@ def is_gone(process: Process) -> bool:
     if process.boot != here.boot:
         return True
     born = _born(process.pid)
-    return born is None or (process.born != 0 and born != process.born)
+    return born is None or (0 not in (born, process.born) and born != process.born)
 
 
 def _host() -> str:
@@ -60,7 +60,8 @@ def _boot() -> str:
 
 
 def _born(pid: int) -> int | None:
-    """When ``pid`` started; None where no such process runs (a zombie has ended: it only waits to be reaped)."""
+    """When ``pid`` started; None where no such process runs (a zombie has ended: it only waits to be reaped), and 0
+    where that can't be seen."""
     if sys.platform != "linux":
         return _born_elsewhere(pid)
     try:
@@ -68,10 +69,21 @@ def _born(pid: int) -> int | None:
             # The second field is the program's name in parentheses, and may itself hold blanks and parentheses.
             fields = file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return 0 if _is_hidden(pid) else None
     except OSError:
         return 0
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether ``pid`` runs though ``/proc`` doesn't show it: the ``hidepid`` of many clusters hides other users'."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return False  # it is ours, and would be shown: it ended between the two looks
 
 
 def _born_elsewhere(pid: int) -> int | None:
@@ -111,7 +123,7 @@ def job() -> Job | None:
 def _number(*names: str) -> int | None:
     for name in names:
         value = os.environ.get(name, "")
-        if value.isdigit():
+        if value.isdecimal():
             return int(value)
     return None
 
