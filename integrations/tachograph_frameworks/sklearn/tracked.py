@@ -12,6 +12,11 @@ from tachograph import settings
 from tachograph.patch import conduct
 from tachograph_frameworks.sklearn import fits
 
+try:
+    from sklearn.utils import get_tags
+except ImportError:  # before 1.6 an estimator's tags were a dict
+    get_tags = None
+
 
 def _has(name: str) -> Any:
     def check(self: Any) -> bool:
@@ -105,14 +110,16 @@ class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
             return getattr(self.estimator_, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags
+    if get_tags is not None:
 
-        return get_tags(self.estimator)
+        def __sklearn_tags__(self) -> Any:
+            return get_tags(self.estimator)
 
-    def _more_tags(self) -> Any:
-        return self.estimator._get_tags()
+    else:
 
-    @property
-    def _estimator_type(self) -> Any:
-        return getattr(self.estimator, "_estimator_type", None)
+        def _more_tags(self) -> Any:
+            return self.estimator._get_tags()
+
+        @property
+        def _estimator_type(self) -> Any:
+            return self.estimator._estimator_type
