@@ -91,22 +91,23 @@ class Journal:
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
 
-        Takes a dict of finite Python floats and ints whose names it has seen before as it is. Anything else, and any
-        fault, is handed to ``unusual``, which may take its time. Without ``step`` each name counts for itself, from 0.
+        Takes a dict of finite Python floats and ints as it is. Anything else, and any fault, is handed to ``unusual``,
+        which may take its time. Without ``step`` each name counts for itself, from 0.
         """
         try:
             self._acquire()
-            cell = self._cells[tuple(values)]
-            total = sum(values.values())  # says at C speed whether all are numbers, and none is NaN or infinite
-            kind = type(total)
-            if (kind is not float and kind is not int) or total - total != 0.0:
-                raise ValueError
+            for value in values.values():
+                if (type(value) is not float and type(value) is not int) or value - value != 0.0:
+                    raise ValueError
             if step is None:
+                cell = self._cells[tuple(values)]
                 step = cell[0]
                 if step < 0:
                     step = self.steps.take_one(tuple(values))
                 else:
                     cell[0] = step + 1
+            elif type(step) is not int or "" in values:
+                raise ValueError
             seq = self._seq + 1
             buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
             _encode_into(Metrics(1, seq, _now(), step, values), buffer)  # type: ignore[arg-type]
@@ -378,6 +379,11 @@ def segments(writer_folder: Path) -> list[Path]:
     """A writer's segments in their order. Files with other names are not ours and are left out."""
     named = [path for path in writer_folder.glob("*.jsonl") if path.stem.isdecimal() and path.is_file()]
     return sorted(named, key=lambda path: int(path.stem))
+
+
+def segment(writer_folder: str | Path, first: int) -> str:
+    """The path of the segment that begins with sequence number ``first``."""
+    return f"{writer_folder}/{first}.jsonl"
 
 
 def sizes(writer_folder: str | Path) -> tuple[dict[int, int], float]:
