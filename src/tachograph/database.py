@@ -1,6 +1,7 @@
 """The index's file: where it lies, how it comes into being, and what happens when it is unusable.
 
-It lies in the store, or, where the store can't be written, in the user's cache folder. It appears under its name only
+It lies in the store, or, where the store can't be written or is on a network file system, in the user's cache folder.
+It appears under its name only
 when it is whole, and since it can be built again from the journals, one that is damaged or made by another version is
 thrown away.
 """
@@ -10,15 +11,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tachograph.errors import Error
+
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 FILENAME = "index.sqlite"
+REMOTE = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "beegfs", "gpfs", "ceph", "glusterfs", "pvfs2", "panfs",
+    "wekafs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "fuse.beegfs",
+}  # fmt: skip
 
 SCHEMA = """
 CREATE TABLE run (
@@ -101,13 +109,15 @@ class Database:
         self._process = 0
 
     @property
-    def exists(self) -> bool:
-        """Whether there is a connection."""
-        return self._connection is not None
+    def is_current(self) -> bool:
+        """Whether there is a connection of this process's own, to the file that is there now."""
+        if self._connection is None or self._process != os.getpid():
+            return False
+        return self._identity == _identity(self._path)
 
     def connect(self) -> sqlite3.Connection:
         """The connection. Autocommit; begin transactions with :meth:`transaction`."""
-        if self._connection is not None and self._is_current():
+        if self._connection is not None and self.is_current:
             return self._connection
         self.close()
         self._path = _place(self.root)
@@ -115,9 +125,6 @@ class Database:
         self._identity = _identity(self._path)
         self._process = os.getpid()
         return self._connection
-
-    def _is_current(self) -> bool:
-        return self._process == os.getpid() and self._identity == _identity(self._path)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -151,21 +158,57 @@ def is_unusable(error: sqlite3.DatabaseError) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def explained(error: sqlite3.DatabaseError, root: Path) -> Exception:
+    """What to raise for ``error``: where the disk or another process stands in the way, one line on what to do."""
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in _CIRCUMSTANCES:
+        return error
+    return Error(f"the index of {root} can't be used ({error}): make room or try again; it can be deleted at any time")
+
+
+_CIRCUMSTANCES = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
+
+
 def _place(root: Path) -> Path | None:
     """Where the index lies; None where no folder can be written."""
     inside = root / FILENAME
-    if os.access(inside if inside.exists() else root, os.W_OK) and os.access(root, os.W_OK):
+    writable = os.access(root, os.W_OK) and (not inside.exists() or os.access(inside, os.W_OK))
+    if writable and not is_remote(root, _mounts()):
         return inside
     folder = cache_folder(root)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return folder / FILENAME if os.access(folder, os.W_OK) else None
+    return folder / f"{socket.gethostname()}.sqlite" if os.access(folder, os.W_OK) else None
+
+
+def is_remote(folder: Path, mounts: str) -> bool:
+    """Whether other machines see ``folder`` too, by a table like ``/proc/mounts``.
+
+    SQLite's write-ahead log must not be shared by machines, so there each one gets an index of its own.
+    """
+    kinds = {}
+    for line in mounts.splitlines():
+        _, point, kind, *_ = line.split(" ")
+        kinds[point.replace("\\040", " ")] = kind
+    path = folder.resolve()
+    nearest = next((kinds[str(parent)] for parent in (path, *path.parents) if str(parent) in kinds), "")
+    return nearest in REMOTE
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""  # not Linux
 
 
 def cache_folder(root: Path) -> Path:
-    """A folder of the user's own for what belongs to a store that can't be written."""
+    """A folder of the user's own for what belongs to a store but can't lie in it."""
     return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
 
 

@@ -1,12 +1,13 @@
 """The index: what the journals say, as tables that can be asked. It can be deleted at any time.
 
 A refresh reads what was appended since the last one, and only that. It looks at every run's folder (for new writers),
-but at the files of those writers alone from which something may still come: a writer is *sealed* once its process is
+but at the files of those writers alone from which something may still come. A writer is *sealed* once its process is
 provably gone, or, where nothing can be proven, once it has written its end and was quiet for an hour. Sealed ones are
-looked at when a store is opened and once a minute, in case files were copied here.
+looked at when a store is opened and once a minute, in case files were copied here. Of one that ended but is not sealed,
+only the length of its last file is looked at in between.
 
-Several processes may index at once. Each piece is read without a lock and added in one short transaction, which holds
-only if nobody else has added it meanwhile.
+Several processes may index at once. Each piece is read without a lock and added in a short transaction, where nobody
+else has added it meanwhile.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from tachograph import journal, process
-from tachograph.database import Database, is_unusable
+from tachograph.database import Database, explained, is_unusable
+from tachograph.journal import Damage
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
 
 RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
 QUIET_SECONDS = 3600.0
-SEALED_SECONDS = 60.0
+LOOK_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 class Index:
@@ -40,62 +44,71 @@ class Index:
         self._runs = root / "runs"
         self._database = Database(root)
         self._lock = threading.RLock()
-        self._sealed_due = 0.0
+        self._due = 0.0
+        self.unreadable: list[Damage] = []  # what the last refresh had no right to read
 
     # -- asking --
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """The rows that a query gives. Where nothing was recorded yet there are none, whatever the query."""
-        with self._lock:
-            try:
-                return self._rows(sql, values)
-            except sqlite3.DatabaseError as error:
-                self._rebuild_after(error)
-                return self._rows(sql, values)
+        return self._guarded(lambda: self._rows(sql, values))
 
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        if not self._database.exists:
-            return []
-        return self._database.connect().execute(sql, values).fetchall()
+        if not self._database.is_current:
+            self._refresh()
+        return self._all(sql, *values) if self._database.is_current else []
 
     def refresh(self) -> None:
         """Bring the tables up to date with the journals."""
-        with self._lock:
-            try:
-                self._refresh()
-            except sqlite3.DatabaseError as error:
-                self._rebuild_after(error)
+        self._guarded(self._refresh)
 
     def rebuild(self) -> None:
         """Throw the tables away and read all journals anew."""
         with self._lock:
-            self._database.discard()
-            self._refresh()
+            self._discard()
+            self.refresh()
 
-    def _rebuild_after(self, error: sqlite3.DatabaseError) -> None:
-        if not is_unusable(error):
-            raise error
-        self.rebuild()
+    def _discard(self) -> None:
+        self._database.discard()
+        self._due = 0.0
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """``work``, done again with a new index where this one is damaged."""
+        with self._lock:
+            try:
+                return work()
+            except sqlite3.DatabaseError as error:
+                if not is_unusable(error):
+                    raise explained(error, self.root) from error
+            self._discard()
+            try:
+                return work()
+            except sqlite3.DatabaseError as error:
+                raise explained(error, self.root) from error
 
     def close(self) -> None:
+        """Give the file back."""
         with self._lock:
             self._database.close()
 
     # -- refreshing --
 
     def _refresh(self) -> None:
-        if not self._database.exists and not self._runs.is_dir():
+        if not self._runs.is_dir():
+            self._database.close()  # nothing was recorded, or it is gone, and the index with it
             return
         self._database.connect()
+        self.unreadable.clear()
         self._find_runs()
-        if time.monotonic() >= self._sealed_due:
-            self._unseal_changed()
-            self._sealed_due = time.monotonic() + SEALED_SECONDS
+        due = time.monotonic() >= self._due
+        if due:
+            self._unseal()
+            self._due = time.monotonic() + LOOK_SECONDS
         # A writer's header tells whose process to look for: those that are new are read once before the real look.
-        self._look(writer for writer in self._unsealed() if writer.process is None)
-        if not self._look(self._unsealed()):
+        self._look(self._writers("header IS NULL"))
+        if not self._look(self._writers("1") if due else self._writers('"end" IS NULL') + self._late()):
             self._find_runs()
-            self._look(self._unsealed())
+            self._look(self._writers("1"))
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         return self._database.connect().execute(sql, values).fetchall()
@@ -110,8 +123,12 @@ class Index:
             no, known_time = known.get(id, (None, 0))
             if changed and changed == known_time:
                 continue
-            names = {name for name, _ in _folders(self._runs / id)}
             before = {name for (name,) in self._all("SELECT id FROM writer WHERE run = ?", no)}
+            try:
+                names = {name for name, _ in _folders(self._runs / id)}
+            except PermissionError:
+                self._refuse(self._runs / id)
+                continue
             if before - names and no is not None:
                 self._forget(no)  # it lost a writer: what is left is read anew
             elif no is not None and names == before and changed == known_time:
@@ -122,6 +139,9 @@ class Index:
                 for run in found:
                     _write_run(db, *run)
 
+    def _refuse(self, path: Path) -> None:
+        self.unreadable.append(Damage(path, 0, 0, "we have no right to read it"))
+
     def _forget(self, run: int) -> None:
         with self._database.transaction() as db:
             for table in ("segment", "chunk", "damage"):
@@ -130,114 +150,143 @@ class Index:
                 db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
             db.execute("DELETE FROM run WHERE no = ?", (run,))
 
-    def _unsealed(self) -> list[_Unsealed]:
+    def _writers(self, condition: str) -> list[_Writer]:
+        """Those of the unsealed writers for which an SQL condition holds."""
         offsets: dict[int, dict[int, int]] = {}
         for no, first, offset in self._all(
-            "SELECT writer, first, offset FROM segment WHERE writer IN (SELECT no FROM writer WHERE NOT sealed)"
+            f"SELECT writer, first, offset FROM segment JOIN writer ON no = writer WHERE NOT sealed AND {condition}"
         ):
             offsets.setdefault(no, {})[first] = offset
         found = self._all(
-            """SELECT writer.no, run.no, run.id, writer.id, header, "end" IS NOT NULL
-               FROM writer JOIN run ON run.no = writer.run WHERE NOT sealed"""
+            f"""SELECT writer.no, run.no, run.id, writer.id, header, "end" IS NOT NULL
+                FROM writer JOIN run ON run.no = writer.run WHERE NOT sealed AND {condition}"""
         )
         return [
-            _Unsealed(no, run_no, f"{self._runs}/{run}/{id}", _process(header), bool(ended), offsets.get(no, {}))
+            _Writer(no, run_no, f"{self._runs}/{run}/{id}", _process(header), bool(ended), offsets.get(no, {}))
             for no, run_no, run, id, header, ended in found
         ]
 
-    def _look(self, writers: Iterable[_Unsealed]) -> bool:
+    def _late(self) -> list[_Writer]:
+        """Writers that went on after their end."""
+        changed = self._changed('NOT sealed AND "end" IS NOT NULL')
+        return self._writers(f"writer.no IN ({', '.join(map(str, changed))})") if changed else []
+
+    def _unseal(self) -> None:
+        """Look again at writers who were done, but aren't: somebody copied more of theirs here."""
+        changed = [(no,) for no in self._changed("sealed")]
+        if changed:
+            with self._database.transaction() as db:
+                db.executemany("UPDATE writer SET sealed = 0 WHERE no = ?", changed)
+
+    def _changed(self, condition: str) -> list[int]:
+        """Writers whose last segment is not as long as what was read of it, or who have one at last."""
+        last = self._all(
+            f"""SELECT writer.no, run.id, writer.id, max(first), offset
+                FROM writer JOIN run ON run.no = writer.run LEFT JOIN segment ON segment.writer = writer.no
+                WHERE {condition} GROUP BY writer.no"""
+        )
+        changed = []
+        for no, run, id, first, offset in last:
+            folder = f"{self._runs}/{run}/{id}"
+            if (first is None and journal.segments(Path(folder))) or (
+                first is not None and _size(journal.segment(folder, first)) != offset
+            ):
+                changed.append(no)
+        return changed
+
+    def _look(self, writers: Iterable[_Writer]) -> bool:
         """Read what was appended, and seal where that was the last of it. False where a file was cut or is gone."""
         is_gone = lru_cache(maxsize=None)(process.is_gone)
         added, sealed, whole = _Additions(self._database), [], True
         for writer in writers:
             # Asked first: what a process wrote before it went is then there to be read.
-            gone = writer.process is not None and is_gone(writer.process)
+            writer.gone = writer.process is not None and is_gone(writer.process)
             try:
-                sizes, changed = journal.sizes(writer.folder)
+                writer.sizes, changed = journal.sizes(writer.folder)
+                whole &= self._catch_up(writer, added)
             except (FileNotFoundError, NotADirectoryError):
-                continue  # the next look at the run's folder finds out
-            if any(sizes.get(first, -1) < offset for first, offset in writer.offsets.items()):
-                self._forget(writer.run)
-                whole = False
-            elif sizes != writer.offsets:
-                self._read(writer, sizes, gone, added)
-            if gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
+                continue  # deleted meanwhile: the next look at the run's folder finds out
+            except PermissionError as error:
+                self._refuse(Path(error.filename))
+                continue
+            if writer.gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
                 sealed.append((writer.no,))
         added.write()
+        while late := added.take_late():
+            for writer in late:
+                self._read(writer, added)
+            added.write()
         if sealed:
             with self._database.transaction() as db:
                 db.executemany("UPDATE writer SET sealed = 1 WHERE no = ?", sealed)
         return whole
 
-    def _read(self, writer: _Unsealed, sizes: dict[int, int], gone: bool, added: _Additions) -> None:
-        """Read a writer's segments up to ``sizes``; one that is being written is not followed any further."""
-        for first, size in sizes.items():
-            path = Path(writer.folder, f"{first}.jsonl")
-            final = gone or first != max(sizes)
-            while self._read_block(writer.no, path, size, final, added):
+    def _catch_up(self, writer: _Writer, added: _Additions) -> bool:
+        if any(writer.sizes.get(first, -1) < offset for first, offset in writer.offsets.items()):
+            self._forget(writer.run)
+            return False
+        if writer.sizes != writer.offsets:
+            self._read(writer, added)
+        return True
+
+    def _read(self, writer: _Writer, added: _Additions) -> None:
+        """Read a writer's segments up to their sizes; one that is being written is not followed any further."""
+        for first in writer.sizes:
+            while self._read_block(writer, first, added):
                 pass
 
-    def _read_block(self, no: int, path: Path, size: int, final: bool, added: _Additions) -> bool:
-        """Read the next lines of a segment; whether there are more up to ``size``.
-
-        If another process reads them at the same time, only one of both adds them, and the other goes on from there.
-        """
-        added.settle(no)
-        at = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", no, int(path.stem))
+    def _read_block(self, writer: _Writer, first: int, added: _Additions) -> bool:
+        """Read the next lines of a segment; whether there are more of them."""
+        added.settle(writer)
+        at = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", writer.no, first)
         offset, line = at[0] if at else (0, 1)
-        state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", no)
-        if not state or offset >= size:
+        state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", writer.no)
+        if not state or offset >= writer.sizes[first]:
             return False
-        block = journal.read_block(path, offset, line, final)
+        final = writer.gone or first != max(writer.sizes)
+        block = journal.read_block(Path(journal.segment(writer.folder, first)), offset, line, final)
         if not block.data:
             return False
-        added.take(Batch(Writer.loaded(state[0]), block))
-        return block.end < size
-
-    def _unseal_changed(self) -> None:
-        last = self._all(
-            """SELECT writer.no, run.id, writer.id, max(segment.first), segment.offset
-               FROM writer JOIN run ON run.no = writer.run LEFT JOIN segment ON segment.writer = writer.no
-               WHERE sealed GROUP BY writer.no"""
-        )
-        changed = [
-            (no,) for no, run, id, first, offset in last
-            if _size(f"{self._runs}/{run}/{id}/{first}.jsonl") != offset
-            or (first is None and journal.segments(self._runs / run / id))
-        ]  # fmt: skip
-        if changed:
-            with self._database.transaction() as db:
-                db.executemany("UPDATE writer SET sealed = 0 WHERE no = ?", changed)
+        added.take(writer, Batch(Writer.loaded(state[0]), block))
+        return block.end < writer.sizes[first]
 
 
 class _Additions:
-    """Batches of different writers that are added together: a transaction costs more than a short batch does."""
+    """Batches of different writers that are added together: a transaction costs more than a short batch does.
+
+    A batch is not added if another process read the same lines and was faster. Its writer is then *late*: what that
+    process left is still to be read.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batches: dict[int, Batch] = {}
+        self._batches: list[tuple[_Writer, Batch]] = []
+        self._late: list[_Writer] = []
         self._bytes = 0
 
-    def take(self, batch: Batch) -> None:
-        self._batches[batch.writer.no] = batch
+    def take(self, writer: _Writer, batch: Batch) -> None:
+        self._batches.append((writer, batch))
         self._bytes += len(batch.block.data)
         if self._bytes >= journal.BLOCK_BYTES:
             self.write()
 
-    def settle(self, writer: int) -> None:
+    def settle(self, writer: _Writer) -> None:
         """Add what there is of a writer, so that its next batch can begin where this one ends."""
-        if writer in self._batches:
+        if self._batches and self._batches[-1][0] is writer:
             self.write()
 
+    def take_late(self) -> list[_Writer]:
+        late, self._late = self._late, []
+        return late
+
     def write(self) -> None:
-        batches, self._batches, self._bytes = self._batches, {}, 0
+        batches, self._batches, self._bytes = self._batches, [], 0
         if batches:
             with self._database.transaction() as db:
-                for batch in batches.values():
-                    batch.write(db)
+                self._late += [writer for writer, batch in batches if not batch.write(db)]
 
 
-class _Unsealed(Struct):
+class _Writer(Struct):
     """A writer from which more may come. ``process`` is None while its header was not read."""
 
     no: int
@@ -246,6 +295,8 @@ class _Unsealed(Struct):
     process: process.Process | None
     ended: bool
     offsets: dict[int, int]  # by the first sequence number of each segment, the bytes that were read
+    sizes: dict[int, int] = {}  # and the bytes that are there
+    gone: bool = False
 
     @property
     def may_be_quiet(self) -> bool:
@@ -286,7 +337,7 @@ def _folders(folder: Path) -> Iterator[tuple[str, int]]:
                 yield entry.name, changed if changed < now - RECENT_NS else 0
 
 
-def _size(path: Path | str) -> int | None:
+def _size(path: str) -> int | None:
     try:
         return os.stat(path).st_size
     except (FileNotFoundError, NotADirectoryError):

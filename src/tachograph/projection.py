@@ -167,7 +167,6 @@ def _claim(db: sqlite3.Connection, writer: Writer) -> bool:
             writer.clock, events.encode(writer.seen.ranges), writer.no, writer.revision,
         ),
     )  # fmt: skip
-    writer.revision += 1
     return claimed.rowcount == 1
 
 

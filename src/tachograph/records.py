@@ -242,10 +242,10 @@ class Batch:
     def __init__(self, store: Store, ids: list[str]) -> None:
         self._store, self._ids = store, msgspec.json.encode(ids).decode()
 
-    def _rows(self, table: str, column: str) -> list[tuple[str, str, Any]]:
+    def _rows(self, table: str, column: str, condition: str = "1") -> list[tuple[str, str, Any]]:
         return self._store.index.rows(
             f"""SELECT run.id, {table}.name, {column} FROM run JOIN {table} ON {table}.run = run.no
-                WHERE run.id IN (SELECT value FROM json_each(?))""",
+                WHERE run.id IN (SELECT value FROM json_each(?)) AND {condition}""",
             self._ids,
         )
 
@@ -260,15 +260,15 @@ class Batch:
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
-        return _grouped((run, name, value) for run, name, value in self._points if not name.startswith("system/"))
+        return self._last("metric.name NOT GLOB 'system/*'")
 
     @cached_property
     def system(self) -> dict[str, dict[str, float]]:
-        return _grouped((run, name, value) for run, name, value in self._points if name.startswith("system/"))
+        return self._last("metric.name GLOB 'system/*'")
 
-    @cached_property
-    def _points(self) -> list[tuple[str, str, float]]:
-        return [(run, name, nan if value == NAN else value) for run, name, value in self._rows("metric", "value")]
+    def _last(self, condition: str) -> dict[str, dict[str, float]]:
+        rows = self._rows("metric", "value", condition)
+        return _grouped((run, name, nan if value == NAN else value) for run, name, value in rows)
 
 
 def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

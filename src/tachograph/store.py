@@ -128,8 +128,8 @@ class Store:
 
     @property
     def damage(self) -> list[Damage]:
-        """The lines in the journals that can't be read: each costs itself alone."""
-        return self._damage(torn=False)
+        """The lines in the journals that can't be read: each costs itself alone. Files that we may not read, too."""
+        return self._damage(torn=False) + self.index.unreadable
 
     @property
     def torn(self) -> list[Damage]:
