@@ -22,6 +22,9 @@ COMMANDS = {
     "exec": "run a training script unchanged, recorded",
     "runs": "list runs",
     "show": "show a run, with its curves",
+    "compare": "show what differs between runs",
+    "tail": "follow a run live",
+    "export": "write runs and their points as csv, jsonl or parquet",
     "verify": "check every journal and blob against its digests",
 }
 
@@ -109,5 +112,5 @@ def command(name: str, arguments: list[str]) -> int:
         raise UsageError(f"there is no command {name!r}: {hint}")
     module = importlib.import_module(f"tachograph.cli.{name}")
     parser = Parser(name, module)
-    status: int = module.run(parser.parse_args(arguments))
+    status: int = module.run(parser.read(arguments))
     return status

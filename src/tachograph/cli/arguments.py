@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import PARSER, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,11 @@ class Parser(ArgumentParser):
             allow_abbrev=False,
         )
         module.configure(self)
+
+    def read(self, arguments: list[str]) -> Namespace:
+        """The arguments, with options before, between and behind the others."""
+        has_commands = any(action.nargs == PARSER for action in self._actions)
+        return self.parse_args(arguments) if has_commands else self.parse_intermixed_args(arguments)
 
     def error(self, message: str) -> NoReturn:
         """Raise what is shown as one line; argparse itself would add the whole usage."""

@@ -2,6 +2,10 @@
 
 The table shows, as far as there is room, the metrics that say most and the parameters in which the runs differ; --json
 has everything.
+
+QUERY compares id, name, experiment, status, started, ended, parent, and metrics.NAME, params.NAME, tags.NAME (a name
+with other characters than letters, digits and _ in double quotes: metrics."train-logloss") with numbers or 'text' by
+= != < <= > >= like, in (...), is null, joined by and, or, not and parentheses. Times are '2026-11-05 14:30', in UTC.
 """
 
 from __future__ import annotations

@@ -243,7 +243,8 @@ def children(found: Sequence[RunRecord], console: Console) -> Iterator[Renderabl
     """Nested runs, the first ones."""
     yield runs.table(list(found[:SHOWN_CHILDREN]), console)
     if len(found) > SHOWN_CHILDREN:
-        yield Text(f"and {words.count(len(found) - SHOWN_CHILDREN, 'more child')}", "dim")
+        rest = words.count(len(found) - SHOWN_CHILDREN, "more child")
+        yield Text(f"and {rest}: tachograph runs --children --where \"parent = '{found[0].parent_id}'\"", "dim")
 
 
 def writers(found: Sequence[Writer], console: Console) -> RenderableType:

@@ -13,7 +13,6 @@ import pytest
 
 import tachograph
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
 
 

@@ -1,0 +1,215 @@
+"""Show what differs between runs, in the order in which it may be the cause: parameters, data, code, environment,
+packages; and then the metrics.
+
+What is the same in all of them is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+from tachograph.cli import document, draw, reading, telling, words
+from tachograph.cli.arguments import UsageError, add_json, add_root
+from tachograph.records import RunRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+EXAMPLES = """\
+  tachograph compare baseline deeper
+  tachograph compare latest 20261123-0147 --json | jq .params
+  tachograph compare $(tachograph runs --experiment churn --limit 5 --json | jq -r '.[].id')
+"""
+MOST = 10
+SHOWN_CHANGES = 20  # lines of each run
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two to {MOST} runs: ids, names, or latest")
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Always 0, whether or not something differs."""
+    store = reading.store(options)
+    runs = [store.run(key) for key in options.runs]
+    if not 2 <= len({run.id for run in runs}) == len(runs) <= MOST:
+        raise UsageError(f"name two to {MOST} different runs (tachograph compare --help says more)")
+    values = {title: [read(run) for run in runs] for title, read in SECTIONS.items()}
+    differences = {title: _differing(own) for title, own in values.items()}
+    if options.json:
+        document.write({"runs": [document.of_run(run) for run in runs], **_by_id(runs, differences)})
+    else:
+        _draw(runs, differences, known=[title for title, own in values.items() if any(own)])
+    return 0
+
+
+# -- what is compared: names and values of each run --
+
+Values = Mapping[str, Any]
+
+
+def _data(run: RunRecord) -> Values:
+    return {f"{data.role} {data.name}": data.digest or f"{data.rows} x {data.columns}" for data in run.datasets}
+
+
+def _code(run: RunRecord) -> Values:
+    git = run.environment.get("git") or {}
+    return {name: git[name] for name in ("remote", "commit", "branch", "diff") if name in git}
+
+
+def _environment(run: RunRecord) -> Values:
+    facts = run.environment
+    return {
+        **_flat(facts, "python", "os", "cpu", "memory", "seeds", "variables"),
+        "gpus": [gpu.get("name") for gpu in facts.get("gpus") or ()],
+        "command": facts.get("argv"),
+        "folder": facts.get("cwd"),
+    }
+
+
+def _flat(facts: Values, *groups: str) -> dict[str, Any]:
+    return {f"{group}.{name}": value for group in groups for name, value in (facts.get(group) or {}).items()}
+
+
+SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
+    "params": lambda run: run.params,
+    "data": _data,
+    "code": _code,
+    "environment": _environment,
+    "packages": lambda run: run.environment.get("packages") or {},
+    "metrics": lambda run: run.metrics,
+}
+
+
+class Missing:
+    """Stands for what a run does not have."""
+
+
+MISSING = Missing()
+Differences = dict[str, list[Any]]  # by name, a value for each run
+
+
+def _differing(runs: Sequence[Values]) -> Differences:
+    names = dict.fromkeys(name for run in runs for name in run)
+    rows = {name: [run.get(name, MISSING) for run in runs] for name in names}
+    # By their text: so NaN is like NaN, and 1 is not like 1.0 or True.
+    return {name: row for name, row in rows.items() if len({repr(value) for value in row}) > 1}
+
+
+def _by_id(runs: Sequence[RunRecord], differences: Mapping[str, Differences]) -> dict[str, Any]:
+    return {
+        title: {
+            name: {run.id: value for run, value in zip(runs, row, strict=True) if value is not MISSING}
+            for name, row in rows.items()
+        }
+        for title, rows in differences.items()
+    }
+
+
+# -- drawing --
+
+
+def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], known: Sequence[str]) -> None:
+    from rich.text import Text
+
+    console = draw.console()
+    draw.show(console, _names(runs))
+    for title, rows in differences.items():
+        if rows:
+            table = _metrics(rows) if title == "metrics" else _table(rows, console.width)
+            draw.show(console, Text(f"\n{title.capitalize()}", "bold"), table)
+        if "diff" in rows and title == "code":
+            draw.show(console, Text(), *_changes(rows["diff"]))
+    same = [title for title in known if not differences[title]]
+    unknown = [title for title in differences if title not in known]
+    facts = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(unknown)}"] * bool(unknown)
+    if facts:
+        draw.show(console, Text("\n" + "; ".join(facts), "dim"))
+
+
+def _names(runs: Sequence[RunRecord]) -> Table:
+    return draw.table(
+        [
+            draw.Column("", ascii_uppercase[: len(runs)]),
+            draw.Column("ID", [run.id for run in runs]),
+            draw.Column("NAME", [words.line(run.name) for run in runs]),
+            draw.Column("EXPERIMENT", [words.line(run.experiment or "") for run in runs]),
+            draw.Column("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
+            draw.Column("STARTED", [words.ago(run.started) for run in runs], right=True),
+        ]
+    )
+
+
+def _table(rows: Differences, room: int) -> Table:
+    names = draw.Column("", list(map(words.line, rows)), style="dim")
+    count = len(next(iter(rows.values())))
+    each = max(8, (room - names.width) // count - draw.GAP)
+    columns = [
+        draw.Column(letter, draw.clipped([_cell(name, row[place]) for name, row in rows.items()], each))
+        for place, letter in enumerate(ascii_uppercase[:count])
+    ]
+    return draw.table([names, *columns])
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is MISSING:
+        return "–"
+    if name == "diff":
+        changes = _changed_lines(value)
+        files = words.count(len({file for file, _ in changes}), "file")
+        return f"{words.count(len(changes), 'line')} in {files}" if changes else "none"
+    return words.param(value.removeprefix("sha256:")[:12] if str(value).startswith("sha256:") else value)
+
+
+def _metrics(rows: Differences) -> Table:
+    """The metrics, the most telling first; of two runs also by how much they differ."""
+    ordered = {name: rows[name] for name in telling.metrics(rows)}
+    columns = [draw.Column("", list(map(words.line, ordered)), style="dim")]
+    count = len(next(iter(rows.values())))
+    for place, letter in enumerate(ascii_uppercase[:count]):
+        cells = ["–" if row[place] is MISSING else words.number(row[place]) for row in ordered.values()]
+        columns.append(draw.Column(letter, cells, right=True))
+    if count == 2:
+        columns.append(draw.Column("CHANGE", [_change(*row) for row in ordered.values()], right=True))
+    return draw.table(columns)
+
+
+def _change(before: Any, after: Any) -> str:
+    if MISSING in (before, after) or not math.isfinite(after - before):
+        return ""
+    share = f" ({(after - before) / abs(before):+.1%})" if before else ""
+    return f"{'+' * (after > before)}{words.number(after - before)}{share}"
+
+
+def _changes(diffs: Sequence[Any]) -> Iterator[Text]:
+    """The changed lines that not all of the runs have, each behind the letter of its run."""
+    from rich.text import Text
+
+    changes = [[] if diff is MISSING else _changed_lines(diff) for diff in diffs]
+    common = set.intersection(*map(set, changes))
+    for letter, own in zip(ascii_uppercase, changes, strict=False):
+        only = [change for change in own if change not in common]
+        for file, line in only[:SHOWN_CHANGES]:
+            style = "green" if line.startswith("+") else "red"
+            yield Text.assemble((f"{letter}  {words.line(file)}  ", "dim"), (words.printable(line), style))
+        if len(only) > SHOWN_CHANGES:
+            yield Text(f"{letter}  and {words.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim")
+
+
+def _changed_lines(diff: str) -> list[tuple[str, str]]:
+    """The lines that a diff adds and takes away, each with its file."""
+    file, found = "", []
+    for line in diff.splitlines():
+        if line.startswith("diff "):
+            file = line.rpartition(" b/")[2]
+        elif line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")):
+            found.append((file, line))
+    return found

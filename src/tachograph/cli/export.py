@@ -1,0 +1,221 @@
+"""Write runs and their points as files that other tools read.
+
+DEST is a folder. In it come runs.* with one row for each run, and metrics.* with one row for each point: run, name,
+step, time, value. Without RUN all runs are written, nested ones too. Times are in UTC. In csv and jsonl a number that
+is not finite is written NaN, Infinity or -Infinity.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tachograph.cli import document, reading, words
+from tachograph.cli.arguments import add_json, add_root
+from tachograph.errors import Error
+from tachograph.history import History
+from tachograph.records import RunRecord
+
+EXAMPLES = """\
+  tachograph export --format csv results
+  tachograph export baseline deeper --format parquet results
+  tachograph export latest --format jsonl --system results
+"""
+POINT = ("run", "name", "step", "time", "value")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    parser.usage = "tachograph export [options] [RUN ...] --format {csv,jsonl,parquet} DEST"
+    parser.add_argument("places", metavar="RUN ... DEST", nargs="+", help="ids or names of runs, and the folder")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="parquet needs pyarrow or polars")
+    parser.add_argument("--system", action="store_true", help="the samples of the hardware, too")
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """0 when all is written."""
+    *keys, folder = options.places
+    store = reading.store(options)
+    runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
+    write_runs, write_points = FORMATS[options.format]
+    target = Path(folder).expanduser()
+    target.mkdir(parents=True, exist_ok=True)
+    files = [target / f"{name}.{options.format}" for name in ("runs", "metrics")]
+    with _whole(files[0]) as draft:
+        write_runs(draft, runs)
+    with _whole(files[1]) as draft:
+        points = write_points(draft, _series(runs, options.system))
+    if options.json:
+        document.write({"runs": len(runs), "points": points, "files": [str(file) for file in files]})
+    else:
+        print(f"{words.count(len(runs), 'run')} and {words.count(points, 'point')} in {target}")
+    return 0
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """A draft that becomes ``file`` when all of it is written, and else is gone."""
+    draft = file.with_name(f".{os.getpid()}-{file.name}")
+    try:
+        yield draft
+        os.replace(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+class Series(NamedTuple):
+    """The points of a metric of a run."""
+
+    run: str
+    name: str
+    history: History
+
+
+def _series(runs: Iterable[RunRecord], system: bool) -> Iterator[Series]:
+    for run in runs:
+        for name in [*run.metrics, *(run.system if system else ())]:
+            yield Series(run.id, name, run.history(name))
+
+
+# -- csv --
+
+
+def _write_csv_runs(path: Path, runs: Sequence[RunRecord]) -> None:
+    columns = _columns(runs)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*([_csv_cell(cell) for cell in cells] for cells in columns.values()), strict=True))
+
+
+def _write_csv_points(path: Path, series: Iterable[Series]) -> int:
+    count = 0
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(POINT)
+        for run, name, history in series:
+            count += len(history)
+            writer.writerows(
+                (run, name, step, _time(at), document.plain(value)) for step, at, value in _points(history)
+            )
+    return count
+
+
+def _csv_cell(value: Any) -> Any:
+    return json.dumps(document.plain(value)) if isinstance(value, list) else document.plain(value)
+
+
+# -- jsonl --
+
+
+def _write_jsonl_runs(path: Path, runs: Sequence[RunRecord]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        for run in runs:
+            file.write(_json_line({**document.of_run(run), "parent": run.parent_id}))
+
+
+def _write_jsonl_points(path: Path, series: Iterable[Series]) -> int:
+    count = 0
+    with open(path, "w", encoding="utf-8") as file:
+        for run, name, history in series:
+            count += len(history)
+            for step, at, value in _points(history):
+                file.write(_json_line(dict(zip(POINT, (run, name, step, _time(at), value), strict=True))))
+    return count
+
+
+def _json_line(value: Any) -> str:
+    return json.dumps(document.plain(value), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _points(history: History) -> Iterator[tuple[int, float, float]]:
+    return zip(history.steps.tolist(), history.times.tolist(), history.values.tolist(), strict=True)
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+# -- parquet --
+
+
+def _write_parquet_runs(path: Path, runs: Sequence[RunRecord]) -> None:
+    _write_parquet(path, {name: _alike(cells) for name, cells in _columns(runs).items()})
+
+
+def _write_parquet_points(path: Path, series: Iterable[Series]) -> int:
+    import numpy as np
+
+    known = list(series)
+    lengths = [len(one.history) for one in known]
+    times = [one.history.times for one in known] or [np.zeros(0)]
+    columns = {
+        "run": np.repeat(np.array([one.run for one in known], object), lengths).tolist(),
+        "name": np.repeat(np.array([one.name for one in known], object), lengths).tolist(),
+        "step": np.concatenate([one.history.steps for one in known] or [np.zeros(0, np.int64)]),
+        "time": (np.concatenate(times) * 1e6).astype("datetime64[us]"),
+        "value": np.concatenate([one.history.values for one in known] or [np.zeros(0)]),
+    }
+    _write_parquet(path, columns)
+    return sum(lengths)
+
+
+def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    for write in (_by_polars, _by_pyarrow):
+        with suppress(ImportError):
+            write(path, columns)
+            return
+    raise Error("parquet needs polars or pyarrow: pip install polars, or choose --format csv")
+
+
+def _by_polars(path: Path, columns: Mapping[str, Any]) -> None:
+    import polars
+
+    frame = polars.DataFrame(columns)
+    naive = [name for name, kind in frame.schema.items() if kind == polars.Datetime and kind.time_zone is None]
+    frame.with_columns(polars.col(naive).dt.replace_time_zone("UTC")).write_parquet(path)
+
+
+def _by_pyarrow(path: Path, columns: Mapping[str, Any]) -> None:
+    pyarrow, parquet = map(import_module, ("pyarrow", "pyarrow.parquet"))  # it comes without types
+    utc = pyarrow.timestamp("us", "UTC")
+    table = {name: pyarrow.array(cells, utc if name == "time" else None) for name, cells in columns.items()}
+    parquet.write_table(pyarrow.table(table), path)
+
+
+# -- a run as a row --
+
+
+def _columns(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    facts = ("id", "name", "experiment", "status", "started", "ended", "parent_id")
+    columns = {name.removesuffix("_id"): [getattr(run, name) for run in runs] for name in facts}
+    for kind in ("params", "metrics", "tags"):
+        values: list[dict[str, Any]] = [getattr(run, kind) for run in runs]
+        for name in sorted({name for own in values for name in own}):
+            columns[f"{kind}.{name}"] = [own.get(name) for own in values]
+    return columns
+
+
+def _alike(cells: list[Any]) -> list[Any]:
+    """Cells that fit a column of one type: as they are, or else as text."""
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if (len(kinds) <= 1 and list not in kinds) or kinds == {int, float}:
+        return cells
+    return [cell if cell is None or isinstance(cell, str) else json.dumps(document.plain(cell)) for cell in cells]
+
+
+FORMATS: dict[str, tuple[Callable[[Path, Sequence[RunRecord]], None], Callable[[Path, Iterable[Series]], int]]] = {
+    "csv": (_write_csv_runs, _write_csv_points),
+    "jsonl": (_write_jsonl_runs, _write_jsonl_points),
+    "parquet": (_write_parquet_runs, _write_parquet_points),
+}

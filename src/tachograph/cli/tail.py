@@ -1,0 +1,166 @@
+"""Follow a run live: its points, what it prints and what is noted, until it ends.
+
+Without RUN the latest one. The exit status is 0 where the run finished, 1 where it ended otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+from rich.text import Text
+
+from tachograph import events
+from tachograph.cli import document, draw, reading, words
+from tachograph.cli.arguments import add_json, add_root, whole_number
+from tachograph.cli.follow import Follower, Heard
+from tachograph.records import RunRecord
+
+EXAMPLES = """\
+  tachograph tail
+  tachograph tail baseline --lines 100
+  tachograph tail latest && tachograph export latest --format csv results
+"""
+PERIOD = 0.25  # seconds between two looks
+FLOOD = 50  # lines of one look; of more than these the last ones are shown
+LINES = 10
+SHOWN = (events.Metrics, events.Console, events.Note, events.Artifact)
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("run", metavar="RUN", nargs="?", default="latest", help='id, name, or "latest" (the default)')
+    help = f"begin with the last N lines (left out: {LINES}; with --json: all)"
+    parser.add_argument("--lines", metavar="N", type=whole_number, help=help)
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Whether the run finished."""
+    store = reading.store(options)
+    found = store.run(options.run)
+    viewer: Viewer = _Document(options.lines) if options.json else _Lines(found, options.lines)
+    follower = Follower(found.dir)
+    try:
+        while True:
+            # Asked before what is new is read, so that what came just before the end is not missed.
+            found = store.run(found.id)
+            viewer.show(follower.new())
+            if found.status != "running":
+                break
+            time.sleep(PERIOD)
+        viewer.end(found)
+    finally:
+        viewer.close()
+    return 0 if found.status == "finished" else 1
+
+
+class Viewer(Protocol):
+    """Shows what was heard of a run."""
+
+    def show(self, heard: list[Heard]) -> None:
+        """Show what is new."""
+
+    def end(self, run: RunRecord) -> None:
+        """Show how the run ended."""
+
+    def close(self) -> None:
+        """Nothing more comes, be it that the run ended or that nobody wants to see more."""
+
+
+class _Lines:
+    """For people: a line for each event, behind the time."""
+
+    def __init__(self, run: RunRecord, lines: int | None) -> None:
+        self._console = draw.console()
+        self._limit = LINES if lines is None else lines
+        self._ranks: dict[str, int] = {}
+        self._print(Text.assemble((words.line(run.name), "bold"), "  ", (run.id, "dim")))
+
+    def show(self, heard: list[Heard]) -> None:
+        lines = [line for one in heard for line in self._lines(one)]
+        for line in lines[max(0, len(lines) - self._limit) :]:
+            self._print(line)
+        if heard:
+            self._limit = FLOOD
+        sys.stdout.flush()
+
+    def _lines(self, heard: Heard) -> Iterator[Text]:
+        event = heard.event
+        if isinstance(event, events.RunStart):
+            self._ranks[heard.writer] = event.rank
+        rank = self._ranks.get(heard.writer, 0)
+        at = f"{datetime.fromtimestamp(event.at):%H:%M:%S}  " + f"rank {rank}  " * bool(rank)
+        for text, style in _told(event):
+            yield Text.assemble((at, "dim"), (text, style))
+
+    def end(self, run: RunRecord) -> None:
+        took = words.duration(((run.ended or run.started) - run.started).total_seconds())
+        fault = words.line(f": {run.error.type}: {run.error.message}") if run.error else ""
+        self._print(Text.assemble((run.status, draw.STATUS_STYLES.get(run.status, "")), f" after {took}{fault}"))
+
+    def close(self) -> None:
+        sys.stdout.flush()
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+def _told(event: events.Event) -> Iterator[tuple[str, str]]:
+    """What to say of an event, and in what style. Nothing of hardware samples and of what is set once."""
+    match event:
+        case events.Metrics() if not _is_hardware(event):
+            points = (
+                f"{words.line(name)}={words.number(events.number(value))}" for name, value in event.values.items()
+            )
+            yield f"step {event.step}  {'  '.join(points)}", ""
+        case events.Console():
+            yield from ((words.printable(line), "dim") for line in event.text.split("\n"))
+        case events.Note():
+            yield words.line(event.text), "yellow"
+        case events.Artifact():
+            yield f"kept {words.line(event.name)} ({words.line(event.type)}, {words.size(event.size)})", ""
+
+
+class _Document:
+    """For programs: a JSON array that grows while the run goes on."""
+
+    def __init__(self, lines: int | None) -> None:
+        self._limit, self._empty = lines, True
+        print("[", flush=True)
+
+    def show(self, heard: list[Heard]) -> None:
+        items = [_item(one) for one in heard if isinstance(one.event, SHOWN) and not _is_hardware(one.event)]
+        for item in items if self._limit is None else items[max(0, len(items) - self._limit) :]:
+            self._add(item)
+        if heard:
+            self._limit = None
+
+    def end(self, run: RunRecord) -> None:
+        self._add({"kind": "end", "at": run.ended, "status": run.status, "error": run.error})
+
+    def close(self) -> None:
+        print("]", flush=True)
+
+    def _add(self, item: dict[str, Any]) -> None:
+        # The comma stands first, so that each line is whole as soon as it is there.
+        print(" " if self._empty else ",", json.dumps(document.plain(item), allow_nan=False), flush=True)
+        self._empty = False
+
+
+def _item(heard: Heard) -> dict[str, Any]:
+    event = heard.event
+    at = datetime.fromtimestamp(event.at, UTC)
+    fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in ("v", "seq", "at")}
+    return {"kind": event.__struct_config__.tag, "at": at, "writer": heard.writer, **fields}
+
+
+def _is_hardware(event: events.Event) -> bool:
+    return isinstance(event, events.Metrics) and all(name.startswith("system/") for name in event.values)
