@@ -1,0 +1,77 @@
+"""What the README says is so: its code runs, and what it shows is what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jq
+import pytest
+
+TOP = Path(__file__).parent.parent
+README = (TOP / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def run(code: str, folder: Path) -> str:
+    (folder / ".tachograph").mkdir(exist_ok=True)  # whatever a parent folder has
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TACHOGRAPH_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def shape(line: str) -> str:
+    """A line without what differs from run to run: numbers, ids, digests, spacing."""
+    line = re.sub(r"\b[0-9a-f]{12}\b", "#", re.sub(r"\b\d{8}-\d{6}-\w{6}\b", "#", line))
+    line = re.sub(r"[\d.,:-]*\d(ms|s)?( ago)?\b|\bnow\b", "#", line)
+    return re.sub(r"[#█▇▆▅▄▃▂▁]+", "#", re.sub(r"\s+", "", line))
+
+
+def test_the_picture_is_what_the_example_prints(tmp_path: Path) -> None:
+    example = TOP / "examples" / "quickstart.py"
+    done = run(f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')", tmp_path)
+    printed = [shape(line) for line in done.splitlines()]
+    [picture] = blocks("text")
+    for line in picture.splitlines():
+        assert shape(line) in printed, line
+
+
+def test_the_commands_name_what_there_is() -> None:
+    commands = " ".join(blocks("sh"))
+    assert "examples/quickstart.py" in commands
+    assert "tox run -e lint,tests" in commands
+    assert "tox run -e lint,tests" in (TOP / ".ci" / "run").read_text().replace('"$tools/bin/tox"', "tox")
+
+
+def test_the_code_runs_and_the_record_is_readable_without_us(tmp_path: Path) -> None:
+    autolog, record, read, alone = blocks("python")
+    run(autolog, tmp_path)
+    run(record, tmp_path)
+    assert "finished 0.001" in run(read, tmp_path)
+    assert "loss" in run(alone, tmp_path)
+    [expression] = re.findall(r"jq -c '([^']+)'", README)
+    lines = [path.read_text() for path in sorted((tmp_path / ".tachograph").glob("runs/*/*/*.jsonl"))]
+    found = jq.compile(expression).input_text("".join(lines)).all()
+    assert [point for point in found if point[1] is not None] == [[0, 1.0], [1, 0.5], [2, 1 / 3]]
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_links_lead_somewhere(link: str) -> None:
+    assert link.startswith("https://") or (TOP / link).exists()
+
+
+def test_the_json_is_strict(tmp_path: Path) -> None:
+    run(blocks("python")[1], tmp_path)
+    printed = run("from tachograph.cli import main; main(['runs', '--json'])", tmp_path)
+    [shown] = json.loads(printed, parse_constant=lambda name: pytest.fail(name))
+    assert shown["name"] == "baseline"
