@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,17 +56,22 @@ def here() -> Run | None:
 
 def active() -> Run | None:
     """The run that a recording verb without one goes to."""
-    return here() or _innermost(open_runs()) or _parents()
+    return here() or _innermost(_own()) or _parents()
 
 
 def given() -> Run | None:
     """The run that a training call finds here and adds to: not one that a call in another thread has opened."""
-    return here() or _innermost([run for run in open_runs() if run.opener == "user"]) or _parents()
+    return here() or _innermost([run for run in _own() if run.opener == "user"]) or _parents()
+
+
+def _own() -> list[Run]:
+    """The open runs without those of another process that this one has joined: which of them counts, its owner says."""
+    return [run for run in open_runs() if not run.joined]
 
 
 def _innermost(runs: list[Run]) -> Run | None:
     """The innermost of some open runs, where they form one line of parents and children."""
-    for outer, inner in zip(runs, runs[1:], strict=False):
+    for outer, inner in pairwise(runs):
         if inner.parent_id != outer.id:
             return None
     return runs[-1] if runs else None
@@ -75,17 +81,19 @@ def announce(root: Path) -> None:
     """Let child processes find this process's runs. Set once, and not changed from run to run: the environment of a
     process with threads should be left alone, and a pool's workers outlive the run in which they were started."""
     me = process.this()
-    os.environ.setdefault(PARENT, f"{me.pid}:{me.born}:{root}")
-    if not os.environ[PARENT].startswith(f"{me.pid}:"):
-        os.environ[PARENT] = f"{me.pid}:{me.born}:{root}"
+    announced = f"{me.pid}:{me.born}:{root}"
+    if os.environ.get(PARENT) != announced:
+        os.environ[PARENT] = announced
 
 
 def _parents() -> Run | None:
     """The run that the parent process has open, joined as a further writer."""
     global _joined
-    if _joined is not None and _joined.pid == os.getpid() and _joined.is_open():
-        return _joined.run
-    _joined = None
+    if _joined is not None:
+        if _joined.is_open():
+            return _joined.run
+        _joined.run.finish()
+        _joined = None
     parent, _, rest = os.environ.get(PARENT, "").partition(":")
     born, _, root = rest.partition(":")
     if not (parent.isdigit() and born.isdigit() and root) or int(parent) == os.getpid():
@@ -119,7 +127,6 @@ class _Joined:
 
     def __init__(self, run: Run, writer: Path) -> None:
         self.run = run
-        self.pid = os.getpid()
         self._writer = writer
         self._size = -1
 

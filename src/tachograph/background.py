@@ -56,14 +56,26 @@ class Background:
             return True
         end = time.monotonic() + timeout
         with self._wake:
-            return self._wake.wait_for(lambda: not self._jobs and not self._busy, max(0.0, end - time.monotonic()))
+            self._ensure()
+            if self._thread is None:
+                return self._do_here(end)
+            left = min(max(0.0, end - time.monotonic()), threading.TIMEOUT_MAX)
+            return self._wake.wait_for(lambda: not self._jobs and not self._busy, left)
+
+    def _do_here(self, end: float) -> bool:
+        while self._jobs and time.monotonic() < end:
+            with guard.contained("background"):
+                self._jobs.popleft()()
+        return not self._jobs
 
     def _ensure(self) -> None:
-        if self._thread is None:
+        if self._thread is not None and not self._thread.is_alive():  # in strict mode a fault ends it
+            self._thread, self._busy = None, False
+        if self._thread is None and (self._jobs or self._regular):
             thread = threading.Thread(target=self._run, name="tachograph", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter is shutting down: what is left is done by the exit handler
+            except RuntimeError:  # the interpreter is shutting down: what is left is done by ``drain``
                 return
             self._thread = thread
 

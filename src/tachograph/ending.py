@@ -1,15 +1,18 @@
 """How a process ends, and what that means for the runs that are still open.
 
 Nothing is installed but an ``atexit`` handler and, while a run is open, a note-taking ``sys.exit``. An uncaught
-exception is read from where the interpreter leaves it (``sys.last_exc``), so the user's ``sys.excepthook`` stays as it is.
-No signal handlers.
+exception is read from where the interpreter leaves it (``sys.last_exc``), so the user's ``sys.excepthook`` stays as it
+is. No signal handlers.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
 import os
 import sys
+import threading
 import time
 from typing import Any, NoReturn
 
@@ -17,9 +20,13 @@ from tachograph import active, guard, settings
 from tachograph.background import background
 from tachograph.events import Fault
 
-_exit_call: tuple[Any, float] | None = None
-_original_exit = sys.exit
 CAUGHT_SECONDS = 1.0
+
+_exit_call: tuple[Any, float] | None = None
+_shutdown_at: float | None = None
+_original_exit = sys.exit
+_watching = False
+_ends_child: int | None = None
 
 
 def outcome(error: BaseException | None) -> str:
@@ -32,66 +39,93 @@ def outcome(error: BaseException | None) -> str:
 def describe(error: BaseException | str | None) -> Fault | None:
     """An exception as it is recorded. Frames of ours are left out of the traceback."""
     if error is None or isinstance(error, str):
-        return Fault("Error", error) if error else None
+        return Fault("Error", _recorded(error[:2000])) if error else None
     if isinstance(error, SystemExit):
-        return Fault("SystemExit", str(error.code)) if error.code not in (None, 0) else None
+        return Fault("SystemExit", _recorded(guard.message(error)[:2000])) if error.code not in (None, 0) else None
     import traceback
-
-    from tachograph.capture.secrets import redact_text
 
     summary = traceback.TracebackException.from_exception(error, limit=-50, compact=True)
     summary.stack = traceback.StackSummary.from_list(
         [frame for frame in summary.stack if not guard.is_ours(frame.filename)]
     )
-    text = "".join(summary.format())
-    return Fault(type(error).__qualname__, redact_text(_message(error)), redact_text(text[-20_000:]))
+    text = "".join(summary.format())[-20_000:]
+    return Fault(type(error).__qualname__, _recorded(guard.message(error)[:2000]), _recorded(text))
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:2000]
-    except guard.FAULTS:  # the user's own __str__
-        return ""
+def _recorded(text: str) -> str:
+    """Text as it may be recorded: without secrets, and in characters that can be written as UTF-8."""
+    from tachograph.capture.secrets import redact_text
+
+    return redact_text(text.encode("utf-8", "replace").decode())
 
 
 def watch() -> None:
     """Take note of ``sys.exit`` from now on."""
-    if sys.exit is not _noting_exit:
-        global _original_exit
-        _original_exit = sys.exit
-        sys.exit = _noting_exit
+    global _original_exit, _watching
+    if not _watching or sys.exit is _original_exit:
+        _watching, _original_exit, sys.exit = True, sys.exit, _noting_exit
 
 
 def unwatch() -> None:
-    """Put the original ``sys.exit`` back, unless somebody has replaced it since."""
+    """Put the original ``sys.exit`` back. Where somebody has wrapped ours since, it stays inside theirs."""
+    global _watching
     if sys.exit is _noting_exit:
-        sys.exit = _original_exit
+        _watching, sys.exit = False, _original_exit
 
 
+@functools.wraps(sys.exit)
 def _noting_exit(status: Any = None, /) -> NoReturn:
     global _exit_call
-    _exit_call = (status, time.monotonic())
+    if threading.current_thread() is threading.main_thread():  # others end a thread by it
+        _exit_call = (status, time.monotonic())
+        _note_shutdown()
     _original_exit(status)
+
+
+def _note_shutdown() -> None:
+    """Let the time be noted at which the interpreter begins to end: other exit handlers, and threads that it waits
+    for, may take long before it is our turn."""
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None and _shutdown_at is None:
+        with contextlib.suppress(RuntimeError):  # it is ending already
+            register(_shutting_down)
+
+
+def _shutting_down() -> None:
+    global _shutdown_at
+    _shutdown_at = time.monotonic()
 
 
 def _how() -> BaseException | None:
     """What ended this process: an uncaught exception, an exit with a code, or (None) nothing special."""
-    if _exit_call is not None and time.monotonic() - _exit_call[1] < CAUGHT_SECONDS:
+    if _exit_call is not None and (_shutdown_at or time.monotonic()) - _exit_call[1] < CAUGHT_SECONDS:
         return SystemExit(_exit_call[0])  # an older one was caught: the program went on
     if hasattr(sys, "ps1"):  # interactive: an exception ends a line there, not the process
         return None
-    error: BaseException | None = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    on_its_way = sys.exc_info()[1]  # in a child of multiprocessing, which is ended before it is shown
+    error: BaseException | None = on_its_way or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error
 
 
 def end_process() -> None:
     """End what is still open, the innermost run first, and wait (a bounded time) for what the background has to do."""
+    error = _how()
     with guard.contained("exit"):
-        error = _how()
         for run in reversed(active.open_runs()):
             run.finish(outcome(error), error)
         unwatch()
         background.drain(settings.seconds("exit_wait", 5.0))
+    if isinstance(error, KeyboardInterrupt):
+        _die_of_interrupt()
+
+
+def _die_of_interrupt() -> None:
+    """Let Python end as it does after Ctrl-C: killed by the signal, so that a shell's loop around it stops too.
+
+    It remembers that until some text is evaluated, which happens in our imports.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 atexit.register(end_process)
@@ -99,9 +133,13 @@ atexit.register(end_process)
 
 def end_child() -> None:
     """Children of ``multiprocessing`` leave without ``atexit``: their runs are ended by its own finalizers."""
+    global _ends_child
+    if "multiprocessing.process" not in sys.modules or _ends_child == os.getpid():
+        return
     from multiprocessing import process, util
 
     if process.parent_process() is not None:
+        _ends_child = os.getpid()
         util.Finalize(None, end_process, exitpriority=100)
 
 

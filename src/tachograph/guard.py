@@ -78,8 +78,8 @@ def fault(site: str, error: Exception, run: object = None) -> None:
         raise error
     import traceback
 
-    where = traceback.extract_tb(error.__traceback__)[-1:] or [None]
-    spot = f"{os.path.basename(where[0].filename)}:{where[0].lineno}" if where[0] else "?"
+    where = traceback.extract_tb(error.__traceback__)
+    spot = f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "?"
     kind = type(error).__name__
     text = f"{site} failed and recorded nothing here ({kind}: {message(error)}, at {spot}); training goes on"
     warn(f"{site}:{spot}:{kind}", text, run)

@@ -52,22 +52,24 @@ class Run:
         self.root, self.dir = root, root / "runs" / id if id else None
         self.sinks = tuple(sinks)
         self.ended = False
+        self.joined = False
         self.role, self.opener, self.rank, self.attempt = role, opener, rank, attempt
         self._started = time.monotonic()
         self._blobs = Blobs(root)
-        self._connect()
+        self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
+        self.log = self._journal.log  # type: ignore[assignment, method-assign]  # spares a call on the hot path
 
-    def _connect(self) -> None:
-        """Become a writer: a journal of our own, with nobody else in it."""
+    def _become_writer(self) -> Path:
+        """The folder of a journal of our own, with nobody else in it."""
         me = process.this()
         host = re.sub(r"[^A-Za-z0-9.]", "_", me.host)[:40]
         self.writer = f"{self.rank}-{host}-{me.pid}-{_random(6)}"
-        self._journal = Journal(self.root / "runs" / self.id / self.writer, self._header, self._log_unusual)
-        self.log = self._journal.log  # type: ignore[method-assign]  # spares a call on the hot path
+        return self.root / "runs" / self.id / self.writer
 
     def _header(self) -> RunStart:
         from tachograph import __version__
 
+        ending.end_child()
         me = process.this()
         return RunStart(
             run=self.id, writer=self.writer, role=self.role, host=me.host, boot=me.boot, pid=me.pid, born=me.born,
@@ -78,13 +80,14 @@ class Run:
     def _forked(self) -> None:
         """In a forked child: go on as a further writer of the same run, from the first thing that is recorded."""
         self.role = "worker"
-        self._connect()
-        ending.end_child()
+        # In place, since somebody may have kept ``run.log``; and its lock may be held by a thread that is not here.
+        self._journal.__init__(self._become_writer(), self._header, self._log_unusual)  # type: ignore[misc]
 
     @classmethod
     def join(cls, root: Path, id: str, start: RunStart | None = None) -> Run:
         """This process as a further writer of a run that another process has open, with ``start`` as its header."""
         run = cls(root, id, role="worker")
+        run.joined = True
         if start is not None:
             run.name, run.experiment, run.parent_id, run.opener = (
                 start.name,
@@ -93,7 +96,6 @@ class Run:
                 start.opener,
             )
         active.register(run)
-        ending.end_child()
         return run
 
     # -- recording --
@@ -196,7 +198,7 @@ class Run:
                 step=whole,
                 members=members,
                 meta=meta,
-            )  # fmt: skip
+            )
         )
 
     @guard.shield
@@ -242,7 +244,7 @@ class Run:
                 source=source and values.param(str(source)),
                 version=version and str(version),
                 profile=msgspec.to_builtins(found),
-            )  # fmt: skip
+            )
         )
 
     @guard.shield
@@ -257,7 +259,8 @@ class Run:
 
     @property
     def _remarks(self) -> set[str]:
-        return self.__dict__.setdefault("_remarks_made", set())
+        made: set[str] = self.__dict__.setdefault("_remarks_made", set())
+        return made
 
     def _complain(self, complaints: Iterable[str]) -> None:
         for complaint in complaints:
@@ -280,6 +283,8 @@ class Run:
             status = "failed"
         self.ended = True
         active.remove(self)
+        if not active.open_runs():
+            ending.unwatch()
         with guard.contained("finish", self):
             self._finish(status, error)
 
@@ -329,8 +334,8 @@ class OffRun(Run):
     def _ignore(self, *args: Any, **kwargs: Any) -> None:
         return None
 
-    log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore  # type: ignore[assignment]
-    _link = _keep = _keep_bytes = _remark = finish = _forked = _ignore  # type: ignore[assignment]
+    log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
+    _link = _keep = _keep_bytes = _remark = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()

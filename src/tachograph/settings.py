@@ -29,9 +29,10 @@ def flag(name: str, default: bool = False) -> bool:
 def seconds(name: str, default: float) -> float:
     """A setting in seconds; what is no number counts as not set."""
     try:
-        return float(get(name))
+        value = float(get(name))
     except (TypeError, ValueError):
         return default
+    return value if value == value else default
 
 
 def sinks() -> list[str]:
