@@ -96,7 +96,7 @@ def _parents() -> Run | None:
         _joined = None
     parent, _, rest = os.environ.get(PARENT, "").partition(":")
     born, _, root = rest.partition(":")
-    if not (parent.isdigit() and born.isdigit() and root) or int(parent) == os.getpid():
+    if not (parent.isdecimal() and born.isdecimal() and root) or int(parent) == os.getpid():
         return None
     _joined = _join(process.Process(process.this().host, process.this().boot, int(parent), int(born)), Path(root))
     return _joined.run if _joined else None

@@ -452,6 +452,8 @@ def _found(parent: Run | str) -> Run | str:
 
 def _unpickle(root: str, id: str) -> Run:
     """A run that came from another process: joined as a further writer; one of this process is found again."""
+    if settings.off():
+        return OffRun()
     for run in active.open_runs():
         if run.id == id and str(run.root) == root:
             return run
