@@ -4,7 +4,7 @@ A refresh reads what was appended since the last one, and only that. It looks at
 but at the files of those writers alone from which something may still come. A writer is *sealed* once its process is
 provably gone, or, where nothing can be proven, once it has written its end and was quiet for an hour. Sealed ones are
 looked at when a store is opened and once a minute, in case files were copied here. Of one that ended but is not sealed,
-only the length of its last file is looked at in between.
+only the lengths of its files are looked at in between.
 
 Several processes may index at once. Each piece is read without a lock and added in a short transaction, where nobody
 else has added it meanwhile.
@@ -45,7 +45,7 @@ class Index:
         self._database = Database(root)
         self._lock = threading.RLock()
         self._due = 0.0
-        self.unreadable: list[Damage] = []  # what the last refresh had no right to read
+        self._refused: set[Path] = set()
 
     # -- asking --
 
@@ -86,6 +86,11 @@ class Index:
             except sqlite3.DatabaseError as error:
                 raise explained(error, self.root) from error
 
+    @property
+    def unreadable(self) -> list[Damage]:
+        """Files and folders that the last refresh had no right to read."""
+        return [Damage(path, 0, 0, "we have no right to read it") for path in sorted(self._refused)]
+
     def close(self) -> None:
         """Give the file back."""
         with self._lock:
@@ -98,17 +103,19 @@ class Index:
             self._database.close()  # nothing was recorded, or it is gone, and the index with it
             return
         self._database.connect()
-        self.unreadable.clear()
-        self._find_runs()
         due = time.monotonic() >= self._due
         if due:
             self._unseal()
             self._due = time.monotonic() + LOOK_SECONDS
+        if not self._read_all(due):
+            self._read_all(True)
+
+    def _read_all(self, due: bool) -> bool:
+        self._refused.clear()
+        self._find_runs()
         # A writer's header tells whose process to look for: those that are new are read once before the real look.
-        self._look(self._writers("header IS NULL"))
-        if not self._look(self._writers("1") if due else self._writers('"end" IS NULL') + self._late()):
-            self._find_runs()
-            self._look(self._writers("1"))
+        whole = self._look(self._writers("header IS NULL"))
+        return self._look(self._writers("1") if due else self._writers('"end" IS NULL') + self._late()) and whole
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         return self._database.connect().execute(sql, values).fetchall()
@@ -127,7 +134,7 @@ class Index:
             try:
                 names = {name for name, _ in _folders(self._runs / id)}
             except PermissionError:
-                self._refuse(self._runs / id)
+                self._refused.add(self._runs / id)
                 continue
             if before - names and no is not None:
                 self._forget(no)  # it lost a writer: what is left is read anew
@@ -138,9 +145,6 @@ class Index:
             with self._database.transaction() as db:
                 for run in found:
                     _write_run(db, *run)
-
-    def _refuse(self, path: Path) -> None:
-        self.unreadable.append(Damage(path, 0, 0, "we have no right to read it"))
 
     def _forget(self, run: int) -> None:
         with self._database.transaction() as db:
@@ -178,21 +182,14 @@ class Index:
             with self._database.transaction() as db:
                 db.executemany("UPDATE writer SET sealed = 0 WHERE no = ?", changed)
 
-    def _changed(self, condition: str) -> list[int]:
-        """Writers whose last segment is not as long as what was read of it, or who have one at last."""
-        last = self._all(
-            f"""SELECT writer.no, run.id, writer.id, max(first), offset
-                FROM writer JOIN run ON run.no = writer.run LEFT JOIN segment ON segment.writer = writer.no
-                WHERE {condition} GROUP BY writer.no"""
+    def _changed(self, condition: str) -> set[int]:
+        """Writers with a segment that is not as long as what was read of it."""
+        known = self._all(
+            f"""SELECT writer.no, run.id, writer.id, first, offset
+                FROM writer JOIN run ON run.no = writer.run JOIN segment ON segment.writer = writer.no
+                WHERE {condition}"""
         )
-        changed = []
-        for no, run, id, first, offset in last:
-            folder = f"{self._runs}/{run}/{id}"
-            if (first is None and journal.segments(Path(folder))) or (
-                first is not None and _size(journal.segment(folder, first)) != offset
-            ):
-                changed.append(no)
-        return changed
+        return {no for no, run, id, first, offset in known if _differs(f"{self._runs}/{run}/{id}", first, offset)}
 
     def _look(self, writers: Iterable[_Writer]) -> bool:
         """Read what was appended, and seal where that was the last of it. False where a file was cut or is gone."""
@@ -207,7 +204,7 @@ class Index:
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted meanwhile: the next look at the run's folder finds out
             except PermissionError as error:
-                self._refuse(Path(error.filename))
+                self._refused.add(Path(error.filename))
                 continue
             if writer.gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
                 sealed.append((writer.no,))
@@ -222,11 +219,15 @@ class Index:
         return whole
 
     def _catch_up(self, writer: _Writer, added: _Additions) -> bool:
-        if any(writer.sizes.get(first, -1) < offset for first, offset in writer.offsets.items()):
-            self._forget(writer.run)
-            return False
-        if writer.sizes != writer.offsets:
-            self._read(writer, added)
+        if writer.sizes == writer.offsets:
+            return True
+        torn = {first for (first,) in self._all("SELECT segment FROM damage WHERE writer = ? AND torn", writer.no)}
+        for first, offset in writer.offsets.items():
+            size = writer.sizes.get(first, -1)
+            if size < offset or (size > offset and first in torn):  # cut; or the line we took for torn is there now
+                self._forget(writer.run)
+                return False
+        self._read(writer, added)
         return True
 
     def _read(self, writer: _Writer, added: _Additions) -> None:
@@ -287,7 +288,7 @@ class _Additions:
 
 
 class _Writer(Struct):
-    """A writer from which more may come. ``process`` is None while its header was not read."""
+    """A writer from which more may come. ``process`` is None where its header was not read yet, or is damaged."""
 
     no: int
     run: int
@@ -300,7 +301,7 @@ class _Writer(Struct):
 
     @property
     def may_be_quiet(self) -> bool:
-        return self.ended or self.process is None
+        return self.ended or (self.process is None and bool(self.offsets))
 
 
 def _write_run(db: sqlite3.Connection, id: str, changed: int, writers: Iterable[str]) -> None:
@@ -337,8 +338,8 @@ def _folders(folder: Path) -> Iterator[tuple[str, int]]:
                 yield entry.name, changed if changed < now - RECENT_NS else 0
 
 
-def _size(path: str) -> int | None:
+def _differs(folder: str, first: int, offset: int) -> bool:
     try:
-        return os.stat(path).st_size
+        return os.stat(journal.segment(folder, first)).st_size != offset
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return True
