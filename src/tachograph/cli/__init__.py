@@ -26,6 +26,7 @@ COMMANDS = {
     "tail": "follow a run live",
     "export": "write runs and their points as csv, jsonl or parquet",
     "verify": "check every journal and blob against its digests",
+    "doctor": "say whether trainings would be recorded here, and if not, why",
 }
 
 _OVERVIEW = """\
@@ -66,7 +67,7 @@ def reported(arguments: list[str]) -> int:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except _refusals() as error:
+    except (Error, OSError) as error:
         complain(error)
         return 2 if isinstance(error, UsageError | QueryError) else 1
     return status
@@ -78,12 +79,6 @@ def _prepare_output() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    import sqlite3
-
-    return Error, OSError, sqlite3.Error
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,0 +1,156 @@
+"""Say whether trainings would be recorded here, where to, and by which plug-ins; and if not, why.
+
+The exit status is 1 where something is wrong: a store that can't be written, lines in it that can't be read, a plug-in
+that is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tachograph import __version__, settings
+from tachograph.capture.secrets import redact_url
+from tachograph.cli import document, draw, outlook, reading, words
+from tachograph.cli.arguments import add_json, add_root
+from tachograph.store import Store
+
+EXAMPLES = """\
+  tachograph doctor
+  tachograph doctor --json | jq '.plugins[] | select(.state != "ready")'
+"""
+# What each setting is where nothing sets it.
+SETTINGS = {
+    "dir": "the nearest .tachograph, else a new one here",
+    "experiment": "default",
+    "sinks": "none",
+    "token": "none",
+    "exit_wait": "5 seconds",
+    "console": "on",
+    "off": "no",
+    "strict": "no",
+}
+LITTLE = 1 << 30  # bytes that are free
+STATE_STYLES = {"ready": "green", "untested": "yellow", "skipped": "yellow", "failed": "bold red", "absent": "dim"}
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    add_root(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Whether something is wrong."""
+    store = reading.store(options)
+    plugins = outlook.of_all()
+    found = {
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "store": _store(store),
+        "settings": _settings(),
+        "sinks": [redact_url(url) for url in settings.sinks()],
+        "plugins": [one._asdict() for one in plugins],
+    }
+    problems = list(_problems(store.root, found))
+    if options.json:
+        document.write({**found, "problems": problems})
+    else:
+        _draw(found, problems)
+    return 1 if problems else 0
+
+
+def _store(store: Store) -> dict[str, Any]:
+    runs = store.runs(children=True)
+    place = _existing(store.root)
+    return {
+        "root": str(store.root),
+        "exists": store.root.is_dir(),
+        "writable": os.access(place, os.W_OK),
+        "free": shutil.disk_usage(place).free,
+        "runs": len(runs),
+        "running": sum(run.status == "running" for run in runs),
+        "crashed": sum(run.status == "crashed" for run in runs),
+        "damage": [{"path": str(one.path), "line": one.line, "reason": one.reason} for one in store.damage],
+    }
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _settings() -> list[dict[str, Any]]:
+    """Each setting, and where it comes from."""
+    found = []
+    for name, default in SETTINGS.items():
+        variable = f"TACHOGRAPH_{name.upper()}"
+        value = settings.get(name)
+        source = variable if os.environ.get(variable) else "default" if value is None else "pyproject.toml"
+        if name == "token":
+            value = value and "set"
+        elif name == "sinks":
+            value = ", ".join(map(redact_url, settings.sinks())) or None
+        found.append({"name": name, "value": default if value is None else value, "source": source})
+    return found
+
+
+def _problems(root: Path, found: dict[str, Any]) -> Iterator[str]:
+    store = found["store"]
+    if not store["writable"]:
+        yield f"{root} can't be written: set TACHOGRAPH_DIR to a folder that can"
+    if store["free"] < LITTLE:
+        yield f"only {words.size(store['free'])} are free where {root} lies"
+    if store["damage"]:
+        yield f"{words.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
+    for one in found["plugins"]:
+        if one["state"] == "failed":
+            yield f"plug-in {one['name']}: {one['reason']}"
+    if settings.off():
+        yield "TACHOGRAPH_OFF is set: nothing is recorded"
+
+
+def _draw(found: dict[str, Any], problems: list[str]) -> None:
+    from rich.text import Text
+
+    console = draw.console()
+    store, plugins = found["store"], found["plugins"]
+    draw.show(console, Text(f"tachograph {found['version']}, python {found['python']} ({found['executable']})"))
+    sections = {
+        "Store": _pairs(_told(store)),
+        "Settings": [draw.Column("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")],
+        "Sinks": [draw.Column("", found["sinks"] or ["none: what is recorded stays on this machine"])],
+        "Plug-ins": [
+            draw.Column("NAME", [one["name"] for one in plugins]),
+            draw.Column("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
+            draw.Column("INSTALLED", [one["installed"] or "" for one in plugins]),
+            draw.Column("NEEDS", [" or ".join(one["requires"]) for one in plugins], rank=2),
+            draw.Column("WHY", [one["reason"] for one in plugins], rank=1),
+        ],
+    }
+    for title, columns in sections.items():
+        draw.show(console, Text(f"\n{title}", "bold"), draw.table(draw.fitting(columns, console.width)))
+    draw.show(console, Text())
+    for problem in problems:
+        draw.show(console, Text(problem, "red"))
+    if not problems:
+        draw.show(console, Text("nothing is wrong", "green"))
+
+
+def _told(store: dict[str, Any]) -> dict[str, str]:
+    state = "" if store["exists"] else " (made by the first run)"
+    return {
+        "root": store["root"] + state,
+        "free": words.size(store["free"]),
+        "runs": f"{store['runs']:,}, of them {store['running']:,} running, {store['crashed']:,} crashed",
+    }
+
+
+def _pairs(values: dict[str, str]) -> list[draw.Column]:
+    return [draw.Column("", list(values)), draw.Column("", list(values.values()))]

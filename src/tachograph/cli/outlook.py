@@ -1,0 +1,85 @@
+"""What would become of each plug-in in a training: told without importing any framework.
+
+A plug-in's module imports its framework, so the versions it needs are read from its source, and compared with the
+metadata of what is installed.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
+from tachograph import plugin
+
+
+class Outlook(NamedTuple):
+    """How a plug-in would fare.
+
+    ``state`` is "ready", "untested" (with a newer version than any that was tested; it is recorded), "absent" (its
+    framework is not installed), "skipped" (a version that it can't work with) or "failed" (the plug-in is broken).
+    """
+
+    name: str
+    module: str
+    state: str
+    reason: str = ""
+    installed: str | None = None
+    requires: tuple[str, ...] = ()
+    tested: str | None = None
+
+
+def of_all() -> list[Outlook]:
+    """The outlook of every installed plug-in."""
+    return [of(one.name, one.module) for one in plugin.status()]
+
+
+def of(name: str, module: str) -> Outlook:
+    """The outlook of the plug-in ``module``, which waits for the import of ``name``."""
+    try:
+        facts = _constants(module)
+    except (ImportError, OSError, SyntaxError) as error:
+        return Outlook(name, module, "failed", f"its module can't be read: {error}")
+    needed = facts.get("REQUIRES", ())
+    requires = (needed,) if isinstance(needed, str) else tuple(needed)
+    for requirement in map(Requirement, requires):
+        version = _installed(requirement.name)
+        if version is not None:
+            state, reason = _judge(requirement, version, facts.get("TESTED"))
+            return Outlook(name, module, state, reason, str(version), requires, facts.get("TESTED"))
+    if util.find_spec(name) is None:
+        return Outlook(name, module, "absent", f"{name} is not installed", None, requires, facts.get("TESTED"))
+    return Outlook(name, module, "ready", "its version is not known", None, requires, facts.get("TESTED"))
+
+
+def _judge(requirement: Requirement, version: Version, tested: str | None) -> tuple[str, str]:
+    if not requirement.specifier.contains(version, prereleases=True):
+        return "skipped", f"version {version} is installed, {requirement} is needed"
+    if tested and version > Version(tested):
+        return "untested", f"version {version} is newer than {tested}, the newest that was tested"
+    return "ready", ""
+
+
+def _installed(distribution: str) -> Version | None:
+    try:
+        return Version(metadata.version(distribution))
+    except (metadata.PackageNotFoundError, InvalidVersion):
+        return None
+
+
+def _constants(module: str) -> dict[str, Any]:
+    """What a module's source assigns to its names, as far as it is written out there."""
+    spec = util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"there is no module {module}")
+    assignments = (node for node in ast.parse(Path(spec.origin).read_bytes()).body if isinstance(node, ast.Assign))
+    return {
+        target.id: ast.literal_eval(node.value)
+        for node in assignments
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in ("REQUIRES", "TESTED")
+    }
