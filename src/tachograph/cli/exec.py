@@ -7,7 +7,7 @@ behind the script's name belongs to the script.
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from types import CodeType
 
 from tachograph.cli import launch
@@ -45,14 +45,22 @@ def main(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> CodeType:
+    # Before the script's folder is on the path: what we import should not be found there.
+    from tachograph import autologging
+
     ours, theirs = _split(arguments)
     parser = Parser("exec", sys.modules[__name__])
     options = parser.parse_args(ours)
     if not theirs:
         parser.error("name a script to run, or -m and a module")
+    tags = pairs(options.tag)
     program = launch.Program(theirs[0], theirs[1:], options.is_module)
     program.enter()
-    _record(options)
+    try:
+        autologging.autolog(experiment=options.experiment, sinks=options.sink, tags=tags)
+    except ValueError as error:
+        raise UsageError(error) from error
+    autologging.run_name(options.name)
     return program.load()
 
 
@@ -65,14 +73,3 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
             break
         end += 1 if "=" in arguments[end] or arguments[end] in ("-h", "--help") else 2
     return arguments[:end], arguments[end:]
-
-
-def _record(options: Namespace) -> None:
-    from tachograph import autologging
-
-    tags = pairs(options.tag)
-    try:
-        autologging.autolog(experiment=options.experiment, sinks=options.sink, tags=tags)
-    except ValueError as error:
-        raise UsageError(error) from error
-    autologging.run_name(options.name)

@@ -1,0 +1,64 @@
+"""``tachograph gc`` deletes what nothing refers to, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+import tachograph
+from tachograph.capture.blobs import digest_of
+
+
+def age(folder: Path) -> None:
+    """As if everything had been kept two hours ago."""
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
+@pytest.fixture
+def kept(store, tmp_path) -> Path:
+    """A store whose run has three files: one alone, two in a folder; and a file that is nobody's."""
+    (tmp_path / "out").mkdir()
+    for name in ("model", "out/a", "out/b"):
+        (tmp_path / name).write_text(name)
+    with tachograph.start_run("one") as run:
+        run.log_artifact(tmp_path / "model")
+        run.log_artifact(tmp_path / "out")
+    (store / "blobs" / "00").mkdir(exist_ok=True)
+    (store / "blobs" / "00" / ("0" * 64)).write_text("nobody's")
+    (store / "blobs" / ".draft-1-abc").write_text("half of")
+    return store
+
+
+def test_only_what_nothing_refers_to_goes(kept, run_json, run_cli):
+    age(kept / "blobs")
+    said = run_json("gc", "--dry-run")
+    assert (len(said["files"]), said["bytes"], said["deleted"]) == (2, 15, False)
+    assert len(list(kept.glob("blobs/*/*"))) == 4
+    _, output, _ = run_cli("gc")
+    assert output == f"2 files (15 B) deleted in {kept}\n"
+    assert len(list(kept.glob("blobs/*/*"))) == 3
+    assert not list(kept.glob("blobs/.draft-*"))
+    assert run_json("verify")["damage"] == []
+
+
+def test_what_was_kept_just_now_stays(kept, run_json):
+    assert run_json("gc")["files"] == []
+
+
+def test_the_files_of_a_deleted_run_go_but_not_those_of_registered_models(kept, tmp_path, run_json):
+    age(kept / "blobs")
+    shutil.rmtree(kept / "runs")
+    (kept / "registry" / "m").mkdir(parents=True)
+    (kept / "registry" / "m" / "1.json").write_text(f'{{"digest": "{digest_of(tmp_path / "model")}"}}')
+    assert len(run_json("gc")["files"]) == 4
+    assert [path.read_text() for path in kept.glob("blobs/*/*")] == ["model"]
+
+
+def test_no_store(store, wrong):
+    wrong("gc", status=1)
+    assert not store.exists()
