@@ -1,9 +1,8 @@
 """XGBoost: ``train``, ``cv`` and the scikit-learn API, which calls ``train``.
 
-The two functions give each training its run, with its parameters and data. The curve is read where XGBoost itself
-calls the callbacks of a training. That way every training is reached, also one whose ``train`` was tucked away in a
-``functools.partial`` before, nothing is put into the user's list of callbacks, and the last round is recorded even if
-one of their callbacks ends it with an exception.
+The two functions give each training its run, with its parameters and data. The curve is recorded where XGBoost itself
+calls the callbacks of a training: that way every training is reached, also one whose ``train`` was tucked away in a
+``functools.partial`` before, and nothing is put into the user's list of callbacks.
 """
 
 from __future__ import annotations
@@ -28,5 +27,3 @@ def install(hooks: Hooks) -> None:
     hooks.around(training, "train", calls.TRAIN)
     hooks.around(training, "cv", calls.CV)
     hooks.around(CallbackContainer, "before_training", calls.note_begin)
-    hooks.around(CallbackContainer, "after_iteration", calls.note_round)
-    hooks.around(CallbackContainer, "after_training", calls.note_end)

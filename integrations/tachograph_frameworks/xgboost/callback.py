@@ -18,11 +18,17 @@ class TachographCallback(TrainingCallback):  # type: ignore[misc]
     """
 
     _recording: Recording | None = None
+    _round: tuple[int, Any] | None = None
 
     def before_training(self, model: Any) -> Any:
         """A training begins."""
-        self._recording = recording.begin(model)
+        self._recording, self._round = recording.begin(model), None
         return model
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """A round begins."""
+        self._round = (epoch, evals_log)
+        return False
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """A round was evaluated."""
@@ -33,8 +39,10 @@ class TachographCallback(TrainingCallback):  # type: ignore[misc]
     def after_training(self, model: Any) -> Any:
         """The training has ended."""
         if self._recording is not None:
+            if self._round is not None:  # a callback before this one that stops the training is the last to be called
+                self._recording.round(model, *self._round)
             self._recording.end(model)
-            self._recording = None
+        self._recording = self._round = None
         return model
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from xgboost import DMatrix
 from xgboost.callback import EarlyStopping
 
 from tachograph import guard, session
@@ -28,15 +29,17 @@ def _note_call(call: Call, session: Session) -> Watcher:
     with guard.contained("xgboost: params", run):
         run.log_params(_params(arguments))
     if options.datasets:
-        _record_data(run, arguments)
+        with guard.contained("xgboost: data", run):
+            _record_data(run, arguments)
     yield
 
 
 def _arguments(call: Call) -> dict[str, Any]:
     """The arguments by name. XGBoost takes some by position that its signature has as keywords."""
     parameters = inspect.signature(call.function).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    return defaults | dict(zip(parameters, call.args, strict=False)) | call.kwargs
+    found = {name: parameter.default for name, parameter in parameters.items()}
+    found |= dict(zip(parameters, call.args, strict=False)) | call.kwargs
+    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
 
 
 def _params(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,41 +80,35 @@ def _named(value: Any) -> str:
 def _record_data(run: Run, arguments: Mapping[str, Any]) -> None:
     """The training data, and what is evaluated beside it under its name there."""
     train = arguments.get("dtrain")
-    matrices.record(run, train, "train", "train")
-    for matrix, name in list(arguments.get("evals") or ()):
-        if matrix is not train:
+    if isinstance(train, DMatrix):
+        matrices.record(run, train, "train", "train")
+    for matrix, name in arguments.get("evals") or ():
+        if isinstance(matrix, DMatrix) and matrix is not train:
             matrices.record(run, matrix, name, "validation")
 
 
 def note_begin(call: Call) -> Watcher:
-    """Watch a training begin."""
-    recording.begin(call.argument("model"))
+    """Watch a training begin, and put its recording around the user's callbacks, for this training only.
+
+    The container's collection of callbacks is its own copy. The first one is called before another can stop the
+    training or raise; the last one sees the model that the others have made.
+    """
+    mine = recording.begin(call.argument("model"))
+    if mine is not None:
+        call.instance.callbacks = [mine, *call.instance.callbacks, recording.Last(mine)]
     yield
 
 
-def note_round(call: Call) -> Watcher:
-    """Watch a round's evaluation and the user's callbacks after it."""
-    model = call.argument("model")
-    mine = recording.of(model)
-    try:
-        yield
-    finally:
-        if mine is not None:
-            mine.round(model, call.argument("epoch"), call.instance.history)
-
-
-def note_end(call: Call) -> Watcher:
-    """Watch a training end; the callbacks may have made another model of it."""
-    mine = recording.of(call.argument("model"))
-    model = yield
-    if mine is not None:
-        mine.end(model)
-
-
 def _training(name: str) -> Callable[[Call], Watcher]:
-    return session.training(
+    watch = session.training(
         _note_call, plugin=recording.NAME, name=lambda call: name, records=lambda call: recording.is_first()
     )
+
+    def wrapper(call: Call) -> Watcher:
+        recording.end_left()
+        return watch(call)
+
+    return wrapper
 
 
 TRAIN = _training("xgboost")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xgboost.core import XGBoostError
 
 from tachograph.capture import kinds
-from tachograph.capture.tables import COLUMNS, Cells, Part, Table, array_part, row_count, spread, unread
+from tachograph.capture.tables import COLUMNS, LIMIT, Cells, Part, Rows, Table, array_part, row_count, spread, unread
 from tachograph.run import Run
 
 _ENTRY = 8  # bytes of a stored value: its column and itself
@@ -28,17 +28,31 @@ def record(run: Run, matrix: Any, name: str, role: str) -> None:
 
 
 def read(matrix: Any, name: str) -> Table:
-    """The matrix row by row; one that is quantized or lies outside of memory only by what it says of itself."""
+    """A matrix that is quantized or lies outside of memory is described by what it says of itself only."""
     rows, width, stored = matrix.num_row(), matrix.num_col(), matrix.num_nonmissing()
     names, types = _columns(matrix, min(width, COLUMNS))
-    table = Table(f"xgboost.{type(matrix).__name__}", (rows, width), rows, width, density=stored / max(1, rows * width))
-    if not _has_rows(matrix):
-        return replace(table, sample=unread(dict(zip(names, types, strict=True))))
+    kind = f"xgboost.{type(matrix).__name__}"
+    table = Table(kind, (rows, width), rows, width, density=stored / max(1, rows * width))
+    described = replace(table, sample=unread(dict(zip(names, types, strict=True))))
+    if not rows or "QuantileDMatrix" in kind:
+        return described
     chosen = spread(rows, max(len(names), stored // rows))
-    sample = _written_out(matrix.get_data() if isinstance(chosen, slice) else _rows(matrix, chosen), len(names))
-    unit = max(1, stored * _ENTRY // rows)
-    whole = Part(dict(enumerate(names)), "float32", rows, partial(_content, matrix), unit)
-    return replace(table, parts=[whole], sample=_by_type(sample, names, types), looked_at=row_count(chosen, rows))
+    try:
+        parts, some = _content_and_sample(matrix, chosen, stored)
+    except XGBoostError:  # it lies outside of memory
+        return described
+    parts[0] = replace(parts[0], columns=dict(enumerate(names)))
+    sample = _by_type(_written_out(some, len(names)), names, types)
+    return replace(table, parts=parts, sample=sample, looked_at=row_count(chosen, rows))
+
+
+def _content_and_sample(matrix: Any, chosen: Rows, stored: int) -> tuple[list[Part], Any]:
+    rows = matrix.num_row()
+    if stored * _ENTRY <= LIMIT:
+        whole = matrix.get_data()
+        return _arrays(whole), whole if isinstance(chosen, slice) else whole[chosen]
+    part = Part({}, "rows", rows, partial(_content, matrix), stored * _ENTRY // rows)
+    return [part], _rows(matrix, np.arange(rows)[chosen])
 
 
 def _target(matrix: Any) -> NDArray[Any] | None:
@@ -55,30 +69,29 @@ def _columns(matrix: Any, count: int) -> tuple[list[str], list[str]]:
     return list(map(str, names[:count])), list(map(str, types[:count]))
 
 
-def _has_rows(matrix: Any) -> bool:
-    if not matrix.num_row():
-        return False
-    try:
-        _rows(matrix, np.zeros(1, np.int64))
-    except XGBoostError:
-        return False
-    return True
-
-
 def _rows(matrix: Any, chosen: NDArray[np.int64]) -> Any:
     """Some rows, as a CSR matrix."""
     return matrix.slice(chosen.astype(np.int32), allow_groups=True).get_data()
 
 
+def _arrays(rows: Any) -> list[Part]:
+    """The content of a CSR matrix: how many values each row stores, in which columns, and the values."""
+    arrays = (np.diff(rows.indptr).astype(np.int64), rows.indices.astype(np.int32, copy=False), rows.data)
+    return [array_part(array, "", 0) for array in arrays]
+
+
 def _content(matrix: Any, start: int, stop: int) -> Cells:
-    """The bytes of some rows: how many values each stores, in which columns, and the values."""
-    rows = _rows(matrix, np.arange(start, stop))
-    arrays = (np.diff(rows.indptr).astype("<i8"), rows.indices.astype("<i8"), rows.data.astype("<f4"))
-    return Cells(np.concatenate([array.view(np.uint8) for array in arrays]), None)
+    """The content of some rows as bytes."""
+    parts = _arrays(_rows(matrix, np.arange(start, stop)))
+    arrays = [part.read(0, part.length).values for part in parts]
+    little = [array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8) for array in arrays]
+    return Cells(np.concatenate(little), None)
 
 
 def _written_out(rows: Any, width: int) -> NDArray[np.float32]:
     """A bounded number of rows as an array."""
+    if rows.nnz == rows.shape[0] * width == rows.shape[0] * rows.shape[1]:
+        return np.asarray(rows.data, np.float32).reshape(rows.shape)
     dense = np.full((rows.shape[0], width), np.nan, np.float32)
     places = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     shown = rows.indices < width
@@ -90,6 +103,6 @@ def _by_type(sample: NDArray[np.float32], names: list[str], types: list[str]) ->
     parts = []
     for kind in dict.fromkeys(types):
         places = [i for i, other in enumerate(types) if other == kind]
-        part = array_part(np.ascontiguousarray(sample[:, places]), "", 0)
+        part = array_part(sample if len(places) == len(names) else sample[:, places], "", 0)
         parts.append(replace(part, columns={i: names[i] for i in places}, dtype=kind))
     return parts

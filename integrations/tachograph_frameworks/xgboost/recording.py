@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
-from xgboost import collective
+from xgboost import collective, training
+from xgboost.callback import TrainingCallback
 
 from tachograph import active, guard, process, session, settings
 from tachograph.run import Run
@@ -18,13 +21,19 @@ NAME = "xgboost"
 _recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the model in training
 
 
-class Recording:
-    """Records one training. ``model`` is the booster, or in ``cv`` the pack of boosters."""
+class Recording(TrainingCallback):  # type: ignore[misc]
+    """Records one training, as the first of its callbacks.
+
+    ``model`` is the booster, or in ``cv`` the pack of boosters. The end is told by :class:`Last`, since callbacks may
+    make another model of it.
+    """
 
     def __init__(self, model: Any, run: Run, own: Session | None, keeps_model: bool) -> None:
+        super().__init__()
         self.run = run
         self._own = own
         self._keeps_model = keeps_model
+        self._trained = weakref.ref(model)
         self._best_before = _best(model)  # a model that is trained further may bring one along
         self._every = options.every_n_steps
         self._length = 0
@@ -32,12 +41,17 @@ class Recording:
         self._last = -1
         self._skipped: dict[str, float] = {}
 
+    def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, Any]]) -> bool:
+        """A round was evaluated."""
+        self.round(model, epoch, evals_log)
+        return False
+
     @guard.shield
     def round(self, model: Any, epoch: int, history: Mapping[str, Mapping[str, Any]]) -> None:
-        """Round ``epoch`` was evaluated: the newest entries of ``history`` are its points."""
+        """Record the newest entries of ``history`` as the points of round ``epoch``, unless they are recorded."""
         points, length = _newest(history)
         if length == self._length:
-            return  # there is nothing to evaluate, or the evaluation failed
+            return
         if self._last < 0:
             self._offset = model.num_boosted_rounds() - 1 - epoch
         self._length, self._last = length, epoch
@@ -59,7 +73,8 @@ class Recording:
     def _conclude(self, model: Any) -> None:
         if self._skipped:
             self.run.log(self._skipped, self._last)
-        best = _best(model)
+        trained = self._trained()  # without the rounds that early stopping may have cut off, some versions know no best
+        best = _best(model if trained is None else trained)
         if best is not None and best != self._best_before:
             iteration, score = best
             stopped = self._offset + self._last
@@ -76,6 +91,19 @@ class Recording:
             self.run.log_table("feature_importance", importances)
         if self._keeps_model and options.models:
             models.save_booster(self.run, model)
+
+
+class Last(TrainingCallback):  # type: ignore[misc]
+    """The last callback of a training that is recorded: it is handed the model that comes out."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self._recording = recording
+
+    def after_training(self, model: Any) -> Any:
+        """The training has ended."""
+        self._recording.end(model)
+        return model
 
 
 @guard.shield
@@ -99,27 +127,42 @@ def begin(model: Any) -> Recording | None:
     return recording
 
 
-def of(model: Any) -> Recording | None:
-    """The recording of the training of ``model``."""
-    return _recordings.get(model)
-
-
 def is_first() -> bool:
     """Whether this process is to record: in a job that no known launcher has numbered, the first one only."""
     return process.job() is not None or collective.get_rank() == 0
 
 
-def _own_session() -> Session:
-    # A notebook keeps the frames of the last exception, and with them the model: a run of ours that is still open
-    # here, though no training is on its way, belongs to a training that was ended by an exception.
+def end_left() -> None:
+    """End a run of ours that was left open here by an exception in its training.
+
+    The run of a training that nobody saw end is ended when its model is gone. A notebook keeps the frames of the last
+    exception, and the model with them.
+    """
     left = active.here()
-    if left is not None and left.opener == NAME:
+    if left is None or left.opener != NAME or session.current() is not None:
+        return
+    if not any(recording.run is left and _is_in_training(model) for model, recording in list(_recordings.items())):
         left.finish("failed", _ABANDONED)
+
+
+def _is_in_training(model: Any) -> bool:
+    """Whether a function of XGBoost is training it, further down in the stack of calls."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        theirs = frame.f_globals.get("__name__") == training.__name__
+        if theirs and any(value is model for value in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _own_session() -> Session:
+    end_left()
     return session._begin(NAME, NAME, is_first(), False, ())
 
 
 def _abandoned(own: Session) -> None:
-    """The model of a training is gone. If its run is still open, nobody has told us how the training ended."""
+    """The model of a training is gone. If its run is still open, nobody has seen how the training ended."""
     if own.owned is not None:
         own.owned.finish("failed", _ABANDONED)
 
@@ -146,4 +189,6 @@ def _newest(history: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float],
 def _best(model: Any) -> tuple[int, float] | None:
     """What early stopping has noted in the model."""
     iteration, score = model.attr("best_iteration"), model.attr("best_score")
-    return None if iteration is None or score is None else (int(iteration), float(score))
+    if iteration is None or score is None:
+        return None
+    return int(iteration), float(score.strip("()").partition(",")[0])  # older versions note mean and deviation in cv

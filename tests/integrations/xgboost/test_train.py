@@ -241,7 +241,8 @@ def test_undo_in_the_middle(store, binary, train_data):
     handle = tachograph.autolog("xgboost", system=False)
     xgboost.train(binary, train_data, 5, evals=[(train_data, "train")], verbose_eval=False, callbacks=[Undo()])
     assert store.run.status == "finished"
-    assert len(store.run.curves["train-logloss"]) == 3
+    assert len(store.run.curves["train-logloss"]) == 5  # the run goes on
+    assert "model" in store.run.artifacts
 
 
 def test_suppress(autolog, store, binary, train_data):
