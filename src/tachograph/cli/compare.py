@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph.cli import document, draw, reading, telling, words
 from tachograph.cli.arguments import UsageError, add_json, add_root
 from tachograph.records import RunRecord
+from tachograph.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,9 +37,9 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """Always 0, whether or not something differs."""
-    store = reading.store(options)
     runs = [store.run(key) for key in options.runs]
     if not 2 <= len({run.id for run in runs}) == len(runs) <= MOST:
         raise UsageError(f"name two to {MOST} different runs (tachograph compare --help says more)")

@@ -45,9 +45,9 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """Whether something is wrong."""
-    store = reading.store(options)
     plugins = outlook.of_all()
     found = {
         "version": __version__,
@@ -109,6 +109,8 @@ def _problems(root: Path, found: dict[str, Any]) -> Iterator[str]:
         yield f"only {words.size(store['free'])} are free where {root} lies"
     if store["damage"]:
         yield f"{words.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
+    if not found["plugins"]:
+        yield "no plug-in is found: tachograph is not installed as a distribution (pip install tachograph)"
     for one in found["plugins"]:
         if one["state"] == "failed":
             yield f"plug-in {one['name']}: {one['reason']}"

@@ -23,6 +23,7 @@ from tachograph.cli.arguments import add_json, add_root
 from tachograph.errors import Error
 from tachograph.history import History
 from tachograph.records import RunRecord
+from tachograph.store import Store
 
 EXAMPLES = """\
   tachograph export --format csv results
@@ -42,10 +43,10 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """0 when all is written."""
     *keys, folder = options.places
-    store = reading.store(options)
     runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
     write_runs, write_points = FORMATS[options.format]
     target = Path(folder).expanduser()

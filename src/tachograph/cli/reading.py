@@ -1,16 +1,25 @@
-"""The store that a command reads, and the runs in it that its arguments name."""
+"""The store that a command reads."""
 
 from __future__ import annotations
 
+import functools
 from argparse import Namespace
+from collections.abc import Callable
+from contextlib import closing
 
 from tachograph.cli.arguments import complain
 from tachograph.store import Store, open_store
 
 
-def store(options: Namespace) -> Store:
-    """The store that ``--root`` names, or the local one."""
-    return open_store(options.root)
+def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespace], int]:
+    """A command that reads the store which ``--root`` names, or the local one."""
+
+    @functools.wraps(command)
+    def run(options: Namespace) -> int:
+        with closing(open_store(options.root)) as store:
+            return command(options, store)
+
+    return run
 
 
 def explain_nothing(store: Store) -> None:

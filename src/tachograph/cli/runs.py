@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph.cli import document, draw, reading, telling, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.records import RunRecord
+from tachograph.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,9 +45,9 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """Always 0: no runs are an answer, too."""
-    store = reading.store(options)
     runs = store.runs(options.experiment, options.where, options.order_by, options.limit, options.children)
     if options.json:
         document.write([document.of_run(run) for run in runs])

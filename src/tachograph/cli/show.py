@@ -15,6 +15,7 @@ from rich.text import Text
 from tachograph.cli import document, draw, reading, sections, words
 from tachograph.cli.arguments import add_json, add_root
 from tachograph.records import RunRecord
+from tachograph.store import Store
 
 EXAMPLES = """\
   tachograph show latest
@@ -30,9 +31,10 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """0; an unknown run raises."""
-    found = reading.store(options).run(options.run)
+    found = store.run(options.run)
     if options.json:
         document.write(document.of_everything(found))
         return 0

@@ -21,6 +21,7 @@ from tachograph.cli import document, draw, reading, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.follow import Follower, Heard
 from tachograph.records import RunRecord
+from tachograph.store import Store
 
 EXAMPLES = """\
   tachograph tail
@@ -42,9 +43,9 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace) -> int:
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
     """Whether the run finished."""
-    store = reading.store(options)
     found = store.run(options.run)
     viewer: Viewer = _Document(options.lines) if options.json else _Lines(found, options.lines)
     follower = Follower(found.dir)

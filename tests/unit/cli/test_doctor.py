@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_a_plug_in_whose_module_is_not_there():
     assert outlook.of("pytest", "nowhere_at_all").state == "failed"
 
 
+installed = pytest.mark.skipif(
+    not metadata.entry_points(group="tachograph.plugins"), reason="the distribution is not installed"
+)
+
+
+@installed
 def test_all_is_well(record, run_json, store):
     record("one")
     found = run_json("doctor")
@@ -69,6 +76,7 @@ def test_all_is_well(record, run_json, store):
     assert {one["name"] for one in found["plugins"]} >= {"sklearn", "xgboost"}
 
 
+@installed
 def test_it_is_drawn(record, run_cli):
     record("one")
     status, output, errors = run_cli("doctor")
@@ -77,6 +85,7 @@ def test_it_is_drawn(record, run_cli):
     assert "scikit-learn>=" in output
 
 
+@installed
 def test_where_settings_come_from(store, run_json, tmp_path, monkeypatch):
     monkeypatch.setenv("TACHOGRAPH_EXPERIMENT", "from the environment")
     monkeypatch.setenv("TACHOGRAPH_TOKEN", "tg_very_secret")
@@ -96,6 +105,7 @@ def test_where_settings_come_from(store, run_json, tmp_path, monkeypatch):
     assert "pass" not in str(found["settings"])
 
 
+@installed
 def test_a_store_that_is_not_there_is_not_made(store, run_json):
     assert run_json("doctor")["store"]["exists"] is False
     assert not store.exists()
