@@ -58,7 +58,7 @@ class Journal:
         self.folder = folder
         self.unusual = unusual
         self.steps = Steps()
-        self._cells = self.steps.cells
+        self._cells, self._alone = self.steps.cells, self.steps.alone
         self._header = header
         # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
         self._lock = threading.RLock()
@@ -96,17 +96,17 @@ class Journal:
         """
         try:
             self._acquire()
-            for value in values.values():
-                if (type(value) is not float and type(value) is not int) or value - value != 0.0:
+            for name, value in values.items():
+                if (type(value) is not float and type(value) is not int) or value - value != 0.0 or not name:
                     raise ValueError
             if step is None:
-                cell = self._cells[tuple(values)]
+                cell = self._alone[name] if len(values) == 1 else self._cells[tuple(values)]
                 step = cell[0]
                 if step < 0:
                     step = self.steps.take_one(tuple(values))
                 else:
                     cell[0] = step + 1
-            elif type(step) is not int or "" in values:
+            elif type(step) is not int:
                 raise ValueError
             seq = self._seq + 1
             buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
