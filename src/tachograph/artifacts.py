@@ -106,7 +106,7 @@ def _inside(path: str, artifact: Artifact) -> Path:
     """A relative path that stays where it is put. Raises ``Damaged`` for any other: nobody honest wrote it."""
     parts = PurePosixPath(path).parts
     odd = not parts or path.startswith("/") or ".." in parts or "\0" in path
-    if odd or (os.name == "nt" and any(character in path for character in '\\:')):
+    if odd or (os.name == "nt" and any(character in path for character in "\\:")):
         raise Damaged(f"artifact {artifact.name}: {path!r} is no file name that can be trusted; log it again")
     return Path(*parts)
 
@@ -153,11 +153,15 @@ def _json_lines(path: Path, meta: dict[str, Any]) -> list[Any]:
 
 
 def _table(path: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{name: _cell(value) for name, value in row.items()} for row in _json_lines(path, meta)]
+    return [_finite_or_not(row) for row in _json_lines(path, meta)]
 
 
-def _cell(value: Any) -> Any:
-    """A table has no other way to write what is not finite."""
+def _finite_or_not(value: Any) -> Any:
+    """Numbers that are not finite from their names: a table has no other way to write them."""
+    if isinstance(value, dict):
+        return {name: _finite_or_not(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_not(item) for item in value]
     return events.number(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 

@@ -156,24 +156,24 @@ class RunRecord:
 
     @cached_property
     def artifacts(self) -> list[Artifact]:
-        """Files and folders, the newest of each name, in the order in which the names came."""
-        newest = {event.name: event for event in self._events(events.Artifact)}
+        """Files and folders, the newest of each name and kind, in the order in which they first came."""
+        newest = {(event.name, event.type): event for event in self._events(events.Artifact)}
         return [Artifact(self._store.root, event) for event in newest.values()]
 
     def artifact(self, name: str) -> Artifact:
-        """The newest artifact of that name. Raises ``NotFound``."""
-        known = {artifact.name: artifact for artifact in self.artifacts}
-        if name not in known:
-            raise NotFound(f"run {self.id} has no artifact {name!r}; it has {_listed(known)}")
-        return known[name]
+        """The newest artifact of that name, of whatever kind. Raises ``NotFound``."""
+        return self._artifact("artifact", name, {event.name: event for event in self._events(events.Artifact)})
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table that was logged with ``log_table``. Raises ``NotFound``."""
-        tables = {artifact.name: artifact for artifact in self.artifacts if artifact.kind == "table"}
-        if name not in tables:
-            raise NotFound(f"run {self.id} has no table {name!r}; it has {_listed(tables)}")
-        rows: list[dict[str, Any]] = tables[name].load()
+        tables = {event.name: event for event in self._events(events.Artifact) if event.type == "table"}
+        rows: list[dict[str, Any]] = self._artifact("table", name, tables).load()
         return rows
+
+    def _artifact(self, what: str, name: str, known: Mapping[str, events.Artifact]) -> Artifact:
+        if name not in known:
+            raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(known)}")
+        return Artifact(self._store.root, known[name])
 
     @cached_property
     def datasets(self) -> list[events.Dataset]:
