@@ -11,7 +11,6 @@ import difflib
 import importlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +28,10 @@ COMMANDS = {
     "gc": "delete kept files that nothing refers to any more",
     "doctor": "say whether trainings would be recorded here, and if not, why",
 }
+
+# As a shell has them for programs that end by these signals.
+INTERRUPTED = 130
+CLOSED_PIPE = 141
 
 _OVERVIEW = """\
 usage: tachograph COMMAND ...
@@ -65,9 +68,9 @@ def reported(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:  # as in `tachograph runs | head`: whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return CLOSED_PIPE
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     except (Error, OSError) as error:
         complain(error)
         return 2 if isinstance(error, UsageError | QueryError) else 1

@@ -18,7 +18,7 @@ from tachograph.records import RunRecord
 from tachograph.store import Store
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
     from rich.text import Text
 
 EXAMPLES = """\
@@ -136,7 +136,7 @@ def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], kno
         draw.show(console, Text("\n" + "; ".join(facts), "dim"))
 
 
-def _names(runs: Sequence[RunRecord]) -> Table:
+def _names(runs: Sequence[RunRecord]) -> Group:
     return draw.table(
         [
             draw.Column("", ascii_uppercase[: len(runs)]),
@@ -149,7 +149,7 @@ def _names(runs: Sequence[RunRecord]) -> Table:
     )
 
 
-def _table(rows: Differences, room: int) -> Table:
+def _table(rows: Differences, room: int) -> Group:
     names = draw.Column("", list(map(words.line, rows)), style="dim")
     count = len(next(iter(rows.values())))
     each = max(8, (room - names.width) // count - draw.GAP)
@@ -170,7 +170,7 @@ def _cell(name: str, value: Any) -> str:
     return words.param(value.removeprefix("sha256:")[:12] if str(value).startswith("sha256:") else value)
 
 
-def _metrics(rows: Differences) -> Table:
+def _metrics(rows: Differences) -> Group:
     """The metrics, the most telling first; of two runs also by how much they differ."""
     ordered = {name: rows[name] for name in telling.metrics(rows)}
     columns = [draw.Column("", list(map(words.line, ordered)), style="dim")]

@@ -14,8 +14,7 @@ from tachograph.cli import words
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
 UNBOUNDED = 10_000  # columns of a file
 GAP = 2
@@ -49,7 +48,6 @@ class Column(NamedTuple):
     right: bool = False  # for numbers
     style: str = ""
     styles: Mapping[str, str] = {}  # of a cell, by its text
-    wraps: bool = False  # where there is no room, instead of being cut
 
     @property
     def width(self) -> int:
@@ -76,21 +74,29 @@ def clipped(cells: Iterable[str], width: int) -> list[str]:
     return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in cells]
 
 
-def table(columns: Sequence[Column]) -> Table:
-    """Columns without lines between them."""
-    from rich.table import Table
+def table(columns: Sequence[Column]) -> Group:
+    """Columns without lines between them; what does not fit is cut off. (rich's own tables take their time.)"""
+    from rich.cells import cell_len
+    from rich.console import Group
     from rich.text import Text
 
-    headed = any(column.header for column in columns)
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=headed, header_style="dim")
-    for column in columns:
-        justify: Any = "right" if column.right else "left"
-        made.add_column(Text(column.header), justify=justify, no_wrap=True, overflow="ellipsis")
-    for row in zip(
-        *([(cell, column.styles.get(cell, "")) for cell in column.cells] for column in columns), strict=True
-    ):
-        made.add_row(*(Text(cell, style) for cell, style in row))
-    return made
+    widths = [column.width - GAP for column in columns]
+
+    def line(cells: Iterable[tuple[str, str]]) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for column, width, (cell, style) in zip(columns, widths, cells, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            text.append(blanks + cell if column.right else cell + blanks, style)
+            text.append(" " * GAP)
+        text.rstrip()
+        return text
+
+    lines = [line((column.header, "dim") for column in columns)] if any(column.header for column in columns) else []
+    for row in zip(*(column.cells for column in columns), strict=True):
+        lines.append(
+            line((cell, column.styles.get(cell, column.style)) for column, cell in zip(columns, row, strict=True))
+        )
+    return Group(*lines)
 
 
 def show(console: Console, *things: Any) -> None:

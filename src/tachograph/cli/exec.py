@@ -6,12 +6,14 @@ behind the script's name belongs to the script.
 
 from __future__ import annotations
 
+import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from types import CodeType
 
 from tachograph.cli import launch
 from tachograph.cli.arguments import Parser, UsageError, complain, pairs
+from tachograph.run import check_sinks, check_text
 
 USAGE = "tachograph exec [options] script.py [...]\n       tachograph exec [options] -m module [...]"
 EXAMPLES = """\
@@ -54,14 +56,25 @@ def _prepare(arguments: list[str]) -> CodeType:
     if not theirs:
         parser.error("name a script to run, or -m and a module")
     tags = pairs(options.tag)
+    _set_up(options)
     program = launch.Program(theirs[0], theirs[1:], options.is_module)
     program.enter()
-    try:
-        autologging.autolog(experiment=options.experiment, sinks=options.sink, tags=tags)
-    except ValueError as error:
-        raise UsageError(error) from error
+    autologging.autolog(tags=tags)
     autologging.run_name(options.name)
     return program.load()
+
+
+def _set_up(options: Namespace) -> None:
+    """Experiment and sinks as settings, so that they also count for what the script itself opens, and its children."""
+    try:
+        check_text(experiment=options.experiment, name=options.name)
+        check_sinks(options.sink)
+    except ValueError as error:
+        raise UsageError(error) from error
+    if options.experiment:
+        os.environ["TACHOGRAPH_EXPERIMENT"] = options.experiment
+    if options.sink:
+        os.environ["TACHOGRAPH_SINKS"] = ",".join(url.replace(",", "%2C") for url in options.sink)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -21,8 +21,7 @@ from tachograph.records import RunRecord
 from tachograph.store import Store
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
 EXAMPLES = """\
   tachograph runs
@@ -70,7 +69,7 @@ def _draw(runs: list[RunRecord], tree: bool) -> None:
         console.print(f"{words.count(len(runs), 'run')}{_of_experiment(runs)}", style="dim")
 
 
-def table(runs: list[RunRecord], console: Console, indents: list[int] | None = None) -> Table:
+def table(runs: list[RunRecord], console: Console, indents: list[int] | None = None) -> Group:
     """Runs with what says most about them, as far as it fits."""
     widest = WIDEST if console.is_terminal else draw.UNBOUNDED
     columns = [*_facts(runs, indents or [0] * len(runs), widest), *_values(runs, widest)]

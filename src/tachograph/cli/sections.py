@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from tachograph.artifacts import Artifact
@@ -179,7 +180,10 @@ def environment(facts: Mapping[str, Any]) -> RenderableType:
         "not found out": facts.get("error") or "",
     }
     known = {name: words.line(text) for name, text in lines.items() if text}
-    return draw.table([draw.Column("", list(known), style="dim"), draw.Column("", list(known.values()), wraps=True)])
+    grid = Table.grid(padding=(0, draw.GAP))
+    for name, text in known.items():
+        grid.add_row(Text(name, "dim"), Text(text))
+    return grid
 
 
 def _python(python: Mapping[str, Any]) -> str:

@@ -419,6 +419,32 @@ def test_what_trains_is_recorded_as_the_options_say(folder):
     assert (tags["a"], tags["d"]) == ("b=c", "")
 
 
+def test_the_options_also_count_for_what_the_script_records_by_itself(folder):
+    write(
+        folder,
+        "train.py",
+        """
+        import multiprocessing, os, tachograph
+
+        def child():
+            print(tachograph.start_run("inner").experiment, os.environ["TACHOGRAPH_SINKS"])
+
+        if __name__ == "__main__":
+            tachograph.autolog()
+            run = tachograph.start_run("own")
+            print(run.experiment, run.sinks)
+            run.finish()
+            process = multiprocessing.get_context("spawn").Process(target=child)
+            process.start()
+            process.join()
+        """,
+    )
+    result = python(*EXEC, "--experiment", "churn", "--sink", "https://a/b,c", "--sink", "https://d", "train.py")
+    lines = result.stdout.splitlines()
+    assert lines == ["churn ('https://a/b%2Cc', 'https://d')", "churn https://a/b%2Cc,https://d"]
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
 def test_an_error_inside_a_recorded_fit_is_shown_as_without_us(folder):
     pytest.importorskip("sklearn")
     write(folder, "train.py", "from sklearn.linear_model import Ridge\nRidge().fit([[0.0]], [0.0, 1.0])\n")
