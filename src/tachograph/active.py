@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tachograph import journal, process
+from tachograph import journal, process, settings
 
 if TYPE_CHECKING:
     from tachograph.run import Run
@@ -98,6 +98,8 @@ def _parents() -> Run | None:
     born, _, root = rest.partition(":")
     if not (parent.isdecimal() and born.isdecimal() and root) or int(parent) == os.getpid():
         return None
+    if settings.get("dir") and settings.root() != Path(root):
+        return None  # this process was told to record elsewhere
     _joined = _join(process.Process(process.this().host, process.this().boot, int(parent), int(born)), Path(root))
     return _joined.run if _joined else None
 
