@@ -13,7 +13,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -134,6 +133,8 @@ def _link_or_copy(blob: Path, target: Path) -> None:
 
 
 def _from_plugin(format: str) -> Loader | None:
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=LOADERS, name=format):
         loader: Loader = point.load()
         return loader

@@ -14,7 +14,6 @@ import os
 import socket
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,7 +217,9 @@ def _user_cache() -> Path:
         return Path(named)
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
-        return Path(tempfile.gettempdir())
+        from tempfile import gettempdir
+
+        return Path(gettempdir())
     return Path(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
 
 

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from tachograph import query, settings
 from tachograph.errors import NotFound
@@ -41,7 +40,7 @@ def _folder(url: str | os.PathLike[str]) -> Path:
         parts = urlsplit(url)
         if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
             raise NotFound(f"can't open {url}: this version reads stores in folders only; copy it to one, or mount it")
-        return Path(url2pathname(parts.path))
+        return Path(unquote(parts.path).lstrip("/" if os.name == "nt" else ""))
     return Path(os.path.abspath(os.path.expanduser(url)))
 
 
@@ -80,11 +79,15 @@ class Store:
         ordered = f"{order}{NEWEST_FIRST} LIMIT ?"
         return self.select(condition, [*values, *order_values, -1 if limit is None else limit], ordered)
 
-    def run(self, key: str) -> RunRecord:
+    def run(self, key: str | RunRecord) -> RunRecord:
         """A run by its id, a unique beginning of it, its name, or "latest", the top-level run that started last.
 
-        Raises ``NotFound`` where there is none, or several.
+        A run that was read before is read anew. Raises ``NotFound`` where there is none, or several.
         """
+        if isinstance(key, RunRecord):
+            key = key.id
+        if not isinstance(key, str):
+            raise NotFound(f"a run is found by its id, its name or 'latest', not by a {type(key).__name__}")
         self.refresh()
         if key == "latest":
             found = self.select(TOP_LEVEL, [], f"{NEWEST_FIRST} LIMIT 1")
