@@ -28,6 +28,7 @@ def kept(store, tmp_path) -> Path:
     with tachograph.start_run("one") as run:
         run.log_artifact(tmp_path / "model")
         run.log_artifact(tmp_path / "out")
+    assert tachograph.flush()
     (store / "blobs" / "00").mkdir(exist_ok=True)
     (store / "blobs" / "00" / ("0" * 64)).write_text("nobody's")
     (store / "blobs" / ".draft-1-abc").write_text("half of")
