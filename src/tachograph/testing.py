@@ -155,7 +155,7 @@ def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
         with _unstrict():
             hooks = _FaultyHooks(module.__name__, spot)
             try:
-                module.install(hooks)  # type: ignore[attr-defined]
+                module.install(hooks)
                 hooks.settle()
                 result = train()
             finally:
@@ -176,7 +176,8 @@ _ORDERS = {"autolog, then the framework": ("autolog", "load"), "the framework, t
 
 def _any_import_order(name: str, train: Train) -> None:
     file = getattr(sys.modules[train.__module__], "__file__", None)
-    assert file and "." not in train.__qualname__, "train must be a function at the top of a module"
+    assert file is not None, "train must be in a module that is a file"
+    assert "." not in train.__qualname__, "train must be a function at the top of its module"
     for order, steps in _ORDERS.items():
         with tempfile.TemporaryDirectory() as root:
             environment = {**os.environ, "TACHOGRAPH_DIR": root, "TACHOGRAPH_STRICT": "1"}
@@ -258,7 +259,7 @@ def _targets(module: ModuleType, train: Train) -> list[tuple[Any, str]]:
     """The methods of classes that the plug-in hooks and ``train`` calls."""
     hooks = _NotingHooks(module.__name__)
     try:
-        module.install(hooks)  # type: ignore[attr-defined]
+        module.install(hooks)
         hooks.settle()
         train()
     finally:

@@ -56,9 +56,10 @@ def _hook(hooks: Hooks, owner: type) -> None:
 
 def _subclasses(owner: type) -> set[type]:
     found: set[type] = set()
-    waiting = [owner]
+    waiting: list[type] = [owner]
     while waiting:
-        for child in waiting.pop().__subclasses__():
+        children: list[type] = waiting.pop().__subclasses__()
+        for child in children:
             if child not in found:
                 found.add(child)
                 waiting.append(child)
@@ -85,6 +86,6 @@ def _follow_new_classes(hooks: Hooks) -> None:
             else:
                 BaseEstimator.__init_subclass__ = own
 
-    ours = classmethod(__init_subclass__)
+    ours: Any = classmethod(__init_subclass__)  # type: ignore[arg-type]
     BaseEstimator.__init_subclass__ = ours
     hooks.native(remove)

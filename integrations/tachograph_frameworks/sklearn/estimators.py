@@ -7,23 +7,29 @@ from typing import Any
 
 from tachograph.run import Run
 
-_fitted: dict[int, tuple[weakref.ref[Any], Run]] = {}
+_fitted: dict[int, tuple[weakref.ref[Any], Run, int]] = {}
 
 
-def remember(estimator: Any, run: Run) -> None:
-    """``estimator`` was fitted in ``run``: what is scored with it later belongs there."""
+def remember(estimator: Any, run: Run, partial_fits: int = 0) -> None:
+    """``estimator`` was fitted in ``run``, by so many calls of ``partial_fit`` (0: by ``fit``): what is scored with it
+    later belongs there."""
     key = id(estimator)
     try:
         reference = weakref.ref(estimator, lambda _: _fitted.pop(key, None))
     except TypeError:  # a class with __slots__ and no place for weak references
         return
-    _fitted[key] = (reference, run)
+    _fitted[key] = (reference, run, partial_fits)
 
 
 def run_of(estimator: Any) -> Run | None:
     """The run of the last fit of exactly this object, or None."""
     found = _fitted.get(id(estimator))
     return found[1] if found is not None and found[0]() is estimator else None
+
+
+def partial_fits(estimator: Any) -> int:
+    """How many calls of ``partial_fit`` its run has; 0 where its last fit was another."""
+    return _fitted[id(estimator)][2] if run_of(estimator) is not None else 0
 
 
 def predicts(estimator: Any) -> bool:

@@ -94,24 +94,19 @@ def _keep_natively(run: Run, estimator: Any, step: int | None) -> bool:
 
 def note_partial_fit(call: Call) -> Watcher:
     """Watch ``partial_fit``: all calls on one object add to one run, each a step of it."""
-    known = estimators.run_of(call.instance)
-    mine = getattr(known, "_partial_fits", None)
-    if session.current() is not None or known is None or mine is None or active.given() not in (None, known):
-        yield from _first_partial_fit(call)
+    known, count = estimators.run_of(call.instance), estimators.partial_fits(call.instance)
+    if session.current() is not None or known is None or not count or active.given() not in (None, known):
+        yield from _TRAINING_PARTIAL(call)
         return
-    count = known._partial_fits = mine + 1
     reopened = known.reopen()
     started = time.perf_counter()
     try:
         yield
         _after(known, call, time.perf_counter() - started, count)
+        estimators.remember(call.instance, known, count + 1)
     finally:
         if reopened:
             known.finish()
-
-
-def _first_partial_fit(call: Call) -> Watcher:
-    yield from _TRAINING_PARTIAL(call)
 
 
 def _note_first_partial_fit(call: Call, session_: Session) -> Watcher:
@@ -121,8 +116,7 @@ def _note_first_partial_fit(call: Call, session_: Session) -> Watcher:
     started = time.perf_counter()
     yield
     _after(run, call, time.perf_counter() - started, 0)
-    run._partial_fits = 0
-    estimators.remember(call.instance, run)
+    estimators.remember(call.instance, run, 1)
 
 
 def _training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watcher]:
