@@ -206,13 +206,20 @@ def test_ctrl_c_is_quiet(record, program):
 
 
 def test_the_whole_program_is_quick(record, program):
+    import resource
+
+    def spent() -> float:
+        """Processor time, since the tests beside this one take their share of the other."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     record("one")
     program("runs")
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = spent()
         program("runs")
-        times.append(time.perf_counter() - start)
+        times.append(spent() - before)
     assert min(times) < 0.4
 
 
