@@ -32,6 +32,7 @@ class Autolog:
             _own_hooks.undo()
             _own_hooks = None
         _set(Options())
+        options.name = None
 
     def __enter__(self) -> Autolog:
         return self
@@ -59,7 +60,7 @@ def autolog(
     ``frameworks`` names the plug-ins to use; none named means all. ``models`` keeps the fitted model, ``checkpoints``
     "best" (best and last), "all" or False. ``datasets`` records schema, size, digest and profile of training data.
     ``system`` is the time between hardware samples in seconds; False for none. ``every_n_steps`` thins per-step metrics.
-    ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the newer arguments count.
+    ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the arguments that it is given.
 
     Raises ValueError for arguments that can't be right, before anything is changed.
     """
@@ -72,10 +73,11 @@ def autolog(
     asked = Options(
         experiment=experiment, sinks=None if sinks is None else list(sinks), tags=dict(tags or {}), models=models,
         checkpoints=checkpoints, datasets=datasets, system=system, every_n_steps=every_n_steps, silent=silent,
-        name=options.name,
     )  # fmt: skip
     with guard.contained("autolog"):
-        _announce_change(asked)
+        if _own_hooks is not None:
+            asked = _added(asked)
+            _announce_change(asked)
         _set(asked)
         _hook_python()
         plugin.activate(frameworks or plugin.known())
@@ -90,7 +92,7 @@ def run_name(name: str | None) -> None:
 def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_steps: Any, **flags: Any) -> None:
     names = plugin.known()
     for framework in frameworks:
-        if framework not in names:
+        if not isinstance(framework, str) or framework not in names:
             raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(names)}")
     if not (checkpoints is False or checkpoints in ("best", "all")):
         raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
@@ -103,9 +105,17 @@ def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_ste
             raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
+def _added(asked: Options) -> Options:
+    """What two calls ask for together: where the second leaves an argument out, the first's stays."""
+    default = Options()
+    merged = Options()
+    for name in Options.__struct_fields__:
+        given = getattr(asked, name)
+        setattr(merged, name, getattr(options, name) if given == getattr(default, name) else given)
+    return merged
+
+
 def _announce_change(asked: Options) -> None:
-    if _own_hooks is None:
-        return
     changed = [
         f"{name}={getattr(asked, name)!r} (was {getattr(options, name)!r})"
         for name in Options.__struct_fields__
@@ -118,7 +128,8 @@ def _announce_change(asked: Options) -> None:
 
 def _set(asked: Options) -> None:
     for name in Options.__struct_fields__:
-        setattr(options, name, getattr(asked, name))
+        if name != "name":
+            setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
     surroundings.configure(asked.system)
 

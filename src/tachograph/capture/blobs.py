@@ -34,7 +34,7 @@ class Blobs:
         """Keep ``content``; its digest and size in bytes."""
         digest = _sha256(content).hexdigest()
         target = self.path(digest)
-        if not target.exists():
+        if not _is_kept(target):
             draft = self._draft()
             try:
                 draft.write_bytes(content)
@@ -50,7 +50,7 @@ class Blobs:
             with open(path, "rb") as source, open(draft, "wb") as copy:
                 digest, size = _copy(source, copy)
             target = self.path(digest)
-            if not target.exists():
+            if not _is_kept(target):
                 _publish(draft, target)
         finally:
             draft.unlink(missing_ok=True)
@@ -91,6 +91,17 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
         copy.write(chunk)
         size += len(chunk)
     return str(digest.hexdigest()), size
+
+
+def _is_kept(target: Path) -> bool:
+    """Whether the blob is there; it counts as new again, so that nobody clears it away while it is being logged."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # somebody else's blob in a shared store
+        return True
+    return True
 
 
 def _publish(draft: Path, target: Path) -> None:
