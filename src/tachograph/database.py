@@ -98,7 +98,10 @@ FROM run JOIN writer AS leader ON leader.no = run.leader;
 
 
 class Database:
-    """A connection to the index of one root, made when first needed, and again when the file was replaced."""
+    """A connection to the index of one root, made when first needed, and again when the file was replaced.
+
+    In between, all goes to the same file, even if that is deleted meanwhile: row numbers mean nothing in another one.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -114,24 +117,32 @@ class Database:
             return False
         return self._identity == _identity(self._path)
 
-    def connect(self) -> sqlite3.Connection:
-        """The connection. Autocommit; begin transactions with :meth:`transaction`."""
-        if self._connection is not None and self.is_current:
-            return self._connection
+    def connect(self) -> None:
+        """Connect to the file that is there now."""
+        if self.is_current:
+            return
         self.close()
         self._path = _place(self.root)
         self._connection = _open(self._path)
         self._identity = _identity(self._path)
         self._process = os.getpid()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection that :meth:`connect` made. Autocommit; begin transactions with :meth:`transaction`."""
+        if self._connection is None:
+            raise RuntimeError("not connected")
         return self._connection
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that may write; rolled back where an exception comes out of it."""
-        connection = self.connect()
-        with connection:
+        with self.connection as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

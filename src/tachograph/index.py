@@ -118,7 +118,7 @@ class Index:
         return self._look(self._writers("1") if due else self._writers('"end" IS NULL') + self._late()) and whole
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
-        return self._database.connect().execute(sql, values).fetchall()
+        return self._database.connection.execute(sql, values).fetchall()
 
     def _find_runs(self) -> None:
         known = {id: (no, changed) for no, id, changed in self._all("SELECT no, id, folder_time FROM run")}

@@ -377,8 +377,16 @@ def writers(run_folder: Path) -> list[Path]:
 
 def segments(writer_folder: Path) -> list[Path]:
     """A writer's segments in their order. Files with other names are not ours and are left out."""
-    named = [path for path in writer_folder.glob("*.jsonl") if path.stem.isdecimal() and path.is_file()]
-    return sorted(named, key=lambda path: int(path.stem))
+    named = {_first(path.name): path for path in writer_folder.glob("*.jsonl") if path.is_file()}
+    return [named[first] for first in sorted(first for first in named if first is not None)]
+
+
+def _first(name: str) -> int | None:
+    """The sequence number with which the segment of that file name begins; None for a file that is not ours."""
+    first = name.removesuffix(".jsonl")
+    if first == name or not (first.isascii() and first.isdigit()) or first.startswith("0"):
+        return None
+    return int(first) if len(first) < len(str(events.MAX_INT)) else None
 
 
 def segment(writer_folder: str | Path, first: int) -> str:
@@ -394,10 +402,10 @@ def sizes(writer_folder: str | Path) -> tuple[dict[int, int], float]:
     found, changed = {}, 0.0
     with os.scandir(writer_folder) as entries:
         for entry in entries:
-            first, _, suffix = entry.name.partition(".")
-            if suffix == "jsonl" and first.isdigit():
+            first = _first(entry.name)
+            if first is not None and entry.is_file():
                 status = entry.stat()
-                found[int(first)] = status.st_size
+                found[first] = status.st_size
                 changed = max(changed, status.st_mtime)
     return dict(sorted(found.items())), changed or os.stat(writer_folder).st_mtime
 
