@@ -38,10 +38,11 @@ def outcome(error: BaseException | None) -> str:
 
 def describe(error: BaseException | str | None) -> Fault | None:
     """An exception as it is recorded. Frames of ours are left out of the traceback."""
-    if error is None or isinstance(error, str):
-        return Fault("Error", _recorded(error[:2000])) if error else None
+    if not isinstance(error, BaseException):
+        text = "" if error is None else guard.shown(error)[:2000]
+        return Fault("Error", _recorded(text)) if text else None
     if isinstance(error, SystemExit):
-        return Fault("SystemExit", _recorded(guard.message(error)[:2000])) if error.code not in (None, 0) else None
+        return Fault("SystemExit", _recorded(guard.shown(error)[:2000])) if error.code not in (None, 0) else None
     import traceback
 
     summary = traceback.TracebackException.from_exception(error, limit=-50, compact=True)
@@ -49,7 +50,7 @@ def describe(error: BaseException | str | None) -> Fault | None:
         [frame for frame in summary.stack if not guard.is_ours(frame.filename)]
     )
     text = "".join(summary.format())[-20_000:]
-    return Fault(type(error).__qualname__, _recorded(guard.message(error)[:2000]), _recorded(text))
+    return Fault(type(error).__qualname__, _recorded(guard.shown(error)[:2000]), _recorded(text))
 
 
 def _recorded(text: str) -> str:

@@ -81,16 +81,16 @@ def fault(site: str, error: Exception, run: object = None) -> None:
     where = traceback.extract_tb(error.__traceback__)
     spot = f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "?"
     kind = type(error).__name__
-    text = f"{site} failed and recorded nothing here ({kind}: {message(error)}, at {spot}); training goes on"
+    text = f"{site} failed and recorded nothing here ({kind}: {shown(error)}, at {spot}); training goes on"
     warn(f"{site}:{spot}:{kind}", text, run)
 
 
-def message(error: BaseException) -> str:
-    """The text of ``error``; the user's own ``__str__`` may fail."""
+def shown(value: object) -> str:
+    """``str(value)``, or the name of its class where the user's own ``__str__`` fails."""
     try:
-        return str(error)
+        return str(value)
     except Exception:
-        return ""
+        return f"<{type(value).__name__}>"
 
 
 def misuse(text: str, run: object = None) -> None:
@@ -107,7 +107,7 @@ def warn(key: str, text: str, run: object = None) -> None:
         try:
             remark(text)
         except Exception as error:
-            _say(f"a note was lost ({type(error).__name__}: {message(error)})")
+            _say(f"a note was lost ({type(error).__name__}: {shown(error)})")
         finally:
             _inside.noting = False
     if key not in _seen:

@@ -114,7 +114,7 @@ class Run:
         good, complaints = values.metrics(points)
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
-            complaints.append(f"step must be a whole number, got {values.text(step)[:80]}: the next step was used")
+            complaints.append(f"step must be a whole number, not {_like(step)}: the next step was used")
         for by_step, part in _by_step(good, whole, self._journal.steps).items():
             self._journal.append(Metrics(0, 0, 0.0, by_step, part))
         self._complain(complaints)
@@ -134,7 +134,8 @@ class Run:
         if not isinstance(tags, Mapping):
             self._complain([f"set_tags takes a mapping of names to text, got {type(tags).__name__}"])
             return
-        clean = {values.text_name(name): values.text(value) for name, value in tags.items()}
+        named = [(values.text_name(name), value) for name, value in tags.items()]
+        clean = {name: values.secret(name, value) or values.text(value) for name, value in named}
         if "" in clean:
             self._complain(["a tag's name must not be empty"])
             del clean[""]
@@ -151,20 +152,23 @@ class Run:
         self, path: str | os.PathLike[str], name: str | None = None, kind: str = "file", step: int | None = None
     ) -> None:
         """Keep a copy of a file or folder as it is now. The same name again makes a newer one."""
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            self._complain([f"an artifact was not kept: its path must be text or a Path, not {_like(path)}"])
+            return
         self._keep(Path(path), name, kind, step, {})
 
     def _keep(
         self, path: Path, name: str | None, kind: str, step: int | None, meta: dict[str, Any], filename: str = ""
     ) -> None:
-        filename = filename or path.name or "folder"
+        filename = filename or path.name or path.absolute().name or "folder"
         members = None
         try:
             if path.is_dir():
                 digest, size, members = self._blobs.put_folder(path)
             else:
                 digest, size = self._blobs.put_file(path)
-        except OSError as error:
-            self._complain([f"artifact {path} was not kept: {error.strerror or error}"])
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            self._complain([f"artifact {path} was not kept: {getattr(error, 'strerror', None) or error}"])
             return
         self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
 
@@ -188,13 +192,15 @@ class Run:
         self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any
     ) -> None:
         whole = None if step is None else values.step(step)
+        if whole is None and step is not None:
+            self._complain([f"step must be a whole number, not {_like(step)}: an artifact was kept without one"])
         self._journal.append(
             Artifact(
-                name=values.text_name(name),
-                type=kind,
+                name=values.text_name(name) or "unnamed",
+                type=values.text_name(kind) or "file",
                 digest=digest,
                 size=size,
-                filename=values.text_name(filename),
+                filename=values.file_name(filename),
                 step=whole,
                 members=members,
                 meta=meta,
@@ -206,7 +212,11 @@ class Run:
         """Keep a figure of matplotlib (as SVG) or plotly (as its JSON)."""
         from tachograph.capture import figures
 
-        content, filename = figures.render(figure, values.text_name(name))
+        try:
+            content, filename = figures.render(figure, values.text_name(name))
+        except TypeError as error:
+            self._complain([f"figure {values.text_name(name)!r} was not kept: {error}"])
+            return
         self._keep_bytes(content, name, "figure", filename, step)
 
     @guard.shield
@@ -214,7 +224,11 @@ class Run:
         """Keep a table: a list of dicts, or a pandas or polars frame."""
         from tachograph.capture import rows as tables
 
-        content, meta = tables.render(rows)
+        try:
+            content, meta = tables.render(rows)
+        except TypeError as error:
+            self._complain([f"table {values.text_name(name)!r} was not kept: {error}"])
+            return
         self._keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
 
     @guard.shield
@@ -236,13 +250,13 @@ class Run:
         found = describe.fingerprint(data, target=target)
         self._journal.append(
             Dataset(
-                name=values.text_name(name),
-                role=role,
+                name=values.text_name(name) or "data",
+                role=values.text_name(role),
                 digest=found.digest or "",
                 rows=found.rows,
                 columns=found.columns,
-                source=source and values.param(str(source)),
-                version=version and str(version),
+                source=None if source is None else values.text(source),
+                version=None if version is None else values.text(version),
                 profile=msgspec.to_builtins(found),
             )
         )
@@ -363,6 +377,7 @@ def start_run(
     check_text(name=name, experiment=experiment)
     check_mapping(params=params, tags=tags)
     check_sinks(sinks)
+    check_run(parent=parent, resume=resume)
     if settings.off():
         return OffRun()
     if resume is not None:
@@ -393,10 +408,12 @@ def open_run(
         experiment = (
             (parent.experiment if isinstance(parent, Run) else None) or settings.get("experiment") or DEFAULT_EXPERIMENT
         )
+    if sinks is None:
+        sinks = parent.sinks if isinstance(parent, Run) else settings.sinks()
     identity = _identity(parent_id)
     run = Run(
-        root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener,
-        sinks=settings.sinks() if sinks is None else sinks, **identity,
+        root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
+        **identity,
     )  # fmt: skip
     return _begin(run)
 
@@ -508,4 +525,15 @@ def check_sinks(sinks: object) -> None:
         raise ValueError(f'sinks must be a list of URLs such as ["https://host"], got {sinks!r}')
     for sink in sinks:
         if not isinstance(sink, str) or "://" not in sink:
-            raise ValueError(f'a sink is a URL such as "https://host", got {sink!r}')
+            raise ValueError(f'sinks must be URLs such as "https://host", got {sink!r}')
+
+
+def check_run(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor a run nor the id of one."""
+    for name, value in arguments.items():
+        if not (value is None or isinstance(value, Run) or (isinstance(value, str) and value.strip())):
+            raise ValueError(f"{name} must be a run or its id, got {value!r}")
+
+
+def _like(value: object) -> str:
+    return f"a value of type {type(value).__name__}"

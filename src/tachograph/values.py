@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from os import PathLike, fspath
 from typing import Any
 
-from tachograph import events
-from tachograph.capture.secrets import is_secret_name, redact_text
+from tachograph import events, guard
+from tachograph.capture.secrets import REDACTED, is_secret_name, redact_text
 
 MAX_NAME = 1000
+MAX_FILE_NAME = 200
 MAX_TEXT = 10_000
 MAX_ITEMS = 1000
 MAX_DEPTH = 20
+
+_NOT_IN_FILE_NAMES = re.compile(r"[/\\\0-\x1f]")
 
 
 def metrics(values: object) -> tuple[dict[str, events.Number], list[str]]:
@@ -22,26 +26,25 @@ def metrics(values: object) -> tuple[dict[str, events.Number], list[str]]:
         return {}, [f"log takes a mapping of names to numbers, got {_kind(values)}"]
     good: dict[str, events.Number] = {}
     complaints = []
-    for name, value in values.items():
-        found = _number(value)
-        if found is None:
-            complaints.append(f"metric {_shown(name)} is not a number but {_kind(value)}: it was not recorded")
-        elif not (clean := text_name(name)):
-            complaints.append(f"a metric's name must not be empty: {_shown(value)} was not recorded")
+    for key, value in values.items():
+        name, found = _clean(guard.shown(key)), _number(value)
+        if not name:
+            complaints.append("a metric's name must not be empty: it was not recorded")
+        elif found is None:
+            complaints.append(f"metric {name[:80]!r} is not a number but {_kind(value)}: it was not recorded")
         else:
-            good[clean] = events.written_number(found)
+            good[name] = events.written_number(found)
     return good, complaints
 
 
 def _number(value: Any) -> float | None:
     """A real number, from Python, NumPy, a one-element array or tensor; None for anything else."""
-    if isinstance(value, str | bytes | bytearray):
-        return None
-    if getattr(value, "size", 1) != 1 and not callable(getattr(value, "size", None)):
-        return None
+    if getattr(getattr(value, "dtype", None), "kind", "f") in ("M", "m"):
+        return None  # dates and durations, which become numbers of some unit
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+        plain = value.item() if hasattr(value, "item") else value
+        return None if isinstance(plain, str | bytes | bytearray) else float(plain)
+    except guard.FAULTS:  # it may be an object of the user's with errors of its own
         return None
 
 
@@ -49,9 +52,9 @@ def step(value: Any) -> int | None:
     """A step as an int; None where it is none."""
     try:
         whole = int(value)
-    except (TypeError, ValueError, OverflowError):
+        return whole if whole == value and -(2**63) <= whole < 2**63 else None
+    except guard.FAULTS:
         return None
-    return whole if whole == value and abs(whole) < 2**63 else None
 
 
 def params(values: object) -> tuple[dict[str, Any], list[str]]:
@@ -66,13 +69,23 @@ def params(values: object) -> tuple[dict[str, Any], list[str]]:
 
 def _flatten(prefix: str, values: Mapping[Any, Any], good: dict[str, Any], complaints: list[str], depth: int) -> None:
     for key, value in values.items():
-        name = prefix + text_name(key)
-        if not text_name(key):
-            complaints.append(f"a parameter's name must not be empty: {_shown(value)} was not recorded")
-        elif isinstance(value, Mapping) and value and depth < MAX_DEPTH:
-            _flatten(name + ".", value, good, complaints, depth + 1)
-        else:
-            good[name] = "[redacted]" if is_secret_name(text_name(key)) and value else param(value)
+        name = text_name(key)
+        if not name:
+            complaints.append("a parameter's name must not be empty: it was not recorded")
+            continue
+        try:
+            if isinstance(value, Mapping) and value and depth < MAX_DEPTH:
+                _flatten(f"{prefix}{name}.", value, good, complaints, depth + 1)
+            else:
+                good[prefix + name] = secret(prefix + name, value) or param(value)
+        except guard.FAULTS as error:  # an object of the user's with errors of its own
+            kind = type(error).__name__
+            complaints.append(f"parameter {prefix + name!r} was not recorded: {_kind(value)} can't be read ({kind})")
+
+
+def secret(name: str, value: object) -> str | None:
+    """What is recorded in place of a value under a secret's name; None for any other."""
+    return REDACTED if is_secret_name(name) and value is not None and not isinstance(value, bool) else None
 
 
 def param(value: Any, depth: int = 0) -> Any:
@@ -97,7 +110,7 @@ def param(value: Any, depth: int = 0) -> Any:
 def _items(value: Any, depth: int) -> Any:
     if depth >= MAX_DEPTH:
         return "..."
-    items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+    items = sorted(value, key=guard.shown) if isinstance(value, set | frozenset) else value
     if len(items) > MAX_ITEMS:
         return clip(f"{_kind(value)} of {len(items)} items, starting {[param(item, depth + 1) for item in items[:10]]}")
     return [param(item, depth + 1) for item in items]
@@ -108,34 +121,41 @@ def _from_numpy(value: Any, depth: int) -> Any:
         if value.size > MAX_ITEMS:
             return f"array of shape {value.shape} and type {value.dtype}"
         plain = value.tolist()
-        return param(plain, depth + 1) if not type(plain).__module__ == "numpy" else text(plain)
+        return text(plain) if type(plain).__module__ == "numpy" else param(plain, depth + 1)
     return text(value)
 
 
 def text(value: object) -> str:
-    """Short text for any object. Functions and classes by name, so that it holds no memory address."""
-    if isinstance(value, str):
-        return clip(value)
+    """Short text for any object, without secrets. Functions and classes by name, so that it holds no memory address."""
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str) and callable(value):
         return f"{getattr(value, '__module__', '')}.{name}"
-    return redact_text(clip(str(value)))
+    return redact_text(clip(guard.shown(value)))
 
 
 def text_name(value: object) -> str:
     """A name as stripped text, without characters that can't be written as UTF-8; at most 1,000 characters."""
-    return str(value).strip()[:MAX_NAME].encode("utf-8", "replace").decode()
+    return _clean(guard.shown(value).strip()[:MAX_NAME])
+
+
+def file_name(value: object) -> str:
+    """A name that a file can have anywhere: without folders, and not longer than file systems allow."""
+    name = _NOT_IN_FILE_NAMES.sub("_", text_name(value)).encode()
+    if len(name) > MAX_FILE_NAME:
+        half = MAX_FILE_NAME // 2
+        name = name[:half] + name[-half:]  # what it ends with says what it is
+    plain = name.decode("utf-8", "ignore")
+    return plain if plain.strip(". ") else "file"
 
 
 def clip(value: str) -> str:
     """At most 10,000 characters, and only such as can be written as UTF-8."""
-    short = value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + f"... ({len(value)} characters)"
-    return short.encode("utf-8", "replace").decode()
+    return _clean(value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + f"... ({len(value)} characters)")
+
+
+def _clean(value: str) -> str:
+    return value.encode("utf-8", "replace").decode()
 
 
 def _kind(value: object) -> str:
     return f"a value of type {type(value).__name__}"
-
-
-def _shown(value: object) -> str:
-    return clip(repr(value))[:80]

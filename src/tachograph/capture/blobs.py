@@ -8,6 +8,7 @@ whatever happens to the original. A blob appears under its name only when it is 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ class Blobs:
 
     def put_file(self, path: Path) -> tuple[str, int]:
         """Keep a copy of the file at ``path``; its digest and size in bytes. Raises OSError where it can't be read."""
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))  # a pipe would be waited for, for ever
         draft = self._draft()
         try:
             with open(path, "rb") as source, open(draft, "wb") as copy:
@@ -59,9 +62,10 @@ class Blobs:
     def put_folder(self, folder: Path) -> tuple[str, int, list[Member]]:
         """Keep every file below ``folder``; the digest of the list of them, their size together, and the list."""
         members = []
-        for path in _files(folder):
+        for path in _files(folder, self.folder.parent):
             digest, size = self.put_file(path)
-            members.append(Member(path.relative_to(folder).as_posix(), digest, size))
+            name = path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
+            members.append(Member(name, digest, size))
         total = sum(member.size for member in members)
         return "sha256:" + _sha256(encode(members)).hexdigest(), total, members
 
@@ -110,11 +114,15 @@ def _publish(draft: Path, target: Path) -> None:
     os.replace(draft, target)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Regular files below ``folder`` in a fixed order. Links to folders are not followed: they may go in circles."""
+def _files(folder: Path, store: Path) -> Iterator[Path]:
+    """Regular files below ``folder`` in a fixed order. Links to folders are not followed: they may go in circles. What
+    is in the store is not kept again."""
     for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent, name)
-            if stat.S_ISREG(path.stat().st_mode):
+        folders[:] = sorted(name for name in folders if not _is_same(Path(parent, name), store))
+        for path in (Path(parent, name) for name in sorted(names)):
+            if path.is_file():
                 yield path
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.name == other.name and other.exists() and path.samefile(other)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tachograph import events
+from tachograph import events, guard
 
 _encode = msgspec.json.Encoder().encode
 
@@ -114,4 +114,4 @@ def _foreign(value: Any) -> Any:
 
 
 def _text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode()
+    return guard.shown(value).encode("utf-8", "replace").decode()
