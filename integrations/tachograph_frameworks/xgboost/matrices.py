@@ -49,7 +49,7 @@ def read(matrix: Any, name: str) -> Table:
 def _content_and_sample(matrix: Any, chosen: Rows, stored: int) -> tuple[list[Part], Any]:
     rows = matrix.num_row()
     if stored * _ENTRY <= LIMIT:
-        whole = matrix.get_data()
+        whole = _unpacked(matrix.get_data())
         return _arrays(whole), whole if isinstance(chosen, slice) else whole[chosen]
     part = Part({}, "rows", rows, partial(_content, matrix), stored * _ENTRY // rows)
     return [part], _rows(matrix, np.arange(rows)[chosen])
@@ -70,12 +70,20 @@ def _columns(matrix: Any, count: int) -> tuple[list[str], list[str]]:
 
 
 def _rows(matrix: Any, chosen: NDArray[np.int64]) -> Any:
-    """Some rows, as a CSR matrix."""
-    return matrix.slice(chosen.astype(np.int32), allow_groups=True).get_data()
+    """Some rows."""
+    return _unpacked(matrix.slice(chosen.astype(np.int32), allow_groups=True).get_data())
+
+
+def _unpacked(rows: Any) -> Any:
+    """A CSR matrix as it is, or as the array that it is where nothing is missing."""
+    complete = rows.nnz == rows.shape[0] * rows.shape[1] and rows.has_sorted_indices
+    return rows.data.reshape(rows.shape) if complete else rows
 
 
 def _arrays(rows: Any) -> list[Part]:
-    """The content of a CSR matrix: how many values each row stores, in which columns, and the values."""
+    """The content of rows: of CSR how many values each stores, in which columns, and the values."""
+    if isinstance(rows, np.ndarray):
+        return [array_part(rows, "", 0)]
     arrays = (np.diff(rows.indptr).astype(np.int64), rows.indices.astype(np.int32, copy=False), rows.data)
     return [array_part(array, "", 0) for array in arrays]
 
@@ -90,8 +98,8 @@ def _content(matrix: Any, start: int, stop: int) -> Cells:
 
 def _written_out(rows: Any, width: int) -> NDArray[np.float32]:
     """A bounded number of rows as an array."""
-    if rows.nnz == rows.shape[0] * width == rows.shape[0] * rows.shape[1]:
-        return np.asarray(rows.data, np.float32).reshape(rows.shape)
+    if isinstance(rows, np.ndarray):
+        return rows[:, :width]
     dense = np.full((rows.shape[0], width), np.nan, np.float32)
     places = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     shown = rows.indices < width

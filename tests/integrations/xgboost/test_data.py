@@ -46,6 +46,13 @@ def test_what_is_not_stored_is_missing_not_zero(autolog, store, X, y):
     assert columns[3]["zeros"] == 1.0
 
 
+def test_unsorted_sparse_data(autolog, store):
+    indices, values = np.array([2, 1, 0, 0, 1, 2]), np.array([3.0, 2.0, 1.0, 1.0, 2.0, 3.0])
+    data = sparse.csr_matrix((values, indices, [0, 3, 6]), shape=(2, 3))
+    train(xgboost.DMatrix(data, label=[0, 1]))
+    assert [column["mean"] for column in store.run.datasets["train"].profile["schema"]] == [1.0, 2.0, 3.0]
+
+
 def test_names_and_types(autolog, store, X, y):
     frame = pd.DataFrame(X, columns=["b", "a", "d", "c", "e"])
     frame["a"] = (frame["a"] > 0).astype(int)

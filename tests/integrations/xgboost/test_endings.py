@@ -186,6 +186,19 @@ def test_a_training_function_out_of_reach_that_raises(store, training):
     assert store.runs[1].status == "finished"
 
 
+def test_a_training_inside_of_one_that_is_out_of_reach(store, training, binary, train_data):
+    class Inner(TrainingCallback):
+        def after_iteration(self, model, epoch, evals_log):
+            xgboost.train(binary, train_data, 1, evals=[(train_data, "inner")], verbose_eval=False)
+            return False
+
+    with tachograph.autolog("xgboost", system=False):
+        training(callbacks=[Inner()])
+    assert store.run.status == "finished"
+    assert len(store.run.curves["test-logloss"]) == 9
+    assert "inner-logloss" not in store.run.curves
+
+
 def test_a_callback_of_ours_in_a_training_that_raises(store, training):
     with pytest.raises(ValueError) as raised:
         training(callbacks=[TachographCallback(), StopAt(3, ValueError("pruned"))])
