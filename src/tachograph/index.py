@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from tachograph import journal, process
+from tachograph import journal, process, removal
 from tachograph.database import Database, explained, is_unusable
 from tachograph.journal import Damage
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
@@ -122,7 +122,8 @@ class Index:
 
     def _find_runs(self) -> None:
         known = {id: (no, changed) for no, id, changed in self._all("SELECT no, id, folder_time FROM run")}
-        present = dict(_folders(self._runs))
+        removed = set(removal.hidden(self.root))
+        present = {id: changed for id, changed in _folders(self._runs) if id not in removed}
         for id in known.keys() - present.keys():
             self._forget(known[id][0])
         found = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tachograph import query, settings
+from tachograph import query, removal, settings
 from tachograph.errors import NotFound
 from tachograph.index import Index
 from tachograph.journal import Damage
@@ -108,6 +108,9 @@ class Store:
             if len(found) == 1:
                 return found[0]
         if not begun and not named:
+            for stone in reversed(removal.removed(self.root).values()):
+                if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
+                    raise NotFound(f"{stone}: `tachograph runs` or store.runs(children=True) lists what there is")
             raise NotFound(f"no run {key!r} in {self.root}: `tachograph runs` or store.runs(children=True) lists them")
         found = begun or named
         shown = ", ".join([run.id for run in found[:SHOWN_CANDIDATES]] + ["..."] * (len(found) > SHOWN_CANDIDATES))

@@ -25,6 +25,7 @@ COMMANDS = {
     "tail": "follow a run live",
     "export": "write runs and their points as csv, jsonl or parquet",
     "verify": "check every journal and blob against its digests",
+    "rm": "remove runs with their children",
     "gc": "delete kept files that nothing refers to any more",
     "doctor": "say whether trainings would be recorded here, and if not, why",
 }

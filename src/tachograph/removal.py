@@ -1,0 +1,119 @@
+"""Removing runs: a fact on record, which nothing takes back.
+
+    <root>/removed.jsonl    a line for each removed run; only ever appended to
+
+The line goes to disk first, then the run's folder. From the line on, the run is not there for readers; a removal that
+was interrupted is finished by :func:`sweep`. What is recorded under the same id by a process that began later (a job
+that was queued again) is a recording of its own and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from tachograph import journal, process
+from tachograph.events import encode
+
+FILENAME = "removed.jsonl"
+
+
+class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the file. ``at`` is in seconds since 1970; ``by`` is user@host, where the user has a name."""
+
+    id: str
+    name: str
+    at: float
+    by: str = ""
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"run {self.id} was removed on {when}" + (f" by {self.by}" if self.by else "")
+
+
+def remove(root: Path, runs: Iterable[tuple[str, str]]) -> None:
+    """Remove runs, each given by its id and its name."""
+    by = _me()
+    lines = [encode(Removed(id, name, time.time(), by)) + b"\n" for id, name in runs]
+    _append(root / FILENAME, b"".join(lines))
+    sweep(root)
+
+
+def sweep(root: Path) -> list[str]:
+    """Delete what is left of removed runs; their ids."""
+    left = hidden(root)
+    for id in left:
+        folder = root / "runs" / id
+        with contextlib.suppress(FileNotFoundError):  # somebody else is at it, too
+            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+    return left
+
+
+def hidden(root: Path) -> list[str]:
+    """The removed runs of which there still are folders, or again: of late events, or of a backup."""
+    stones = removed(root)
+    if not stones:
+        return []
+    with contextlib.suppress(FileNotFoundError):
+        present = stones.keys() & os.listdir(root / "runs")
+        return sorted(id for id in present if _began(root / "runs" / id) <= stones[id].at)
+    return []
+
+
+def removed(root: Path) -> dict[str, Removed]:
+    """The removed runs by id; of one that was removed twice, the last time."""
+    path = root / FILENAME
+    try:
+        status = path.stat()
+        return _read(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed: int, size: int) -> dict[str, Removed]:
+    found = {}
+    for line in path.read_bytes()[:size].splitlines():
+        try:
+            stone = msgspec.json.decode(line, type=Removed)
+        except msgspec.DecodeError:  # cut off by a full disk: that removal never began
+            continue
+        found[stone.id] = stone
+    return found
+
+
+def _append(path: Path, lines: bytes) -> None:
+    with open(path, "ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                lines = b"\n" + lines
+        if file.write(lines) != len(lines):
+            raise OSError(f"{path} takes no more: nothing was removed")
+        os.fsync(file.fileno())
+
+
+def _began(run_folder: Path) -> float:
+    """When the newest of a run's writers began, as far as that can be read."""
+    latest = 0.0
+    for folder in journal.writers(run_folder):
+        with contextlib.suppress(OSError):  # being deleted, or not ours to read
+            header = journal.header(folder)
+            latest = max(latest, header.at if header else 0.0)
+    return latest
+
+
+def _me() -> str:
+    try:
+        return f"{getpass.getuser()}@{process.this().host}"
+    except (KeyError, OSError, ImportError):  # a container's user often has no name
+        return ""
