@@ -39,17 +39,36 @@ class Call:
         return default if position is None or position >= len(self.args) else self.args[position]
 
 
-@functools.lru_cache(maxsize=4096)
 def _positions(function: Callable[..., Any]) -> dict[str, int]:
     """Where each parameter stands that can be given by position."""
+    return {name: index for index, (name, kind) in enumerate(_parameters(function).items()) if kind <= _EITHER_WAY}
+
+
+def _takes_keyword(function: Callable[..., Any], name: str) -> bool:
+    parameters = _parameters(function)
+    named = parameters.get(name) in (_EITHER_WAY, _BY_KEYWORD)
+    return named or _ANY_KEYWORD in parameters.values() or not parameters
+
+
+_EITHER_WAY, _BY_KEYWORD, _ANY_KEYWORD = 1, 3, 4  # as ``inspect.Parameter`` numbers them
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, int]:
+    """The kind of each parameter; nothing for a function, written in C, that tells nothing of its own."""
+    try:
+        return _inspected(function)
+    except TypeError:  # it can't be hashed
+        return _inspected.__wrapped__(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _inspected(function: Callable[..., Any]) -> dict[str, int]:
     import inspect
 
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C tell nothing of theirs
+        return {name: int(parameter.kind) for name, parameter in inspect.signature(function).parameters.items()}
+    except (TypeError, ValueError):
         return {}
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return {parameter.name: index for index, parameter in enumerate(parameters) if parameter.kind in positional}
 
 
 class Watch:
@@ -92,7 +111,7 @@ class Watch:
         except StopIteration:
             return
         except BaseException as error:
-            if error is value:
+            if error is value or (isinstance(error, RuntimeError) and _is_the_same_stop(error.__cause__, value)):
                 return
             raise
         raise RuntimeError("a wrapper must yield once")
@@ -101,8 +120,13 @@ class Watch:
         return guard.contained(self._site, active.here())
 
 
+def _is_the_same_stop(cause: BaseException | None, value: Any) -> bool:
+    """Python turns a StopIteration that leaves a generator into a RuntimeError."""
+    return cause is value and isinstance(value, StopIteration)
+
+
 def conduct(
-    wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], *args: Any, **kwargs: Any
+    wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call ``function`` once, with ``wrapper`` watching."""
     watch = Watch(wrapper, site, Call(function, args, kwargs))
@@ -291,20 +315,21 @@ def _holders(replaced: dict[int, tuple[Any, Any, str]]) -> Iterator[tuple[dict[s
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
             continue
-        namespace = vars(module)
-        names = list(namespace) if _is_users(module) else own_names & namespace.keys()
+        namespace = object.__getattribute__(module, "__dict__")  # a lazy module is loaded by a plain look at it
+        names = list(namespace) if _is_users(namespace) else own_names & namespace.keys()
         for name in names:
             found = replaced.get(id(namespace[name]))
             if found is not None and found[0] is namespace[name] and namespace is not _home(found[0]):
                 yield namespace, name, found[0], found[1]
 
 
-def _is_users(module: ModuleType) -> bool:
-    name = module.__name__
+def _is_users(namespace: dict[str, Any]) -> bool:
+    name, origin = namespace.get("__name__"), namespace.get("__file__")
     if name == "__main__":
         return True
-    origin = vars(module).get("__file__") or ""
-    return bool(origin) and "site-packages" not in origin and name.partition(".")[0] not in sys.stdlib_module_names
+    if not isinstance(name, str) or not isinstance(origin, str):
+        return False
+    return "site-packages" not in origin and name.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _with_callback(
@@ -317,6 +342,8 @@ def _with_callback(
     position = _positions(call.function).get(argument)
     if argument not in call.kwargs and position is not None and position < len(call.args):
         return (*call.args[:position], value, *call.args[position + 1 :]), call.kwargs
+    if not _takes_keyword(call.function, argument):
+        raise TypeError(f"{call.function.__name__} takes no argument {argument!r}")
     return call.args, {**call.kwargs, argument: value}
 
 

@@ -1,0 +1,695 @@
+"""Hooked functions behave as if they were not, whatever the hooks do; undoing them leaves the identical objects."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib.util
+import inspect
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import MethodDescriptorType, ModuleType
+from typing import Any
+
+import pytest
+
+from tachograph import guard
+from tachograph.errors import TachographWarning
+from tachograph.patch import Call, Hooks, Watcher
+
+lenient = pytest.mark.usefixtures("faults_stay_inside")
+
+
+@pytest.fixture
+def faults_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    used = Hooks("toy")
+    yield used
+    used.undo()
+
+
+class Seen(list[Any]):
+    """What a watcher saw."""
+
+    def watch(self, call: Call) -> Watcher:
+        self.append(("before", call.args[1:], call.kwargs))
+        try:
+            result = yield
+        except BaseException as error:
+            self.append(("raised", error))
+            raise
+        self.append(("after", result))
+
+
+def chatty(call: Call) -> Watcher:
+    yield
+
+
+def with_fn(function: Callable[..., Any]) -> Any:
+    return Conditional(function)
+
+
+class Conditional:
+    """A descriptor that carries its function, as scikit-learn's ``available_if``."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.fn = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is not None and getattr(instance, "closed", False):
+            raise AttributeError("not available")
+        return functools.partial(self.fn, instance) if instance is not None else self.fn
+
+
+class Base:
+    """What a framework has."""
+
+    def fit(self, X: Any, y: Any = None, *, callbacks: Any = None, **more: Any) -> Any:
+        """Learn."""
+        return (self, X, y, callbacks, more)
+
+    def fail(self, error: BaseException) -> None:
+        raise error
+
+    @classmethod
+    def make(cls, *args: Any) -> Any:
+        return (cls, *args)
+
+    @staticmethod
+    def helper(*args: Any) -> Any:
+        return args
+
+    @with_fn
+    def guarded(self, X: Any) -> Any:
+        return (self, X)
+
+    def __call__(self, X: Any) -> Any:
+        return X
+
+
+class Child(Base):
+    """One that inherits."""
+
+    def fit(self, X: Any, y: Any = None, **more: Any) -> Any:
+        return super().fit(X, y, **more)
+
+
+class Grandchild(Child):
+    """One that inherits all of it."""
+
+
+# ---- watching --------------------------------------------------------------------------------------------------------
+
+
+def test_a_method_is_called_once_with_the_callers_own_objects(hooks: Hooks) -> None:
+    seen, base, X, more = Seen(), Base(), [1], {"a": 1}
+    hooks.around(Base, "fit", seen.watch)
+    found = base.fit(X, y=None, extra=more)
+    assert found[0] is base
+    assert found[1] is X
+    assert found[4]["extra"] is more
+    assert seen == [("before", (X,), {"y": None, "extra": more}), ("after", found)]
+    assert seen[1][1] is found
+
+
+def test_every_way_to_call_a_method(hooks: Hooks) -> None:
+    seen, base = Seen(), Base()
+    hooks.around(Base, "fit", seen.watch)
+    bound = base.fit
+    ways: list[Callable[[int], Any]] = [base.fit, bound, functools.partial(Base.fit, base)]
+    ways.append(lambda X: Base.fit(self=base, X=X))
+    for fit in ways:
+        fit(3)
+    Grandchild().fit(3)
+    assert len([item for item in seen if item[0] == "after"]) == 5
+
+
+@pytest.mark.parametrize("name", ["self", "wrapper", "site", "function", "call", "original", "args", "kwargs", "hooks"])
+def test_arguments_of_any_name(hooks: Hooks, name: str) -> None:
+    class Odd:
+        def fit(*args: Any, **kwargs: Any) -> Any:
+            return args[1:], kwargs
+
+    hooks.around(Odd, "fit", chatty)
+    hooks.inject(Odd, "fit", argument="callbacks", make=lambda call: None)
+    assert Odd().fit(1, **{name: 2}) == ((1,), {name: 2})
+
+
+def test_class_methods_static_methods_and_inherited_ones(hooks: Hooks) -> None:
+    seen = Seen()
+    for name in ["make", "helper"]:
+        hooks.around(Base, name, seen.watch)
+    hooks.around(Grandchild, "fit", seen.watch)
+    assert Child.make(1) == (Child, 1)
+    assert Base().make(2) == (Base, 2)
+    assert Base.helper(3) == (3,)
+    assert Base().helper(4) == (4,)
+    assert isinstance(vars(Base)["make"], classmethod)
+    assert isinstance(vars(Base)["helper"], staticmethod)
+    grandchild = Grandchild()
+    assert grandchild.fit(5)[0] is grandchild
+    assert len(seen) == 10
+    Child().fit(6)
+    assert len(seen) == 10
+
+
+def test_a_descriptor_that_carries_its_function(hooks: Hooks) -> None:
+    seen, original = Seen(), vars(Base)["guarded"]
+    hooks.around(Base, "guarded", seen.watch)
+    base = Base()
+    assert base.guarded(3) == (base, 3)
+    assert len(seen) == 2
+    base.closed = True  # type: ignore[attr-defined]
+    assert not hasattr(base, "guarded")
+    assert original.fn(base, 3) == (base, 3)
+    assert len(seen) == 2
+    hooks.undo()
+    assert vars(Base)["guarded"] is original
+
+
+def test_special_methods(hooks: Hooks) -> None:
+    seen = Seen()
+    hooks.around(Base, "__call__", seen.watch)
+    assert Base()(3) == 3
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("wrong", [("fits", AttributeError), ("number", TypeError), ("described", TypeError)])
+def test_what_can_not_be_hooked(hooks: Hooks, wrong: tuple[str, type[Exception]]) -> None:
+    class Owner:
+        number = 3
+
+        @property
+        def described(self) -> int:
+            return 3
+
+    before = dict(vars(Owner))
+    with pytest.raises(wrong[1]):
+        hooks.around(Owner, wrong[0], chatty)
+    assert dict(vars(Owner)) == before
+
+
+def test_a_class_written_in_c_is_left_alone(hooks: Hooks) -> None:
+    with pytest.raises(TypeError):
+        hooks.around(dict, "update", chatty)
+    assert isinstance(vars(dict)["update"], MethodDescriptorType)
+
+
+def test_a_recursive_function_sees_its_own_limit(hooks: Hooks) -> None:
+    class Deep:
+        def dig(self, depth: int) -> int:
+            return self.dig(depth + 1)
+
+        def fit(self) -> str:
+            try:
+                self.dig(0)
+            except RecursionError:
+                return "survived"
+            return ""
+
+    hooks.around(Deep, "fit", chatty)
+    hooks.around(Deep, "dig", chatty)
+    guard.mute(True)
+    assert Deep().fit() == "survived"
+
+
+# ---- exceptions ------------------------------------------------------------------------------------------------------
+
+STOPS = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration(7), RuntimeError("x")]
+STOPS += [StopAsyncIteration(), ExceptionGroup("two", [ValueError(), KeyError()])]
+
+
+def swallow(call: Call) -> Watcher:
+    with contextlib.suppress(BaseException):
+        yield
+
+
+def replace(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException:  # noqa: BLE001
+        raise ZeroDivisionError("ours") from None
+
+
+def chain(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException as error:
+        raise ZeroDivisionError("ours") from error
+
+
+def clean_up(call: Call) -> Watcher:
+    try:
+        yield
+    finally:
+        raise ZeroDivisionError("ours")
+
+
+def go_on(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException:  # noqa: BLE001
+        yield
+
+
+WRAPPERS = [chatty, swallow, replace, chain, clean_up, go_on]
+
+
+@lenient
+@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_the_users_exception_comes_through_untouched(
+    hooks: Hooks, wrapper: Callable[[Call], Watcher], error: BaseException
+) -> None:
+    hooks.around(Base, "fail", wrapper)
+    cause, context = KeyError("the user's cause"), KeyError("the user's context")
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, True
+    error.__traceback__ = None
+    with pytest.raises(type(error)) as caught:
+        Base().fail(error)
+    assert caught.value is error
+    assert (error.__cause__, error.__context__, error.__suppress_context__) == (cause, context, True)
+    frames = traceback.extract_tb(error.__traceback__)
+    assert frames[-1].line == "raise error"
+    assert wrapper.__name__ not in [frame.name for frame in frames]
+
+
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_an_exception_of_the_users_is_no_fault_of_ours(hooks: Hooks, error: BaseException) -> None:
+    """In strict mode a fault would be raised in place of it."""
+    seen = Seen()
+    hooks.around(Base, "fail", chatty)
+    hooks.around(Base, "fail", seen.watch)
+    with pytest.raises(type(error)) as caught:
+        Base().fail(error)
+    assert caught.value is error
+    assert seen[-1] == ("raised", error)
+
+
+# ---- faults of ours --------------------------------------------------------------------------------------------------
+
+
+def before(call: Call) -> Watcher:
+    raise ZeroDivisionError("ours")
+    yield
+
+
+def after(call: Call) -> Watcher:
+    yield
+    raise ZeroDivisionError("ours")
+
+
+def never(call: Call) -> Watcher:
+    return
+    yield
+
+
+def twice(call: Call) -> Watcher:
+    yield
+    yield
+
+
+def no_generator(call: Call) -> Any:
+    return None
+
+
+def of_the_wrong_kind() -> Any:
+    yield
+
+
+def one_that_stops(call: Call) -> Watcher:
+    yield
+    raise StopIteration
+
+
+@lenient
+@pytest.mark.parametrize("wrapper", [before, after, twice, no_generator, of_the_wrong_kind, one_that_stops])
+def test_a_fault_of_ours_only_warns(hooks: Hooks, wrapper: Any) -> None:
+    hooks.around(Base, "fit", wrapper)
+    base = Base()
+    with pytest.warns(TachographWarning, match="toy: Base.fit failed"):
+        assert base.fit(3) == (base, 3, None, None, {})
+
+
+@lenient
+def test_a_wrapper_may_decline(hooks: Hooks, recwarn: pytest.WarningsRecorder) -> None:
+    hooks.around(Base, "fit", never)
+    assert Base().fit(3)[1] == 3
+    assert not recwarn
+
+
+@lenient
+def test_ctrl_c_while_we_are_at_work_is_the_users(hooks: Hooks) -> None:
+    def interrupted(call: Call) -> Watcher:
+        raise KeyboardInterrupt
+        yield
+
+    hooks.around(Base, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Base().fit(3)
+
+
+# ---- what can be seen of a hook --------------------------------------------------------------------------------------
+
+
+def test_name_signature_and_text_are_kept(hooks: Hooks) -> None:
+    before = inspect.signature(Base.fit), Base.fit.__doc__, Base.fit.__name__, Base.fit.__qualname__
+    annotations = dict(Base.fit.__annotations__)
+    hooks.around(Base, "fit", chatty)
+    hooks.inject(Base, "fit", argument="callbacks", make=lambda call: None)
+    assert (inspect.signature(Base.fit), Base.fit.__doc__, Base.fit.__name__, Base.fit.__qualname__) == before
+    assert Base.fit.__annotations__ == annotations
+    assert Base.fit.__module__ == __name__
+    assert inspect.isfunction(Base.fit)
+
+
+def test_owners_and_their_methods_are_copied_and_pickled_as_ever(hooks: Hooks) -> None:
+    base = Base()
+    plain = pickle.dumps(base)
+    hooks.around(Base, "fit", chatty)
+    hooks.around(Base, "make", chatty)
+    assert pickle.dumps(base) == plain
+    for thing in [base, base.fit, Base.fit, Base, Child.make]:
+        assert pickle.loads(pickle.dumps(thing)) is not None
+        copy.deepcopy(thing)
+    hooks.undo()
+    assert isinstance(pickle.loads(plain), Base)
+
+
+# ---- undoing ---------------------------------------------------------------------------------------------------------
+
+
+def test_undo_restores_the_identical_objects(hooks: Hooks) -> None:
+    classes = [Base, Child, Grandchild]
+    before = [dict(vars(owner)) for owner in classes]
+    for owner in classes:
+        for name in ["fit", "make", "helper", "guarded", "__call__", "fail"]:
+            hooks.around(owner, name, chatty)
+        hooks.inject(owner, "fit", argument="callbacks", make=lambda call: None)
+    hooks.undo()
+    for owner, namespace in zip(classes, before, strict=True):
+        assert vars(owner).keys() == namespace.keys()
+        assert all(vars(owner)[name] is namespace[name] for name in namespace if name != "__dict__")
+    hooks.undo()
+
+
+def test_what_others_wrapped_on_top_stays_and_is_dormant_inside(hooks: Hooks) -> None:
+    seen, original = Seen(), vars(Base)["fit"]
+    hooks.around(Base, "fit", seen.watch)
+    ours = Base.fit
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return ["theirs", ours(*args, **kwargs)]
+
+    Base.fit = theirs  # type: ignore[method-assign]
+    try:
+        hooks.undo()
+        assert Base.fit is theirs
+        assert Base().fit(3)[0] == "theirs"
+        assert not seen
+    finally:
+        Base.fit = original  # type: ignore[method-assign]
+
+
+def test_what_others_put_in_its_place_stays(hooks: Hooks) -> None:
+    class Owner:
+        def fit(self) -> None: ...
+
+        def gone(self) -> None: ...
+
+    hooks.around(Owner, "fit", chatty)
+    hooks.around(Owner, "gone", chatty)
+    Owner.fit = print  # type: ignore[method-assign,assignment]
+    del Owner.gone
+    hooks.undo()
+    assert vars(Owner)["fit"] is print
+    assert not hasattr(Owner, "gone")
+
+
+def test_a_call_that_is_under_way_ends_as_it_began(hooks: Hooks) -> None:
+    seen = Seen()
+
+    class Owner:
+        def fit(self) -> int:
+            hooks.undo()
+            return 3
+
+    hooks.around(Owner, "fit", seen.watch)
+    assert Owner().fit() == 3
+    assert seen == [("before", (), {}), ("after", 3)]
+    assert Owner().fit() == 3
+    assert len(seen) == 2
+
+
+def test_a_handle_of_the_host_is_removed(hooks: Hooks) -> None:
+    removed: list[str] = []
+
+    class Handle:
+        def remove(self) -> None:
+            removed.append("handle")
+
+    hooks.native(Handle())
+    hooks.native(lambda: removed.append("function"))
+    hooks.undo()
+    hooks.undo()
+    assert removed == ["function", "handle"]
+
+
+@lenient
+def test_one_that_can_not_be_undone_does_not_keep_the_others(hooks: Hooks) -> None:
+    before = vars(Base)["fit"]
+    hooks.around(Base, "fit", chatty)
+    hooks.native(lambda: 1 / 0)
+    with pytest.warns(TachographWarning, match="toy: undo failed"):
+        hooks.undo()
+    assert vars(Base)["fit"] is before
+
+
+# ---- adding callbacks ------------------------------------------------------------------------------------------------
+
+
+def train(data: Any, rounds: int = 10, callbacks: Any = None) -> Any:
+    return data, rounds, callbacks
+
+
+class Trainer:
+    """Takes callbacks in every way."""
+
+    def named(self, X: Any, callbacks: Any = None) -> Any:
+        return callbacks
+
+    def keyword(self, X: Any, *, callbacks: Any = ()) -> Any:
+        return callbacks
+
+    def swallowing(self, X: Any, **kwargs: Any) -> Any:
+        return kwargs.get("callbacks")
+
+    def without(self, X: Any, y: Any = None) -> Any:
+        return (X, y)
+
+
+@pytest.fixture
+def added(hooks: Hooks) -> str:
+    for name in ["named", "keyword", "swallowing", "without"]:
+        hooks.inject(Trainer, name, argument="callbacks", make=lambda call: "ours")
+    return "ours"
+
+
+@pytest.mark.parametrize("name", ["named", "keyword", "swallowing"])
+def test_a_callback_is_added_and_the_users_list_left_alone(added: str, name: str) -> None:
+    method = getattr(Trainer(), name)
+    assert method(1) == [added]
+    assert method(1, callbacks=None) == [added]
+    users = ["theirs"]
+    assert method(1, callbacks=users) == ["theirs", added]
+    assert method(1, callbacks=tuple(users)) == ["theirs", added]
+    assert users == ["theirs"]
+    if name == "named":
+        assert method(1, users) == ["theirs", added]
+        assert method(1, None) == [added]
+        assert users == ["theirs"]
+
+
+@lenient
+def test_a_callback_that_the_host_does_not_take_is_not_given_to_it(added: str) -> None:
+    with pytest.warns(TachographWarning, match="toy: Trainer.without failed"):
+        assert Trainer().without(1, y=2) == (1, 2)
+
+
+@lenient
+def test_an_argument_that_is_no_list_is_passed_on_as_it_is(added: str) -> None:
+    single = object()
+    with pytest.warns(TachographWarning):
+        assert Trainer().named(1, callbacks=single) is single
+
+
+@lenient
+def test_a_maker_that_fails_or_declines(hooks: Hooks) -> None:
+    hooks.inject(Trainer, "named", argument="callbacks", make=lambda call: None)
+    users = ["theirs"]
+    assert Trainer().named(1, callbacks=users) is users
+    hooks.inject(Trainer, "named", argument="callbacks", make=lambda call: 1 / 0)
+    with pytest.warns(TachographWarning, match="ZeroDivisionError"):
+        assert Trainer().named(1, callbacks=users) is users
+
+
+def test_a_way_to_combine_of_the_plugins_own(hooks: Hooks) -> None:
+    hooks.inject(
+        Trainer, "named", argument="callbacks", make=lambda call: "ours", combine=lambda theirs, ours: {theirs: ours}
+    )
+    assert Trainer().named(1, callbacks="x") == {"x": "ours"}
+
+
+# ---- functions of modules --------------------------------------------------------------------------------------------
+
+LIBRARY = """
+def train(data, rounds=10):
+    "Learn."
+    return ("trained", data, rounds)
+
+def fail(error):
+    raise error
+
+held = [train]
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Callable[[str, str], ModuleType]]:
+    """Writes modules, and imports them."""
+    made = []
+
+    def make(name: str, code: str) -> ModuleType:
+        path = tmp_path / f"{name}.py"
+        path.write_text(code)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        made.append(name)
+        spec.loader.exec_module(module)
+        return module
+
+    yield make
+    for name in made:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def modules(library: Callable[[str, str], ModuleType]) -> list[ModuleType]:
+    """A library's inner module, what it exports, and two users that have imported from it by name."""
+    return [
+        library("toy_inner", LIBRARY),
+        library("toy", "from toy_inner import *"),
+        library("toy_user", "from toy import train"),
+        library("toy_other_user", "from toy import train as learn, fail; import toy"),
+    ]
+
+
+def test_a_function_is_hooked_for_everybody_who_has_imported_it(hooks: Hooks, modules: list[ModuleType]) -> None:
+    inner, toy, user, other = modules
+    seen, original = Seen(), inner.train
+    hooks.around(toy, "train", seen.watch)
+    hooks.settle()
+    for train in [toy.train, user.train, other.learn, other.toy.train]:
+        assert train("data", rounds=3) == ("trained", "data", 3)
+    assert len(seen) == 8
+    assert inner.train is original
+    hooks.undo()
+    for train in [toy.train, user.train, other.learn, inner.train, inner.held[0]]:
+        assert train is original
+
+
+def test_a_hooked_function_looks_like_the_original(hooks: Hooks, modules: list[ModuleType]) -> None:
+    inner, toy, user, _ = modules
+    hooks.around(toy, "train", chatty)
+    hooks.settle()
+    assert inspect.signature(toy.train) == inspect.signature(inner.train)
+    assert (toy.train.__doc__, toy.train.__name__, toy.train.__module__) == ("Learn.", "train", "toy_inner")
+    assert callable(toy.train)
+    for function in [toy.train, user.train, inner.train, inner.held[0]]:
+        assert pickle.loads(pickle.dumps(function)) is inner.train
+        assert copy.deepcopy(function) is function
+
+
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_a_function_that_fails(hooks: Hooks, modules: list[ModuleType], error: BaseException) -> None:
+    toy = modules[1]
+    hooks.around(toy, "fail", chatty)
+    hooks.settle()
+    with pytest.raises(type(error)) as caught:
+        toy.fail(error)
+    assert caught.value is error
+
+
+def test_settling_wakes_no_lazy_module(hooks: Hooks, modules: list[ModuleType], tmp_path: Path) -> None:
+    (tmp_path / "toy_lazy.py").write_text("loaded = True")
+    spec = importlib.util.spec_from_file_location("toy_lazy", tmp_path / "toy_lazy.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    lazy = sys.modules["toy_lazy"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lazy)
+    try:
+        hooks.around(modules[1], "train", chatty)
+        hooks.settle()
+        assert "loaded" not in object.__getattribute__(lazy, "__dict__")
+    finally:
+        del sys.modules["toy_lazy"]
+
+
+def test_settling_survives_odd_things_among_the_modules(hooks: Hooks, modules: list[ModuleType]) -> None:
+    class Evil:
+        def __getattr__(self, name: str) -> Any:
+            raise ZeroDivisionError(name)
+
+    nameless = ModuleType("toy_nameless")
+    del nameless.__name__
+    named_oddly = ModuleType("x")
+    named_oddly.__name__ = None  # type: ignore[assignment]
+    named_oddly.__file__ = 3  # type: ignore[assignment]
+    odd = {"toy_evil": Evil(), "toy_none": None, "toy_nameless": nameless, "toy_odd": named_oddly}
+    sys.modules.update(odd)  # type: ignore[arg-type]
+    try:
+        hooks.around(modules[1], "train", chatty)
+        hooks.settle()
+        assert modules[2].train is not modules[0].train
+    finally:
+        for name in odd:
+            del sys.modules[name]
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+
+def test_an_argument_by_position_by_keyword_and_left_out() -> None:
+    call = Call(train, ("data",), {"callbacks": 3})
+    assert call.argument("data") == "data"
+    assert call.argument("callbacks") == 3
+    assert call.argument("rounds") is None
+    assert call.argument("rounds", 5) == 5
+    assert call.argument("no such argument", 5) == 5
+    assert Call(train, ("data", 7), {}).argument("rounds") == 7
+    assert Call(dict.update, ({}, 7), {}).argument("rounds", 5) == 5
+    base = Base()
+    assert Call(Base.fit, (base, 1), {}).instance is base
+
+
+def test_a_function_that_can_not_be_hashed() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, data: Any) -> Any:
+            return data
+
+    assert Call(Unhashable(), (3,), {}).argument("data") == 3
