@@ -1,9 +1,8 @@
 """The index's file: where it lies, how it comes into being, and what happens when it is unusable.
 
 It lies in the store, or, where the store can't be written or is on a network file system, in the user's cache folder.
-It appears under its name only
-when it is whole, and since it can be built again from the journals, one that is damaged or made by another version is
-thrown away.
+It appears under its name only when it is whole, and since it can be built again from the journals, one that is damaged
+or made by another version is thrown away.
 """
 
 from __future__ import annotations
@@ -111,6 +110,10 @@ class Database:
         self._process = 0
 
     @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    @property
     def is_current(self) -> bool:
         """Whether there is a connection of this process's own, to the file that is there now."""
         if self._connection is None or self._process != os.getpid():
@@ -152,34 +155,38 @@ class Database:
             _inherited.append(connection)
 
     def discard(self) -> None:
-        """Throw the file away."""
+        """Throw the file away, unless another process has done so already."""
+        path, identity = self._path, self._identity
         self.close()
-        if self._path is not None:
-            _remove(self._path)
+        if path is not None:
+            with _alone(path):
+                if _identity(path) == identity:
+                    _remove(path)
 
 
 # Connections that a forked child got from its parent: it must neither use nor close them.
 _inherited: list[sqlite3.Connection] = []
 
 
-def is_unusable(error: sqlite3.DatabaseError) -> bool:
-    """Whether ``error`` says that the file is damaged."""
-    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Whether ``error`` says that the file holds nonsense."""
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_missing(error: sqlite3.DatabaseError) -> bool:
+    """Whether ``error`` may come from a file that was deleted while it was opened."""
+    return _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 
 
 def explained(error: sqlite3.DatabaseError, root: Path) -> Exception:
-    """What to raise for ``error``: where the disk or another process stands in the way, one line on what to do."""
-    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code not in _CIRCUMSTANCES:
+    """What to raise for ``error``: unless it is a fault of ours, one line on what to do."""
+    if _code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
         return error
     return Error(f"the index of {root} can't be used ({error}): make room or try again; it can be deleted at any time")
 
 
-_CIRCUMSTANCES = {
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
-}  # fmt: skip
+def _code(error: sqlite3.DatabaseError) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _place(root: Path) -> Path | None:
@@ -237,15 +244,17 @@ def _user_cache() -> Path:
 def _open(path: Path | None) -> sqlite3.Connection:
     if path is None:
         return _prepared("")  # a private one, which SQLite deletes when it is closed
-    for _ in range(2):
-        if not path.exists():
-            _create(path)
-        connection = _connection(f"{path.absolute().as_uri()}?mode=rw")
-        if _is_ours(connection):
-            return connection
-        connection.close()
-        _remove(path)
-    _create(path)
+    with _alone(path):
+        if path.exists():
+            connection = _existing(path)
+            if _is_ours(connection):
+                return connection
+            connection.close()
+        _create(path)
+        return _existing(path)
+
+
+def _existing(path: Path) -> sqlite3.Connection:
     return _connection(f"{path.absolute().as_uri()}?mode=rw")
 
 
@@ -253,22 +262,35 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     try:
         return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
     except sqlite3.DatabaseError as error:
-        if not is_unusable(error):
+        if not is_damaged(error):
             raise
         return False
 
 
 def _create(path: Path) -> None:
-    draft = path.with_name(f".{FILENAME}-{os.getpid()}-{os.urandom(4).hex()}")
+    _remove(path)
+    draft = path.with_name(f"{path.name}-draft")
+    _remove(draft)
     _prepared(str(draft)).close()
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another process was faster
-    except OSError:  # a file system without links
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While the file is made, opened or thrown away, no other process does so.
+
+    SQLite finds the log of a file by its name: a new file beside the log of an older one would be taken for that one.
+    The lock goes with its process. Windows has no need of it: there an open file can't be deleted.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with open(path.with_name(f"{path.name}-lock"), "ab") as lock:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _prepared(name: str) -> sqlite3.Connection:

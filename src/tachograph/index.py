@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from tachograph import journal, process, removal
-from tachograph.database import Database, explained, is_unusable
+from tachograph.database import Database, explained, is_damaged, is_missing
 from tachograph.journal import Damage
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
 
@@ -45,7 +45,7 @@ class Index:
         self._database = Database(root)
         self._lock = threading.RLock()
         self._due = 0.0
-        self._refused: set[Path] = set()
+        self._refused: dict[Path, str] = {}
 
     # -- asking --
 
@@ -56,7 +56,7 @@ class Index:
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         if not self._database.is_current:
             self._refresh()
-        return self._all(sql, *values) if self._database.is_current else []
+        return self._all(sql, *values) if self._database.is_connected else []
 
     def refresh(self) -> None:
         """Bring the tables up to date with the journals."""
@@ -73,14 +73,17 @@ class Index:
         self._due = 0.0
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """``work``, done again with a new index where this one is damaged."""
+        """``work``; done again where the index turned out to be damaged or was deleted meanwhile."""
         with self._lock:
             try:
                 return work()
             except sqlite3.DatabaseError as error:
-                if not is_unusable(error):
+                if is_damaged(error):
+                    self._discard()
+                elif is_missing(error):
+                    self._database.close()
+                else:
                     raise explained(error, self.root) from error
-            self._discard()
             try:
                 return work()
             except sqlite3.DatabaseError as error:
@@ -88,8 +91,8 @@ class Index:
 
     @property
     def unreadable(self) -> list[Damage]:
-        """Files and folders that the last refresh had no right to read."""
-        return [Damage(path, 0, 0, "we have no right to read it") for path in sorted(self._refused)]
+        """Files and folders that the last refresh could not read."""
+        return [Damage(path, 0, 0, f"can't be read: {reason}") for path, reason in sorted(self._refused.items())]
 
     def close(self) -> None:
         """Give the file back."""
@@ -134,8 +137,8 @@ class Index:
             before = {name for (name,) in self._all("SELECT id FROM writer WHERE run = ?", no)}
             try:
                 names = {name for name, _ in _folders(self._runs / id)}
-            except PermissionError:
-                self._refused.add(self._runs / id)
+            except PermissionError as error:
+                self._refused[self._runs / id] = error.strerror
                 continue
             if before - names and no is not None:
                 self._forget(no)  # it lost a writer: what is left is read anew
@@ -204,8 +207,8 @@ class Index:
                 whole &= self._catch_up(writer, added)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted meanwhile: the next look at the run's folder finds out
-            except PermissionError as error:
-                self._refused.add(Path(error.filename))
+            except (PermissionError, journal.Unreadable) as error:
+                self._refused[Path(error.filename)] = error.strerror
                 continue
             if writer.gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
                 sealed.append((writer.no,))
@@ -341,6 +344,6 @@ def _folders(folder: Path) -> Iterator[tuple[str, int]]:
 
 def _differs(folder: str, first: int, offset: int) -> bool:
     try:
-        return os.stat(journal.segment(folder, first)).st_size != offset
+        return journal.size(journal.segment(folder, first)) != offset
     except (FileNotFoundError, NotADirectoryError):
         return True

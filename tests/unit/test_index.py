@@ -594,6 +594,41 @@ def test_the_file_can_be_deleted_while_a_store_is_open(root: Path) -> None:
     assert (root / database.FILENAME).exists()
 
 
+def test_the_log_of_a_deleted_file_is_not_taken_for_that_of_the_next(root: Path) -> None:
+    append(root, "r", "0-a", lines(header("r", "0-a", GONE), *[point(step, x=step) for step in range(9000)]))
+    store = open_store()
+    expected = told(store)
+    assert (root / "index.sqlite-wal").stat().st_size > 0
+    (root / database.FILENAME).unlink()
+    assert told(open_store()) == told(store) == expected
+
+
+def _delete_often(root: Path, seconds: float) -> None:
+    random, until = Random(0), time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(random.uniform(0.05, 0.3))
+        (root / database.FILENAME).unlink(missing_ok=True)
+        if random.random() < 0.5:
+            for suffix in ("-wal", "-shm"):
+                (root / (database.FILENAME + suffix)).unlink(missing_ok=True)
+
+
+def test_a_file_that_is_deleted_again_and_again_costs_time_and_no_answer(root: Path) -> None:
+    for run in "rst":
+        append(root, run, "0-a", lines(header(run, "0-a", GONE), *[point(step, x=step) for step in range(20_000)]))
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=_refresh_often, args=(root, 3.0)) for _ in range(2)]
+    others.append(context.Process(target=_delete_often, args=(root, 3.0)))
+    for each in others:
+        each.start()
+    store = open_store(root)
+    while any(each.is_alive() for each in others):
+        assert [len(run.history("x")) for run in store.runs()] == [20_000] * 3
+    for each in others:
+        each.join()
+        assert each.exitcode == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="needs another user")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_store_that_cannot_be_written_is_indexed_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
