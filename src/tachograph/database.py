@@ -245,26 +245,29 @@ def _open(path: Path | None) -> sqlite3.Connection:
     if path is None:
         return _prepared("")  # a private one, which SQLite deletes when it is closed
     with _alone(path):
-        if path.exists():
-            connection = _existing(path)
-            if _is_ours(connection):
-                return connection
-            connection.close()
-        _create(path)
-        return _existing(path)
+        connection = _existing(path) if path.exists() else None
+        if connection is None:
+            _create(path)
+            connection = _connection(_address(path))
+    return connection
 
 
-def _existing(path: Path) -> sqlite3.Connection:
-    return _connection(f"{path.absolute().as_uri()}?mode=rw")
-
-
-def _is_ours(connection: sqlite3.Connection) -> bool:
+def _existing(path: Path) -> sqlite3.Connection | None:
+    """A connection to a file that is there; None where it is damaged, or of another version."""
     try:
-        return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
+        connection = _connection(_address(path))
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return connection
     except sqlite3.DatabaseError as error:
         if not is_damaged(error):
             raise
-        return False
+        return None
+    connection.close()
+    return None
+
+
+def _address(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=rw"
 
 
 def _create(path: Path) -> None:
