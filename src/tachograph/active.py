@@ -135,7 +135,7 @@ class _Joined:
     def is_open(self) -> bool:
         # An end adds to the file: while its size stays the same there is nothing to read.
         segments = journal.segments(self._writer)
-        size = segments[-1].stat().st_size if segments else 0
+        size = journal.size(segments[-1]) if segments else 0
         if size == self._size:
             return True
         self._size = size

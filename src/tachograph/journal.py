@@ -1,11 +1,14 @@
 """The journal: an append-only record for each writer. The only module that knows the disk format.
 
     <root>/runs/<run id>/<writer>/<first seq>.jsonl    a segment: events, one line each, each appended with one write
+    <root>/runs/<run id>/<writer>/<first seq>.jsonl.gz the same, once it was compressed: readers take either of them
     <root>/runs/<run id>/<writer>/<first seq>.sums     checksums of what was synced of it, block by block
 
 Appending is all that happens on a training thread. Once a second, on the background thread, what was appended is
 forced to disk (``fsync``) and a line ``{"from":0,"to":8192,"crc32":"9ae1bc02"}`` is added to the sums. A segment is
-sealed, that is never written again, when a later one exists or its writer is gone.
+sealed, that is never written again, when a later one exists or its writer is gone. Sealed ones may be compressed, which
+changes nothing for readers: a segment goes by the path of its plain form, and sizes, offsets and checksums are those of
+its content.
 
 A write that fails (full disk, size limit, folder gone) keeps the lines in memory, within a bound, and tries again. It
 goes on where it stopped, so that even a half-written line is completed, not torn.
@@ -20,13 +23,14 @@ import os
 import threading
 import time
 import zlib
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import time as _now
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -39,7 +43,10 @@ SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
 TAIL_BYTES = 1 << 16
+_LARGE = 1 << 62  # whole numbers that are left to the careful way
 BLOCK_BYTES = 8 << 20
+PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
+DRAFT = ".draft-"
 
 _write = os.write
 _encode_into = msgspec.json.Encoder().encode_into
@@ -97,7 +104,12 @@ class Journal:
         try:
             self._acquire()
             for name, value in values.items():
-                if (type(value) is not float and type(value) is not int) or value - value != 0.0 or not name:
+                if type(value) is float:
+                    if value - value != 0.0:
+                        raise ValueError
+                elif type(value) is not int or not -_LARGE < value < _LARGE:
+                    raise ValueError
+                if not name:
                     raise ValueError
             if step is None:
                 cell = self._alone[name] if len(values) == 1 else self._cells[tuple(values)]
@@ -106,12 +118,14 @@ class Journal:
                     step = self.steps.take_one(tuple(values))
                 else:
                     cell[0] = step + 1
-            elif type(step) is not int:
+            elif type(step) is not int or not -_LARGE < step < _LARGE:
                 raise ValueError
-            seq = self._seq + 1
             buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
+            seq = self._seq + 1
             _encode_into(Metrics(1, seq, _now(), step, values), buffer)  # type: ignore[arg-type]
             buffer.append(10)  # type: ignore[union-attr]
+            if self._seq != seq - 1:  # it did, and took this number; from here to the write it can't come in between
+                raise ValueError
             self._seq = seq
             try:
                 written = _write(self._fd, buffer)  # type: ignore[arg-type]
@@ -124,10 +138,10 @@ class Journal:
         except guard.FAULTS:
             self.unusual(values, step)
         finally:
-            try:
+            try:  # noqa: SIM105 - a suppress() costs more than all of the above
                 self._release_lock()
-            except RuntimeError:
-                pass  # Ctrl-C came before the lock was ours
+            except RuntimeError:  # Ctrl-C came before the lock was ours
+                pass
 
     def begin(self) -> None:
         """Open the file and write the header now, not with the first event."""
@@ -194,10 +208,13 @@ class Journal:
         if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
-        self._pending.append((msgspec.json.decode(line, type=Numbered).seq, line))
+        item = (msgspec.json.decode(line, type=Numbered).seq, line)
+        self._pending.append(item)
         self._pending_bytes += len(line)
-        if len(self._pending) > 1 and self._pending[-2] > self._pending[-1]:  # a signal handler came in between
-            self._pending = deque(sorted(self._pending))
+        if len(self._pending) > 1 and self._pending[-2] > item:  # a signal handler came in between
+            # Each of these is one call, so that a handler's own line can't fall between two copies of the list.
+            self._pending.remove(item)
+            insort(self._pending, item)
 
     def _refused(self, error: OSError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -351,7 +368,93 @@ def _crc(fd: int, start: int, to: int) -> int:
     return crc
 
 
+# -- compressing --
+
+
+def sealed(writer_folder: Path, gone: bool, before: float) -> Iterator[Path]:
+    """A writer's segments that are sealed and not compressed, and were last changed before then.
+
+    ``gone`` says that the writer's process is provably gone; else its last segment may still be written.
+    """
+    found = segments(writer_folder)
+    for path in found if gone else found[:-1]:
+        with contextlib.suppress(FileNotFoundError):  # compressed already
+            status = path.stat()
+            if status.st_mtime < before and status.st_size < PACKED_LIMIT:
+                yield path
+
+
+def compress(path: Path) -> int:
+    """Compress a sealed segment; how many bytes that frees. Where it is interrupted, the next time begins anew.
+
+    The plain file goes only once the other one is known to hold the same and is on disk under its name.
+    """
+    draft = path.with_name(f"{DRAFT}{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        _pack(path, draft)
+        if not _holds(draft, path):
+            return 0  # it was written meanwhile
+        status = path.stat()
+        freed = status.st_size - draft.stat().st_size
+        os.replace(draft, _packed(path))
+        os.utime(_packed(path), ns=(status.st_atime_ns, status.st_mtime_ns))  # when the events were written
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    path.unlink(missing_ok=True)  # somebody else may be at it, too
+    return freed
+
+
+def abandoned(writer_folder: Path, before: float) -> Iterator[Path]:
+    """Drafts whose makers died."""
+    for path in writer_folder.glob(f"{DRAFT}*"):
+        if path.stat().st_mtime < before:
+            yield path
+
+
+def _packed(path: str | Path) -> str:
+    return f"{path}.gz"
+
+
+def _pack(path: Path, draft: Path) -> None:
+    import gzip
+    from shutil import copyfileobj
+
+    status = path.stat()
+    with open(path, "rb") as source, open(draft, "xb") as file:
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=status.st_mtime) as packed:
+            copyfileobj(source, packed, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(draft, status.st_mode)
+
+
+def _holds(draft: Path, path: Path) -> bool:
+    """Whether ``draft`` gives all of ``path`` back."""
+    import gzip
+
+    with open(path, "rb") as plain, gzip.open(draft) as packed:
+        while block := plain.read(1 << 20):
+            if packed.read(len(block)) != block:
+                return False
+        return not packed.read(1)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # a folder can't be opened there
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 # -- reading --
+
+
+class Unreadable(OSError):  # noqa: N818 - as people say it
+    """A compressed segment that is damaged."""
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -377,14 +480,18 @@ def writers(run_folder: Path) -> list[Path]:
 
 def segments(writer_folder: Path) -> list[Path]:
     """A writer's segments in their order. Files with other names are not ours and are left out."""
-    named = {_first(path.name): path for path in writer_folder.glob("*.jsonl") if path.is_file()}
-    return [named[first] for first in sorted(first for first in named if first is not None)]
+    try:
+        firsts = {_first(entry.name) for entry in os.scandir(writer_folder) if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [Path(segment(writer_folder, first)) for first in sorted(first for first in firsts if first is not None)]
 
 
 def _first(name: str) -> int | None:
     """The sequence number with which the segment of that file name begins; None for a file that is not ours."""
-    first = name.removesuffix(".jsonl")
-    if first == name or not (first.isascii() and first.isdigit()) or first.startswith("0"):
+    plain = name.removesuffix(".gz")
+    first = plain.removesuffix(".jsonl")
+    if first == plain or not (first.isascii() and first.isdigit()) or first.startswith("0"):
         return None
     return int(first) if len(first) < len(str(events.MAX_INT)) else None
 
@@ -404,16 +511,52 @@ def sizes(writer_folder: str | Path) -> tuple[dict[int, int], float]:
         for entry in entries:
             first = _first(entry.name)
             if first is not None and entry.is_file():
-                status = entry.stat()
-                found[first] = status.st_size
-                changed = max(changed, status.st_mtime)
+                found[first] = size(segment(writer_folder, first))
+                with contextlib.suppress(FileNotFoundError):  # compressed just now: it did not change
+                    changed = max(changed, entry.stat().st_mtime)
     return dict(sorted(found.items())), changed or os.stat(writer_folder).st_mtime
+
+
+def size(path: str | Path) -> int:
+    """The size of a segment's content."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        with open(_packed(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
+            return int.from_bytes(file.read(), "little")  # gzip has it there
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A segment's content. Where that is damaged in its compressed form, reading raises :class:`Unreadable`."""
+    try:
+        plain = open(path, "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        with _unpacked(path) as packed:
+            yield packed
+        return
+    with plain:
+        yield plain
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    import gzip  # takes a while to import, and is seldom needed
+
+    with gzip.open(_packed(path), "rb") as packed:
+        try:
+            if os.path.getsize(_packed(path)) == 0:  # which gzip takes for no damage
+                raise EOFError("it is empty")
+            yield cast(BinaryIO, packed)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Unreadable(errno.EIO, f"its compressed content is damaged ({error})", _packed(path)) from error
 
 
 def read(path: Path) -> Iterator[Event | Damage]:
     """The events of a segment, in their order, with a :class:`Damage` in place of each line that can't be read."""
     offset = 0
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(file, start=1):
             item = _read_line(path, number, offset, line)
             if item is not None:
@@ -475,7 +618,7 @@ def read_block(path: Path, offset: int = 0, line: int = 1, final: bool = False, 
     A last line without its end is left for later: it is still being written. Once nobody writes any more
     (``final``), it is read as it is.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         file.seek(offset)
         data = file.read(limit)
         while (last := data.rfind(b"\n")) < 0 and (more := file.read(limit)):
@@ -501,7 +644,7 @@ def check_sums(path: Path) -> list[Damage]:
     if not sums.exists():
         return []
     found = []
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
             try:
                 block = msgspec.json.decode(line, type=Sum)
@@ -519,8 +662,8 @@ def check_sums(path: Path) -> list[Damage]:
 def has_ended(writer_folder: Path) -> bool:
     """Whether the writer wrote its end; a look at the last events alone."""
     for path in reversed(segments(writer_folder)):
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        with opened(path) as file:
+            file.seek(max(0, size(path) - TAIL_BYTES))
             tail = file.read()
         if b'\n{"kind":"run.end"' in b"\n" + tail:
             return True

@@ -26,7 +26,7 @@ COMMANDS = {
     "export": "write runs and their points as csv, jsonl or parquet",
     "verify": "check every journal and blob against its digests",
     "rm": "remove runs with their children",
-    "gc": "delete kept files that nothing refers to any more",
+    "gc": "delete kept files that nothing refers to any more, compress old journals",
     "doctor": "say whether trainings would be recorded here, and if not, why",
 }
 

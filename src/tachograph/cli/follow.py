@@ -33,7 +33,7 @@ class Follower:
     def _of_writer(self, folder: Path) -> Iterator[Heard]:
         for path in journal.segments(folder):
             offset, line = self._places.get(path, (0, 1))
-            if path.stat().st_size <= offset:
+            if journal.size(path) <= offset:
                 continue
             while (block := journal.read_block(path, offset, line)).data:
                 for item in block.items():

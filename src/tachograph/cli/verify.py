@@ -7,6 +7,7 @@ when its writer was killed is no damage.
 
 from __future__ import annotations
 
+import contextlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def check(root: Path) -> Findings:
 
 def _check_writer(folder: Path, found: Findings) -> None:
     last = 0
-    for path in journal.segments(folder):
+    for path in _segments(folder, found):
         for item in _read(path):
             if isinstance(item, Damage):
                 found.torn += item.torn
@@ -93,7 +94,16 @@ def _check_writer(folder: Path, found: Findings) -> None:
             last = max(last, item.seq)
             found.events += 1
             found.artifacts.update(_kept(item, folder.parent.name))
-        found.damage += journal.check_sums(path)
+        with contextlib.suppress(OSError):  # which reading it has told
+            found.damage += journal.check_sums(path)
+
+
+def _segments(folder: Path, found: Findings) -> list[Path]:
+    try:
+        return journal.segments(folder)
+    except OSError as error:
+        found.damage.append(Damage(folder, 0, 0, f"can't be read: {error.strerror}"))
+        return []
 
 
 def _read(path: Path) -> Iterator[Event | Damage]:

@@ -63,3 +63,46 @@ def test_the_files_of_a_deleted_run_go_but_not_those_of_registered_models(kept, 
 def test_no_store(store, wrong):
     wrong("gc", status=1)
     assert not store.exists()
+
+
+def test_old_journals_of_ended_processes_are_compressed(kept, script, run_json, run_cli):
+    done = script(
+        """
+        import tachograph
+        with tachograph.start_run("other") as run:
+            for step in range(1000):
+                run.log({"loss": 1 / (step + 1)})
+            open("file", "w").write("kept")
+            run.log_artifact("file")
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    age(kept / "blobs")
+    before = run_json("show", "other")
+    assert run_json("gc")["compressed"] == []
+    said = run_json("gc", "--compress-after", "0", "--dry-run")
+    (path,) = map(Path, said["compressed"])
+    assert path.exists()
+    assert said["freed"] == 0
+    status, output, _ = run_cli("gc", "--compress-after", "0")
+    assert status == 0
+    assert "1 journal file compressed (" in output
+    assert not path.exists()
+    assert path.with_name(path.name + ".gz").exists()
+    assert run_json("gc", "--compress-after", "0")["compressed"] == []
+    assert run_json("show", "other") == before
+    (kept / "index.sqlite").unlink()
+    assert run_json("show", "other") == before
+    assert run_json("verify")["damage"] == []
+
+
+def test_a_damaged_journal_is_no_reason_to_delete_what_it_may_refer_to(kept, run_cli):
+    age(kept / "blobs")
+    (journal,) = kept.glob("runs/*/*/*.jsonl")
+    packed = journal.with_name(journal.name + ".gz")
+    packed.write_bytes(b"no gzip")
+    journal.unlink()
+    status, _, errors = run_cli("gc")
+    assert (status, len(errors.splitlines())) == (1, 1)
+    assert "damaged" in errors
+    assert len(list(kept.glob("blobs/*/*"))) == 4
