@@ -1,11 +1,13 @@
 """What the program prints, line by line, within a bound.
 
-``sys.stdout`` and ``sys.stderr`` stay the user's own objects: only their ``write`` is wrapped, on the object itself, and
-put back when the last run ends. A line is recorded when it is complete; of a progress bar that overwrites itself, the last state.
+``sys.stdout`` and ``sys.stderr`` stay the user's own objects: only their ``write`` is wrapped, on the object itself,
+and put back when the last run ends. A line is recorded when it is complete; of a progress bar that overwrites itself,
+the last state.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -21,15 +23,15 @@ LIMIT = 1 << 20
 LINE_LIMIT = 4000
 
 _taps: dict[str, _Tap] = {}
-_runs: dict[str, tuple[Run, int]] = {}
+_runs: dict[str, _Share] = {}
 _inside = threading.local()
 
 
 def attach(run: Run) -> None:
     """Record for ``run`` what is printed from now on."""
-    _runs[run.writer] = (run, 0)
+    _runs[run.writer] = _Share(run)
     for name in ("stdout", "stderr"):
-        if name not in _taps and getattr(sys, name) is not None:
+        if name not in _taps and hasattr(getattr(sys, name), "write"):
             _taps[name] = _Tap(name, getattr(sys, name))
 
 
@@ -43,25 +45,37 @@ def detach(run: Run) -> None:
             _taps.pop(name).remove()
 
 
+class _Share:
+    """What a run gets of it: so many characters yet."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.size = 0
+
+    def take(self, stream: str, text: str) -> None:
+        if self.size <= LIMIT:
+            self.size += len(text)
+            text = text if self.size <= LIMIT else "[the rest is left out]"
+            self.run._journal.append(Console(stream=stream, text=text))
+
+
 class _Tap:
     """Hears what is written to one stream."""
 
     def __init__(self, name: str, stream: Any) -> None:
-        self._name, self._stream, self._line = name, stream, ""
+        self._name, self._stream, self._line, self._on = name, stream, "", True
         self._original = stream.write
         self._own = "write" in getattr(stream, "__dict__", {})
         self._write = self._make()
-        try:
+        with contextlib.suppress(AttributeError):  # a stream that can't be listened to
             stream.write = self._write
-        except AttributeError:  # a stream that can't be listened to
-            self._own = True
 
     def _make(self) -> Any:
         original, hear = self._original, self._hear
 
         def write(text: str, *args: Any, **kwargs: Any) -> Any:
             result = original(text, *args, **kwargs)
-            if not getattr(_inside, "busy", False):
+            if self._on and not getattr(_inside, "busy", False):
                 hear(text)
             return result
 
@@ -89,15 +103,12 @@ class _Tap:
 
     def _record(self, text: str) -> None:
         text = redact_text(text)
-        for writer, (run, size) in list(_runs.items()):
-            if size > LIMIT:
-                continue
-            size += len(text)
-            _runs[writer] = (run, size)
-            run._journal.append(Console(stream=self._name, text=text if size <= LIMIT else "[the rest is left out]"))
+        for share in list(_runs.values()):
+            share.take(self._name, text)
 
     def remove(self) -> None:
-        """Give the stream its own ``write`` back, unless somebody has wrapped ours since."""
+        """Give the stream its own ``write`` back. Where somebody has wrapped ours since, it stays and is deaf."""
+        self._on = False
         if getattr(self._stream, "write", None) is not self._write:
             return
         if self._own:
