@@ -162,7 +162,7 @@ def _parsed(call: Call) -> Watcher:
 def _seeded(call: Call, library: str) -> Watcher:
     given = [*call.args, *call.kwargs.values()]
     yield
-    if given and given[0] is not None:
+    if given and given[0] is not None and session.current() is None:  # a training that seeds does so for itself
         seeds.note(library, given[0])
 
 

@@ -126,33 +126,37 @@ def training(
         if current() is not None:
             yield
             return
-        session = _begin(plugin, name(call), records(call), many(call), silences)
+        session = begin(plugin, name(call), records(call), many(call), silences)
         token = _session.set(session)
-        watch = Watch(note, f"{plugin}: {name(call)}", call, session) if session.run is not None else None
+        error: BaseException | None = None
         try:
-            result = yield
-        except BaseException as error:
+            watch = Watch(note, f"{plugin}: {name(call)}", call, session) if session.run is not None else None
+            try:
+                result = yield
+            except BaseException as raised:
+                error = raised
             _session.reset(token)
-            if watch is not None:
+            if watch is not None and error is not None:
                 watch.raised(error)
-            session.end(error)
-        else:
-            _session.reset(token)
-            if watch is not None:
+            elif watch is not None:
                 watch.returned(result)
-            session.end(None)
+        finally:
+            session.end(error)
 
     return wrapper
 
 
-def _begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...]) -> Session:
+def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...]) -> Session:
+    """The session of an outermost call: in the user's run, else in a run of its own."""
     if not records:
         return Session(plugin, None, silences=silences)
     given = active.given()
-    if given is not None:
-        run = given if given.opener == "user" and given.rank == 0 else None
-        return Session(plugin, run, many=many, silences=silences)
-    run = open_run(options.name or name, options.experiment, opener=plugin, sinks=options.sinks)
+    if given is not None and given.opener == "user":
+        return Session(plugin, given if given.rank == 0 else None, many=many, silences=silences)
+    if given is not None and given.role == "worker":  # a child process of a training that is recorded
+        return Session(plugin, None, silences=silences)
+    # What is open here belongs to a training that isn't a call (a loop, an explicit callback): this is a part of it.
+    run = open_run(options.name or name, options.experiment, parent=given, opener=plugin, sinks=options.sinks)
     if options.tags:
         run.set_tags(options.tags)
     return Session(plugin, run if run.rank == 0 else None, owned=run, many=many, silences=silences)

@@ -20,7 +20,7 @@ from tachograph_frameworks.sklearn import estimators
 
 SHARE = 0.05
 ALWAYS_SECONDS = 0.01
-TRIED_ROWS = 256
+TRIED_ROWS = 2000
 
 
 def record(run: Run, call: Call, X: Any, seconds: float, step: int | None = None) -> None:

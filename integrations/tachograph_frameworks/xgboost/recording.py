@@ -158,7 +158,7 @@ def _is_in_training(model: Any) -> bool:
 
 def _own_session() -> Session:
     end_left()
-    return session._begin(NAME, NAME, is_first(), False, ())
+    return session.begin(NAME, NAME, is_first(), False, ())
 
 
 def _abandoned(own: Session) -> None:
