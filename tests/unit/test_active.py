@@ -76,8 +76,8 @@ def test_threads_with_runs_of_their_own_keep_them_apart(root: Path) -> None:
 
 
 def test_a_thread_between_two_runs_is_told_so() -> None:
-    first = in_thread(lambda: tachograph.start_run("first"))
-    second = in_thread(lambda: tachograph.start_run("second"))
+    first: tachograph.Run = in_thread(lambda: tachograph.start_run("first"))
+    second: tachograph.Run = in_thread(lambda: tachograph.start_run("second"))
     assert tachograph.active_run() is None
     with pytest.warns(TachographWarning, match="log: no run is open here"):
         tachograph.log({"loss": 0.5})
@@ -86,7 +86,7 @@ def test_a_thread_between_two_runs_is_told_so() -> None:
 
 
 def test_a_run_that_a_thread_opened_ends_elsewhere() -> None:
-    run = in_thread(tachograph.start_run)
+    run: tachograph.Run = in_thread(tachograph.start_run)
     assert tachograph.active_run() is run
     run.finish()
     assert tachograph.active_run() is None
