@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from tachograph import guard
 from tachograph.run import Run
 
 _fitted: dict[int, tuple[weakref.ref[Any], Run, int]] = {}
@@ -52,7 +53,10 @@ def kind(estimator: Any) -> str:
     """ "classifier", "regressor", "clusterer", "outlier_detector", "density_estimator" or ""."""
     tags = getattr(estimator, "__sklearn_tags__", None)
     if callable(tags):
-        return str(tags().estimator_type or "")
+        try:
+            return str(tags().estimator_type or "")
+        except guard.FAULTS:  # what is inside of it is no estimator: its fit will say so
+            return ""
     return {"DensityEstimator": "density_estimator"}.get(
         getattr(estimator, "_estimator_type", None) or "", getattr(estimator, "_estimator_type", None) or ""
     )
