@@ -43,6 +43,12 @@ class Session(msgspec.Struct, eq=False, weakref=True):
             self.owned.finish(ending.outcome(error), error)
 
 
+class Quiet(msgspec.Struct, eq=False):
+    """A ``suppress()`` block, while it lasts: a thread that was started in it may go on after it."""
+
+    open: bool = True
+
+
 class Options(msgspec.Struct):
     """What ``autolog`` was asked for; the plug-ins read it."""
 
@@ -60,7 +66,7 @@ class Options(msgspec.Struct):
 
 options = Options()
 _session: ContextVar[Session | None] = ContextVar("tachograph_session", default=None)
-_suppressed: ContextVar[bool] = ContextVar("tachograph_suppressed", default=False)
+_quiet: ContextVar[Quiet | None] = ContextVar("tachograph_quiet", default=None)
 
 
 def current() -> Session | None:
@@ -68,23 +74,38 @@ def current() -> Session | None:
     session = _session.get()
     if session is not None and session.open:
         return session
-    session = getattr(threading.current_thread(), _STARTED_IN, (None, False))[0]
+    session = _started_in()[0]
     return session if session is not None and session.open else None
 
 
 def suppressed() -> bool:
     """Whether ``suppress()`` is in force here."""
-    return _suppressed.get() or bool(getattr(threading.current_thread(), _STARTED_IN, (None, False))[1])
+    return _current_quiet() is not None
+
+
+def _current_quiet() -> Quiet | None:
+    return next((quiet for quiet in (_quiet.get(), _started_in()[1]) if quiet is not None and quiet.open), None)
+
+
+def _started_in() -> tuple[Session | None, Quiet | None]:
+    """Where this thread was started."""
+    found: tuple[Session | None, Quiet | None] = getattr(threading.current_thread(), _STARTED_IN, (None, None))
+    return found
 
 
 @contextmanager
 def suppress() -> Iterator[None]:
     """Autolog records nothing inside; verbs that are called by name still do."""
-    token = _suppressed.set(True)
+    if suppressed():
+        yield
+        return
+    quiet = Quiet()
+    token = _quiet.set(quiet)
     try:
         yield
     finally:
-        _suppressed.reset(token)
+        quiet.open = False
+        _quiet.reset(token)
 
 
 def enabled(plugin: str) -> bool:
@@ -101,8 +122,8 @@ def follow_threads(hooks: Hooks) -> None:
 
 
 def _thread_start(call: Call) -> Watcher:
-    session, quiet = current(), suppressed()
-    if session is not None or quiet:
+    session, quiet = current(), _current_quiet()
+    if session is not None or quiet is not None:
         setattr(call.instance, _STARTED_IN, (session, quiet))
     yield
 
@@ -126,22 +147,26 @@ def training(
         if current() is not None:
             yield
             return
-        session = begin(plugin, name(call), records(call), many(call), silences)
+        title = name(call)
+        session = begin(plugin, title, records(call), many(call), silences)
         token = _session.set(session)
-        error: BaseException | None = None
+        watch: Watch | None = None
+        outcome: BaseException | None = None
         try:
-            watch = Watch(note, f"{plugin}: {name(call)}", call, session) if session.run is not None else None
-            try:
-                result = yield
-            except BaseException as raised:
-                error = raised
+            watch = Watch(note, f"{plugin}: {title}", call, session) if session.run is not None else None
+            result = yield
+        except BaseException as error:  # also Ctrl-C while the data is looked at, before the call
+            outcome = error
             _session.reset(token)
-            if watch is not None and error is not None:
+            if watch is not None:
                 watch.raised(error)
-            elif watch is not None:
+            raise
+        else:
+            _session.reset(token)
+            if watch is not None:
                 watch.returned(result)
         finally:
-            session.end(error)
+            session.end(outcome)
 
     return wrapper
 
