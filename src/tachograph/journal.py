@@ -453,7 +453,7 @@ def _sync_folder(folder: Path) -> None:
 # -- reading --
 
 
-class Unreadable(OSError):  # noqa: N818 - as people say it
+class Unreadable(OSError):
     """A compressed segment that is damaged."""
 
 

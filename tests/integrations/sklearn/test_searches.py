@@ -78,7 +78,7 @@ def test_randomized_and_halving() -> None:
 
 def test_failing_candidates_are_recorded_as_nan() -> None:
     grid = {"logisticregression__C": [1.0, -1.0]}
-    with pytest.warns(Warning):
+    with pytest.warns(Warning, match="fits failed"):
         GridSearchCV(model, grid, cv=2).fit(X, y)
     bad = next(child for child in only().children if child.params["logisticregression__C"] == -1.0)
     assert np.isnan(bad.metrics["mean_test_score"])
