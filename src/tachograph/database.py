@@ -248,20 +248,19 @@ def _open(path: Path | None) -> sqlite3.Connection:
         connection = _existing(path) if path.exists() else None
         if connection is None:
             _create(path)
-            connection = _connection(_address(path))
+            connection = _tuned(_connection(_address(path)))
     return connection
 
 
 def _existing(path: Path) -> sqlite3.Connection | None:
     """A connection to a file that is there; None where it is damaged, or of another version."""
+    connection = _connection(_address(path))
     try:
-        connection = _connection(_address(path))
         if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-            return connection
+            return _tuned(connection)
     except sqlite3.DatabaseError as error:
         if not is_damaged(error):
             raise
-        return None
     connection.close()
     return None
 
@@ -305,9 +304,12 @@ def _prepared(name: str) -> sqlite3.Connection:
 
 
 def _connection(name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
+
+
+def _tuned(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = NORMAL")  # after a power failure it may be old or unusable, never wrong
     return connection
 
