@@ -80,6 +80,7 @@ class Background:
             self._thread = thread
 
     def _run(self) -> None:
+        guard.untimed_thread()
         due = time.monotonic() + TICK
         while True:
             with self._wake:

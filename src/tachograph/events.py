@@ -73,6 +73,7 @@ class RunEnd(Event, tag="run.end", kw_only=True):
     status: str
     error: Fault | None = None
     seconds: float = 0.0
+    overhead: float = 0.0
 
 
 class Params(Event, tag="params", kw_only=True):

@@ -14,6 +14,7 @@ import functools
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Protocol, TypeVar
@@ -54,13 +55,35 @@ def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
 
     @functools.wraps(verb)
     def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return verb(*args, **kwargs)
-        except FAULTS as error:
-            fault(f"{verb.__qualname__}", error, args[0] if args else None)
-            return None
+        run = args[0] if args else None
+        with timed(run):
+            try:
+                return verb(*args, **kwargs)
+            except FAULTS as error:
+                fault(f"{verb.__qualname__}", error, run)
+                return None
 
     return shielded
+
+
+@contextlib.contextmanager
+def timed(run: object) -> Iterator[None]:
+    """A block whose time counts as recording's own, in ``run.spent``; once, where such blocks lie in each other."""
+    if getattr(_inside, "timed", False) or not hasattr(run, "spent"):
+        yield
+        return
+    _inside.timed = True
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _inside.timed = False
+        run.spent += time.perf_counter() - began
+
+
+def untimed_thread() -> None:
+    """What this thread does takes none of the user's time."""
+    _inside.timed = True
 
 
 @contextlib.contextmanager

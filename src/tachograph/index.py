@@ -138,7 +138,7 @@ class Index:
             try:
                 names = {name for name, _ in _folders(self._runs / id)}
             except PermissionError as error:
-                self._refused[self._runs / id] = str(error.strerror) or "no reason given"
+                self._refused[self._runs / id] = error.strerror or "no reason given"
                 continue
             if before - names and no is not None:
                 self._forget(no)  # it lost a writer: what is left is read anew
@@ -208,7 +208,7 @@ class Index:
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted meanwhile: the next look at the run's folder finds out
             except (PermissionError, journal.Unreadable) as error:
-                self._refused[Path(error.filename)] = str(error.strerror) or "no reason given"
+                self._refused[Path(error.filename)] = error.strerror or "no reason given"
                 continue
             if writer.gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
                 sealed.append((writer.no,))

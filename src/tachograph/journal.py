@@ -72,6 +72,7 @@ class Journal:
         self._acquire, self._release_lock = self._lock.acquire, self._lock.release
         self._buffer: bytearray | None = None
         self._seq = 0
+        self.careful = 0  # how many events did not take the way of ``log``
         self._fd = -1  # open, healthy and not closed; or -1, and then appending takes the careful way
         self._file = -1
         self._first = 0
@@ -161,6 +162,11 @@ class Journal:
         return self._headed
 
     @property
+    def fast(self) -> int:
+        """How many events ``log`` wrote by itself."""
+        return self._seq - self.careful
+
+    @property
     def unwritten(self) -> int:
         """How many events wait in memory or were lost, because the disk takes none."""
         return len(self._pending) + self._lost
@@ -191,6 +197,7 @@ class Journal:
             line = encode(event) + b"\n"
             if self._seq == seq - 1:
                 self._seq = seq
+                self.careful += 1
                 return line
 
     # -- trouble: what the disk did not take --
@@ -220,8 +227,8 @@ class Journal:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         # Not here: whoever shows warnings may take locks, and somebody who holds those may be waiting to record.
         text = (
-            f"cannot write to {self.folder} ({error.strerror}): what is recorded stays in memory, up to 16 MB, "
-            "until there is room, or until TACHOGRAPH_DIR names a folder that can be written (next run)"
+            f"cannot write to {self.folder} ({error.strerror}): what is recorded waits in memory, up to 16 MB, and is "
+            "lost if that does not change before the process ends; TACHOGRAPH_DIR names another folder"
         )
         background.soon(partial(guard.warn, f"journal:{error.errno}", text))
 

@@ -210,10 +210,24 @@ class RunRecord:
     @property
     def error(self) -> Fault | None:
         """What the run failed with: ``.type``, ``.message``, ``.traceback``; None where nothing is known."""
-        end = self._store.index.rows(
+        return self._end.error if self._end else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, by the clock of its process; None where it has no recorded end."""
+        return self._end.seconds if self._end else None
+
+    @property
+    def overhead(self) -> float | None:
+        """How many of these seconds recording took on the user's threads, about; None where nothing is known."""
+        return self._end.overhead if self._end else None
+
+    @cached_property
+    def _end(self) -> RunEnd | None:
+        found = self._store.index.rows(
             'SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', self.id
         )
-        return _decode_end(end[0][0]).error if end and end[0][0] else None
+        return _decode_end(found[0][0]) if found and found[0][0] else None
 
     @cached_property
     def writers(self) -> list[Writer]:

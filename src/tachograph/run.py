@@ -55,6 +55,8 @@ class Run:
         self.joined = False
         self.role, self.opener, self.rank, self.attempt = role, opener, rank, attempt
         self._started = time.monotonic()
+        self.spent = 0.0  # seconds of the user's threads that recording took, but for ``log``
+        self._samples = Samples()
         self._blobs = Blobs(root)
         self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
         self.log = self._journal.log  # type: ignore[assignment, method-assign]  # spares a call on the hot path
@@ -80,6 +82,7 @@ class Run:
     def _forked(self) -> None:
         """In a forked child: go on as a further writer of the same run, from the first thing that is recorded."""
         self.role = "worker"
+        self.spent, self._samples = 0.0, Samples()
         # In place, since somebody may have kept ``run.log``; and its lock may be held by a thread that is not here.
         self._journal.__init__(self._become_writer(), self._header, self._log_unusual)  # type: ignore[misc]
 
@@ -107,6 +110,31 @@ class Run:
         too). ``step`` is a whole number, in any order; left out, each name counts 0, 1, 2 ... for itself.
         """
         self._journal.log(values, step)  # type: ignore[arg-type]  # hidden by the same function of the journal
+
+    def _measure_log(self) -> None:
+        """Measure the next call of ``log``. Called once a second, so that all the other calls take no time for it."""
+        if not self.ended:
+            self._samples.wanted = True
+            self.log = self._log_measured  # type: ignore[method-assign]
+
+    def _log_measured(self, values: Mapping[str, float], step: int | None = None) -> None:
+        log, samples = self._journal.log, self._samples
+        if not samples.wanted:  # somebody kept this function
+            log(values, step)  # type: ignore[arg-type]
+            return
+        samples.wanted = False
+        self.log = log  # type: ignore[assignment, method-assign]
+        careful, began = self._journal.careful, time.perf_counter()
+        log(values, step)  # type: ignore[arg-type]
+        took = time.perf_counter() - began
+        if self._journal.careful == careful:
+            samples.add(took)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that recording has taken on the user's threads so far: what was measured, and for ``log`` the number
+        of its points times what the sampled ones took."""
+        return self.spent + self._journal.fast * self._samples.mean
 
     @guard.shield
     def _log_unusual(self, points: Any, step: Any) -> None:
@@ -314,7 +342,9 @@ class Run:
         if not self._journal.begun:
             return  # a joined process that recorded nothing
         seconds = time.monotonic() - self._started
-        self._journal.append(RunEnd(status=status, error=ending.describe(error), seconds=round(seconds, 6)))
+        end = RunEnd(status=status, error=ending.describe(error), seconds=round(seconds, 6))
+        end.overhead = round(min(self.overhead, seconds), 6)
+        self._journal.append(end)
         self._journal.close()
         surroundings.leave(self)
         if self._journal.unwritten:
@@ -335,6 +365,27 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<tachograph run {self.name or self.id} ({self.id})>"
+
+
+class Samples:
+    """How long some calls took. The longest is left out of their mean, where there are others: a call during which the
+    thread had to wait for a core must not stand for thousands."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._count, self._total, self._longest = 0, 0.0, 0.0
+
+    def add(self, seconds: float) -> None:
+        self._count += 1
+        self._total += seconds
+        self._longest = max(self._longest, seconds)
+
+    @property
+    def mean(self) -> float:
+        """0.0 before the first one."""
+        if self._count < 2:
+            return self._total
+        return (self._total - self._longest) / (self._count - 1)
 
 
 class OffRun(Run):
@@ -422,10 +473,19 @@ def _begin(run: Run) -> Run:
     active.push(run)
     with guard.contained("start", run):
         run._journal.begin()
+        _hide(run.root)
+        if run.sinks:
+            guard.warn("sinks", f"this version sends nothing: {', '.join(run.sinks)} will not have this run", run)
         active.announce(run.root)
         ending.watch()
         surroundings.enter(run)
     return run
+
+
+def _hide(root: Path) -> None:
+    """Keep a store inside a repository out of its version control."""
+    if root.name == settings.FOLDER and not (root / ".gitignore").exists():
+        (root / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _identity(parent_id: str | None) -> dict[str, Any]:

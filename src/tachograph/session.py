@@ -14,7 +14,7 @@ from contextvars import ContextVar
 
 import msgspec
 
-from tachograph import active, ending
+from tachograph import active, ending, guard
 from tachograph.patch import Call, Hooks, Watch, Watcher
 from tachograph.run import Run, open_run
 
@@ -153,18 +153,22 @@ def training(
         watch: Watch | None = None
         outcome: BaseException | None = None
         try:
-            watch = Watch(note, f"{plugin}: {title}", call, session) if session.run is not None else None
+            if session.run is not None:
+                with guard.timed(session.run):
+                    watch = Watch(note, f"{plugin}: {title}", call, session)
             result = yield
         except BaseException as error:  # also Ctrl-C while the data is looked at, before the call
             outcome = error
             _session.reset(token)
             if watch is not None:
-                watch.raised(error)
+                with guard.timed(session.run):
+                    watch.raised(error)
             raise
         else:
             _session.reset(token)
             if watch is not None:
-                watch.returned(result)
+                with guard.timed(session.run):
+                    watch.returned(result)
         finally:
             session.end(outcome)
 

@@ -34,6 +34,7 @@ def configure(system: float | bool) -> None:
 def enter(run: Run) -> None:
     """``run`` begins."""
     background.regularly(run._journal.sync)
+    background.regularly(run._measure_log)
     if run.parent_id is not None:
         return
     if run.role == "owner":
@@ -54,6 +55,7 @@ def leave(run: Run) -> None:
         console.detach(run)
         _monitor.remove(run)
     background.no_longer(run._journal.sync)
+    background.no_longer(run._measure_log)
     background.soon(run._journal.sync)
 
 

@@ -53,6 +53,9 @@ def _header(run: RunRecord) -> Text:
     text.append(f" {'for' if run.ended is None else 'after'} {took}")
     text.append(f", started {words.moment(run.started)} ({words.ago(run.started, now)})")
     text.append(f", experiment {words.line(run.experiment or '')}")
+    if run.seconds and run.overhead:
+        text.append(f"\nrecording took {words.duration(run.overhead)}", "dim")
+        text.append(f" ({100 * run.overhead / run.seconds:.1f}% of {words.duration(run.seconds)})", "dim")
     if run.parent_id:
         text.append(f"\npart of {run.parent_id}")
     if run.tags:
