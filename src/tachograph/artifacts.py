@@ -8,11 +8,12 @@ the format, the value a function of ``(path, meta)``. One that can run code from
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -174,14 +175,24 @@ def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
 def _joblib(path: Path, meta: dict[str, Any]) -> Any:
     import joblib
 
-    return joblib.load(path)
+    with _known_classes():
+        return joblib.load(path)
 
 
 def _pickle(path: Path, meta: dict[str, Any]) -> Any:
     import pickle
 
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, _known_classes():
         return pickle.load(file)
+
+
+@contextlib.contextmanager
+def _known_classes() -> Iterator[None]:
+    """A pickle names its classes, and does not hold them: say so where one is missing here."""
+    try:
+        yield
+    except (AttributeError, ImportError) as error:
+        raise Error(f"it needs a class that can't be imported here ({error}): import or define that first") from error
 
 
 _SAFE: dict[str, Loader] = {"text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv}

@@ -27,8 +27,6 @@ class Autolog:
         global _own_hooks
         plugin.deactivate()
         if _own_hooks is not None:
-            for module, _, _ in _PYTHON:
-                imports.no_longer(module)
             _own_hooks.undo()
             _own_hooks = None
         _set(Options())
@@ -131,6 +129,7 @@ def _set(asked: Options) -> None:
         if name != "name":
             setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
+    settings.choose(experiment=asked.experiment, sinks=asked.sinks)
     surroundings.configure(asked.system)
 
 
@@ -142,7 +141,7 @@ def _hook_python() -> None:
     _own_hooks = hooks = Hooks("python")
     session.follow_threads(hooks)
     for module, name, wrapper in _PYTHON:
-        imports.when_imported(module, partial(_hook, hooks, module, name, wrapper))
+        hooks.native(imports.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
 
 
 def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watcher]) -> None:

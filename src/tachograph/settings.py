@@ -14,8 +14,22 @@ from typing import Any
 FOLDER = ".tachograph"
 
 
+_chosen: dict[str, Any] = {}
+
+
+def choose(**arguments: Any) -> None:
+    """What ``autolog`` was given as arguments, which win; None takes one back."""
+    for name, value in arguments.items():
+        if value is None:
+            _chosen.pop(name, None)
+        else:
+            _chosen[name] = value
+
+
 def get(name: str) -> Any:
     """The setting ``name`` (for example "experiment"), or None. From the environment it is always a string."""
+    if name in _chosen:
+        return _chosen[name]
     value = os.environ.get("TACHOGRAPH_" + name.upper())
     return value if value else _file(_here()).get(name)
 
@@ -87,4 +101,13 @@ def _section(text: str) -> dict[str, Any]:
         section = tomllib.loads(text)["tool"]["tachograph"]
     except (tomllib.TOMLDecodeError, KeyError, TypeError):
         return {}
-    return section if isinstance(section, dict) else {}
+    if not isinstance(section, dict):
+        return {}
+    return {
+        name: _plain(value) for name, value in section.items() if isinstance(value, str | bool | int | float | list)
+    }
+
+
+def _plain(value: Any) -> str | list[str]:
+    """A value of the file as the environment would give it: text; of a list, a list of texts."""
+    return [str(item) for item in value] if isinstance(value, list) else str(value)

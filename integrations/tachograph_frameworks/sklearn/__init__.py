@@ -24,21 +24,16 @@ __all__ = ["REQUIRES", "TESTED", "Tracked", "install"]
 REQUIRES = "scikit-learn>=1.2"
 TESTED = "1.9.1"
 
-_MIXINS = ("ClassifierMixin", "RegressorMixin", "ClusterMixin", "DensityMixin", "OutlierMixin", "TransformerMixin")
-
 
 def install(hooks: Hooks) -> None:
     """Hook every class there is, and each that comes later."""
-    import sklearn.base
-
     background.soon(_warm_up)
-    for name in _MIXINS:
-        _hook(hooks, getattr(sklearn.base, name))
+    hooked: set[type] = set()
     for owner in _subclasses(BaseEstimator):
-        _hook(hooks, owner)
-    _follow_new_classes(hooks)
-    when_imported("sklearn.model_selection", partial(validation.hook, hooks))
-    when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks))
+        _hook(hooks, owner, hooked)
+    _follow_new_classes(hooks, hooked)
+    hooks.native(when_imported("sklearn.model_selection", partial(validation.hook, hooks)))
+    hooks.native(when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks)))
 
 
 def _warm_up() -> None:
@@ -47,11 +42,16 @@ def _warm_up() -> None:
         importlib.import_module(f"tachograph.capture.{name}")
 
 
-def _hook(hooks: Hooks, owner: type) -> None:
-    for name, wrapper in (*fits.WRAPPERS.items(), *scores.WRAPPERS.items()):
-        # Some classes take a method back by a property that raises.
-        if name in vars(owner) and not isinstance(vars(owner)[name], property):
-            hooks.around(owner, name, wrapper)
+def _hook(hooks: Hooks, estimator: type, hooked: set[type]) -> None:
+    """Hook an estimator's class, and the mixins that it has methods from."""
+    for owner in estimator.__mro__:
+        if owner is object or owner in hooked:
+            continue
+        hooked.add(owner)
+        for name, wrapper in (*fits.WRAPPERS.items(), *scores.WRAPPERS.items()):
+            # Some classes take a method back by a property that raises.
+            if name in vars(owner) and not isinstance(vars(owner)[name], property):
+                hooks.around(owner, name, wrapper)
 
 
 def _subclasses(owner: type) -> set[type]:
@@ -66,7 +66,7 @@ def _subclasses(owner: type) -> set[type]:
     return found
 
 
-def _follow_new_classes(hooks: Hooks) -> None:
+def _follow_new_classes(hooks: Hooks, hooked: set[type]) -> None:
     """Be told of each new estimator class. The chain of ``super()`` goes on as if we were not in it."""
     own = vars(BaseEstimator).get("__init_subclass__")
 
@@ -77,7 +77,7 @@ def _follow_new_classes(hooks: Hooks) -> None:
             own.__get__(None, cls)(**kwargs)
         if hooks.on:
             with guard.contained(f"sklearn: {cls.__name__}"):
-                _hook(hooks, cls)
+                _hook(hooks, cls, hooked)
 
     def remove() -> None:
         if vars(BaseEstimator).get("__init_subclass__") is ours:

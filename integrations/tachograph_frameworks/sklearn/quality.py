@@ -1,7 +1,7 @@
 """How well the model fits its training data, at a bounded price.
 
 The price is one more ``predict`` over the training data, and where it is cheap one ``predict_proba``. A few rows are
-tried first: where all of them would cost more than a twentieth of the fit (and more than 10 ms), an even sample of the
+tried first where there are more than 2,000: where all of them would cost more than a twentieth of the fit (and more than 10 ms), an even sample of the
 rows is used, and the run says so. The figures are those of ``sklearn.metrics``, computed here because its functions
 take milliseconds each to check what this module has just got from the estimator.
 """
@@ -52,7 +52,7 @@ def _score(run: Run, estimator: Any, kind: str, X: Any, y: Any, weights: Any, bu
     chosen, seconds = _affordable(estimator, X, rows, budget)
     if chosen is not None:
         X, y, weights = _take(X, chosen), _take(y, chosen), None if weights is None else _take(weights, chosen)
-        run._remark(f"the training metrics are those of {len(chosen)} of {rows} rows, evenly spaced")
+        run.set_tags({"train_metrics": f"of {len(chosen)} of {rows} rows, evenly spaced"})
     truth = np.asarray(y)
     predicted = np.asarray(estimator.predict(X))
     if truth.ndim == 2 and truth.shape[1] == 1:

@@ -72,7 +72,7 @@ def _store(store: Store) -> dict[str, Any]:
     return {
         "root": str(store.root),
         "exists": store.root.is_dir(),
-        "writable": os.access(place, os.W_OK),
+        "writable": place.is_dir() and os.access(place, os.W_OK),
         "free": shutil.disk_usage(place).free,
         "runs": len(runs),
         "running": sum(run.status == "running" for run in runs),

@@ -202,6 +202,13 @@ def test_scores_after_the_fit_land_on_its_run() -> None:
     assert "score_X_test" not in of_second.metrics
 
 
+@pytest.mark.parametrize("make", [fast, SGDClassifier, Ridge, KNeighborsClassifier], ids=lambda make: make.__name__)
+def test_predictions_by_a_method_of_a_mixin(make: Any) -> None:
+    model = make().fit(X_train, y_train)
+    mean_squared_error(y_test, model.predict(X_test))
+    assert "mean_squared_error_X_test" in only().metrics
+
+
 def test_changing_the_data_during_training_does_not_leak() -> None:
     class Vandal(ClassifierMixin, BaseEstimator):
         def fit(self, X: Any, y: Any) -> Vandal:
@@ -344,7 +351,7 @@ def test_a_costly_predict_is_sampled_and_said_so() -> None:
     KNeighborsClassifier(algorithm="brute").fit(features, features[:, 0] > 0)
     run = only()
     assert "train_accuracy" in run.metrics
-    assert any("of 20000 rows" in note.text for note in run.notes)
+    assert "of 20000 rows" in run.tags["train_metrics"]
 
 
 def test_several_outputs() -> None:

@@ -97,7 +97,7 @@ def test_where_settings_come_from(store, run_json, tmp_path, monkeypatch):
     found = run_json("doctor")
     settings = {one["name"]: (one["value"], one["source"]) for one in found["settings"]}
     assert settings["experiment"] == ("from the environment", "TACHOGRAPH_EXPERIMENT")
-    assert settings["exit_wait"] == (9, "pyproject.toml")
+    assert settings["exit_wait"] == ("9", "pyproject.toml")
     assert settings["console"][1] == "TACHOGRAPH_CONSOLE"
     assert settings["off"] == ("no", "default")
     assert found["sinks"] == ["https://host/x"]
