@@ -129,7 +129,6 @@ def _set(asked: Options) -> None:
         if name != "name":
             setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
-    settings.choose(experiment=asked.experiment, sinks=asked.sinks)
     surroundings.configure(asked.system)
 
 

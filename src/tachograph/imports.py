@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 from tachograph import guard
 
+Told = Callable[[], None]
 
-def when_imported(name: str, then: Callable[[], None]) -> None:
-    """Call ``then`` once the module ``name`` is loaded: now, if it is already."""
+
+def when_imported(name: str, then: Told) -> Callable[[], None]:
+    """Call ``then`` once the module ``name`` is loaded: now, if it is already. What it gives takes that back."""
     if _is_loaded(name):
         then()
-        return
-    _trigger.waiting[name] = then
+        return lambda: None
+    _trigger.waiting.setdefault(name, []).append(then)
     if _trigger not in sys.meta_path:
         sys.meta_path.insert(0, _trigger)
+    return partial(_no_longer, name, then)
 
 
-def no_longer(name: str) -> None:
-    """Nobody waits for ``name`` any more."""
-    _trigger.waiting.pop(name, None)
+def _no_longer(name: str, then: Told) -> None:
+    waiting = _trigger.waiting.get(name, [])
+    if then in waiting:
+        waiting.remove(then)
+    if not waiting:
+        _trigger.waiting.pop(name, None)
     if not _trigger.waiting and _trigger in sys.meta_path:
         sys.meta_path.remove(_trigger)
 
@@ -43,27 +50,37 @@ class _Trigger:
     """The finder."""
 
     def __init__(self) -> None:
-        self.waiting: dict[str, Callable[[], None]] = {}
+        self.waiting: dict[str, list[Told]] = {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name not in self.waiting:
             return None
         spec = _next_spec(self, name, path, target)
-        execute = getattr(getattr(spec, "loader", None), "exec_module", None)
-        if spec is None or execute is None:
-            return spec
-        loader: Any = spec.loader
-
-        def execute_and_tell(module: ModuleType) -> None:
-            del loader.exec_module  # the loader is itself again before anybody can look at it
-            execute(module)
-            then = self.waiting.pop(name, None)
-            if then is not None:
-                with guard.contained(f"import of {name}"):
-                    then()
-
-        loader.exec_module = execute_and_tell
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Telling(spec.loader, partial(self._tell, name))  # type: ignore[assignment]
         return spec
+
+    def _tell(self, name: str) -> None:
+        for then in self.waiting.pop(name, []):
+            with guard.contained(f"import of {name}"):
+                then()
+
+
+class _Telling:
+    """Stands before a loader for one import, and tells when the module's code has run. The module never sees it."""
+
+    def __init__(self, loader: Any, tell: Told) -> None:
+        self._loader, self._tell = loader, tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._tell()
 
 
 def _next_spec(trigger: _Trigger, name: str, path: Any, target: Any) -> ModuleSpec | None:

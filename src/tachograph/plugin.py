@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 
@@ -33,6 +33,7 @@ class Plugin(msgspec.Struct):
     version: str | None = None
     untested: bool = False
     hooks: Hooks | None = None
+    withdraw: Callable[[], None] | None = None
 
 
 _plugins: dict[str, Plugin] = {}
@@ -57,16 +58,17 @@ def activate(names: Iterable[str]) -> None:
         if plugin.state in ("waiting", "active"):
             continue
         plugin.state, plugin.reason = "waiting", f"{name} is not imported yet"
-        imports.when_imported(name, partial(_load, plugin))
+        plugin.withdraw = imports.when_imported(name, partial(_load, plugin))
 
 
 def deactivate() -> None:
     """Turn all plug-ins off and take their hooks back."""
     for plugin in reversed(known().values()):
-        imports.no_longer(plugin.name)
+        if plugin.withdraw is not None:
+            plugin.withdraw()
         if plugin.hooks is not None:
             plugin.hooks.undo()
-        plugin.state, plugin.reason, plugin.hooks = "off", "", None
+        plugin.state, plugin.reason, plugin.hooks, plugin.withdraw = "off", "", None, None
 
 
 def _load(plugin: Plugin) -> None:
@@ -101,14 +103,14 @@ def _fits(plugin: Plugin, module: ModuleType) -> bool:
     for requirement in map(Requirement, plugin.requires):
         try:
             plugin.version = metadata.version(requirement.name)
-            fits = requirement.specifier.contains(plugin.version, prereleases=True)
+            installed = Version(plugin.version)
         except (metadata.PackageNotFoundError, InvalidVersion):
             continue  # another distribution may bring the same package, or nothing says which version it is
-        if not fits:
+        if not requirement.specifier.contains(installed, prereleases=True):
             plugin.state = "skipped"
             plugin.reason = f"version {plugin.version} is installed, {requirement} is needed"
             return False
-        plugin.untested = bool(tested) and Version(plugin.version) > Version(tested)
+        plugin.untested = bool(tested) and installed > Version(tested)
         return True
     return True
 
@@ -131,7 +133,7 @@ def _entry_points(group: str) -> Iterable[tuple[str, str]]:
 def _entry_point_files(folder: str) -> Iterable[str]:
     try:
         names = os.listdir(folder)
-    except OSError:
+    except (OSError, ValueError):
         return
     for name in names:
         if name.endswith((".dist-info", ".egg-info")):
