@@ -94,14 +94,25 @@ def _parents() -> Run | None:
             return _joined.run
         _joined.run.finish()
         _joined = None
-    parent, _, rest = os.environ.get(PARENT, "").partition(":")
-    born, _, root = rest.partition(":")
-    if not (parent.isdecimal() and born.isdecimal() and root) or int(parent) == os.getpid():
+    parent, root = _announced()
+    if parent is None:
         return None
-    if settings.get("dir") and settings.root() != Path(root):
+    if settings.get("dir") and settings.root() != root:
         return None  # this process was told to record elsewhere
-    _joined = _join(process.Process(process.this().host, process.this().boot, int(parent), int(born)), Path(root))
+    _joined = _join(parent, root)
     return _joined.run if _joined else None
+
+
+def _announced() -> tuple[process.Process | None, Path]:
+    """The process whose runs are ours too, and where they are."""
+    number, _, rest = os.environ.get(PARENT, "").partition(":")
+    born, _, root = rest.partition(":")
+    if not (number.isdecimal() and born.isdecimal() and root):
+        # A worker of a pool that is older than its parent's first run: who started it is known all the same.
+        return process.parent(), settings.root()
+    if int(number) == os.getpid():
+        return None, Path(root)
+    return process.Process(process.this().host, process.this().boot, int(number), int(born)), Path(root)
 
 
 def _join(parent: process.Process, root: Path) -> _Joined | None:

@@ -58,7 +58,8 @@ def autolog(
     ``frameworks`` names the plug-ins to use; none named means all. ``models`` keeps the fitted model, ``checkpoints``
     "best" (best and last), "all" or False. ``datasets`` records schema, size, digest and profile of training data.
     ``system`` is the time between hardware samples in seconds; False for none. ``every_n_steps`` thins per-step
-    metrics. ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the arguments that it is given.
+    metrics. ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the arguments that it is
+    given.
 
     Raises ValueError for arguments that can't be right, before anything is changed.
     """
@@ -129,6 +130,7 @@ def _set(asked: Options) -> None:
         if name != "name":
             setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
+    settings.choose(experiment=asked.experiment, sinks=asked.sinks)
     surroundings.configure(asked.system)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import sqlite3
 import sys
@@ -94,6 +95,8 @@ SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.sta
     iif(run.status IS NULL, iif(leader.sealed, run.latest, NULL), run.ended) AS ended
 FROM run JOIN writer AS leader ON leader.no = run.leader;
 """
+
+ROOM = 4 << 20  # bytes that must be free in the store for the index to lie there
 
 
 class Database:
@@ -193,7 +196,7 @@ def _place(root: Path) -> Path | None:
     """Where the index lies; None where no folder can be written."""
     inside = root / FILENAME
     writable = os.access(root, os.W_OK) and (not inside.exists() or os.access(inside, os.W_OK))
-    if writable and not is_remote(root, _mounts()):
+    if writable and _has_room(root) and not is_remote(root, _mounts()):
         return inside
     folder = cache_folder(root)
     try:
@@ -201,6 +204,10 @@ def _place(root: Path) -> Path | None:
     except OSError:
         return None
     return folder / f"{socket.gethostname()}.sqlite" if os.access(folder, os.W_OK) else None
+
+
+def _has_room(root: Path) -> bool:
+    return not root.exists() or shutil.disk_usage(root).free > ROOM
 
 
 def is_remote(folder: Path, mounts: str) -> bool:

@@ -171,6 +171,12 @@ def _mpi() -> Job | None:
     return Job("mpi", f"mpi:{named}:{key}", rank, size)
 
 
+def parent() -> Process | None:
+    """The process that started this one; None where it is gone."""
+    number = os.getppid()
+    return _describe(number) if number > 1 and _born(number) is not None else None
+
+
 def _parent() -> str:
     parent = _describe(os.getppid())
     return f"{parent.host}:{parent.boot}:{parent.pid}:{parent.born}"

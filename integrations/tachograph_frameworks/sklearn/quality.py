@@ -1,9 +1,9 @@
 """How well the model fits its training data, at a bounded price.
 
-The price is one more ``predict`` over the training data, and where it is cheap one ``predict_proba``. A few rows are
-tried first where there are more than 2,000: where all of them would cost more than a twentieth of the fit (and more than 10 ms), an even sample of the
-rows is used, and the run says so. The figures are those of ``sklearn.metrics``, computed here because its functions
-take milliseconds each to check what this module has just got from the estimator.
+The price is one more ``predict`` over the training data, and where it is cheap one ``predict_proba``. Beyond 2,000 rows
+those are tried first: where all would cost more than a twentieth of the fit (and more than 10 ms), an even sample of
+the rows is used, and a tag of the run says so. The figures are those of ``sklearn.metrics``, computed here because its
+functions take milliseconds each to check what this module has just got from the estimator.
 """
 
 from __future__ import annotations

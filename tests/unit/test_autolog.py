@@ -1,0 +1,297 @@
+"""The one line: what it refuses, what it changes, and that all of that can be put back."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import importlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tachograph
+from tachograph import plugin, session, surroundings
+from tachograph.capture import arguments, seeds
+from tachograph.errors import TachographWarning
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_put_back() -> Iterator[None]:
+    """After each test, everything is as it was before."""
+    before = snapshot()
+    yield
+    tachograph.Autolog().undo()
+    seeds.known.clear()
+    arguments.known.clear()
+    after = snapshot()
+    assert [name for name in before if after[name] is not before[name]] == []
+    assert session.options == session.Options()
+
+
+def snapshot() -> dict[str, Any]:
+    """All that autolog and a run may change, by name."""
+    return {
+        "Thread.start": vars(threading.Thread)["start"],
+        "parse_known_args": vars(argparse.ArgumentParser)["parse_known_args"],
+        "random.seed": random.seed,
+        "numpy.random.seed": np.random.seed,
+        "sys.exit": sys.exit,
+        "sys.excepthook": sys.excepthook,
+        "sys.stdout": sys.stdout,
+        "sys.stdout.write": vars(sys.stdout).get("write"),
+        "sys.stderr.write": vars(sys.stderr).get("write"),
+        "SIGINT": signal.getsignal(signal.SIGINT),
+        "import": builtins.__import__,
+        "finder": sys.meta_path[0],
+        "finders": str(len(sys.meta_path)) and len(sys.meta_path),
+        "showwarning": warnings.showwarning,
+    }
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framework", ["scikit-learn", "", "Sklearn", None, 3, ["sklearn"], ("sklearn", "xgboost")])
+def test_an_unknown_framework_is_refused_with_the_known_ones(framework: Any) -> None:
+    with pytest.raises(ValueError, match=r"autolog knows no framework .*; it knows .*sklearn, xgboost"):
+        tachograph.autolog(framework)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"checkpoints": "last"},
+        {"checkpoints": True},
+        {"checkpoints": None},
+        {"checkpoints": 0},
+        {"system": 0},
+        {"system": -1.0},
+        {"system": float("inf")},
+        {"system": float("nan")},
+        {"system": "often"},
+        {"system": None},
+        {"every_n_steps": 0},
+        {"every_n_steps": True},
+        {"every_n_steps": 1.5},
+        {"models": 1},
+        {"datasets": None},
+        {"silent": "yes"},
+        {"experiment": ""},
+        {"experiment": 3},
+        {"tags": ["a"]},
+        {"sinks": "https://host"},
+        {"sinks": [None]},
+    ],
+    ids=repr,
+)
+def test_arguments_that_can_not_be_right(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name) as caught:
+        tachograph.autolog(**wrong)
+    assert "\n" not in str(caught.value)
+    assert not any(found.state == "waiting" for found in plugin.status())
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"checkpoints": False},
+        {"checkpoints": "all"},
+        {"system": False},
+        {"system": True},
+        {"system": 0.5},
+        {"every_n_steps": 10},
+        {"models": False, "datasets": False, "silent": True},
+        {"experiment": "trial", "tags": {"a": "b"}, "sinks": []},
+    ],
+    ids=repr,
+)
+def test_arguments_that_are_right(right: dict[str, Any]) -> None:
+    tachograph.autolog(**right)
+    for name, value in right.items():
+        assert getattr(session.options, name) == value
+
+
+def test_the_interval_of_hardware_samples() -> None:
+    for system, interval in [(False, False), (True, 10.0), (0.5, 0.5)]:
+        with tachograph.autolog(system=system):
+            assert surroundings._interval == interval
+    assert surroundings._interval == 10.0
+
+
+# ---- twice and undone --------------------------------------------------------------------------------------------------
+
+
+def test_twice_is_once(recwarn: pytest.WarningsRecorder) -> None:
+    tachograph.autolog("sklearn")
+    start, parse = vars(threading.Thread)["start"], vars(argparse.ArgumentParser)["parse_known_args"]
+    tachograph.autolog("sklearn")
+    tachograph.autolog()
+    assert vars(threading.Thread)["start"] is start
+    assert vars(argparse.ArgumentParser)["parse_known_args"] is parse
+    assert not recwarn
+
+
+def test_again_with_other_arguments_says_so_and_they_count() -> None:
+    tachograph.autolog(every_n_steps=5, tags={"a": "b"})
+    with pytest.warns(TachographWarning, match=r"called again with other arguments: every_n_steps=10 \(was 5\)"):
+        tachograph.autolog(every_n_steps=10)
+    assert session.options.every_n_steps == 10
+    assert session.options.tags == {"a": "b"}
+
+
+def test_undo_as_often_as_one_likes() -> None:
+    first, second = tachograph.autolog(), tachograph.autolog()
+    before = snapshot()
+    first.undo()
+    second.undo()
+    first.undo()
+    assert snapshot() != before
+    assert all(found.state == "off" for found in plugin.status())
+
+
+def test_as_a_context_manager() -> None:
+    with tachograph.autolog():
+        assert any(found.state != "off" for found in plugin.status())
+    assert all(found.state == "off" for found in plugin.status())
+    with pytest.raises(ZeroDivisionError), tachograph.autolog():
+        _ = 1 / 0
+    assert all(found.state == "off" for found in plugin.status())
+
+
+def test_undo_with_frameworks_loaded_restores_the_identical_objects() -> None:
+    base = importlib.import_module("sklearn.base")
+    linear = importlib.import_module("sklearn.linear_model")
+    selection = importlib.import_module("sklearn.model_selection")
+    metrics = importlib.import_module("sklearn.metrics")
+    owners = [base.BaseEstimator, base.TransformerMixin, linear.LogisticRegression, selection.GridSearchCV, metrics]
+    owners += [selection, sys.modules["sklearn.pipeline"].Pipeline]
+    before = [dict(vars(owner)) for owner in owners]
+    for _ in range(2):
+        with tachograph.autolog("sklearn"):
+            assert "__wrapped__" in vars(vars(linear.LogisticRegression)["fit"])
+        for owner, namespace in zip(owners, before, strict=True):
+            now = dict(vars(owner))
+            assert now.keys() == namespace.keys()
+            assert [name for name in now if now[name] is not namespace[name]] == []
+
+
+def test_undo_leaves_open_runs_open() -> None:
+    handle = tachograph.autolog()
+    with tachograph.start_run() as run:
+        handle.undo()
+        assert not run.ended
+        run.log({"loss": 0.5})
+
+
+# ---- what it hears of Python -------------------------------------------------------------------------------------------
+
+
+def test_command_lines_and_seeds_are_noted(root: Path) -> None:
+    tachograph.autolog()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--api-key")
+    found = parser.parse_args(["--lr", "0.1", "--api-key", "swordfish"])
+    assert (found.lr, found.api_key) == (0.1, "swordfish")
+    random.seed(7)
+    np.random.seed(8)
+    random.seed("text")
+    random.seed()
+    with tachograph.start_run() as run:
+        pass
+    recorded = tachograph.open_store(root).run(run.id)
+    assert recorded.params == {"lr": 0.1, "api_key": "[redacted]"}
+    assert recorded.environment["seeds"] == {"random": "text", "numpy": 8}
+
+
+def test_hearing_of_them_changes_nothing() -> None:
+    random.seed(7)
+    np.random.seed(7)
+    expected = random.random(), np.random.rand()
+    tachograph.autolog()
+    random.seed(7)
+    np.random.seed(7)
+    assert (random.random(), np.random.rand()) == expected
+    with pytest.raises(TypeError):
+        random.seed([])  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        np.random.seed(-1)
+    with pytest.raises(SystemExit) as caught:
+        argparse.ArgumentParser(exit_on_error=True).parse_args(["--unknown"])
+    assert caught.value.code == 2
+
+
+def test_a_thread_that_can_not_start_says_what_it_always_says() -> None:
+    tachograph.autolog()
+    thread = threading.Thread(target=int)
+    thread.start()
+    with pytest.raises(RuntimeError, match="threads can only be started once"):
+        thread.start()
+    thread.join()
+
+
+# ---- switched off ------------------------------------------------------------------------------------------------------
+
+
+def test_switched_off_nothing_happens_at_all(script: Script, tmp_path: Path) -> None:
+    code = """
+        import os, random, sys, threading
+        before = [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, list(sys.meta_path), dict(os.environ)]
+        import tachograph
+        with tachograph.autolog(experiment="x", tags={"a": "b"}, sinks=["https://host"]):
+            from sklearn.linear_model import LogisticRegression
+            LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+            after = [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, list(sys.meta_path), dict(os.environ)]
+            assert before == after
+        with tachograph.start_run() as run:
+            run.log({"loss": 0.5})
+        assert threading.active_count() == 1
+        sys.exit(3)
+    """
+    work = tmp_path / "work"
+    work.mkdir()
+    done = script(f"import os; os.chdir({str(work)!r})\n" + "\n".join(line[8:] for line in code.splitlines()),
+                  TACHOGRAPH_OFF="1", TACHOGRAPH_DIR="", HOME=str(work))  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")
+    assert list(work.iterdir()) == []
+
+
+def test_without_being_asked_nothing_leaves_the_machine(script: Script) -> None:
+    done = script("""
+        import socket, sys
+        def refuse(event, arguments):
+            if event.startswith("socket."):
+                raise SystemExit(f"{event} {arguments}")
+        sys.addaudithook(refuse)
+        import tachograph
+        tachograph.autolog()
+        from sklearn.linear_model import LogisticRegression
+        LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+        with tachograph.start_run() as run:
+            run.log({"loss": 0.5})
+    """)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_takes_little_time(script: Script) -> None:
+    done = script("""
+        import time, tachograph
+        started = time.perf_counter()
+        tachograph.autolog()
+        print(time.perf_counter() - started)
+    """)
+    assert float(done.stdout) < 0.2  # the benchmarks say it exactly
+    assert time.perf_counter() > 0
