@@ -55,12 +55,12 @@ def snapshot() -> dict[str, Any]:
         "SIGINT": signal.getsignal(signal.SIGINT),
         "import": builtins.__import__,
         "finder": sys.meta_path[0],
-        "finders": str(len(sys.meta_path)) and len(sys.meta_path),
+        "finders": len(sys.meta_path),
         "showwarning": warnings.showwarning,
     }
 
 
-# ---- arguments ---------------------------------------------------------------------------------------------------------
+# ---- arguments -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("framework", ["scikit-learn", "", "Sklearn", None, 3, ["sklearn"], ("sklearn", "xgboost")])
@@ -131,7 +131,7 @@ def test_the_interval_of_hardware_samples() -> None:
     assert surroundings._interval == 10.0
 
 
-# ---- twice and undone --------------------------------------------------------------------------------------------------
+# ---- twice and undone ------------------------------------------------------------------------------------------------
 
 
 def test_twice_is_once(recwarn: pytest.WarningsRecorder) -> None:
@@ -172,12 +172,10 @@ def test_as_a_context_manager() -> None:
 
 
 def test_undo_with_frameworks_loaded_restores_the_identical_objects() -> None:
-    base = importlib.import_module("sklearn.base")
-    linear = importlib.import_module("sklearn.linear_model")
-    selection = importlib.import_module("sklearn.model_selection")
-    metrics = importlib.import_module("sklearn.metrics")
+    names = ["base", "linear_model", "model_selection", "metrics", "pipeline"]
+    base, linear, selection, metrics, pipeline = (importlib.import_module(f"sklearn.{name}") for name in names)
     owners = [base.BaseEstimator, base.TransformerMixin, linear.LogisticRegression, selection.GridSearchCV, metrics]
-    owners += [selection, sys.modules["sklearn.pipeline"].Pipeline]
+    owners += [selection, pipeline, pipeline.Pipeline]
     before = [dict(vars(owner)) for owner in owners]
     for _ in range(2):
         with tachograph.autolog("sklearn"):
@@ -196,7 +194,7 @@ def test_undo_leaves_open_runs_open() -> None:
         run.log({"loss": 0.5})
 
 
-# ---- what it hears of Python -------------------------------------------------------------------------------------------
+# ---- what it hears of Python -----------------------------------------------------------------------------------------
 
 
 def test_command_lines_and_seeds_are_noted(root: Path) -> None:
@@ -243,19 +241,20 @@ def test_a_thread_that_can_not_start_says_what_it_always_says() -> None:
     thread.join()
 
 
-# ---- switched off ------------------------------------------------------------------------------------------------------
+# ---- switched off ----------------------------------------------------------------------------------------------------
 
 
 def test_switched_off_nothing_happens_at_all(script: Script, tmp_path: Path) -> None:
     code = """
         import os, random, sys, threading
-        before = [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, list(sys.meta_path), dict(os.environ)]
+        def state():
+            return [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, str(sys.meta_path), dict(os.environ)]
+        before = state()
         import tachograph
         with tachograph.autolog(experiment="x", tags={"a": "b"}, sinks=["https://host"]):
             from sklearn.linear_model import LogisticRegression
             LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-            after = [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, list(sys.meta_path), dict(os.environ)]
-            assert before == after
+            assert state() == before
         with tachograph.start_run() as run:
             run.log({"loss": 0.5})
         assert threading.active_count() == 1
