@@ -248,7 +248,8 @@ def test_switched_off_nothing_happens_at_all(script: Script, tmp_path: Path) -> 
     code = """
         import os, random, sys, threading
         def state():
-            return [threading.Thread.start, random.seed, sys.exit, sys.stdout.write, str(sys.meta_path), dict(os.environ)]
+            found = threading.Thread.start, random.seed, sys.exit, sys.stdout.write
+            return [*found, str(sys.meta_path), dict(os.environ)]
         before = state()
         import tachograph
         with tachograph.autolog(experiment="x", tags={"a": "b"}, sinks=["https://host"]):
