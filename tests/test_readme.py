@@ -54,12 +54,13 @@ def test_the_commands_name_what_there_is() -> None:
 
 
 def test_the_code_runs_and_the_record_is_readable_without_us(tmp_path: Path) -> None:
-    autolog, record, read, query, alone = blocks("python")
+    autolog, record, read, query, alone, duckdb = blocks("python")
     run(autolog, tmp_path)
     run(record, tmp_path)
     assert "finished 0.001" in run(read, tmp_path)
     assert "baseline" in run(query, tmp_path)
     assert "loss" in run(alone, tmp_path)
+    assert "0.333" in run(duckdb, tmp_path)
     [expression] = re.findall(r"jq -c '([^']+)'", README)
     lines = [path.read_text() for path in sorted((tmp_path / ".tachograph").glob("runs/*/*/*.jsonl"))]
     found = jq.compile(expression).input_text("".join(lines)).all()

@@ -76,8 +76,19 @@ class RunRecord:
             "id": self.id, "experiment": self.experiment, "status": self.status, "started": self.started,
             "ended": self.ended, **self.params, **self.metrics, **self.tags,
         }  # fmt: skip
-        rows = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td></tr>" for name, value in facts.items())
+        rows = "".join(
+            f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td><td>{self._plot(name)}</td></tr>"
+            for name, value in facts.items()
+        )
         return f"<table><caption>{escaped(self.name)}</caption>{rows}</table>"
+
+    def _plot(self, name: str) -> str:
+        from tachograph.plots import curve
+
+        if name not in self.metrics:
+            return ""
+        history = self.history(name)
+        return curve(history.steps, history.values)
 
     # -- what was set --
 
