@@ -210,7 +210,7 @@ def test_a_run_is_not_ended_by_what_looks_like_an_end(tmp_path: Path) -> None:
 def test_what_a_disk_refuses_is_kept_until_it_takes_it(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("a file in the place of the folder")
     writing = open_journal(tmp_path / "w")
-    with warned("cannot write to .* what is recorded stays in memory") as caught:
+    with warned("cannot write to .* what is recorded waits in memory") as caught:
         for step in range(100):
             writing.log({"loss": 0.5}, step)
     assert len(caught) == 1
@@ -223,7 +223,7 @@ def test_what_a_disk_refuses_is_kept_until_it_takes_it(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded_and_the_loss_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "PENDING_BYTES", 5000)
+    monkeypatch.setattr(journal.writing, "PENDING_BYTES", 5000)
     (tmp_path / "w").write_text("a file in the place of the folder")
     writing = open_journal(tmp_path / "w")
     with warned():
@@ -241,7 +241,7 @@ def test_memory_is_bounded_and_the_loss_reported(tmp_path: Path, monkeypatch: py
 
 
 def test_an_event_larger_than_the_bound_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "PENDING_BYTES", 5000)
+    monkeypatch.setattr(journal.writing, "PENDING_BYTES", 5000)
     writing = open_journal(tmp_path / "w")
     with file_size_limit(4096), warned():
         writing.append(Note(text="x" * 9000))
@@ -397,7 +397,7 @@ def test_sums_cover_what_was_synced_and_tell_of_damage(tmp_path: Path) -> None:
 def test_large_files_go_on_in_a_new_one_and_every_byte_is_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "SEGMENT_BYTES", 2000)
+    monkeypatch.setattr(journal.writing, "SEGMENT_BYTES", 2000)
     writing = open_journal(tmp_path / "w")
     stop = threading.Event()
     count = 0

@@ -1,0 +1,261 @@
+"""Reading segments, whole or from where reading stopped, plain or compressed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from tachograph import events
+from tachograph.events import Event, RunStart
+
+TAIL_BYTES = 1 << 16
+BLOCK_BYTES = 8 << 20
+PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
+
+_decode_lines = msgspec.json.Decoder(events.Known).decode_lines
+
+
+class Sum(msgspec.Struct, rename={"start": "from"}):
+    """A line of the sums: the checksum of the bytes from ``start`` up to ``to`` of the segment."""
+
+    start: int
+    to: int
+    crc32: str
+
+
+def _packed(path: str | Path) -> str:
+    return f"{path}.gz"
+
+
+class Unreadable(OSError):
+    """A compressed segment that is damaged."""
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """A line that can't be read. ``torn`` is the harmless kind: the last line, cut off when its writer died."""
+
+    path: Path
+    line: int
+    offset: int
+    reason: str
+    torn: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"
+
+
+def writers(run_folder: Path) -> list[Path]:
+    """The folders of a run's writers, by name."""
+    try:
+        return sorted(path for path in run_folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def segments(writer_folder: Path) -> list[Path]:
+    """A writer's segments in their order. Files with other names are not ours and are left out."""
+    try:
+        firsts = {_first(entry.name) for entry in os.scandir(writer_folder) if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [Path(segment(writer_folder, first)) for first in sorted(first for first in firsts if first is not None)]
+
+
+def _first(name: str) -> int | None:
+    """The sequence number with which the segment of that file name begins; None for a file that is not ours."""
+    plain = name.removesuffix(".gz")
+    first = plain.removesuffix(".jsonl")
+    if first == plain or not (first.isascii() and first.isdigit()) or first.startswith("0"):
+        return None
+    return int(first) if len(first) < len(str(events.MAX_INT)) else None
+
+
+def segment(writer_folder: str | Path, first: int) -> str:
+    """The path of the segment that begins with sequence number ``first``."""
+    return f"{writer_folder}/{first}.jsonl"
+
+
+def sizes(writer_folder: str | Path) -> tuple[dict[int, int], float]:
+    """The size of each of a writer's segments by its first sequence number, in order, and when one last changed.
+
+    The time is in seconds since 1970, that of the folder where there are no segments. Quick, for those who look often.
+    """
+    found, changed = {}, 0.0
+    with os.scandir(writer_folder) as entries:
+        for entry in entries:
+            first = _first(entry.name)
+            if first is not None and entry.is_file():
+                found[first] = size(segment(writer_folder, first))
+                with contextlib.suppress(FileNotFoundError):  # compressed just now: it did not change
+                    changed = max(changed, entry.stat().st_mtime)
+    return dict(sorted(found.items())), changed or os.stat(writer_folder).st_mtime
+
+
+def size(path: str | Path) -> int:
+    """The size of a segment's content."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        with open(_packed(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
+            return int.from_bytes(file.read(), "little")  # gzip has it there
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A segment's content. Where that is damaged in its compressed form, reading raises :class:`Unreadable`."""
+    try:
+        plain = open(path, "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        with _unpacked(path) as packed:
+            yield packed
+        return
+    with plain:
+        yield plain
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    import gzip  # takes a while to import, and is seldom needed
+
+    with gzip.open(_packed(path), "rb") as packed:
+        try:
+            if os.path.getsize(_packed(path)) == 0:  # which gzip takes for no damage
+                raise EOFError("it is empty")
+            yield cast(BinaryIO, packed)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Unreadable(errno.EIO, f"its compressed content is damaged ({error})", _packed(path)) from error
+
+
+def read(path: Path) -> Iterator[Event | Damage]:
+    """The events of a segment, in their order, with a :class:`Damage` in place of each line that can't be read."""
+    offset = 0
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            item = _read_line(path, number, offset, line)
+            if item is not None:
+                yield item
+            offset += len(line)
+
+
+def _read_line(path: Path, number: int, offset: int, line: bytes) -> Event | Damage | None:
+    if not line.strip():
+        return None
+    try:
+        return events.decode(line)
+    except ValueError as error:
+        if not line.endswith(b"\n"):
+            return Damage(path, number, offset, "the last line is torn", torn=True)
+        return Damage(path, number, offset, " ".join(str(error).split()))
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Whole lines of a segment: bytes ``offset`` to ``end``, the first of them line number ``line``."""
+
+    path: Path
+    offset: int
+    line: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.data)
+
+    @property
+    def next_line(self) -> int:
+        return self.line + self.data.count(b"\n")
+
+    def items(self) -> list[Event | Damage | None]:
+        """One item for each line, as :func:`read` gives them, and None for a blank line."""
+        with contextlib.suppress(ValueError, RecursionError):  # something is damaged: find out what, line by line
+            found: list[Any] = _decode_lines(self.data)
+            if len(found) == self.data.count(b"\n") and all(0 < event.seq <= events.MAX_INT for event in found):
+                return found
+        return self._items_one_by_one()
+
+    def _items_one_by_one(self) -> list[Event | Damage | None]:
+        items, offset = [], self.offset
+        for number, line in enumerate(io.BytesIO(self.data), start=self.line):
+            items.append(_read_line(self.path, number, offset, line))
+            offset += len(line)
+        return items
+
+    def damage(self, index: int, reason: str) -> Damage:
+        """The ``index``-th line (from 0) as one that can't be used, for a reason that only its reader knows."""
+        before = sum(len(line) for line in islice(io.BytesIO(self.data), index))
+        return Damage(self.path, self.line + index, self.offset + before, reason)
+
+
+def read_block(path: Path, offset: int = 0, line: int = 1, final: bool = False, limit: int = BLOCK_BYTES) -> Block:
+    """The lines from ``offset`` on, about ``limit`` bytes of them; no bytes where there is no whole line yet.
+
+    A last line without its end is left for later: it is still being written. Once nobody writes any more
+    (``final``), it is read as it is.
+    """
+    with opened(path) as file:
+        file.seek(offset)
+        data = file.read(limit)
+        while (last := data.rfind(b"\n")) < 0 and (more := file.read(limit)):
+            data += more
+    whole = final and (last < 0 or len(data) < limit)
+    return Block(path, offset, line, data if whole else data[: last + 1])
+
+
+def read_writer(folder: Path) -> Iterator[Event | Damage]:
+    """All that a writer recorded. An event that was written twice, because the first write only seemed to fail, is
+    given once. Numbers are not trusted beyond that: a damaged one must not hide the lines after it."""
+    last: Event | Damage | None = None
+    for path in segments(folder):
+        for item in read(path):
+            if item != last:
+                yield item
+            last = item
+
+
+def check_sums(path: Path) -> list[Damage]:
+    """The blocks of a segment that no longer match their checksums."""
+    sums = path.with_suffix(".sums")
+    if not sums.exists():
+        return []
+    found = []
+    with opened(path) as file:
+        for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
+            try:
+                block = msgspec.json.decode(line, type=Sum)
+            except msgspec.DecodeError:
+                found.append(Damage(sums, number, 0, "a checksum that can't be read"))
+                continue
+            file.seek(block.start)
+            if f"{zlib.crc32(file.read(block.to - block.start)):08x}" != block.crc32:
+                found.append(
+                    Damage(path, 0, block.start, f"bytes {block.start} to {block.to} do not match their checksum")
+                )
+    return found
+
+
+def has_ended(writer_folder: Path) -> bool:
+    """Whether the writer wrote its end; a look at the last events alone."""
+    for path in reversed(segments(writer_folder)):
+        with opened(path) as file:
+            file.seek(max(0, size(path) - TAIL_BYTES))
+            tail = file.read()
+        if b'\n{"kind":"run.end"' in b"\n" + tail:
+            return True
+    return False
+
+
+def header(writer_folder: Path) -> RunStart | None:
+    """What a writer said of itself first; None where that can't be read."""
+    for path in segments(writer_folder)[:1]:
+        for item in read(path):
+            return item if isinstance(item, RunStart) else None
+    return None

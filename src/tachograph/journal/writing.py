@@ -1,0 +1,346 @@
+"""Appending: what a training thread does, and what the background thread does for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import zlib
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import time as _now
+from typing import Any
+
+import msgspec
+
+from tachograph import events, guard
+from tachograph.background import background
+from tachograph.events import Event, Metrics, Note, encode
+from tachograph.journal.reading import Sum
+from tachograph.steps import Steps
+
+SEGMENT_BYTES = 64 << 20
+PENDING_BYTES = 16 << 20
+RETRY_SECONDS = 0.1
+_LARGE = 1 << 62  # whole numbers that are left to the careful way
+
+_write = os.write
+_encode_into = msgspec.json.Encoder().encode_into
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Journal:
+    """Appends one writer's events. Safe to use from several threads, and from a signal handler.
+
+    ``header`` makes the writer's first event. It goes out before the first append, and again if the folder was
+    deleted and had to be made anew. ``unusual`` records points that ``log`` doesn't take as they are.
+    """
+
+    def __init__(self, folder: Path, header: Callable[[], Event], unusual: Callable[[Any, Any], None]) -> None:
+        self.folder = folder
+        self.unusual = unusual
+        self.steps = Steps()
+        self._cells, self._alone = self.steps.cells, self.steps.alone
+        self._header = header
+        # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
+        self.lock = threading.RLock()
+        self._acquire, self._release_lock = self.lock.acquire, self.lock.release
+        self._buffer: bytearray | None = None
+        self._seq = 0
+        self.careful = 0  # how many events did not take the way of ``log``
+        self._fd = -1  # open, healthy and not closed; or -1, and then appending takes the careful way
+        self._file = -1
+        self._first = 0
+        self._headed = False
+        self._closed = False
+        self._pending: deque[tuple[int, bytes]] = deque()
+        self._written = 0  # bytes of the first pending line that are in the file already
+        self._pending_bytes = 0
+        self._lost = 0
+        self._draining = False
+        self._retry_at = 0.0
+        self._left: list[int] = []  # segments that are sealed but not synced to their end
+        self._sync_lock = threading.Lock()
+        self._synced: tuple[int, int] = (0, 0)  # segment, bytes
+
+    # -- appending: what a training thread does --
+
+    def append(self, event: Event) -> None:
+        """Number and date ``event``, and write it."""
+        with self.lock:
+            self._begin()
+            self._put(event)
+
+    def log(self, values: dict[str, float], step: int | None = None) -> None:
+        """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
+
+        Takes a dict of finite Python floats and ints as it is. Anything else, and any fault, is handed to ``unusual``,
+        which may take its time. Without ``step`` each name counts for itself, from 0.
+        """
+        try:
+            self._acquire()
+            for name, value in values.items():
+                if type(value) is float:
+                    if value - value != 0.0:
+                        raise ValueError
+                elif type(value) is not int or not -_LARGE < value < _LARGE:
+                    raise ValueError
+                if not name:
+                    raise ValueError
+            if step is None:
+                cell = self._alone[name] if len(values) == 1 else self._cells[tuple(values)]
+                step = cell[0]
+                if step < 0:
+                    step = self.steps.take_one(tuple(values))
+                else:
+                    cell[0] = step + 1
+            elif type(step) is not int or not -_LARGE < step < _LARGE:
+                raise ValueError
+            buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
+            seq = self._seq + 1
+            _encode_into(Metrics(1, seq, _now(), step, values), buffer)  # type: ignore[arg-type]
+            buffer.append(10)  # type: ignore[union-attr]
+            if self._seq != seq - 1:  # it did, and took this number; from here to the write it can't come in between
+                raise ValueError
+            self._seq = seq
+            try:
+                written = _write(self._fd, buffer)  # type: ignore[arg-type]
+            except OSError as error:
+                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)  # type: ignore[arg-type]
+            else:
+                if written != len(buffer):  # type: ignore[arg-type]
+                    self._trouble(bytes(buffer), written)  # type: ignore[arg-type]
+            self._buffer = buffer
+        except guard.FAULTS:
+            self.unusual(values, step)
+        finally:
+            try:  # noqa: SIM105 - a suppress() costs more than all of the above
+                self._release_lock()
+            except RuntimeError:  # Ctrl-C came before the lock was ours
+                pass
+
+    def begin(self) -> None:
+        """Open the file and write the header now, not with the first event."""
+        with self.lock:
+            self._begin()
+
+    def close(self) -> None:
+        """Give the file back. What is appended later still gets there, each event with its own opening and closing."""
+        with self.lock:
+            self._drain(insist=True)
+            self._closed = True
+            self._close_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was recorded yet."""
+        return self._headed
+
+    @property
+    def fast(self) -> int:
+        """How many events ``log`` wrote by itself."""
+        return self._seq - self.careful
+
+    @property
+    def unwritten(self) -> int:
+        """How many events wait in memory or were lost, because the disk takes none."""
+        return len(self._pending) + self._lost
+
+    def _begin(self) -> None:
+        if self._buffer is None:
+            self._buffer = bytearray(512)
+        if not self._headed:
+            self._headed = True
+            self._put(self._header())
+
+    def _put(self, event: Event) -> None:
+        line = self._numbered(event)
+        try:
+            written = os.write(self._fd, line)
+        except OSError as error:
+            self._trouble(line, 0, error if self._fd >= 0 else None)
+        else:
+            if written != len(line):
+                self._trouble(line, written)
+
+    def _numbered(self, event: Event) -> bytes:
+        """The event as the next line. Its number is taken last, with no call in between, so that a signal handler that
+        logs while its own thread is in here takes another one, and is written in its place."""
+        while True:
+            seq = self._seq + 1
+            event.v, event.seq, event.at = events.VERSION, seq, _now()
+            line = encode(event) + b"\n"
+            if self._seq == seq - 1:
+                self._seq = seq
+                self.careful += 1
+                return line
+
+    # -- trouble: what the disk did not take --
+
+    def _trouble(self, line: bytes, written: int, error: OSError | None = None) -> None:
+        self._fd = -1
+        self._hold(line)
+        if written:
+            self._written = written
+        if error is not None and error.errno != errno.EFBIG:
+            self._refused(error)
+        self._drain()
+
+    def _hold(self, line: bytes) -> None:
+        if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
+            self._lost += 1
+            return
+        item = (msgspec.json.decode(line, type=Numbered).seq, line)
+        self._pending.append(item)
+        self._pending_bytes += len(line)
+        if len(self._pending) > 1 and self._pending[-2] > item:  # a signal handler came in between
+            # Each of these is one call, so that a handler's own line can't fall between two copies of the list.
+            self._pending.remove(item)
+            insort(self._pending, item)
+
+    def _refused(self, error: OSError) -> None:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        # Not here: whoever shows warnings may take locks, and somebody who holds those may be waiting to record.
+        text = (
+            f"cannot write to {self.folder} ({error.strerror}): what is recorded waits in memory, up to 16 MB, and is "
+            "lost if that does not change before the process ends; TACHOGRAPH_DIR names another folder"
+        )
+        background.soon(partial(guard.warn, f"journal:{error.errno}", text))
+
+    def _drain(self, insist: bool = False) -> None:
+        """Open the file if need be and write what is pending."""
+        if self._draining or (time.monotonic() < self._retry_at and not insist):
+            return
+        self._draining = True  # a signal handler that logs meanwhile leaves its line to this loop
+        try:
+            while self._pending or self._lost:
+                if not self._pending:
+                    self._hold(self._report_of_loss())
+                if self._file < 0:
+                    self._open()
+                self._write_pending()
+        except OSError as error:
+            self._refused(error)
+            return
+        finally:
+            self._draining = False
+        self._retry_at = 0.0
+        if self._closed:
+            self._close_file()
+        elif not self._pending:
+            self._fd = self._file
+
+    def _write_pending(self) -> None:
+        seq, line = self._pending[0]
+        try:
+            self._written += os.write(self._file, line[self._written :])
+        except OSError as error:
+            if error.errno != errno.EFBIG or self._first >= seq:
+                raise
+            self._next_segment()
+            return
+        if self._written == len(line):
+            self._pending.popleft()
+            self._pending_bytes -= len(line)
+            self._written = 0
+
+    def _report_of_loss(self) -> bytes:
+        lost, self._lost = self._lost, 0
+        return self._numbered(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))
+
+    # -- files --
+
+    def _open(self) -> None:
+        if not self._first:
+            self._first = self._pending[0][0]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path(), _FLAGS, 0o666)
+
+    def _path(self, suffix: str = "jsonl") -> Path:
+        return self.folder / f"{self._first}.{suffix}"
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = self._fd = -1
+
+    def _next_segment(self) -> None:
+        """Go on in a new file. A line that was begun in the old one is taken back there and written whole here."""
+        if self._written:
+            os.ftruncate(self._file, os.fstat(self._file).st_size - self._written)
+            self._written = 0
+        self._close_file()
+        self._left.append(self._first)
+        self._first = 0
+
+    # -- syncing: the background thread --
+
+    def sync(self) -> None:
+        """Force what was appended to disk and write its checksum. Appending goes on meanwhile."""
+        with self._sync_lock:
+            with self.lock:
+                if self._pending:
+                    self._drain()
+                # A line that is written in part may yet be taken back.
+                found = [*self._left, *([self._first] if self._first and not self._written else [])]
+                self._left.clear()
+            try:
+                for first in found:
+                    self._sync_segment(first)
+            except FileNotFoundError:
+                self._start_anew()
+            except OSError as error:
+                guard.warn(f"sync:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
+
+    def _sync_segment(self, first: int) -> None:
+        start = self._synced[1] if self._synced[0] == first else 0
+        path = self.folder / f"{first}.jsonl"
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            to = os.fstat(fd).st_size
+            if to == start:
+                return
+            os.fsync(fd)
+            crc = _crc(fd, start, to)
+        finally:
+            os.close(fd)
+        line = encode(Sum(start, to, f"{crc:08x}")) + b"\n"
+        sums = os.open(path.with_suffix(".sums"), _FLAGS, 0o666)
+        try:
+            os.write(sums, line)
+        finally:
+            os.close(sums)
+        self._synced = (first, to)
+        if to > SEGMENT_BYTES:
+            with self.lock:
+                if self._first == first and not self._pending:
+                    self._next_segment()
+
+    def _start_anew(self) -> None:
+        """Somebody deleted the folder while we wrote: what comes from now on is still recorded."""
+        with self.lock:
+            self._close_file()
+            self._first = 0
+            self._headed = False
+            self._buffer = None  # so that the next points take the way that writes the header first
+
+
+class Numbered(msgspec.Struct):
+    """Of a line, its number."""
+
+    seq: int
+
+
+def _crc(fd: int, start: int, to: int) -> int:
+    crc, os_offset = 0, os.lseek(fd, start, os.SEEK_SET)
+    while os_offset < to:
+        block = os.read(fd, min(1 << 20, to - os_offset))
+        if not block:
+            break
+        crc = zlib.crc32(block, crc)
+        os_offset += len(block)
+    return crc
