@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import subprocess
 import sys
 import textwrap
@@ -28,6 +29,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for run in reversed(active.open_runs()):
         run.finish()
     guard.mute(False)
+    _end_workers()
+
+
+def _end_workers() -> None:
+    """End joblib's processes, which it keeps for the next time: some tests count this process's children."""
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if loky is not None and loky._executor is not None:
+        loky._executor.shutdown(wait=True)
 
 
 @pytest.fixture

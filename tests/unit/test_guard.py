@@ -179,6 +179,7 @@ sys.stderr = sys.__stderr__
         assert (done.returncode, done.stdout) == (0, "")
 
     def test_the_filters_and_registries_stay_as_they_are(self) -> None:
+        globals().pop("__warningregistry__", None)  # another test's
         before = list(warnings.filters)
         with pytest.warns(TachographWarning):
             guard.misuse("that is no number")
