@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
@@ -155,8 +156,8 @@ def is_ours(filename: str) -> bool:
 
 
 def _caller() -> tuple[str, int]:
-    """The user's line: the innermost frame that is not ours."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+    """The user's line: the innermost frame that is neither ours nor the beginning of our thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (is_ours(frame.f_code.co_filename) or frame.f_code.co_filename == threading.__file__):
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return ("tachograph", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

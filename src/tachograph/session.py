@@ -185,7 +185,7 @@ def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str
     if given is not None and (given.role == "worker" or given.opener == plugin):
         # In a child process of a training that is recorded, or inside one that goes on without being a call.
         return Session(plugin, None, silences=silences)
-    # What is open here belongs to another framework's training that isn't a call (a loop, a callback): it is the parent.
+    # What is open here is another framework's training that isn't a call (a loop, a callback): it is the parent.
     run = open_run(options.name or name, options.experiment, parent=given, opener=plugin, sinks=options.sinks)
     if options.tags:
         run.set_tags(options.tags)

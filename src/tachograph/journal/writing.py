@@ -294,7 +294,7 @@ class Journal:
             except FileNotFoundError:
                 self._start_anew()
             except OSError as error:
-                guard.warn(f"sync:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
+                guard.warn(f"journal:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
 
     def _sync_segment(self, first: int) -> None:
         start = self._synced[1] if self._synced[0] == first else 0
