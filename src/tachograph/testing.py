@@ -48,14 +48,15 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     with _own_store():
         plain = train()
         _needs_equal(plain, train(), "train() must give the same result each time it is called")
-        targets = _targets(module, train)
-        assert targets, "train() calls nothing that the plug-in hooks"
+        hooks = _noted(module, train)
+        targets = hooks.called_methods()
         for rule in (_same_result, _twice_is_once, _nested_adds_no_run):
             rule(name, train, plain)
-        _undo_restores(name, targets)
+        _undo_restores(name, train, hooks)
         _calls_are_the_users_own(name, train, targets)
         _exceptions_are_the_users_own(name, train, targets)
-        _faults_do_not_show(module, train, plain)
+        if hooks.called:
+            _faults_do_not_show(module, train, plain)
     _callback_can_be_copied(module)
     _any_import_order(name, train)
 
@@ -100,13 +101,12 @@ def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
         assert run.id == own.id
 
 
-def _undo_restores(name: str, targets: list[tuple[Any, str]]) -> None:
-    before = [vars(owner).get(attribute) for owner, attribute in targets]
+def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
+    before = list(hooks.places())
     with recorded(name):
-        pass
-    for (owner, attribute), original in zip(targets, before, strict=True):
-        same = vars(owner).get(attribute) is original
-        assert same, f"undo must restore the identical object of {owner.__name__}.{attribute}"
+        train()
+    for where, namespace, key, original in before:
+        assert namespace.get(key) is original, f"undo must restore the identical object of {where}.{key}"
 
 
 def _calls_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
@@ -213,7 +213,33 @@ class _NotingHooks(Hooks):
 
     def __init__(self, plugin: str) -> None:
         super().__init__(plugin)
+        self.hooked: list[tuple[Any, str]] = []
         self.called: dict[tuple[int, str], tuple[Any, str]] = {}
+        self.natives = 0
+
+    def called_methods(self) -> list[tuple[Any, str]]:
+        """Those of the hooked methods of classes that were called."""
+        return [(owner, name) for owner, name in self.called.values() if isinstance(owner, type)]
+
+    def places(self) -> Iterator[tuple[str, Any, str, Any]]:
+        """Every place that holds something hooked, and what it holds, while nothing is hooked."""
+        functions = set()
+        for owner, name in self.hooked:
+            yield owner.__name__, vars(owner), name, vars(owner).get(name)
+            if isinstance(owner, ModuleType):
+                functions.add(id(vars(owner)[name]))
+        for module in [module for module in sys.modules.values() if isinstance(module, ModuleType)]:
+            namespace = object.__getattribute__(module, "__dict__")  # a plain look loads a lazy module
+            for name in [name for name, value in namespace.items() if id(value) in functions]:
+                yield namespace["__name__"], namespace, name, namespace[name]
+
+    def native(self, handle: Any) -> None:
+        self.natives += 1
+        super().native(handle)
+
+    def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self.hooked.append((owner, name))
+        super()._replace(owner, name, wrap)
 
     def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
         def noting(call: Call) -> Watcher:
@@ -255,8 +281,8 @@ class _FaultyHooks(Hooks):
         super().inject(owner, name, **{**how, "make": faulty})
 
 
-def _targets(module: ModuleType, train: Train) -> list[tuple[Any, str]]:
-    """The methods of classes that the plug-in hooks and ``train`` calls."""
+def _noted(module: ModuleType, train: Train) -> _NotingHooks:
+    """What the plug-in hooks, and what of it ``train`` calls."""
     hooks = _NotingHooks(module.__name__)
     try:
         module.install(hooks)
@@ -264,7 +290,8 @@ def _targets(module: ModuleType, train: Train) -> list[tuple[Any, str]]:
         train()
     finally:
         hooks.undo()
-    return [(owner, name) for owner, name in hooks.called.values() if isinstance(owner, type)]
+    assert hooks.called or hooks.natives, "train() calls nothing that the plug-in hooks"
+    return hooks
 
 
 Instead = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]

@@ -1,0 +1,187 @@
+"""The test kit for plug-ins passes a good one, and says of a bad one which rule it breaks."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.conftest import Site
+
+import tachograph
+from tachograph.testing import check_plugin, recorded
+
+FRAMEWORK = """
+class Model:
+    def fit(self, X, callbacks=None):
+        self.losses = []
+        for step in range(3):
+            self.losses.append(len(X) / (step + 1))
+            for callback in callbacks or ():
+                callback.after(step, self.losses[-1])
+        return self.losses
+
+class Other:
+    def score(self):
+        return 1.0
+"""
+TRAINING = """
+import toyframe
+
+toyframe.used = True
+
+def train():
+    return toyframe.Model().fit([1, 2, 3], callbacks=[])
+"""
+GOOD = """
+import tachograph, toyframe
+from tachograph import session
+
+class TachographCallback:
+    def after(self, step, loss):
+        run = tachograph.active_run()
+        if run is not None:
+            run.log({"loss": loss}, step)
+
+def note(call, open_session):
+    yield
+
+FIT = session.training(note, plugin="toyframe", name=lambda call: "Model")
+
+def install(hooks):
+    hooks.inject(toyframe.Model, "fit", argument="callbacks", make=lambda call: TachographCallback())
+    hooks.around(toyframe.Model, "fit", FIT)
+"""
+
+
+@pytest.fixture
+def train(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The user's program."""
+    site.framework(code=FRAMEWORK)
+    site.plugin(GOOD)
+    site.write("toyframe_training.py", TRAINING)
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    function: Callable[[], Any] = importlib.import_module("toyframe_training").train
+    return function
+
+
+def test_a_good_plugin_passes(train: Callable[[], Any]) -> None:
+    check_plugin("toyframe_tachograph", train)
+    check_plugin(sys.modules["toyframe_tachograph"], train)
+
+
+PATCHED = """
+def install(hooks):
+    original = toyframe.Model.fit
+    def fit(self, X, callbacks=None):
+        {body}
+    toyframe.Model.fit = fit
+    hooks.native(lambda: setattr(toyframe.Model, "fit", {restored}))
+    hooks.around(toyframe.Model, "fit", FIT)
+"""
+BAD = {
+    "makes no run": (
+        "one training makes one run: there are 0",
+        GOOD.replace('"fit", FIT', '"fit", lambda call: note(call, None)'),
+    ),
+    "leaves its run open": (
+        "after the training no run may be active",
+        GOOD + "\nopened = []\ndef watch(call):\n    opened.append(tachograph.start_run())\n    yield\n\n"
+        'def install(hooks):\n    hooks.around(toyframe.Model, "fit", watch)\n',
+    ),
+    "makes a run inside the user's": (
+        "a training inside the user's run adds to that one",
+        GOOD + "\nimport contextvars\n\ndef watch(call):\n    run = contextvars.Context().run(tachograph.start_run)\n"
+               "    try:\n        yield\n    finally:\n        run.finish()\n"
+               '\ndef install(hooks):\n    hooks.around(toyframe.Model, "fit", watch)\n',
+    ),
+    "changes the result": (
+        "the result must be the same with and without autolog",
+        GOOD + PATCHED.format(body="return original(self, X + X, callbacks)", restored="original"),
+    ),
+    "changes the user's list": (
+        "a list that was given to Model.fit was changed",
+        GOOD.replace("def note(call, open_session):", "def note(call, open_session):\n"
+                     '    call.argument("callbacks").append(TachographCallback())'),
+    ),
+    "does not undo": (
+        "undo must restore the identical object of Model.fit",
+        GOOD + PATCHED.format(body="return original(self, X, callbacks)", restored="lambda *args: original(*args)"),
+    ),
+    "does not undo what is not called": (
+        "undo must restore the identical object of Other.score",
+        GOOD.replace("def install(hooks):", "def install(hooks):\n"
+                     '    hooks.around(toyframe.Other, "score", lambda call: note(call, None))\n'
+                     "    hooks._undo.clear()"),
+    ),
+    "swallows the user's exception": (
+        "must come through as the same object",
+        GOOD + PATCHED.format(
+            body="try:\n            return original(self, X, callbacks)\n"
+                 "        except ZeroDivisionError:\n            raise ZeroDivisionError from None",
+            restored="original"),
+    ),
+    "has a callback that does not pickle": (
+        "pickle",
+        GOOD + "\ndef make():\n    class TachographCallback:\n        def after(self, step, loss): pass\n"
+               "    return TachographCallback\n\nTachographCallback = make()\n",
+    ),
+    "depends on the order of imports": (
+        "autolog, then the framework",
+        GOOD.replace("def install(hooks):", "def install(hooks):\n"
+                     '    if not hasattr(toyframe, "used"):\n        return'),
+    ),
+    "hooks nothing of it": (
+        "calls nothing that the plug-in hooks",
+        GOOD + '\ndef install(hooks):\n    hooks.around(toyframe.Other, "score", FIT)\n',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD)
+@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
+def test_of_a_bad_plugin_the_broken_rule_is_named(site: Site, train: Callable[[], Any], fault: str) -> None:
+    said, code = BAD[fault]
+    site.plugin(code)
+    with pytest.raises((AssertionError, AttributeError), match=said):
+        check_plugin("toyframe_tachograph", train)
+
+
+def test_a_program_that_differs_from_time_to_time(site: Site, train: Callable[[], Any]) -> None:
+    results = iter(range(100))
+    with pytest.raises(AssertionError, match="the same result each time"):
+        check_plugin("toyframe_tachograph", lambda: (train(), next(results))[1])
+
+
+def test_a_module_that_is_installed_nowhere(site: Site, train: Callable[[], Any]) -> None:
+    site.write("toyframe_stray.py", GOOD)
+    with pytest.raises(AssertionError, match="under no entry point"):
+        check_plugin("toyframe_stray", train)
+
+
+def test_a_program_that_could_not_be_run_elsewhere(site: Site, train: Callable[[], Any]) -> None:
+    with pytest.raises(AssertionError, match="at the top of its module"):
+        check_plugin("toyframe_tachograph", lambda: train())
+
+
+def test_what_was_recorded_can_be_read(train: Callable[[], Any]) -> None:
+    with recorded("toyframe", tags={"a": "b"}) as store:
+        train()
+        train()
+    with recorded("toyframe") as other:
+        assert list(other.runs()) == []
+    assert store.root != other.root
+    assert tachograph.active_run() is None
+
+
+def test_it_leaves_nothing_behind(train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    environment, framework = dict(os.environ), sys.modules["toyframe"]
+    fit = framework.Model.fit
+    check_plugin("toyframe_tachograph", train)
+    assert framework.Model.fit is fit
+    environment["TACHOGRAPH_PARENT"] = os.environ["TACHOGRAPH_PARENT"]
+    assert dict(os.environ) == environment
