@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from types import FrameType
 from typing import Any, NoReturn
 
 from tachograph import active, guard, settings
@@ -103,9 +104,26 @@ def _how() -> BaseException | None:
         return SystemExit(_exit_call[0])  # an older one was caught: the program went on
     if hasattr(sys, "ps1"):  # interactive: an exception ends a line there, not the process
         return None
-    on_its_way = sys.exc_info()[1]  # in a child of multiprocessing, which is ended before it is shown
+    on_its_way = sys.exc_info()[1] or _exit_of_child()
     error: BaseException | None = on_its_way or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error
+
+
+# Where a child of multiprocessing keeps the code that it is about to exit with, when its finalizers run. Up to Python
+# 3.12 an exception is still on its way then, later it has been dealt with.
+_CHILDREN = {("multiprocessing.process", "_bootstrap"): "exitcode", ("multiprocessing.popen_fork", "_launch"): "code"}
+
+
+def _exit_of_child() -> SystemExit | None:
+    """In a child of ``multiprocessing``: its exit with a code other than 0."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name = _CHILDREN.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name))
+        if name is not None:
+            code = frame.f_locals.get(name)
+            return SystemExit(code) if code else None
+        frame = frame.f_back
+    return None
 
 
 def end_process() -> None:

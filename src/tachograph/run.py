@@ -99,6 +99,7 @@ class Run:
                 start.opener,
             )
         active.register(run)
+        ending.watch()
         return run
 
     # -- recording --
