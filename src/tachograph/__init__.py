@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.errors import NotFound as NotFound
     from tachograph.errors import QueryError as QueryError
     from tachograph.errors import TachographWarning as TachographWarning
+    from tachograph.opening import start_run as start_run
     from tachograph.run import Run as Run
-    from tachograph.run import start_run as start_run
     from tachograph.store import open_store as open_store
     from tachograph.verbs import active_run as active_run
     from tachograph.verbs import flush as flush
@@ -39,7 +39,8 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
 _HOMES = {
     "autologging": ["Autolog", "autolog", "suppress"],
     "errors": ["Damaged", "Error", "NotFound", "QueryError", "TachographWarning"],
-    "run": ["Run", "start_run"],
+    "opening": ["start_run"],
+    "run": ["Run"],
     "store": ["open_store"],
     "verbs": [
         "active_run", "flush", "log", "log_artifact", "log_dataset", "log_figure", "log_note", "log_params",

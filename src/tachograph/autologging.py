@@ -10,8 +10,8 @@ from typing import Any
 
 from tachograph import guard, imports, plugin, session, settings, surroundings
 from tachograph.capture import arguments, seeds
+from tachograph.opening import check_mapping, check_sinks, check_text
 from tachograph.patch import Call, Hooks, Watcher
-from tachograph.run import check_mapping, check_sinks, check_text
 from tachograph.session import Options, options, suppress
 
 __all__ = ["Autolog", "autolog", "suppress"]

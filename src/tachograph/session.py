@@ -15,8 +15,9 @@ from contextvars import ContextVar
 import msgspec
 
 from tachograph import active, ending, guard
+from tachograph.opening import open_run
 from tachograph.patch import Call, Hooks, Watch, Watcher
-from tachograph.run import Run, open_run
+from tachograph.run import Run
 
 _STARTED_IN = "_tachograph_started_in"
 

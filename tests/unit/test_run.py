@@ -276,10 +276,6 @@ def test_a_dict_that_another_thread_changes(run: Run) -> None:
     assert read(run).metrics["m0"] == 1.0
 
 
-@pytest.mark.xfail(
-    reason="log calls unusual() with the lock held: let the try block end in a return, and call it after the finally",
-    strict=True,
-)
 def test_a_warning_is_shown_with_no_lock_held(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever shows warnings may take locks (a handler of ``logging``) that another thread holds while it records."""
     lock, showing = threading.Lock(), threading.Event()

@@ -13,7 +13,7 @@ from types import CodeType
 
 from tachograph.cli import launch
 from tachograph.cli.arguments import Parser, UsageError, complain, pairs
-from tachograph.run import check_sinks, check_text
+from tachograph.opening import check_sinks, check_text
 
 USAGE = "tachograph exec [options] script.py [...]\n       tachograph exec [options] -m module [...]"
 EXAMPLES = """\

@@ -115,13 +115,15 @@ class Journal:
                 if written != len(buffer):  # type: ignore[arg-type]
                     self._trouble(bytes(buffer), written)  # type: ignore[arg-type]
             self._buffer = buffer
+            return
         except guard.FAULTS:
-            self.unusual(values, step)
+            pass  # not here, under the lock: whoever shows its warnings may take locks of their own
         finally:
             try:  # noqa: SIM105 - a suppress() costs more than all of the above
                 self._release_lock()
             except RuntimeError:  # Ctrl-C came before the lock was ours
                 pass
+        self.unusual(values, step)
 
     def begin(self) -> None:
         """Open the file and write the header now, not with the first event."""

@@ -1,0 +1,193 @@
+"""Opening runs: checking what was asked for, finding the run's id, and beginning it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tachograph import active, ending, guard, process, settings, surroundings
+from tachograph.run import Run, _random
+
+DEFAULT_EXPERIMENT = "default"
+
+_count = 0  # of this process's runs without a parent: what makes the ranks of a job agree on the id of each
+
+
+class OffRun(Run):
+    """The run of a process in which recording is switched off: it takes everything and does nothing."""
+
+    def __init__(self) -> None:
+        self.id, self.name, self.experiment, self.parent_id = "", None, None, None
+        self.root, self.dir, self.sinks, self.ended = Path(), None, (), False
+        self.opener = "user"
+
+    def _ignore(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+    log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
+    _link = _keep = _keep_bytes = _remark = finish = _forked = _ignore
+
+    def child(self, name: str | None = None) -> Run:
+        return OffRun()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (OffRun, ())
+
+
+def start_run(
+    name: str | None = None,
+    *,
+    experiment: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    parent: Run | str | None = None,
+    resume: Run | str | None = None,
+    sinks: Sequence[str] | None = None,
+) -> Run:
+    """Open a run, and make it the active one. ``with start_run() as run: ...`` ends it too.
+
+    Inside another run of the same thread it becomes that one's child, unless ``parent`` says otherwise. ``resume``
+    goes on with an earlier run. Raises ValueError (TypeError is not used) for arguments of the wrong type and
+    ``NotFound`` for a ``parent`` or ``resume`` that the store does not have.
+    """
+    check_text(name=name, experiment=experiment)
+    check_mapping(params=params, tags=tags)
+    check_sinks(sinks)
+    check_run(parent=parent, resume=resume)
+    if settings.off():
+        return OffRun()
+    if resume is not None:
+        run = _resume(resume, sinks)
+    else:
+        run = open_run(name, experiment, parent=_found(parent) if parent is not None else active.here(), sinks=sinks)
+    if params:
+        run.log_params(params)
+    if tags:
+        run.set_tags(tags)
+    return run
+
+
+def open_run(
+    name: str | None,
+    experiment: str | None,
+    *,
+    parent: Run | str | None = None,
+    opener: str = "user",
+    sinks: Sequence[str] | None = None,
+    root: Path | None = None,
+) -> Run:
+    """Open a run without checking the arguments: what ``start_run``, ``child`` and autolog share."""
+    parent_id = parent.id if isinstance(parent, Run) else parent
+    if root is None:
+        root = parent.root if isinstance(parent, Run) else settings.root()
+    if experiment is None:
+        experiment = (
+            (parent.experiment if isinstance(parent, Run) else None) or settings.get("experiment") or DEFAULT_EXPERIMENT
+        )
+    if sinks is None:
+        sinks = parent.sinks if isinstance(parent, Run) else settings.sinks()
+    identity = _identity(parent_id)
+    run = Run(
+        root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
+        **identity,
+    )  # fmt: skip
+    return _begin(run)
+
+
+def _begin(run: Run) -> Run:
+    active.push(run)
+    with guard.contained("start", run):
+        run._journal.begin()
+        _hide(run.root)
+        if run.sinks:
+            guard.warn("sinks", f"this version sends nothing: {', '.join(run.sinks)} will not have this run", run)
+        active.announce(run.root)
+        ending.watch()
+        surroundings.enter(run)
+    return run
+
+
+def _hide(root: Path) -> None:
+    """Keep a store inside a repository out of its version control."""
+    if root.name == settings.FOLDER and not (root / ".gitignore").exists():
+        (root / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _identity(parent_id: str | None) -> dict[str, Any]:
+    """Id, rank and role: those of the job that a launcher started, or our own."""
+    global _count
+    job = process.job()
+    if job is None or parent_id is not None:
+        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}
+    ordinal, _count = _count, _count + 1
+    return {
+        "id": process.job_run_id(job, ordinal),
+        "rank": job.rank,
+        "attempt": job.attempt,
+        "role": "owner" if job.rank == 0 else "worker",
+    }
+
+
+def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
+    from tachograph.store import open_store
+
+    if isinstance(resume, Run) and not resume.ended:
+        return resume
+    root = resume.root if isinstance(resume, Run) else settings.root()
+    known = open_store(root).run(resume.id if isinstance(resume, Run) else resume)
+    run = Run(
+        root, known.id, name=known.name, experiment=known.experiment, parent_id=known.parent_id,
+        attempt=max((writer.attempt for writer in known.writers), default=0) + 1,
+        sinks=settings.sinks() if sinks is None else sinks,
+    )  # fmt: skip
+    run._journal.steps.resume(known.next_steps())
+    return _begin(run)
+
+
+def _found(parent: Run | str) -> Run | str:
+    if isinstance(parent, Run):
+        return parent
+    from tachograph.store import open_store
+
+    return open_store(settings.root()).run(parent).id
+
+
+def _script_name() -> str:
+    import sys
+
+    stem = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    return stem or "run"
+
+
+def check_text(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor text with something in it."""
+    for name, value in arguments.items():
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ValueError(f"{name} must be text that is not empty, got {value!r}")
+
+
+def check_mapping(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor a mapping."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a mapping of names to values, got {value!r}")
+
+
+def check_sinks(sinks: object) -> None:
+    """Raise ValueError for sinks that are no list of URLs."""
+    if sinks is None:
+        return
+    if isinstance(sinks, str) or not isinstance(sinks, Sequence):
+        raise ValueError(f'sinks must be a list of URLs such as ["https://host"], got {sinks!r}')
+    for sink in sinks:
+        if not isinstance(sink, str) or "://" not in sink:
+            raise ValueError(f'sinks must be URLs such as "https://host", got {sink!r}')
+
+
+def check_run(**arguments: object) -> None:
+    """Raise ValueError for an argument that is neither None nor a run nor the id of one."""
+    for name, value in arguments.items():
+        if not (value is None or isinstance(value, Run) or (isinstance(value, str) and value.strip())):
+            raise ValueError(f"{name} must be a run or its id, got {value!r}")
