@@ -342,16 +342,21 @@ class Run:
     def _finish(self, status: str, error: BaseException | str | None) -> None:
         if not self._journal.begun:
             return  # a joined process that recorded nothing
-        seconds = time.monotonic() - self._started
-        end = RunEnd(status=status, error=ending.describe(error), seconds=round(seconds, 6))
-        end.overhead = round(min(self.overhead, seconds), 6)
-        self._journal.append(end)
-        self._journal.close()
-        surroundings.leave(self)
+        try:
+            self._journal.append(self._end(status, error))
+        finally:
+            self._journal.close()
+            surroundings.leave(self)
         if self._journal.unwritten:
             guard.warn(
                 "unwritten", f"{self._journal.unwritten} events of run {self.id} could not be written to {self.dir}"
             )
+
+    def _end(self, status: str, error: BaseException | str | None) -> RunEnd:
+        seconds = time.monotonic() - self._started
+        end = RunEnd(status=status, error=ending.describe(error), seconds=round(seconds, 6))
+        end.overhead = round(min(self.overhead, seconds), 6)
+        return end
 
     def __enter__(self) -> Run:
         return self

@@ -214,7 +214,8 @@ def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fork_prints_into_its_own_file(script: Script, root: Path) -> None:
-    done = script("""
+    done = script(
+        """
         import os, sys, tachograph
         with tachograph.start_run() as run:
             print("parent", flush=True)
@@ -223,7 +224,9 @@ def test_a_fork_prints_into_its_own_file(script: Script, root: Path) -> None:
                 sys.exit()
             os.wait()
             print("parent again")
-    """)
+    """,
+        PYTHONWARNINGS="ignore",
+    )  # from Python 3.12 on: that there are threads
     assert done.returncode == 0, done.stderr
     assert done.stdout == "parent\nchild\nparent again\n"
     (run,) = tachograph.open_store(root).runs()

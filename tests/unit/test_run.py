@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 import tachograph
 from tachograph import guard
+from tachograph.capture import console
 from tachograph.errors import TachographWarning
 from tachograph.records import RunRecord
 from tachograph.run import Run
@@ -282,7 +283,7 @@ def test_a_warning_is_shown_with_no_lock_held(run: Run, monkeypatch: pytest.Monk
 
     def show(*args: object, **kwargs: object) -> None:
         showing.set()
-        assert lock.acquire(timeout=5)
+        assert lock.acquire(timeout=1)
         lock.release()
 
     def record() -> None:
@@ -299,7 +300,7 @@ def test_a_warning_is_shown_with_no_lock_held(run: Run, monkeypatch: pytest.Monk
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", show)
         recording.start()
-        in_time = done.wait(3)
+        in_time = done.wait(0.5)
         recording.join()
         complaining.join()
     assert in_time
@@ -469,6 +470,10 @@ def test_our_own_faults_are_raised_in_strict_mode_only(run: Run, monkeypatch: py
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
     with pytest.warns(TachographWarning, match=r"Run.log_note failed .*ZeroDivisionError"):
         run.log_note("x")
+    with pytest.warns(TachographWarning, match=r"finish failed .*ZeroDivisionError"):
+        run.finish()
+    assert tachograph.active_run() is None
+    assert run.writer not in console._runs
 
 
 # ---- artifacts -------------------------------------------------------------------------------------------------------
