@@ -166,9 +166,14 @@ def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
 
 def _callback_can_be_copied(module: ModuleType) -> None:
     callback = getattr(module, "TachographCallback", None)
-    if callback is not None:
-        assert type(pickle.loads(pickle.dumps(callback()))) is callback, "the callback must pickle"
-        assert type(copy.deepcopy(callback())) is callback, "the callback must deep-copy"
+    if callback is None:
+        return
+    try:
+        again = pickle.loads(pickle.dumps(callback()))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(f"the callback must pickle: {error}") from error
+    assert type(again) is callback, "the callback must pickle"
+    assert type(copy.deepcopy(callback())) is callback, "the callback must deep-copy"
 
 
 _ORDERS = {"autolog, then the framework": ("autolog", "load"), "the framework, then autolog": ("load", "autolog")}
