@@ -253,10 +253,11 @@ def test_time_runs_out(repository: Path) -> None:
     (repository / ".gitattributes").write_text("*.py filter=slow\n")
     git(repository, "config", "filter.slow.clean", "sleep 60")
     (repository / "train.py").write_text("lr = 0.2\n")
+    before = psutil.Process().children(recursive=True)  # what other tests' libraries keep running
     started = time.monotonic()
     state = git_state(repository, timeout=0.5)
     assert time.monotonic() - started < 10
     assert state is not None
     assert state["error"] == "git status took too long"
     assert state["root"] == "project"
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
