@@ -6,6 +6,7 @@ process, by a helper process, while the training goes on.
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,12 @@ class _Monitor:
                 self._record(writer)
 
     def _last(self, writer: str) -> None:
-        self._record(writer)
-        del self._runs[writer]
-        if not self._runs:
-            background.no_longer(self._tick)
+        try:
+            self._record(writer)
+        finally:
+            del self._runs[writer]
+            if not self._runs:
+                background.no_longer(self._tick)
 
     def _record(self, writer: str) -> None:
         run, count = self._runs[writer]
@@ -115,8 +118,10 @@ class _Monitor:
             self._sampled_at = time.monotonic()
         return self._sample
 
-    def forked(self) -> None:
-        self.__init__()  # type: ignore[misc]
+    def _forked(self) -> None:
+        self.__init__()  # type: ignore[misc]  # the parent goes on sampling for its own runs
 
 
 _monitor = _Monitor()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_monitor._forked)

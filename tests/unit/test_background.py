@@ -1,0 +1,173 @@
+"""The background thread: jobs in order, regular ones every second, and never in the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from tachograph import background as module
+from tachograph.background import Background
+from tachograph.errors import TachographWarning
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def background(monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+    """One of the test's own, in a hurry."""
+    monkeypatch.setattr(module, "TICK", 0.02)
+    used = Background()
+    yield used
+    for job in list(used._regular):
+        used.no_longer(job)
+    assert used.drain(5)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_jobs_are_done_in_their_order_and_elsewhere(background: Background) -> None:
+    done: list[tuple[int, bool]] = []
+    for number in range(100):
+        background.soon(partial(lambda number: done.append((number, threading.current_thread().daemon)), number))
+    assert background.drain(5)
+    assert done == [(number, True) for number in range(100)]
+
+
+def test_the_thread_ends_when_there_is_nothing_left_and_comes_back(background: Background) -> None:
+    done: list[int] = []
+    for number in range(3):
+        background.soon(partial(done.append, number))
+        assert background.drain(5)
+        wait_for(lambda: background._thread is None)
+    assert done == [0, 1, 2]
+
+
+def test_regular_jobs_come_until_they_are_taken_back(background: Background) -> None:
+    counts: list[int] = []
+    background.regularly(count := lambda: counts.append(1))
+    background.regularly(count)
+    wait_for(lambda: len(counts) >= 3)
+    background.no_longer(count)
+    background.no_longer(count)
+    assert background.drain(5)
+    wait_for(lambda: background._thread is None)
+    before = len(counts)
+    time.sleep(0.1)
+    assert len(counts) == before
+
+
+def test_a_flood_of_jobs_does_not_keep_the_regular_ones(background: Background) -> None:
+    counts: list[int] = []
+    stop = threading.Event()
+
+    def again() -> None:
+        if not stop.is_set():
+            background.soon(again)
+
+    background.regularly(lambda: counts.append(1))
+    background.soon(again)
+    wait_for(lambda: len(counts) >= 3)
+    stop.set()
+
+
+def test_draining_is_bounded_and_says_so(background: Background) -> None:
+    release = threading.Event()
+    background.soon(release.wait)
+    started = time.monotonic()
+    assert not background.drain(0.05)
+    assert not background.drain(0)
+    assert not background.drain(-1)
+    assert time.monotonic() - started < 2
+    release.set()
+    assert background.drain(float("inf"))
+
+
+def test_a_job_may_ask_for_more_and_wait_for_nothing(background: Background) -> None:
+    done: list[object] = []
+
+    def job() -> None:
+        background.soon(lambda: done.append("more"))
+        done.append(background.drain(60))
+
+    background.soon(job)
+    assert background.drain(5)
+    assert done == [True, "more"]
+
+
+def test_a_job_that_fails_does_not_keep_the_others(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
+    done: list[int] = []
+    with pytest.warns(TachographWarning, match="background failed.*ZeroDivisionError"):  # noqa: PT031
+        background.soon(lambda: 1 / 0)
+        background.soon(lambda: done.append(1))
+        assert background.drain(5)
+    assert done == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_in_strict_mode_a_fault_ends_the_thread_and_another_goes_on(background: Background) -> None:
+    done: list[int] = []
+    background.soon(lambda: 1 / 0)
+    wait_for(lambda: background._thread is None or not background._thread.is_alive())
+    background.soon(lambda: done.append(1))
+    assert background.drain(5)
+    assert done == [1]
+
+
+def test_from_many_threads(background: Background) -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        for _ in range(200):
+            background.soon(lambda: done.append(1))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert background.drain(5)
+    assert len(done) == 1600
+
+
+def test_a_forked_child_begins_anew(background: Background) -> None:
+    release = threading.Event()
+    background.soon(release.wait)
+    background.regularly(release.wait)
+    background._wake.acquire()  # as if another thread held it at that moment
+    if (pid := os.fork()) == 0:
+        background._forked()
+        done: list[int] = []
+        background.soon(lambda: done.append(1))
+        os._exit(0 if background.drain(5) and done == [1] and not background._regular else 1)
+    background._wake.release()
+    release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_what_is_left_when_no_thread_can_be_started(script: Script) -> None:
+    """From Python 3.12 on none can be, once the interpreter is ending."""
+    done = script("""
+        import atexit, threading, time
+        from tachograph.background import background
+
+        def at_exit():
+            started = time.monotonic()
+            background.soon(lambda: print("done"))
+            assert background.drain(30)
+            assert time.monotonic() - started < 5
+
+        atexit.register(at_exit)
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
