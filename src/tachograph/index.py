@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 
 class Index:
-    """The tables of the store in ``root``. Safe to use from several threads and processes."""
+    """The tables of the store in ``root``. Safe to use from several threads and processes.
+
+    ``reading`` is called with the number of bytes after each piece of journals that was read, for whoever shows that.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,6 +49,7 @@ class Index:
         self._lock = threading.RLock()
         self._due = 0.0
         self._refused: dict[Path, str] = {}
+        self.reading: Callable[[int], None] = lambda size: None
 
     # -- asking --
 
@@ -253,6 +257,7 @@ class Index:
         if not block.data:
             return False
         added.take(writer, Batch(Writer.loaded(state[0]), block))
+        self.reading(len(block.data))
         return block.end < writer.sizes[first]
 
 

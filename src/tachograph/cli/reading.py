@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
+import time
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
+from tachograph.cli import words
 from tachograph.cli.arguments import complain
 from tachograph.store import Store, open_store
+
+PATIENCE = 1.0
 
 
 def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespace], int]:
@@ -16,10 +21,30 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
 
     @functools.wraps(command)
     def run(options: Namespace) -> int:
-        with closing(open_store(options.root)) as store:
+        with closing(open_store(options.root)) as store, _shown() as reading:
+            store.index.reading = reading
             return command(options, store)
 
     return run
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how a first reading goes on, once it takes a second. It may be interrupted: the next one goes
+    on from there."""
+    began, total = time.monotonic(), 0
+
+    def reading(size: int) -> None:
+        nonlocal total
+        total += size
+        if sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
+            print(f"\rreading what is new: {words.size(total)} \x1b[K", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield reading
+    finally:
+        if total and sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def explain_nothing(store: Store) -> None:

@@ -252,3 +252,24 @@ def test_the_overview_names_every_command(run_cli):
     assert (status, again) == (2, output)
     status, output, _ = run_cli("--version")
     assert (status, output) == (0, f"tachograph {tachograph.__version__}\n")
+
+
+def test_a_long_first_reading_is_shown_on_a_terminal(root, monkeypatch):
+    import threading
+
+    from tachograph.cli import main
+
+    with tachograph.start_run() as run:
+        run.log({"loss": 0.5})
+    monkeypatch.setattr("tachograph.cli.reading.PATIENCE", 0.0)
+    controller, terminal = pty.openpty()
+    with open(terminal, "w") as shown:
+        monkeypatch.setattr("sys.stderr", shown)
+        assert main(["runs"]) == 0
+        shown.flush()
+        told: list[bytes] = []
+        reader = threading.Thread(target=lambda: told.append(os.read(controller, 4096)))
+        reader.start()
+        reader.join(5)
+    assert b"reading what is new:" in told[0]
+    assert told[0].endswith(b"\r\x1b[K")
