@@ -9,6 +9,7 @@ reading the parent's journals, which are on disk anyway, so nothing has to be se
 from __future__ import annotations
 
 import os
+import time
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 PARENT = "TACHOGRAPH_PARENT"
 SEARCHED_RUNS = 200
+LOOK_AGAIN = 2.0
+SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
 
 _stack: ContextVar[tuple[Run, ...]] = ContextVar("tachograph_runs", default=())
 _open: dict[int, Run] = {}
 _joined: _Joined | None = None
+_nothing_in: tuple[Path, int] | None = None  # a folder, with its time, in which the parent process had no open run
+_look_again_at = 0.0
 
 
 def open_runs() -> list[Run]:
@@ -108,8 +113,8 @@ def _announced() -> tuple[process.Process | None, Path]:
     number, _, rest = os.environ.get(PARENT, "").partition(":")
     born, _, root = rest.partition(":")
     if not (number.isdecimal() and born.isdecimal() and root):
-        # A worker of a pool that is older than its parent's first run: who started it is known all the same.
-        return process.parent(), settings.root()
+        # A worker of a pool may be older than its parent's first run: who started it is known all the same.
+        return process.parent() if process.is_child() else None, settings.root()
     if int(number) == os.getpid():
         return None, Path(root)
     return process.Process(process.this().host, process.this().boot, int(number), int(born)), Path(root)
@@ -118,13 +123,25 @@ def _announced() -> tuple[process.Process | None, Path]:
 def _join(parent: process.Process, root: Path) -> _Joined | None:
     from tachograph.run import Run
 
-    if process.is_gone(parent):
+    global _nothing_in, _look_again_at
+    state = (root, _changed(root / "runs"))
+    if process.is_gone(parent) or (state == _nothing_in and time.monotonic() < _look_again_at):
         return None
     for folder in _newest(root / "runs"):
         for writer in journal.writers(folder):
             if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
                 return _Joined(Run.join(root, folder.name, journal.header(writer)), writer)
+    if time.time_ns() - state[1] > SETTLED_NS:
+        _nothing_in, _look_again_at = state, time.monotonic() + LOOK_AGAIN
     return None
+
+
+def _changed(folder: Path) -> int:
+    """When an entry was last added to ``folder`` or taken from it."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _newest(folder: Path) -> list[Path]:

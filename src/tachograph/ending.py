@@ -17,7 +17,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-from tachograph import active, guard, settings
+from tachograph import active, guard, process, settings
 from tachograph.background import background
 from tachograph.events import Fault
 
@@ -153,11 +153,9 @@ atexit.register(end_process)
 def end_child() -> None:
     """Children of ``multiprocessing`` leave without ``atexit``: their runs are ended by its own finalizers."""
     global _ends_child
-    if "multiprocessing.process" not in sys.modules or _ends_child == os.getpid():
-        return
-    from multiprocessing import process, util
+    if process.is_child() and _ends_child != os.getpid():
+        from multiprocessing import util
 
-    if process.parent_process() is not None:
         _ends_child = os.getpid()
         util.Finalize(None, end_process, exitpriority=100)
 

@@ -171,6 +171,12 @@ def _mpi() -> Job | None:
     return Job("mpi", f"mpi:{named}:{key}", rank, size)
 
 
+def is_child() -> bool:
+    """Whether ``multiprocessing``, or what is built on it, started this process."""
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
+
+
 def parent() -> Process | None:
     """The process that started this one; None where it is gone."""
     number = os.getppid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import os
 import pickle
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import active
+from tachograph import active, process
 from tachograph.errors import TachographWarning
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -209,6 +210,48 @@ def test_a_pool_between_runs_records_nowhere(script: Script, root: Path) -> None
             assert found == [None] * 4, found
     """
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_looking_for_a_parents_run_in_vain_costs_little(script: Script, root: Path) -> None:
+    for number in range(300):
+        (root / "runs" / f"run-{number}" / "0-host-1-abc").mkdir(parents=True)
+    code = """
+        import os, time, tachograph
+        if os.environ.get("TACHOGRAPH_PARENT"):
+            os.utime(os.path.join(os.environ["TACHOGRAPH_DIR"], "runs"), (1, 1))   # nothing has changed for long
+        tachograph.active_run()
+        started = time.perf_counter()
+        for _ in range(100):
+            assert tachograph.active_run() is None
+        print((time.perf_counter() - started) / 100)
+    """
+    alone = script(code)
+    assert float(alone.stdout) < 0.0005, alone.stderr
+    child = script(code, TACHOGRAPH_PARENT=f"{os.getpid()}:{process.this().born}:{root}")
+    assert float(child.stdout) < 0.0005, child.stderr
+
+
+def test_a_child_that_looked_in_vain_finds_a_run_that_opens_later(script: Script, root: Path) -> None:
+    done = script("""
+        import os, subprocess, sys, time, tachograph
+        with tachograph.start_run("before"):
+            pass
+        os.utime(os.path.join(os.environ["TACHOGRAPH_DIR"], "runs"), (1, 1))
+        child = "import tachograph; "
+        child += "[print(getattr(tachograph.active_run(), 'id', None), flush=True) for line in open(0)]"
+        started = subprocess.Popen([sys.executable, "-c", child], stdin=-1, stdout=-1, text=True, bufsize=1)
+        def ask():
+            started.stdin.write("?\\n")
+            return started.stdout.readline().strip()
+        assert [ask() for _ in range(3)] == ["None"] * 3
+        for _ in range(3):
+            with tachograph.start_run() as run:
+                assert [ask() for _ in range(3)] == [run.id] * 3
+            assert ask() == "None"
+        started.stdin.close()
+        started.wait()
+    """)
     assert done.returncode == 0, done.stderr
 
 
