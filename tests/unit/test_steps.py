@@ -41,11 +41,6 @@ def test_a_resumed_run_goes_on_from_where_it_was(shapes: list[tuple[str, ...]], 
     assert [steps.take(shape) for shape in shapes] == counted_simply(shapes, start)
 
 
-@pytest.mark.xfail(
-    reason="log sets step to the cell's -1 before take_one() raises, and so unusual() gets that as the step: "
-    "let the count have a name of its own until it is known",
-    strict=True,
-)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(SHAPES)
 def test_the_fast_way_counts_the_same(tmp_path: Path, shapes: list[tuple[str, ...]]) -> None:

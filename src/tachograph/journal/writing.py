@@ -26,7 +26,7 @@ from tachograph.steps import Steps
 SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
-_LARGE = 1 << 62  # whole numbers that are left to the careful way
+_LEAST, _MOST = -(1 << 62), 1 << 62  # beyond these whole numbers are left to the careful way
 
 _write = os.write
 _encode_into = msgspec.json.Encoder().encode_into
@@ -44,7 +44,7 @@ class Journal:
         self.folder = folder
         self.unusual = unusual
         self.steps = Steps()
-        self._cells, self._alone = self.steps.cells, self.steps.alone
+        self._cells = self.steps.cells
         self._header = header
         # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
         self.lock = threading.RLock()
@@ -83,22 +83,21 @@ class Journal:
         """
         try:
             self._acquire()
-            for name, value in values.items():
+            for value in values.values():
                 if type(value) is float:
                     if value - value != 0.0:
                         raise ValueError
-                elif type(value) is not int or not -_LARGE < value < _LARGE:
-                    raise ValueError
-                if not name:
+                elif type(value) is not int or not _LEAST < value < _MOST:
                     raise ValueError
             if step is None:
-                cell = self._alone[name] if len(values) == 1 else self._cells[tuple(values)]
-                step = cell[0]
-                if step < 0:
-                    step = self.steps.take_one(tuple(values))
+                cell = self._cells[tuple(values)]
+                count = cell[0]
+                if count < 0:
+                    count = self.steps.take_one(tuple(values))
                 else:
-                    cell[0] = step + 1
-            elif type(step) is not int or not -_LARGE < step < _LARGE:
+                    cell[0] = count + 1
+                step = count
+            elif type(step) is not int or not _LEAST < step < _MOST or "" in values:
                 raise ValueError
             buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
             seq = self._seq + 1
@@ -196,13 +195,9 @@ class Journal:
         if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
-        item = (msgspec.json.decode(line, type=Numbered).seq, line)
-        self._pending.append(item)
+        # In order of their numbers, by one call: a signal handler's line may come before or after, but not in between.
+        insort(self._pending, (msgspec.json.decode(line, type=Numbered).seq, line))
         self._pending_bytes += len(line)
-        if len(self._pending) > 1 and self._pending[-2] > item:  # a signal handler came in between
-            # Each of these is one call, so that a handler's own line can't fall between two copies of the list.
-            self._pending.remove(item)
-            insort(self._pending, item)
 
     def _refused(self, error: OSError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
