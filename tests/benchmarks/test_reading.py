@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tachograph import events
+from tachograph import events, journal
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
 from tachograph.store import Store, open_store
 
@@ -117,6 +117,25 @@ def test_a_history_is_read_ten_times_faster_than_from_a_table_of_points(long: Pa
     table.close()
     print(f"{reading:.1f} ms; from a table of points {selecting:.1f} ms: {selecting / reading:.0f} times as long")
     assert reading * 10 < selecting
+
+
+def test_a_history_is_read_ten_times_faster_than_from_a_file_of_events_read_whole(long: Path) -> None:
+    run = open_store(long).run("long")
+    writer = next((long / "runs" / "long").iterdir())
+
+    def read_whole() -> list[Any]:
+        chosen = [
+            event for event in journal.read_writer(writer) if isinstance(event, Metrics) and "loss" in event.values
+        ]
+        return [
+            np.array([event.step for event in chosen]),
+            np.array([event.at for event in chosen]),
+            np.array([event.values["loss"] for event in chosen]),
+        ]
+
+    whole, reading = milliseconds(read_whole, 2), milliseconds(lambda: run.history("loss"))
+    print(f"{reading:.1f} ms; from the events read whole {whole:.0f} ms: {whole / reading:.0f} times as long")
+    assert reading * 10 < whole
 
 
 def test_a_thousand_runs_are_listed_in_the_time_of_a_few_thousand_small_files(many: Path, tmp_path: Path) -> None:
