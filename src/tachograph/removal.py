@@ -85,7 +85,7 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Removed]:
     for line in path.read_bytes()[:size].splitlines():
         try:
             stone = msgspec.json.decode(line, type=Removed)
-        except msgspec.DecodeError:  # cut off by a full disk: that removal never began
+        except ValueError:  # cut off by a full disk: that removal never began
             continue
         found[stone.id] = stone
     return found

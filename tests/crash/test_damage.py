@@ -52,7 +52,9 @@ def check_variants(root: Path, folder: Path, count: int, capsys: Any) -> None:
         status = main(["verify", "--root", str(copy), "--json"])
         printed = capsys.readouterr().out
         assert status == 1, f"byte {spot} of {target} was flipped, and verify saw nothing"
-        assert json.dumps(str(target))[1:-1] in printed or target.with_suffix(".sums").name in printed, printed
+        # A checksum that doesn't fit its segment may be the damaged one of the two.
+        named = str(target.with_suffix(""))
+        assert json.dumps(named)[1:-1] in printed, printed
         with_damage = tachograph.open_store(copy)
         other = with_damage.run("whole")
         assert other.history("loss").values.tolist() == whole.history("loss").values.tolist()

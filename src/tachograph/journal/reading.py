@@ -222,23 +222,27 @@ def read_writer(folder: Path) -> Iterator[Event | Damage]:
 
 
 def check_sums(path: Path) -> list[Damage]:
-    """The blocks of a segment that no longer match their checksums."""
+    """The blocks of a segment that no longer match their checksums, and checksums that can't be right."""
     sums = path.with_suffix(".sums")
     if not sums.exists():
         return []
-    found = []
+    found, covered = [], 0
     with opened(path) as file:
         for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
             try:
                 block = msgspec.json.decode(line, type=Sum)
-            except msgspec.DecodeError:
+            except ValueError:
                 found.append(Damage(sums, number, 0, "a checksum that can't be read"))
                 continue
+            if not 0 <= block.start <= min(covered, block.to):
+                found.append(Damage(sums, number, 0, "a checksum that doesn't follow the one before"))
+                continue
+            covered = max(covered, block.to)
             file.seek(block.start)
-            if f"{zlib.crc32(file.read(block.to - block.start)):08x}" != block.crc32:
-                found.append(
-                    Damage(path, 0, block.start, f"bytes {block.start} to {block.to} do not match their checksum")
-                )
+            content = file.read(block.to - block.start)
+            if len(content) != block.to - block.start or f"{zlib.crc32(content):08x}" != block.crc32:
+                reason = f"bytes {block.start} to {block.to} do not match their checksum"
+                found.append(Damage(path, 0, block.start, reason))
     return found
 
 
