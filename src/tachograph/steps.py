@@ -10,14 +10,10 @@ ONE_BY_ONE = -1
 
 
 class Steps:
-    """The counts of one run. ``cells`` has the shapes seen so far: names that are text, with something in it.
-
-    ``alone`` has the cells of the shapes of one name, by that name.
-    """
+    """The counts of one run. ``cells`` has the shapes seen so far: names that are text, with something in it."""
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, ...], list[int]] = {}
-        self.alone: dict[str, list[int]] = {}
         self._home: dict[str, tuple[str, ...]] = {}
         self._single: dict[str, int] = {}
 
@@ -37,8 +33,6 @@ class Steps:
             if cell[0] == ONE_BY_ONE:
                 self._single.setdefault(name, 0)
         self.cells[shape] = cell
-        if len(shape) == 1:
-            self.alone[shape[0]] = cell
         return cell
 
     def _split(self, shape: tuple[str, ...]) -> None:
