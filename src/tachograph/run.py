@@ -141,7 +141,7 @@ class Run:
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
             complaints.append(f"step must be a whole number, not {_like(step)}: the next step was used")
-        with self._journal.lock:  # the counts of the steps are shared by all threads
+        with self._journal.alone():  # the counts of the steps are shared by all threads
             for by_step, part in _by_step(good, whole, self._journal.steps).items():
                 self._journal.append(Metrics(0, 0, 0.0, by_step, part))
         self._complain(complaints)

@@ -52,7 +52,7 @@ def test_fast_points_are_measured_by_samples() -> None:
             run.log({"loss": 0.5})
             count += 1
         kept({"loss": 0.5})
-        assert run._journal.fast == count  # the first point of a name takes the careful way
+        assert count - 20 < run._journal.fast <= count  # the first one, and those that meet a sync, go the careful way
         assert run._samples.mean > 0
     read = open_store().run(run.id)
     assert read.overhead is not None

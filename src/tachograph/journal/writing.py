@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sys
 import threading
 import time
 import zlib
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import time as _now
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -23,11 +26,15 @@ from tachograph.events import Event, Metrics, Note, encode
 from tachograph.journal.reading import Sum
 from tachograph.steps import Steps
 
+Pending = tuple[int, bytes, int]  # its number, the line, how much of it is in the file already
+
 SEGMENT_BYTES = 64 << 20
 PENDING_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
 _LEAST, _MOST = -(1 << 62), 1 << 62  # beyond these whole numbers are left to the careful way
 
+# Whether taking a thing out of an attribute is one step that no other thread comes into.
+_SWAPS = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 _write = os.write
 _encode_into = msgspec.json.Encoder().encode_into
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -47,9 +54,11 @@ class Journal:
         self._cells = self.steps.cells
         self._header = header
         # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
-        self.lock = threading.RLock()
-        self._acquire, self._release_lock = self.lock.acquire, self.lock.release
-        self._buffer: bytearray | None = None
+        self._lock = threading.RLock()
+        self._buffer: bytearray | None = None  # ``log`` takes it out while it appends; there from the header on
+        self._kept: bytearray | None = bytearray(512)  # the same one, while it is not there for ``log``
+        self._is_alone = False
+        self._wanted = False  # by a thread that waits for it
         self._seq = 0
         self.careful = 0  # how many events did not take the way of ``log``
         self._fd = -1  # open, healthy and not closed; or -1, and then appending takes the careful way
@@ -57,9 +66,9 @@ class Journal:
         self._first = 0
         self._headed = False
         self._closed = False
-        self._pending: deque[tuple[int, bytes]] = deque()
-        self._written = 0  # bytes of the first pending line that are in the file already
+        self._pending: deque[Pending] = deque()
         self._pending_bytes = 0
+        self._top = 0  # the highest number in the file that did not get there by ``log``
         self._lost = 0
         self._draining = False
         self._retry_at = 0.0
@@ -71,9 +80,9 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Number and date ``event``, and write it."""
-        with self.lock:
+        with self.alone() as inside:
             self._begin()
-            self._put(event)
+            self._put(event, inside)
 
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
@@ -81,8 +90,12 @@ class Journal:
         Takes a dict of finite Python floats and ints as it is. Anything else, and any fault, is handed to ``unusual``,
         which may take its time. Without ``step`` each name counts for itself, from 0.
         """
+        buffer = None
         try:
-            self._acquire()
+            # No call is made between these two steps, so no thread and no signal handler comes in between.
+            buffer, self._buffer = self._buffer, None
+            if buffer is None:
+                raise ValueError
             for value in values.values():
                 if type(value) is float:
                     if value - value != 0.0:
@@ -99,39 +112,81 @@ class Journal:
                 step = count
             elif type(step) is not int or not _LEAST < step < _MOST or "" in values:
                 raise ValueError
-            buffer, self._buffer = self._buffer, None  # a signal handler that logs meanwhile takes the careful way
             seq = self._seq + 1
             _encode_into(Metrics(1, seq, _now(), step, values), buffer)  # type: ignore[arg-type]
-            buffer.append(10)  # type: ignore[union-attr]
-            if self._seq != seq - 1:  # it did, and took this number; from here to the write it can't come in between
+            buffer.append(10)
+            if self._seq != seq - 1:  # a signal handler took this number; from here to the write it can't come in
                 raise ValueError
             self._seq = seq
             try:
-                written = _write(self._fd, buffer)  # type: ignore[arg-type]
+                written = _write(self._fd, buffer)
             except OSError as error:
-                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)  # type: ignore[arg-type]
+                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)
+                if self._wanted:
+                    self._kept, buffer = buffer, None
             else:
-                if written != len(buffer):  # type: ignore[arg-type]
-                    self._trouble(bytes(buffer), written)  # type: ignore[arg-type]
-            self._buffer = buffer
+                if written != len(buffer):
+                    self._trouble(bytes(buffer), written)
             return
         except guard.FAULTS:
-            pass  # not here, under the lock: whoever shows its warnings may take locks of their own
+            pass  # not here, with the buffer in hand: whoever shows its warnings may take locks of their own
         finally:
-            try:  # noqa: SIM105 - a suppress() costs more than all of the above
-                self._release_lock()
-            except RuntimeError:  # Ctrl-C came before the lock was ours
-                pass
+            if buffer is not None:
+                self._buffer, buffer = buffer, None
         self.unusual(values, step)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Within it no other thread appends, and ``log`` takes the careful way.
+
+        That costs ``log`` no lock: who wants to be alone waits until the buffer is back, and keeps it. True is given
+        to a signal handler or a finalizer that came while its own thread is appending.
+        """
+        with self._lock:
+            if self._is_alone or not self._take_buffer():
+                yield True
+                return
+            self._is_alone = True
+            try:
+                yield False
+            finally:
+                self._is_alone = False
+                if self._headed and _SWAPS:
+                    self._buffer, self._kept = self._kept, None
+
+    def _take_buffer(self) -> bool:
+        """Wait for the buffer; False where this thread's own ``log`` has it."""
+        pause = 10e-6
+        while self._kept is None:
+            self._kept, self._buffer = self._buffer, None
+            if self._kept is None:
+                if self._logging_below():
+                    return False
+                # A thread that logs and logs gives way to others while it writes, with the buffer in its hand: we
+                # could wait for long. Without a file its ``log`` takes the careful way, which hands us the buffer.
+                self._wanted, self._fd = True, -1
+                time.sleep(pause)
+                pause = min(2 * pause, 1e-3)
+        self._wanted = False
+        return True
+
+    def _logging_below(self) -> bool:
+        """Whether a call of ``log`` that has the buffer is on the stack of this thread."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code is _LOG and frame.f_locals["self"] is self and frame.f_locals.get("buffer") is not None:
+                return True
+            frame = frame.f_back
+        return False
 
     def begin(self) -> None:
         """Open the file and write the header now, not with the first event."""
-        with self.lock:
+        with self.alone():
             self._begin()
 
     def close(self) -> None:
         """Give the file back. What is appended later still gets there, each event with its own opening and closing."""
-        with self.lock:
+        with self.alone():
             self._drain(insist=True)
             self._closed = True
             self._close_file()
@@ -152,25 +207,26 @@ class Journal:
         return len(self._pending) + self._lost
 
     def _begin(self) -> None:
-        if self._buffer is None:
-            self._buffer = bytearray(512)
         if not self._headed:
             self._headed = True
             self._put(self._header())
 
-    def _put(self, event: Event) -> None:
-        line = self._numbered(event)
+    def _put(self, event: Event, inside: bool = False) -> None:
+        line, seq = self._numbered(event)
+        if inside:  # of another append, which may have written a part of its own line
+            line = b"\n" + line
         try:
             written = os.write(self._fd, line)
         except OSError as error:
             self._trouble(line, 0, error if self._fd >= 0 else None)
         else:
+            self._top = max(self._top, seq)
             if written != len(line):
                 self._trouble(line, written)
 
-    def _numbered(self, event: Event) -> bytes:
-        """The event as the next line. Its number is taken last, with no call in between, so that a signal handler that
-        logs while its own thread is in here takes another one, and is written in its place."""
+    def _numbered(self, event: Event) -> tuple[bytes, int]:
+        """The event as the next line, and its number. That is taken last, with no call in between, so that a signal
+        handler that logs while its own thread is in here takes another one, and is written in its place."""
         while True:
             seq = self._seq + 1
             event.v, event.seq, event.at = events.VERSION, seq, _now()
@@ -178,26 +234,36 @@ class Journal:
             if self._seq == seq - 1:
                 self._seq = seq
                 self.careful += 1
-                return line
+                return line, seq
 
     # -- trouble: what the disk did not take --
 
     def _trouble(self, line: bytes, written: int, error: OSError | None = None) -> None:
         self._fd = -1
-        self._hold(line)
-        if written:
-            self._written = written
+        self._hold(line, written)
         if error is not None and error.errno != errno.EFBIG:
             self._refused(error)
         self._drain()
 
-    def _hold(self, line: bytes) -> None:
+    def _hold(self, line: bytes, written: int = 0) -> None:
         if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
+        held: Pending = (msgspec.json.decode(line, type=Numbered).seq, line, written)
+        if self._overtaken(held):
+            held = self._renewed(line)
         # In order of their numbers, by one call: a signal handler's line may come before or after, but not in between.
-        insort(self._pending, (msgspec.json.decode(line, type=Numbered).seq, line))
-        self._pending_bytes += len(line)
+        insort(self._pending, held)
+        self._pending_bytes += len(held[1])
+
+    def _overtaken(self, held: Pending) -> bool:
+        """Whether a signal handler had its own line written, after this one was refused and before it was held."""
+        return held[0] < self._top
+
+    def _renewed(self, line: bytes) -> Pending:
+        """An overtaken line with a new number: readers take a lower one than the last for a line that came again."""
+        line, seq = self._numbered(events.decode(line))
+        return (seq, line, 0)
 
     def _refused(self, error: OSError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -232,22 +298,29 @@ class Journal:
             self._fd = self._file
 
     def _write_pending(self) -> None:
-        seq, line = self._pending[0]
+        seq, line, written = self._pending[0]
+        if self._overtaken(self._pending[0]):
+            self._pending[0] = self._renewed(line)
+            self._pending_bytes += len(self._pending[0][1]) - len(line)
+            self._pending.rotate(-1)
+            return
         try:
-            self._written += os.write(self._file, line[self._written :])
+            written += os.write(self._file, line[written:])
         except OSError as error:
             if error.errno != errno.EFBIG or self._first >= seq:
                 raise
             self._next_segment()
             return
-        if self._written == len(line):
-            self._pending.popleft()
-            self._pending_bytes -= len(line)
-            self._written = 0
+        if written < len(line):
+            self._pending[0] = (seq, line, written)
+            return
+        self._top = max(self._top, seq)
+        self._pending.popleft()
+        self._pending_bytes -= len(line)
 
     def _report_of_loss(self) -> bytes:
         lost, self._lost = self._lost, 0
-        return self._numbered(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))
+        return self._numbered(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))[0]
 
     # -- files --
 
@@ -267,9 +340,10 @@ class Journal:
 
     def _next_segment(self) -> None:
         """Go on in a new file. A line that was begun in the old one is taken back there and written whole here."""
-        if self._written:
-            os.ftruncate(self._file, os.fstat(self._file).st_size - self._written)
-            self._written = 0
+        if self._pending and self._pending[0][2]:
+            seq, line, written = self._pending[0]
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            self._pending[0] = (seq, line, 0)
         self._close_file()
         self._left.append(self._first)
         self._first = 0
@@ -279,11 +353,12 @@ class Journal:
     def sync(self) -> None:
         """Force what was appended to disk and write its checksum. Appending goes on meanwhile."""
         with self._sync_lock:
-            with self.lock:
+            with self.alone():
                 if self._pending:
                     self._drain()
                 # A line that is written in part may yet be taken back.
-                found = [*self._left, *([self._first] if self._first and not self._written else [])]
+                whole = not (self._pending and self._pending[0][2])
+                found = [*self._left, *([self._first] if self._first and whole else [])]
                 self._left.clear()
             try:
                 for first in found:
@@ -313,17 +388,19 @@ class Journal:
             os.close(sums)
         self._synced = (first, to)
         if to > SEGMENT_BYTES:
-            with self.lock:
+            with self.alone():
                 if self._first == first and not self._pending:
                     self._next_segment()
 
     def _start_anew(self) -> None:
         """Somebody deleted the folder while we wrote: what comes from now on is still recorded."""
-        with self.lock:
+        with self.alone():
             self._close_file()
             self._first = 0
-            self._headed = False
-            self._buffer = None  # so that the next points take the way that writes the header first
+            self._headed = False  # so that the next points take the way that writes the header first
+
+
+_LOG = Journal.log.__code__
 
 
 class Numbered(msgspec.Struct):
