@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from tachograph import active, ending, guard, process, settings, surroundings, values
+from tachograph import active, ending, guard, late, process, settings, surroundings, values
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
@@ -56,7 +56,9 @@ class Run:
         self._samples = Samples()
         self._blobs = Blobs(root)
         self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
-        self.log = self._journal.log  # type: ignore[assignment, method-assign]  # spares a call on the hot path
+        self._closing: list[Callable[[], object]] = []
+        self._listeners: list[Callable[[Any], object]] = []
+        self.log = self._plain_log()  # type: ignore[method-assign]  # spares a call on the hot path
 
     def _become_writer(self) -> Path:
         """The folder of a journal of our own, with nobody else in it."""
@@ -80,6 +82,7 @@ class Run:
         """In a forked child: go on as a further writer of the same run, from the first thing that is recorded."""
         self.role = "worker"
         self.spent, self._samples = 0.0, Samples()
+        self._closing.clear()  # the parent does that
         # In place, since somebody may have kept ``run.log``; and its lock may be held by a thread that is not here.
         self._journal.__init__(self._become_writer(), self._header, self._log_unusual)  # type: ignore[misc]
 
@@ -105,9 +108,24 @@ class Run:
         """Record points. They are on disk when this returns.
 
         ``values`` maps names to numbers (Python's, NumPy's, or arrays and tensors of one element; NaN and infinities
-        too). ``step`` is a whole number, in any order; left out, each name counts 0, 1, 2 ... for itself.
+        too). A number on a device is copied without making anybody wait, and recorded when it has arrived. ``step`` is
+        a whole number, in any order; left out, each name counts 0, 1, 2 ... for itself.
         """
         self._journal.log(values, step)  # type: ignore[arg-type]  # hidden by the same function of the journal
+
+    def _plain_log(self) -> Callable[..., None]:
+        return self._log_heard if self._listeners else self._journal.log
+
+    def _listen(self, listener: Callable[[Any], object]) -> None:
+        """From now on ``listener`` is called with the points of each call of ``log``."""
+        self._listeners.append(listener)
+        self.log = self._plain_log()  # type: ignore[method-assign]
+
+    def _log_heard(self, values: Mapping[str, float], step: int | None = None) -> None:
+        with guard.contained("log", self):
+            for listener in self._listeners:
+                listener(values)
+        self._journal.log(values, step)  # type: ignore[arg-type]
 
     def _measure_log(self) -> None:
         """Measure the next call of ``log``. Called once a second, so that all the other calls take no time for it."""
@@ -116,14 +134,14 @@ class Run:
             self.log = self._log_measured  # type: ignore[method-assign]
 
     def _log_measured(self, values: Mapping[str, float], step: int | None = None) -> None:
-        log, samples = self._journal.log, self._samples
+        log, samples = self._plain_log(), self._samples
         if not samples.wanted:  # somebody kept this function
-            log(values, step)  # type: ignore[arg-type]
+            log(values, step)
             return
         samples.wanted = False
-        self.log = log  # type: ignore[assignment, method-assign]
+        self.log = log  # type: ignore[method-assign]
         careful, began = self._journal.careful, time.perf_counter()
-        log(values, step)  # type: ignore[arg-type]
+        log(values, step)
         took = time.perf_counter() - began
         if self._journal.careful == careful:
             samples.add(took)
@@ -137,6 +155,7 @@ class Run:
     @guard.shield
     def _log_unusual(self, points: Any, step: Any) -> None:
         """Points that are no plain floats, or whose names are at different steps."""
+        points, copies = late.start(points)
         good, complaints = values.metrics(points)
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
@@ -144,6 +163,8 @@ class Run:
         with self._journal.alone():  # the counts of the steps are shared by all threads
             for by_step, part in _by_step(good, whole, self._journal.steps).items():
                 self._journal.append(Metrics(0, 0, 0.0, by_step, part))
+            for by_step, part in _by_step(copies, whole, self._journal.steps).items():
+                late.waiting.add(self, by_step, part)
         self._complain(complaints)
 
     @guard.shield
@@ -324,12 +345,24 @@ class Run:
                 f"a run ends {', '.join(STATUSES)}, not {values.text(status)[:80]!r}: recorded as failed", self
             )
             status = "failed"
+        self._close()
         self.ended = True
         active.remove(self)
         if not active.open_runs():
             ending.unwatch()
         with guard.contained("finish", self):
             self._finish(status, error)
+
+    def _before_end(self, job: Callable[[], object]) -> None:
+        """Do ``job`` when the run is about to end, while it can still be recorded to."""
+        self._closing.append(job)
+
+    def _close(self) -> None:
+        while self._closing:
+            with guard.contained("finish", self):
+                self._closing.pop(0)()
+        with guard.contained("finish", self):
+            late.waiting.settle(self)
 
     def reopen(self) -> bool:
         """Go on with a run of this process that has ended; False where it is open anyway."""

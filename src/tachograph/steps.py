@@ -63,6 +63,11 @@ class Steps:
             single[name] = step + 1
         return step
 
+    def next(self, name: str) -> int:
+        """The step that ``name`` is at."""
+        cell = self.cells.get(self._home.get(name, ()), [ONE_BY_ONE])
+        return self._single.get(name, 0) if cell[0] == ONE_BY_ONE else cell[0]
+
     def resume(self, steps: dict[str, int]) -> None:
         """Go on from an earlier recording: ``steps`` has each name's next step."""
         self._single.update(steps)

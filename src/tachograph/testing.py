@@ -259,6 +259,12 @@ class _NotingHooks(Hooks):
 
         super().inject(owner, name, **{**how, "make": noting})
 
+    def listen(self, owner: Any, name: str, **how: Any) -> None:
+        def noting(*args: Any, **kwargs: Any) -> None:
+            self.called[id(owner), name] = (owner, name)
+
+        super().listen(owner, name, before=noting)
+
 
 class _FaultyHooks(Hooks):
     """Hooks whose every wrapper fails, before the call or after it."""
@@ -284,6 +290,13 @@ class _FaultyHooks(Hooks):
             raise RuntimeError("planted")
 
         super().inject(owner, name, **{**how, "make": faulty})
+
+    def listen(self, owner: Any, name: str, **how: Any) -> None:
+        def faulty(*args: Any, **kwargs: Any) -> None:
+            self.planted += 1
+            raise RuntimeError("planted")
+
+        super().listen(owner, name, **({"before": faulty} if self._spot == "before" else {"after": faulty}))
 
 
 def _noted(module: ModuleType, train: Train) -> _NotingHooks:

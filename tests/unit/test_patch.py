@@ -693,3 +693,45 @@ def test_a_function_that_can_not_be_hashed() -> None:
             return data
 
     assert Call(Unhashable(), (3,), {}).argument("data") == 3
+
+
+# ---- listening -------------------------------------------------------------------------------------------------------
+
+
+def test_listeners_hear_the_arguments_and_the_result(hooks: Hooks) -> None:
+    heard: list[Any] = []
+    hooks.listen(
+        Base,
+        "fit",
+        before=lambda self, X, y=None, **more: heard.append((X, y)) or "noted",
+        after=lambda noted, result: heard.append((noted, result)),
+    )
+    model = Base()
+    result = model.fit(1, y=2)
+    assert heard == [(1, 2), ("noted", result)]
+    assert Base.fit.__wrapped__ is not Base.fit  # type: ignore[attr-defined]
+    hooks.undo()
+    model.fit(3)
+    assert len(heard) == 2
+
+
+@lenient
+@pytest.mark.parametrize("spot", ["before", "after"])
+def test_a_listeners_fault_changes_nothing(hooks: Hooks, spot: str) -> None:
+    def fault(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("planted")
+
+    plain = Base().fit(1)
+    hooks.listen(Base, "fit", **{spot: fault})
+    with pytest.warns(TachographWarning, match="planted"):
+        assert type(Base().fit(1)) is type(plain)
+
+
+def test_what_raises_is_heard_before_and_not_after(hooks: Hooks) -> None:
+    heard: list[str] = []
+    hooks.listen(Base, "fail", before=lambda *_: heard.append("before"), after=lambda *_: heard.append("after"))
+    error = ZeroDivisionError("the user's own")
+    with pytest.raises(ZeroDivisionError) as caught:
+        Base().fail(error)
+    assert caught.value is error
+    assert heard == ["before"]

@@ -79,7 +79,7 @@ class Journal:
     # -- appending: what a training thread does --
 
     def append(self, event: Event) -> None:
-        """Number and date ``event``, and write it."""
+        """Number ``event``, date it where it has no date, and write it."""
         with self.alone() as inside:
             self._begin()
             self._put(event, inside)
@@ -229,7 +229,7 @@ class Journal:
         handler that logs while its own thread is in here takes another one, and is written in its place."""
         while True:
             seq = self._seq + 1
-            event.v, event.seq, event.at = events.VERSION, seq, _now()
+            event.v, event.seq, event.at = events.VERSION, seq, event.at or _now()
             line = encode(event) + b"\n"
             if self._seq == seq - 1:
                 self._seq = seq
