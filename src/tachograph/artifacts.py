@@ -13,7 +13,7 @@ import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +22,7 @@ import msgspec
 from tachograph import events
 from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.database import cache_folder
-from tachograph.errors import Damaged, Error
+from tachograph.errors import Damaged, Error, NotFound
 from tachograph.events import Member
 
 LOADERS = "tachograph.loaders"
@@ -38,18 +38,32 @@ class Artifact:
     what its recorder knew of it.
     """
 
-    def __init__(self, root: Path, event: events.Artifact) -> None:
-        self._root = root
+    def __init__(self, root: Path, event: events.Artifact, let_go: Mapping[str, str] | None = None) -> None:
+        self._root, self._let_go = root, let_go or {}
         self.name, self.kind, self.digest, self.size = event.name, event.type, event.digest, event.size
         self.step, self.filename, self.members, self.meta = event.step, event.filename, event.members, event.meta
 
     def __repr__(self) -> str:
         return f"<tachograph artifact {self.name} ({self.kind}, {self.size:,} bytes)>"
 
+    @property
+    def released(self) -> bool:
+        """Whether its bytes were let go of, as those of most checkpoints are."""
+        blobs, gone = Blobs(self._root), (digest for digest in self._digests() if digest in self._let_go)
+        return any(not blobs.find(digest).is_file() for digest in gone)
+
+    def _gone(self) -> NotFound:
+        step = "" if self.step is None else f" of step {self.step}"
+        why = next(self._let_go[digest] for digest in self._digests() if digest in self._let_go)
+        return NotFound(f"artifact {self.name}{step}: its bytes were let go of, because of {why}")
+
+    def _digests(self) -> list[str]:
+        return [self.digest] if self.members is None else [member.digest for member in self.members]
+
     def path(self) -> Path:
         """A local copy under its own file name, checked against its digest; not to be written to.
 
-        Raises ``Damaged`` where what is kept doesn't match.
+        Raises ``Damaged`` where what is kept doesn't match, ``NotFound`` where it was let go of.
         """
         target = _cache(self._root) / self.digest.removeprefix("sha256:") / _inside(self.filename, self)
         if self.members is None:
@@ -73,7 +87,9 @@ class Artifact:
         """Put the blob ``digest`` at ``target``, unless it is there already, unchanged."""
         if target.is_file() and digest_of(target) == digest:
             return
-        blob = Blobs(self._root).path(digest)
+        blob = Blobs(self._root).find(digest)
+        if digest in self._let_go and not blob.is_file():
+            raise self._gone()
         if not blob.is_file() or digest_of(blob) != digest:
             fault = "does not match its digest" if blob.is_file() else "is missing"
             raise Damaged(f"artifact {self.name}: {blob} {fault}; restore it from a copy of the store")
@@ -92,6 +108,8 @@ class Artifact:
         Formats that can run code when they are loaded (pickle, joblib) need ``trusted=True``: say so only of a file
         whose origin you know. Raises ``Error`` for those, and for a format that nobody here can load.
         """
+        if self.released:
+            raise self._gone()
         format = str(self.meta.get("format") or _SUFFIXES.get(PurePosixPath(self.filename).suffix.lower(), ""))
         loader = _SAFE.get(format) or _UNSAFE.get(format) or _from_plugin(format)
         if loader is None:

@@ -135,6 +135,13 @@ class Artifact(Event, tag="artifact", kw_only=True):
     meta: dict[str, Any] = {}
 
 
+class Release(Event, tag="release", kw_only=True):
+    """The writer has let go of blobs that it had kept for artifacts: from here on it doesn't need their bytes."""
+
+    digests: list[str]
+    reason: str = ""
+
+
 class Link(Event, tag="link", kw_only=True):
     """A relation of this run to something else, for example ``used`` a model version."""
 
@@ -173,6 +180,7 @@ Known: TypeAlias = (
     | Environment
     | Dataset
     | Artifact
+    | Release
     | Link
     | Note
     | Console

@@ -167,9 +167,10 @@ class RunRecord:
 
     @cached_property
     def artifacts(self) -> list[Artifact]:
-        """Files and folders, the newest of each name and kind, in the order in which they first came."""
-        newest = {(event.name, event.type): event for event in self._events(events.Artifact)}
-        return [Artifact(self._store.root, event) for event in newest.values()]
+        """Files and folders, the newest of each name and kind (of checkpoints that of each step, too), in the order in
+        which they first came."""
+        newest = {_place(event): event for event in self._events(events.Artifact)}
+        return [Artifact(self._store.root, event, self._let_go) for event in newest.values()]
 
     def artifact(self, name: str) -> Artifact:
         """The newest artifact of that name, of whatever kind. Raises ``NotFound``."""
@@ -184,7 +185,12 @@ class RunRecord:
     def _artifact(self, what: str, name: str, known: Mapping[str, events.Artifact]) -> Artifact:
         if name not in known:
             raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(known)}")
-        return Artifact(self._store.root, known[name])
+        return Artifact(self._store.root, known[name], self._let_go)
+
+    @cached_property
+    def _let_go(self) -> dict[str, str]:
+        """Digests of what the run has let go of, and why."""
+        return {digest: event.reason for event in self._events(events.Release) for digest in event.digests}
 
     @cached_property
     def datasets(self) -> list[events.Dataset]:
@@ -294,6 +300,12 @@ class Batch:
     def _last(self, condition: str) -> dict[str, dict[str, float]]:
         rows = self._rows("metric", "value", condition)
         return _grouped((run, name, nan if value == NAN else value) for run, name, value in rows)
+
+
+def _place(event: events.Artifact) -> tuple[str, str, int | None]:
+    """Newer artifacts take the place of older ones, but for the checkpoints on the way."""
+    series = event.type == "checkpoint" and event.name != "best"
+    return event.name, event.type, event.step if series else None
 
 
 def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,23 +1,46 @@
 """Files, kept once each under the digest of their content.
 
-    <root>/blobs/<aa>/<digest>    the bytes; <aa> are the digest's first two digits
+    <root>/blobs/<aa>/<digest>            the bytes; <aa> are the digest's first two digits
+    <root>/blobs/.draft-*                 on its way in; left behind only by a process that was killed
+    <root>/blobs/<aa>/<digest>.*.aside    on its way out, likewise
 
-A file is copied and hashed in one pass while it is logged, so that what is kept is what it was at that moment,
-whatever happens to the original. A blob appears under its name only when it is whole.
+A file is copied while it is logged, so that what is kept is what it was at that moment, whatever happens to the
+original. A blob appears under its name only when it is whole.
+
+Runs and processes share blobs without a lock, and still one may delete what it made. Who relies on a digest has either
+made its blob, or touched the one that was there. The stamp of a blob (inode and time) tells whether anybody did: who
+deletes puts the blob aside first, looks at its stamp, and puts it back where it is not the one it had.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tachograph.events import Member, encode
 
 CHUNK = 1 << 20
+ASIDE = ".aside"
+# A blob is made that much older than it is: then any touch shows, however coarse the file system's clock.
+_OLDER_NS = 10 * 10**9
+
+
+class Stamp(NamedTuple):
+    """What changes when a blob is touched or replaced."""
+
+    inode: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        status = os.stat(path)
+        return cls(status.st_ino, status.st_mtime_ns)
 
 
 class Blobs:
@@ -31,47 +54,115 @@ class Blobs:
         plain = digest.removeprefix("sha256:")
         return self.folder / plain[:2] / plain
 
+    def find(self, digest: str) -> Path:
+        """Where the blob can be read: at its path, or where a process that was killed has put it aside."""
+        path = self.path(digest)
+        return path if path.is_file() else next(path.parent.glob(f"{path.name}.*{ASIDE}"), path)
+
     def put_bytes(self, content: bytes) -> tuple[str, int]:
         """Keep ``content``; its digest and size in bytes."""
-        digest = _sha256(content).hexdigest()
-        target = self.path(digest)
-        if not _is_kept(target):
-            draft = self._draft()
-            try:
-                draft.write_bytes(content)
-                _publish(draft, target)
-            finally:
-                draft.unlink(missing_ok=True)
-        return "sha256:" + digest, len(content)
+        draft = self._draft()
+        try:
+            draft.write_bytes(content)
+            digest = "sha256:" + _sha256(content).hexdigest()
+            self.publish(draft, digest)
+        finally:
+            draft.unlink(missing_ok=True)
+        return digest, len(content)
 
     def put_file(self, path: Path) -> tuple[str, int]:
         """Keep a copy of the file at ``path``; its digest and size in bytes. Raises OSError where it can't be read."""
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))  # a pipe would be waited for, for ever
+        _check_regular(path)
         draft = self._draft()
         try:
             with open(path, "rb") as source, open(draft, "wb") as copy:
                 digest, size = _copy(source, copy)
-            target = self.path(digest)
-            if not _is_kept(target):
-                _publish(draft, target)
+            self.publish(draft, digest)
         finally:
             draft.unlink(missing_ok=True)
-        return "sha256:" + digest, size
+        return digest, size
 
     def put_folder(self, folder: Path) -> tuple[str, int, list[Member]]:
         """Keep every file below ``folder``; the digest of the list of them, their size together, and the list."""
-        members = []
+        members = [Member(name, *self.put_file(path)) for name, path in self.files(folder)]
+        return digest_of_list(members), sum(member.size for member in members), members
+
+    def files(self, folder: Path) -> Iterator[tuple[str, Path]]:
+        """The files below ``folder`` that can be kept, by their names in it."""
         for path in _files(folder, self.folder.parent):
-            digest, size = self.put_file(path)
-            name = path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
-            members.append(Member(name, digest, size))
-        total = sum(member.size for member in members)
-        return "sha256:" + _sha256(encode(members)).hexdigest(), total, members
+            yield path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode(), path
+
+    def copy(self, path: Path) -> Path:
+        """A draft with the content of the file at ``path``, for :meth:`publish`, by the fastest way there is.
+
+        Raises OSError; then there is no draft.
+        """
+        _check_regular(path)
+        draft = self._draft()
+        try:
+            _copy_fast(path, draft)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return draft
+
+    def publish(self, draft: Path, digest: str) -> Stamp | None:
+        """Let ``draft`` be the blob of that digest. Its stamp where this made the blob, None where there is one."""
+        target = self.path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        older = time.time_ns() - _OLDER_NS
+        os.utime(draft, ns=(older, older))
+        os.chmod(draft, 0o444)
+        stamp = Stamp.of(draft)
+        while True:
+            try:
+                if _touch(target):
+                    return None
+                os.link(draft, target)  # unlike a renaming it never replaces what another has just made
+            except FileExistsError:
+                continue
+            except OSError:  # somebody else's blob, which isn't ours to touch; or a file system without links
+                _replace(draft, target)
+                return None
+            return None if target.parent.stat().st_mode & stat.S_ISVTX else stamp
+
+    def drop(self, path: Path, stamp: Stamp) -> bool:
+        """Delete the blob at ``path``, if nobody has touched it since it had ``stamp``; whether it is gone."""
+        aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}{ASIDE}")
+        try:
+            os.rename(path, aside)
+            if Stamp.of(aside) == stamp:
+                aside.unlink()
+                return True
+        except FileNotFoundError:
+            return False
+        put_back(aside)
+        return False
+
+    def asides(self) -> list[Path]:
+        """Blobs that were put aside, and neither deleted nor put back: their process is at it, or was killed."""
+        return sorted(self.folder.glob(f"*/*{ASIDE}"))
 
     def _draft(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f".draft-{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def put_back(aside: Path) -> None:
+    """Let a blob that was put aside be there again. Where another was made meanwhile, that one is touched, so that its
+    maker doesn't delete it: somebody relied on the one that was put aside."""
+    target = aside.with_name(aside.name.partition(".")[0])
+    try:
+        while True:
+            try:
+                os.link(aside, target)
+            except FileExistsError:
+                if not _touch(target):
+                    continue
+            break
+    except OSError:
+        os.replace(aside, target)
+    aside.unlink(missing_ok=True)
 
 
 def digest_of(path: Path) -> str:
@@ -82,10 +173,31 @@ def digest_of(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digesting(path: Path) -> Generator[bool, None, str]:
+    """The digest of the file at ``path``, in turns: yields True after every 64 MiB, returns the digest."""
+    digest = _sha256()
+    with open(path, "rb", buffering=0) as file:
+        for count, chunk in enumerate(iter(lambda: file.read(CHUNK), b""), start=1):
+            digest.update(chunk)
+            if count % 64 == 0:
+                yield True
+    return "sha256:" + str(digest.hexdigest())
+
+
+def digest_of_list(members: list[Member]) -> str:
+    """The digest of a folder: that of the list of its files."""
+    return "sha256:" + str(_sha256(encode(members)).hexdigest())
+
+
 def _sha256(content: bytes = b"") -> Any:
     import hashlib  # loads OpenSSL: not before a file is logged
 
     return hashlib.sha256(content)
+
+
+def _check_regular(path: Path) -> None:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))  # a pipe would be waited for, for ever
 
 
 def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
@@ -94,24 +206,45 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
         digest.update(chunk)
         copy.write(chunk)
         size += len(chunk)
-    return str(digest.hexdigest()), size
+    return "sha256:" + str(digest.hexdigest()), size
 
 
-def _is_kept(target: Path) -> bool:
-    """Whether the blob is there; it counts as new again, so that nobody clears it away while it is being logged."""
+def _copy_fast(path: Path, draft: Path) -> None:
+    """Copy within the kernel, which shares the blocks where the file system can."""
+    within = getattr(os, "copy_file_range", None)
+    with open(path, "rb", buffering=0) as source, open(draft, "wb") as copy:
+        try:
+            while within and within(source.fileno(), copy.fileno(), 1 << 30):
+                pass
+        except OSError:  # not here, or not between these two
+            pass
+        shutil.copyfileobj(source, copy, CHUNK)  # what is left
+
+
+def _touch(target: Path) -> bool:
+    """Whether the blob is there; it counts as new again, so that nobody clears it away. Raises PermissionError."""
     try:
-        os.utime(target)
+        if os.utime not in os.supports_fd:
+            os.utime(target)
+            return True
+        descriptor = os.open(target, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    except PermissionError:  # somebody else's blob in a shared store
-        return True
-    return True
+    try:
+        os.utime(descriptor)
+        return os.fstat(descriptor).st_ino == os.stat(target).st_ino  # else it was put aside before it was touched
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
-def _publish(draft: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.chmod(draft, 0o444)
-    os.replace(draft, target)
+def _replace(draft: Path, target: Path) -> None:
+    try:
+        os.replace(draft, target)
+    except PermissionError:
+        if not target.is_file():  # a shared folder in which nobody replaces, nor drops, what others made
+            raise
 
 
 def _files(folder: Path, store: Path) -> Iterator[Path]:

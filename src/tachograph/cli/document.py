@@ -63,7 +63,7 @@ def of_everything(run: RunRecord) -> dict[str, Any]:
         "artifacts": [
             {
                 "name": artifact.name, "kind": artifact.kind, "digest": artifact.digest, "size": artifact.size,
-                "step": artifact.step,
+                "step": artifact.step, "released": artifact.released,
             }
             for artifact in run.artifacts
         ],

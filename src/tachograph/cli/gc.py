@@ -1,19 +1,22 @@
 """Delete kept files that nothing refers to any more, as after runs were removed; compress old journals.
 
 A file stays as long as its digest stands anywhere in a run's journals or in the registry, and for an hour after it was
-kept. A removal of runs that was interrupted is finished. Journals that nobody writes any more are compressed with gzip,
-which changes nothing for those who read them through tachograph; others have zcat.
+kept. What a run has let go of, such as old checkpoints, it doesn't keep from being deleted. A removal of runs that was
+interrupted is finished. Journals that nobody writes any more are compressed with gzip, which changes nothing for those
+who read them through tachograph; others have zcat.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tachograph import journal, process, removal
+from tachograph import events, journal, process, removal
+from tachograph.capture.blobs import ASIDE, Blobs, Stamp, put_back
 from tachograph.cli import document, words
 from tachograph.cli.arguments import add_json, add_root, local_root, whole_number
 
@@ -43,9 +46,13 @@ def run(options: Namespace) -> int:
     """Always 0."""
     root = local_root(options)
     removed = removal.hidden(root) if options.dry_run else removal.sweep(root)
+    blobs = Blobs(root)
+    if not options.dry_run:
+        _put_back(blobs)
     writers = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
     needed = _referred(root, writers)
-    unneeded = [path for path in _old_files(root / "blobs") if path.name not in needed]
+    stamps = {path: stamp for path, stamp in _old_files(blobs.folder) if path.name not in needed}
+    unneeded = list(stamps)
     for folder in writers:
         unneeded += journal.abandoned(folder, time.time() - GRACE_SECONDS)
     size = sum(path.stat().st_size for path in unneeded)
@@ -53,7 +60,7 @@ def run(options: Namespace) -> int:
     freed = 0
     if not options.dry_run:
         for path in unneeded:
-            path.unlink()
+            _delete(path, stamps.get(path), blobs)
         freed = sum(map(_compress, sealed))
     if options.json:
         document.write(
@@ -82,13 +89,32 @@ def _say(options: Namespace, root: Path, removed: Sequence[str], sealed: Sequenc
 def _referred(root: Path, writers: Iterable[Path]) -> set[str]:
     """The digests that stand anywhere in the journals and the registry, in events of kinds to come, too."""
     found: set[str] = set()
-    for path in (segment for folder in writers for segment in journal.segments(folder)):
-        with journal.opened(path) as file:
-            found.update(_digests(file))
+    for folder in writers:
+        found |= _held(folder)
     for path in root.glob("registry/**/*.json"):
         with open(path, "rb") as file:
             found.update(_digests(file))
     return found
+
+
+def _held(writer: Path) -> set[str]:
+    """The digests in a writer's journal, but those that it has let go of since."""
+    found: set[str] = set()
+    for path in journal.segments(writer):
+        with journal.opened(path) as file:
+            for line in file:
+                digests = set(_digests([line]))
+                found = found - digests if _is_release(line) else found | digests
+    return found
+
+
+def _is_release(line: bytes) -> bool:
+    if b'"release"' not in line:
+        return False
+    try:
+        return isinstance(events.decode(line), events.Release)
+    except ValueError:
+        return False
 
 
 def _digests(lines: Iterable[bytes]) -> Iterator[str]:
@@ -112,9 +138,28 @@ def _compress(path: Path) -> int:
         return 0  # another process did, or removed the run
 
 
-def _old_files(folder: Path) -> Iterator[Path]:
+def _old_files(folder: Path) -> Iterator[tuple[Path, Stamp]]:
     """Kept files, and drafts of such whose writers died."""
-    before = time.time() - GRACE_SECONDS
+    before = (time.time() - GRACE_SECONDS) * 1e9
     for path in sorted((*folder.glob("*/*"), *folder.glob(".draft-*"))):
-        if path.is_file() and path.stat().st_mtime < before:
-            yield path
+        with contextlib.suppress(FileNotFoundError):  # a run lets go of it just now
+            stamp = Stamp.of(path)
+            if path.is_file() and stamp.modified < before and path.suffix != ASIDE:
+                yield path, stamp
+
+
+def _put_back(blobs: Blobs) -> None:
+    """What processes put aside that were killed before they had looked whether it was needed."""
+    before = time.time() - GRACE_SECONDS
+    for aside in blobs.asides():
+        with contextlib.suppress(FileNotFoundError):
+            if aside.stat().st_ctime < before:
+                put_back(aside)
+
+
+def _delete(path: Path, stamp: Stamp | None, blobs: Blobs) -> None:
+    """Delete a file; a blob only if nobody has come to need it since it was looked at."""
+    if stamp is not None and not path.name.startswith("."):
+        blobs.drop(path, stamp)
+    else:
+        path.unlink(missing_ok=True)

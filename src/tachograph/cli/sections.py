@@ -157,6 +157,7 @@ def artifacts(found: Sequence[Artifact], console: Console) -> RenderableType:
         draw.Column("KIND", [words.line(artifact.kind) for artifact in found]),
         draw.Column("SIZE", [words.size(artifact.size) for artifact in found], right=True),
         draw.Column("STEP", [_step(artifact.step) for artifact in found], right=True),
+        draw.Column("BYTES", ["let go" * artifact.released for artifact in found]),
         draw.Column("FILE", files, rank=1),
         draw.Column("DIGEST", [words.digest(artifact.digest) for artifact in found], rank=2),
     ]

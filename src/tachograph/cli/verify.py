@@ -18,7 +18,7 @@ from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.cli import words
 from tachograph.cli.arguments import add_json, add_root, local_root
 from tachograph.cli.document import write
-from tachograph.events import Artifact, Event
+from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
 
 EXAMPLES = """\
@@ -66,21 +66,28 @@ class Findings:
 
 def check(root: Path) -> Findings:
     """Read all that is in a store."""
+    found = _check_runs(root)
+    blobs = Blobs(root)
+    present = set(_check_blobs(blobs, found))
+    missing = {digest: name for digest, name in found.artifacts.items() if digest not in present}
+    if missing:  # a run may have let go of them since
+        missing = {digest: missing[digest] for digest in _check_runs(root).artifacts if digest in missing}
+    for digest, name in missing.items():
+        found.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
+    return found
+
+
+def _check_runs(root: Path) -> Findings:
     found = Findings(root)
     for run in _folders(root / "runs"):
         found.runs += 1
         for writer in journal.writers(run):
             _check_writer(writer, found)
-    blobs = Blobs(root)
-    present = set(_check_blobs(blobs, found))
-    for digest, name in found.artifacts.items():
-        if digest not in present:
-            found.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
     return found
 
 
 def _check_writer(folder: Path, found: Findings) -> None:
-    last = 0
+    last, held = 0, dict[str, str]()
     for path in _segments(folder, found):
         for item in _read(path):
             if isinstance(item, Damage):
@@ -93,9 +100,12 @@ def _check_writer(folder: Path, found: Findings) -> None:
                 found.damage.append(Damage(path, 0, 0, f"{gone} before number {item.seq} missing"))
             last = max(last, item.seq)
             found.events += 1
-            found.artifacts.update(_kept(item, folder.parent.name))
+            held.update(_kept(item, folder.parent.name))
+            for digest in item.digests if isinstance(item, Release) else ():
+                held.pop(digest, None)
         with contextlib.suppress(OSError):  # which reading it has told
             found.damage += journal.check_sums(path)
+    found.artifacts.update(held)
 
 
 def _segments(folder: Path, found: Findings) -> list[Path]:
@@ -129,11 +139,13 @@ def _check_blobs(blobs: Blobs, found: Findings) -> Iterator[str]:
     for folder in _folders(blobs.folder):
         for path in sorted(folder.iterdir()):
             found.blobs += 1
-            named = f"sha256:{path.name}"
+            named = f"sha256:{path.name.partition('.')[0]}"  # what is put aside has more of a name
             yield named
             try:
                 if digest_of(path) != named:
                     found.damage.append(Damage(path, 0, 0, "does not match its digest"))
+            except FileNotFoundError:  # a run has let go of it meanwhile
+                continue
             except OSError as error:
                 found.damage.append(Damage(path, 0, 0, f"can't be read: {error.strerror}"))
 
