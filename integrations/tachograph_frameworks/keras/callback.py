@@ -1,0 +1,107 @@
+"""The callback: for those who prefer to name it, and for autolog."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import Any
+
+from keras.callbacks import Callback, CallbackList
+
+from tachograph_frameworks.keras import recording
+from tachograph_frameworks.keras.recording import Recording
+
+
+class TachographCallback(Callback):  # type: ignore[misc]
+    """Records a training: ``model.fit(..., callbacks=[TachographCallback()])``.
+
+    With no run open it opens one and ends it with the training. Where autolog records the training it stands aside.
+    It belongs last in the list: then the model that it keeps is the one that the others leave, and it sees what they
+    add to the epoch's values. What only the call of ``fit`` knows (its data, its arguments) is recorded by autolog.
+    """
+
+    params: Any = None
+    _model: Any = None
+    _claimed: Recording | None = None
+    _recording: Recording | None = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """A training begins."""
+        model = self.model
+        self._recording = self._claimed or recording.begin(model, _container(self))
+        self._claimed = None
+        if self._recording is not None:
+            self._recording.started(model, self.params or {})
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """An epoch has ended, with its validation. ``logs`` are numbers on the host by now."""
+        if self._recording is not None:
+            self._recording.epoch(self.model, epoch, logs or {})
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """The training has ended."""
+        ended, self._recording = self._recording, None
+        if ended is not None:
+            ended.end(self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy takes no part in the training that this one watches, and holds no model."""
+        return {}
+
+
+class Rates(Callback):  # type: ignore[misc]
+    """The first callback of a training that autolog records: it sees the learning rate before another changes it."""
+
+    def __init__(self, watching: Recording) -> None:
+        super().__init__()
+        self._recording = watching
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """An epoch has ended."""
+        self._recording.note_rates(self.model)
+
+
+def join(container: Any) -> None:
+    """Put our callbacks around those of a training that begins, unless it is recorded already.
+
+    The container's collection of callbacks is one that Keras has made. :func:`leave` takes ours out again.
+    """
+    model = getattr(container, "_model", None)
+    watching = None if model is None else recording.begin(model, container)
+    if watching is None:
+        return
+    first, last = Rates(watching), TachographCallback()
+    last._claimed = watching
+    for callback in (first, last):
+        callback.set_model(model)
+        callback.set_params(getattr(container, "params", None))
+    container.callbacks.insert(0, first)
+    container.callbacks.append(last)
+    watching.joined = (first, last)
+
+
+def leave(model: Any, outer: Recording | None) -> None:
+    """A ``fit`` of ``model`` is over, however it ended; ``outer`` is what was recorded of it before the call."""
+    ours = recording.of(model)
+    if ours is None or ours is outer:
+        return
+    recording.forget(model)
+    container = ours.container
+    if container is not None:
+        container.callbacks[:] = [one for one in container.callbacks if not _is_among(one, ours.joined)]
+
+
+def _container(callback: Any) -> Any:
+    """The list of callbacks that is calling ``callback``; it is not told to callbacks in any other way."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found = frame.f_locals.get("self")
+        if isinstance(found, CallbackList) and _is_among(callback, found.callbacks):
+            return found
+        frame = frame.f_back
+    return None
+
+
+def _is_among(callback: Any, others: Iterable[Any]) -> bool:
+    return any(callback is other for other in others)

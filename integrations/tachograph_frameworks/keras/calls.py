@@ -1,0 +1,116 @@
+"""What is noted of calls: of ``fit`` its arguments, of ``evaluate`` its result, of checkpoints the files."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+
+from tachograph import checkpoints, guard, session
+from tachograph.patch import Call, Watcher
+from tachograph.session import Session, options
+from tachograph_frameworks.keras import callback, data, facts, recording
+
+_SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults
+_GIVEN = ("steps_per_epoch", "validation_steps", "validation_batch_size", "class_weight")
+_BATCH_SIZE = 32  # Keras's own, for arrays
+
+
+def _note_training(call: Call, session_: Session) -> Watcher:
+    """Watch an outermost ``fit``."""
+    run, model = session_.run, call.instance
+    assert run is not None
+    recording.remember(model, run)
+    run.set_tags({"model": type(model).__name__, "backend": keras.backend.backend()})
+    with guard.contained("keras: params", run):
+        run.log_params(_params(_arguments(call)))
+    if options.datasets:
+        with guard.contained("keras: data", run):
+            _record_data(run, _arguments(call))
+    yield
+
+
+_TRAINING = session.training(
+    _note_training, plugin=recording.NAME, name=lambda call: str(call.instance.name), silences=recording.SILENCES
+)
+
+
+def note_fit(call: Call) -> Watcher:
+    """Watch any ``fit``. Its list of callbacks is left as it was, however the call ends."""
+    recording.end_left()
+    outer = recording.of(call.instance)
+    try:
+        yield from _TRAINING(call)
+    finally:
+        callback.leave(call.instance, outer)
+
+
+def note_begin(call: Call) -> Watcher:
+    """Watch the callbacks being told that a training begins, and join them inside a call that is recorded."""
+    if session.current() is not None:
+        callback.join(call.instance)
+    yield
+
+
+def note_evaluation(call: Call) -> Watcher:
+    """Watch the callbacks being told the end of an evaluation; the validation of a training is the training's own."""
+    yield
+    model = getattr(call.instance, "_model", None)
+    if model is None or session.current() is not None or recording.of(model) is not None:
+        return
+    run = recording.run_of(model)
+    if run is not None:
+        points, _ = recording.numbers(call.argument("logs") or {})
+        run.log({f"evaluate_{name}": value for name, value in points.items()})
+
+
+def note_checkpoint(call: Call) -> Watcher:
+    """Watch ``ModelCheckpoint`` decide whether to save, and save."""
+    recorded = recording.of(getattr(call.instance, "_model", None))
+    if recorded is None or options.checkpoints is False:
+        yield
+        return
+    recorded.checkpoint = facts.Checkpoint.of(call)
+    try:
+        yield
+    finally:
+        recorded.checkpoint = None
+
+
+def note_save(call: Call) -> Watcher:
+    """Watch a model being saved: inside of ``ModelCheckpoint`` that is a checkpoint."""
+    yield
+    recorded = recording.of(call.instance)
+    if recorded is not None and recorded.checkpoint is not None:
+        found = recorded.checkpoint
+        checkpoints.keep(
+            recorded.run, call.argument("filepath"), step=found.epoch, is_best=found.is_best, meta=found.meta
+        )
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    parameters = inspect.signature(call.function).parameters
+    return {name: call.argument(name, parameter.default) for name, parameter in parameters.items()}
+
+
+def _params(arguments: dict[str, Any]) -> dict[str, Any]:
+    found = {name: arguments[name] for name in _SHOWN if name in arguments}
+    found |= {name: arguments[name] for name in _GIVEN if arguments.get(name) is not None}
+    batch_size = arguments.get("batch_size") or data.batch_size(arguments.get("x"), _BATCH_SIZE)
+    if batch_size is not None:
+        found["batch_size"] = batch_size
+    if arguments.get("sample_weight") is not None:
+        found["sample_weight"] = True
+    if names := facts.names(arguments.get("callbacks")):
+        found["callbacks"] = names
+    return found
+
+
+def _record_data(run: Any, arguments: dict[str, Any]) -> None:
+    data.record(run, "train", arguments.get("x"), arguments.get("y"), arguments.get("sample_weight"))
+    validation = arguments.get("validation_data")
+    if isinstance(validation, tuple | list):
+        data.record(run, "validation", *validation[:3])
+    elif validation is not None:
+        data.record(run, "validation", validation)

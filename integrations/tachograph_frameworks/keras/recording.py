@@ -1,0 +1,177 @@
+"""One training, while it is recorded: a point for each epoch, what its callbacks did, and the model at the end."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from tachograph import active, guard, session, settings
+from tachograph.run import Run
+from tachograph.session import Session, options
+from tachograph_frameworks.keras import describe, facts, models
+
+NAME = "keras"
+SILENCES = ("torch",)  # on that back end a plain loop runs inside
+
+_recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the model in training
+_runs: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()  # by the model that was trained in them
+
+
+class Recording:
+    """Records the training of one model.
+
+    ``whole`` says that the run is of this model, and not of something larger in which it is trained. ``joined`` are
+    the callbacks that autolog has put into the container.
+    """
+
+    def __init__(self, run: Run, own: Session | None, whole: bool, container: Any) -> None:
+        self.run = run
+        self.whole = whole
+        self.joined: tuple[Any, ...] = ()
+        self.checkpoint: facts.Checkpoint | None = None  # the one that is being written
+        self._own = own
+        self._container = None if container is None else weakref.ref(container)
+        self._rates: dict[str, float] | None = None
+        self._last: int | None = None
+
+    @property
+    def container(self) -> Any:
+        """The list of callbacks, or None where it isn't known."""
+        return None if self._container is None else self._container()
+
+    @property
+    def _callbacks(self) -> list[Any]:
+        return list(getattr(self.container, "callbacks", ()))
+
+    @guard.shield
+    def started(self, model: Any, params: Mapping[str, Any]) -> None:
+        """The model is built, and the other callbacks have prepared it."""
+        if not self.whole:
+            return
+        run = self.run
+        run.log_params(describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks))
+        if params.get("steps") is not None:
+            run.log_params({"steps_per_epoch": params["steps"]})
+        if resumed := facts.resumed(model, self._callbacks):
+            run.log_params({"resumed_epoch": resumed})
+        models.keep_summary(run, model)
+
+    @guard.shield
+    def note_rates(self, model: Any) -> None:
+        """Remember the learning rates of the epoch that has ended, before a callback sets those of the next."""
+        self._rates = describe.rates(model)
+
+    @guard.shield
+    def epoch(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Record an epoch: what Keras shows of it, and the learning rate that was in force.
+
+        Keras has waited for the device to get at ``logs``; reading the rate is no further stall.
+        """
+        points, others = numbers(logs)
+        rates, self._rates = self._rates, None
+        if rates is None:
+            rates = describe.rates(model)
+            if "learning_rate" in points:  # noted by a callback before it sets the next one
+                rates["lr"] = points["learning_rate"]
+        self.run.log({**points, **rates}, epoch)
+        self._last = epoch
+        for name in others:
+            self.run._remark(f"{name} was not recorded: it is not a number in the values of an epoch")
+
+    @guard.shield
+    def end(self, model: Any) -> None:
+        """The training is over."""
+        try:
+            points, params = facts.outcomes(self._callbacks)
+            if points:
+                self.run.log(points, self._last)
+            if params:
+                self.run.log_params(params)
+            if self.whole and options.models:
+                models.keep(self.run, model)
+        finally:
+            forget(model)
+            if self._own is not None:
+                self._own.end(None)
+
+
+@guard.shield
+def begin(model: Any, container: Any) -> Recording | None:
+    """Record the training of ``model`` that begins here, unless it is recorded already or its curve isn't wanted.
+
+    In a session the first training has the curve. Outside of one it goes to the user's run, or to one of its own.
+    """
+    if settings.off():
+        return None
+    given = session.current()
+    own = _own_session(model) if given is None else None
+    at = given or own
+    if at is None or at.run is None or at.many or "curve" in at.claimed:
+        return None
+    at.claimed.add("curve")
+    recording = Recording(at.run, own, at.plugin == NAME, container)
+    _recordings[model] = recording
+    if recording.whole:
+        _runs[model] = at.run
+    return recording
+
+
+def of(model: Any) -> Recording | None:
+    """The recording of the training that ``model`` is in."""
+    return None if model is None else _recordings.get(model)
+
+
+def forget(model: Any) -> None:
+    """``model`` is not in training any more."""
+    _recordings.pop(model, None)
+
+
+def remember(model: Any, run: Run) -> None:
+    """``model`` is trained in ``run``."""
+    _runs[model] = run
+
+
+def run_of(model: Any) -> Run | None:
+    """The run in which ``model`` was trained; for one that came from elsewhere the user's open run."""
+    found = _runs.get(model)
+    if found is None:
+        given = active.given()
+        found = given if given is not None and given.opener == "user" and given.rank == 0 else None
+    return found
+
+
+def end_left() -> None:
+    """End a run of ours that an exception in its training has left open: a callback is not told of one."""
+    left = active.here()
+    if left is None or left.opener != NAME or session.current() is not None:
+        return
+    if not any(recording.run is left and _is_in_training(model) for model, recording in list(_recordings.items())):
+        left.finish("failed", "the training was ended by an exception")
+
+
+def _is_in_training(model: Any) -> bool:
+    """Whether a method of ``model`` that trains it is running, further down in the stack of calls."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _own_session(model: Any) -> Session:
+    end_left()
+    return session.begin(NAME, model.name, True, False, SILENCES)
+
+
+def numbers(logs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values that are numbers, and the names of the others, which callbacks of the user's may have added."""
+    good = {name: value for name, value in logs.items() if _is_number(value)}
+    return good, [name for name in logs if name not in good]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or tuple(getattr(value, "shape", "?")) == ()
