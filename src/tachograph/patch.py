@@ -210,33 +210,41 @@ class Hooks:
         *,
         before: Callable[..., Any] | None = None,
         after: Callable[[Any, Any], object] | None = None,
+        raised: Callable[[Any, BaseException], object] | None = None,
     ) -> None:
         """:meth:`around` for what is called at every step, where a generator would cost too much.
 
         ``before`` is called with the arguments, then the original, then ``after(noted, result)`` with what ``before``
-        gave; not where the original raised.
+        gave, or ``raised(noted, error)``.
         """
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
 
         def listened(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
-                noted = None
-                if self.on and before is not None:
+                noted = self._heard(site, before, *args, **kwargs) if before is not None and self.on else None
+                if raised is None:
+                    result = original(*args, **kwargs)
+                else:
                     try:
-                        noted = before(*args, **kwargs)
-                    except guard.FAULTS as error:
-                        guard.fault(site, error, active.here())
-                result = original(*args, **kwargs)
-                if self.on and after is not None:
-                    try:
-                        after(noted, result)
-                    except guard.FAULTS as error:
-                        guard.fault(site, error, active.here())
+                        result = original(*args, **kwargs)
+                    except BaseException as error:
+                        if self.on:
+                            self._heard(site, raised, noted, error)
+                        raise
+                if after is not None and self.on:
+                    self._heard(site, after, noted, result)
                 return result
 
             return functools.update_wrapper(call, original)
 
         self._replace(owner, name, listened)
+
+    def _heard(self, site: str, listener: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return listener(*args, **kwargs)
+        except guard.FAULTS as error:  # guard.contained costs as much as all the rest
+            guard.fault(site, error, active.here())
+            return None
 
     def undo(self) -> None:
         """Take every hook back, the last one first. What others have wrapped since stays, and is dormant inside."""

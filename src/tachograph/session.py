@@ -117,6 +117,14 @@ def enabled(plugin: str) -> bool:
     return session is None or plugin not in session.silences
 
 
+def inside() -> bool:
+    """Whether this code runs in an open session or under ``suppress()``; quick where it does not."""
+    nothing_set = _session.get() is None and _quiet.get() is None
+    if nothing_set and _STARTED_IN not in threading.current_thread().__dict__:
+        return False
+    return current() is not None or suppressed()
+
+
 def follow_threads(hooks: Hooks) -> None:
     """Let each new thread remember in whose session it was started: a context variable does not reach it."""
     hooks.around(threading.Thread, "start", _thread_start)

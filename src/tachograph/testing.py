@@ -40,7 +40,8 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     """Hold a plug-in to the promises, with ``train`` as the user's program.
 
     ``module`` is the plug-in's module, or its name; it must be installed under an entry point. ``train`` takes no
-    arguments, trains once, and gives the same result each time. Raises AssertionError for a broken rule.
+    arguments, trains once, and gives the same result each time. A module that says ``LOOPS = True`` records trainings
+    that are no calls: their run may stay open until the hooks are taken back. Raises AssertionError for a broken rule.
     """
     if isinstance(module, str):
         module = importlib.import_module(module)
@@ -74,6 +75,7 @@ def recorded(*frameworks: str, **options: Any) -> Iterator[Any]:
 def _same_result(name: str, train: Train, plain: Any) -> None:
     with recorded(name) as store:
         _needs_equal(plain, train(), "the result must be the same with and without autolog")
+        _end_loop(name)
         assert tachograph.active_run() is None, "after the training no run may be active"
         [run] = _one_run(store, "one training makes one run")
         assert run.status == "finished", f"a training that ends well makes a finished run, not a {run.status} one"
@@ -83,10 +85,12 @@ def _same_result(name: str, train: Train, plain: Any) -> None:
 def _twice_is_once(name: str, train: Train, plain: Any) -> None:
     with recorded(name) as once:
         train()
+        _end_loop(name)
         [first] = _one_run(once, "one training makes one run")
         counts = {metric: first.summary(metric).count for metric in first.metrics}
     with recorded(name) as twice, tachograph.autolog(name, system=False):
         train()
+        _end_loop(name)
         [second] = _one_run(twice, "autolog called twice makes one run")
         again = {metric: second.summary(metric).count for metric in second.metrics}
     assert counts == again, f"autolog called twice must record each point once: {counts} became {again}"
@@ -136,10 +140,17 @@ def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[A
             plain = _raised(train)  # some frameworks catch it, and raise another or go on
             with recorded(name) as store:
                 found = _raised(train)
+                _end_loop(name)
                 assert type(found) is type(plain), f"{where} became {found!r}, without autolog {plain!r}"
                 assert (found is error) == (plain is error), f"{where} must come through as the same object"
                 for run in store.runs():
                     assert run.status in ("finished", "failed"), f"{where} left a run that is {run.status}"
+
+
+def _end_loop(name: str) -> None:
+    known = plugin.known()[name]
+    if getattr(sys.modules[known.module], "LOOPS", False) and known.hooks is not None:
+        known.hooks.undo()
 
 
 def _raised(train: Train) -> Exception | None:

@@ -727,11 +727,17 @@ def test_a_listeners_fault_changes_nothing(hooks: Hooks, spot: str) -> None:
         assert type(Base().fit(1)) is type(plain)
 
 
-def test_what_raises_is_heard_before_and_not_after(hooks: Hooks) -> None:
+def test_what_raises_is_heard_before_and_as_its_error(hooks: Hooks) -> None:
     heard: list[str] = []
-    hooks.listen(Base, "fail", before=lambda *_: heard.append("before"), after=lambda *_: heard.append("after"))
+    hooks.listen(
+        Base,
+        "fail",
+        before=lambda *_: heard.append("before"),
+        after=lambda *_: heard.append("after"),
+        raised=lambda noted, error: heard.append(type(error).__name__),
+    )
     error = ZeroDivisionError("the user's own")
     with pytest.raises(ZeroDivisionError) as caught:
         Base().fail(error)
     assert caught.value is error
-    assert heard == ["before"]
+    assert heard == ["before", "ZeroDivisionError"]

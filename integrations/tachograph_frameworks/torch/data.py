@@ -1,0 +1,53 @@
+"""What a data loader reads, told without reading it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
+
+from tachograph.run import Run
+from tachograph.session import options
+
+
+def describe(run: Run, loader: DataLoader[Any], name: str, role: str) -> None:
+    """Record a loader's settings, and the data itself where it lies in memory."""
+    run.log_params({name: loader_params(loader)})
+    tensors = _tensors(loader.dataset)
+    if options.datasets and tensors:
+        target = tensors[1] if len(tensors) > 1 else None
+        run.log_dataset(_array(tensors[0]), name=name, role=role, target=None if target is None else _array(target))
+
+
+def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
+    """What can be said of a data loader and its data set without touching the data."""
+    dataset = loader.dataset
+    found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": loader.batch_size}
+    if hasattr(dataset, "__len__"):
+        found["rows"] = len(dataset)
+    found["shuffle"] = isinstance(loader.sampler, RandomSampler)
+    found["num_workers"] = loader.num_workers
+    found["drop_last"] = loader.drop_last
+    return found
+
+
+def _tensors(dataset: Any) -> list[Tensor]:
+    """The tensors of a data set that is made of nothing else, on the host."""
+    if isinstance(dataset, Subset):
+        whole = _tensors(dataset.dataset)
+        return [tensor[list(dataset.indices)] for tensor in whole]
+    if type(dataset) is not TensorDataset:
+        return []
+    return [
+        tensor
+        for tensor in dataset.tensors
+        if tensor.device.type == "cpu" and tensor.layout.__str__() == "torch.strided"
+    ]
+
+
+def _array(tensor: Tensor) -> Any:
+    """As an array of rows and columns, sharing the tensor's memory where it can."""
+    plain = tensor.detach()
+    flat = plain.reshape(plain.shape[0], -1) if plain.ndim > 2 else plain
+    return flat.float().numpy() if flat.dtype.is_floating_point and flat.element_size() < 4 else flat.numpy()

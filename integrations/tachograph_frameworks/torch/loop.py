@@ -1,0 +1,169 @@
+"""The plain loop of this process: which run it records to, and what is heard of it.
+
+A loop has no call that could be watched. It is seen by its ``backward`` and its optimizer's steps, by the data loaders
+it reads and by what it saves. It belongs to the user's run where one is open, else to a run of its own, from the first
+``backward`` to the end of the process. Inside of another framework's training, nothing is heard.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch.optim import Optimizer, optimizer
+
+from tachograph import active, ending, guard, opening, session, settings
+from tachograph.patch import Hooks
+from tachograph.run import Run
+from tachograph_frameworks.torch import cells, naming
+from tachograph_frameworks.torch.device import read
+from tachograph_frameworks.torch.readings import Reading, Readings
+from tachograph_frameworks.torch.recording import Recording
+from tachograph_frameworks.torch.saving import Files
+
+NAME = "torch"
+_FRAMES = 3  # between the user's call of ``backward`` and the place where its name is asked for
+
+
+class Loop:
+    """What is known of the loop; one for each installed set of hooks.
+
+    ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
+    """
+
+    def __init__(self) -> None:
+        self.readings = Readings(self)
+        self.files = Files(self.current)
+        self.gradient_norm = settings.flag("gradient_norm", False)
+        self.only: weakref.WeakSet[Optimizer] | None = None
+        self.models: dict[str, torch.nn.Module] = {}
+        self._recordings: weakref.WeakKeyDictionary[Run, Recording] = weakref.WeakKeyDictionary()
+        self._recording: Recording | None = None
+        self._owned: Run | None = None
+        self._target: Run | None = None
+        self._stack: tuple[Run, ...] | None = None
+        self._scaled: tuple[weakref.ref[Any], Any] | None = None
+
+    def install(self, hooks: Hooks) -> None:
+        """Listen to the loop."""
+        hooks.native(self.end)
+        hooks.listen(torch.Tensor, "backward", before=self.backward)
+        hooks.native(optimizer.register_optimizer_step_post_hook(self.stepped))
+        self.readings.install(hooks)
+        self.files.install(hooks)
+        scaler = _grad_scaler()
+        hooks.listen(scaler, "scale", before=lambda scaler, outputs: outputs, after=self.scaled)
+        hooks.listen(scaler, "update", before=lambda scaler, *_: scaler, after=lambda scaler, _: self.rescaled(scaler))
+        hooks.listen(torch.nn.utils.clip_grad, "clip_grad_norm_", after=lambda _, norm: self.clipped(norm))
+
+    # -- what is heard --
+
+    def backward(self, tensor: Any, *args: Any, **kwargs: Any) -> None:
+        """``tensor.backward()`` is called."""
+        recording = self.recording()
+        if recording is None:
+            return
+        scaled, self._scaled = self._scaled, None
+        value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
+        if value is not None:
+            recording.losses.setdefault(naming.loss_name(_FRAMES), []).append(value)
+        reading = self.readings.latest
+        if reading is not None and not reading.trained:
+            reading.trained = True
+            recording.trained_on(reading)
+
+    def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
+        try:
+            self._stepped(optimizer)
+        except guard.FAULTS as error:
+            guard.fault("torch: optimizer step", error, active.here())
+
+    def _stepped(self, optimizer: Optimizer) -> None:
+        if self.only is not None and optimizer not in self.only:
+            return
+        recording = self.recording()
+        if recording is None:
+            return
+        if self.gradient_norm and "grad_norm" not in recording.extras:
+            recording.extras["grad_norm"] = read(_gradient_norm(optimizer))
+        recording.stepped(optimizer)
+        reading = self.readings.latest
+        if reading is not None and reading.trained:
+            recording.report(reading)
+
+    def reading_over(self, reading: Reading) -> None:
+        """A data loader has given its last batch."""
+        if self._recording is not None and not self._recording.run.ended:
+            self._recording.reading_over(reading)
+
+    def scaled(self, outputs: Any, result: Any) -> None:
+        """Mixed precision has scaled a loss: what it was before is recorded."""
+        if isinstance(result, torch.Tensor) and result is not outputs and not session.inside():
+            self._scaled = (weakref.ref(result), read(outputs))
+
+    def rescaled(self, scaler: Any) -> None:
+        """Mixed precision has chosen its next scale."""
+        if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not session.inside():
+            self._recording.extras["amp_scale"] = read(scaler._scale)
+
+    def clipped(self, norm: Any) -> None:
+        """The user's code has clipped gradients, and so knows their norm."""
+        if self._recording is not None and isinstance(norm, torch.Tensor) and not session.inside():
+            self._recording.extras["grad_norm"] = read(norm)
+
+    # -- where it belongs --
+
+    def recording(self) -> Recording | None:
+        """Where to record; None where nothing is to be recorded."""
+        if session.inside():
+            return None
+        if active.stack() is not self._stack or self._target is None or self._target.ended:
+            self._find()
+        return self._recording
+
+    def current(self) -> Recording | None:
+        """The recording that has begun and goes on; none is begun."""
+        if session.inside() or self._recording is None or self._recording.run.ended:
+            return None
+        return self._recording
+
+    def _find(self) -> None:
+        given = active.given()
+        if given is None and self._owned is not None and not self._owned.ended:
+            given = self._owned  # in another thread
+        if given is None or given is not self._owned:
+            found = session.begin(NAME, opening._script_name(), True, False, ())
+            self._owned = found.owned or self._owned
+            run, self._target = found.run, found.run or found.owned or given
+        else:
+            run, self._target = (given if given.rank == 0 else None), given
+        self._stack = active.stack()
+        self._recording = None if run is None else self._of(run)
+
+    def _of(self, run: Run) -> Recording:
+        recording = self._recordings.get(run)
+        if recording is None:
+            run._before_end(self.readings.leave)
+            recording = self._recordings[run] = Recording(run, run is self._owned, self.models)
+            self.files.begun(run)
+            if run is self._owned:
+                cells.end_with_cell(run)
+        return recording
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run that was opened for the loop."""
+        if self._owned is not None and not self._owned.ended:
+            self._owned.finish(ending.outcome(error), error)
+
+
+def _grad_scaler() -> Any:
+    return getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler  # the latter before torch 2.3
+
+
+def _gradient_norm(optimizer: Optimizer) -> torch.Tensor:
+    """The 2-norm of all gradients that the optimizer has used, as ``clip_grad_norm_`` has it."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(())]
+    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))

@@ -1,0 +1,68 @@
+"""What modules are: class, size, and a summary to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+_MOST_LINES = 500
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The user's own module inside of what ``torch.compile``, DDP and the like put around it."""
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and type(module).__name__ in (
+        "DataParallel",
+        "DistributedDataParallel",
+        "FullyShardedDataParallel",
+    ):
+        inner = module.module
+    return module if inner is None else unwrapped(inner)
+
+
+def outermost(candidates: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The candidates that are not a part of another one, each once."""
+    modules = {name: unwrapped(module) for name, module in candidates.items()}
+    inner = {id(part) for module in modules.values() for part in module.modules() if part is not module}
+    kept: dict[int, str] = {}
+    for name, module in modules.items():
+        if id(module) not in inner:
+            kept.setdefault(id(module), name)
+    return {name: modules[name] for name in kept.values()}
+
+
+def params(module: nn.Module) -> dict[str, Any]:
+    """Its class and how many parameters it has. Those that have no shape yet (lazy ones) are left out."""
+    sizes = [(_size(parameter), parameter.requires_grad) for parameter in module.parameters()]
+    return {
+        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
+    }
+
+
+def _size(parameter: Any) -> int:
+    return 0 if nn.parameter.is_lazy(parameter) else parameter.numel()
+
+
+def summary(module: nn.Module) -> str:
+    """A table: each part, its class, its own parameters. At most 500 lines."""
+    rows = list(_rows(module))
+    shown = rows[:_MOST_LINES]
+    widths = [max(len(row[column]) for row in shown) for column in (0, 1, 2)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in shown]
+    if len(rows) > len(shown):
+        lines.append(f"... {len(rows) - len(shown)} more")
+    total = params(module)
+    lines.append(f"{total['parameters']:,} parameters, {total['trainable_parameters']:,} of them trainable")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(module: nn.Module) -> Iterator[tuple[str, str, str, str]]:
+    yield "part", "class", "parameters", "settings"
+    for name, part in module.named_modules():
+        own = sum(_size(parameter) for parameter in part.parameters(recurse=False))
+        settings = " ".join(part.extra_repr().split()) if not list(part.children()) else ""
+        yield name or "(all)", type(part).__name__, f"{own:,}" if own else "", settings[:100]

@@ -1,0 +1,85 @@
+"""Optimizers and schedulers: their settings, and the learning rate of each group of parameters."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+_MOST_GROUPS = 20  # whose learning rates are recorded
+
+
+class Slot:
+    """An optimizer, the variable that holds it, how many steps it has made, and what its learning rates are called.
+
+    ``name`` is the variable, or None for the only one: its rate is plainly ``lr``.
+    """
+
+    def __init__(self, optimizer: Optimizer, variable: str, name: str | None, steps: int) -> None:
+        self._optimizer = weakref.ref(optimizer)
+        self.variable, self.name, self.steps = variable, name, steps
+        base = "lr" if name is None else f"lr/{name}"
+        groups = optimizer.param_groups
+        self._names = (
+            [base] if len(groups) == 1 else [f"{base}/{_group_name(group, at)}" for at, group in enumerate(groups)]
+        )
+
+    def belongs_to(self, optimizer: Optimizer) -> bool:
+        """Whether it is this one; an id alone may be used again."""
+        return self._optimizer() is optimizer
+
+    @property
+    def gone(self) -> bool:
+        """Whether the user has let go of it."""
+        return self._optimizer() is None
+
+    def rates(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The learning rates in force."""
+        names, groups = self._names, optimizer.param_groups
+        if len(names) == 1:
+            return {names[0]: groups[0]["lr"]} if "lr" in groups[0] else {}
+        return {name: group["lr"] for name, group in zip(names[:_MOST_GROUPS], groups, strict=False) if "lr" in group}
+
+
+def _group_name(group: dict[str, Any], index: int) -> str:
+    return str(group.get("name", index))
+
+
+def params(optimizer: Optimizer) -> dict[str, Any]:
+    """Its class and settings; of further groups only what differs from the first."""
+    first, *others = [_settings(group) for group in optimizer.param_groups]
+    found = {"class": _class(optimizer), **first}
+    for index, (group, settings) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
+        differing = {name: value for name, value in settings.items() if value != first.get(name)}
+        if differing and index < _MOST_GROUPS:
+            found[f"group.{_group_name(group, index)}"] = differing
+    return found
+
+
+def scheduler_params(scheduler: Any) -> dict[str, Any]:
+    """Its class and settings."""
+    state = {name: value for name, value in vars(scheduler).items() if not name.startswith("_")}
+    changing = ("last_epoch", "optimizer", "verbose", "num_bad_epochs", "best", "cooldown_counter")
+    plain = {name: _plain(value) for name, value in state.items() if name not in changing}
+    return {"class": _class(scheduler), **{name: value for name, value in plain.items() if value is not None}}
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in group.items() if name not in ("params", "param_names")}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """A setting that can be read without asking a device; None for anything else."""
+    if isinstance(value, Tensor):
+        return float(value) if value.device.type == "cpu" and value.numel() == 1 else None
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return None if None in items else items
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _class(value: Any) -> str:
+    return type(value).__name__

@@ -1,0 +1,229 @@
+"""What is recorded of a plain loop in one run: losses and learning rates by step, epochs, and what is trained."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tachograph import guard, late
+from tachograph.run import Run
+from tachograph.session import options
+from tachograph_frameworks.torch import modules, optimizers
+from tachograph_frameworks.torch.data import describe
+from tachograph_frameworks.torch.device import Mean, mean
+from tachograph_frameworks.torch.models import save_module
+from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.readings import Reading
+from tachograph_frameworks.torch.variables import visible
+
+REPORT_SECONDS = 10.0
+MOST_MODEL_BYTES = 1 << 30
+
+try:
+    from torch.optim.lr_scheduler import LRScheduler
+except ImportError:  # before torch 2.0
+    from torch.optim.lr_scheduler import _LRScheduler as LRScheduler
+
+
+class Recording:
+    """The plain loop's part of a run. ``owned`` says that the run was opened for it."""
+
+    def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
+        self.run = run
+        self._named = models
+        self.losses: dict[str, list[Any]] = {}
+        self.extras: dict[str, Any] = {}
+        self.step = 0
+        self._slots: dict[int, Slot] = {}
+        self._epochs: dict[int, int] = {}
+        self._described: set[int] = set()
+        self._singles: set[str] = set()
+        self._training: Reading | None = None
+        self._modules: dict[str, weakref.ref[nn.Module]] = {}
+        self._heard: set[str] = set()
+        self._held: list[tuple[dict[str, Any], int]] | None = None
+        if not owned:
+            # A name that the user logs is the user's. What comes before that is known is held for one step.
+            self._held = []
+            run._listen(self._hear)
+        run._before_end(self._end)
+
+    # -- steps --
+
+    def stepped(self, optimizer: Optimizer) -> None:
+        """An optimizer has made a step."""
+        slot = self._slot(optimizer)
+        self.step = slot.steps
+        slot.steps += 1
+        losses, self.losses = self.losses, {}
+        if self.step % options.every_n_steps:
+            return
+        values: dict[str, Any] = {name: _mean(parts) for name, parts in losses.items()}
+        if self.extras:
+            values |= self.extras
+            self.extras = {}
+        values.update(slot.rates(optimizer))
+        self._write(values, self.step)
+
+    def _slot(self, optimizer: Optimizer) -> Slot:
+        slot = self._slots.get(id(optimizer))
+        if slot is None or not slot.belongs_to(optimizer):
+            slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
+        return slot
+
+    def _new_slot(self, optimizer: Optimizer) -> Slot:
+        names = {id(found): name for name, found in visible((Optimizer,))}
+        names.setdefault(id(optimizer), type(optimizer).__name__)
+        with guard.contained("torch: model and optimizer", self.run):
+            self._describe(optimizer)
+        name = names[id(optimizer)]
+        before = [slot for slot in self._slots.values() if slot.variable == name]
+        if before:  # the variable holds a new one, as in cross-validation: its steps go on
+            return Slot(optimizer, name, before[-1].name, before[-1].steps)
+        alone = len(names) == 1 and all(slot.gone for slot in self._slots.values())
+        return Slot(optimizer, name, None if alone else name, self._first_step())
+
+    def _first_step(self) -> int:
+        """0, or in a run that is resumed where it left off."""
+        return max((self.run._journal.steps.next(name) for name in self.losses), default=0)
+
+    # -- writing --
+
+    def _write(self, values: Mapping[str, Any], step: int) -> None:
+        if self._held is not None:
+            self._held.append((dict(values), step))
+            if step == self._held[0][1]:
+                return
+            self._release()
+            return
+        if self._heard:
+            values = {name: value for name, value in values.items() if name not in self._heard}
+        self._put(values, step)
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for values, step in held:
+            self._write(values, step)
+
+    def _put(self, values: Mapping[str, Any], step: int) -> None:
+        plain = {name: value for name, value in values.items() if type(value) is float}
+        if len(plain) < len(values):
+            plain, copies = self._split(values)
+            if copies:
+                late.waiting.add(self.run, step, copies)
+        if plain:
+            self.run._journal.log(plain, step)
+
+    def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        copies = {name: value for name, value in values.items() if hasattr(value, "ready")}
+        plain, more = late.start({name: value for name, value in values.items() if name not in copies})
+        return plain, copies | more
+
+    def _hear(self, values: Any) -> None:
+        if isinstance(values, Mapping):
+            self._heard.update(values)
+
+    # -- epochs --
+
+    def trained_on(self, reading: Reading) -> None:
+        """The first backward pass on what a data loader gave: an epoch has begun."""
+        self._training = reading
+        key = id(reading.loader.dataset)
+        epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
+        self._write({"epoch": float(epoch)}, self._next_step())
+        if key not in self._described:
+            self._described.add(key)
+            name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
+            with guard.contained("torch: data", self.run):
+                describe(self.run, reading.loader, name, "train")
+
+    def _next_step(self) -> int:
+        return max((slot.steps for slot in self._slots.values()), default=0)
+
+    def report(self, reading: Reading) -> None:
+        """How fast a long epoch goes, every ten seconds."""
+        if reading.last - reading.reported > REPORT_SECONDS:
+            self._write({"samples_per_second": reading.rate()}, self.step)
+
+    def reading_over(self, reading: Reading) -> None:
+        """A data loader has given its last batch."""
+        seconds = reading.last - reading.began
+        if not reading.trained:
+            if self._training is not None:
+                self._training.aside += seconds
+            self._write({"eval_seconds": seconds}, self.step)
+            return
+        rate = reading.rate()
+        self._write({"samples_per_second": rate, "data_seconds": reading.waited, "train_seconds": seconds}, self.step)
+
+    # -- what is trained --
+
+    def _describe(self, optimizer: Optimizer) -> None:
+        """Models, optimizers and schedulers that the user's code holds, and that are new here."""
+        found = [(name, value) for name, value in visible((nn.Module, Optimizer, LRScheduler))]
+        trained = [value for _, value in found if isinstance(value, Optimizer)]
+        if not any(value is optimizer for value in trained):
+            found.append((type(optimizer).__name__, optimizer))
+            trained.append(optimizer)
+        self._describe_all("optimizer", {n: v for n, v in found if isinstance(v, Optimizer)}, optimizers.params)
+        schedulers = {name: value for name, value in found if isinstance(value, LRScheduler)}
+        self._describe_all("scheduler", schedulers, optimizers.scheduler_params)
+        candidates = {name: value for name, value in found if isinstance(value, nn.Module)}
+        self._add_models({**self._named, **candidates}, trained)
+
+    def _add_models(self, candidates: Mapping[str, nn.Module], trained: list[Optimizer]) -> None:
+        """Record those of some modules whose parameters some optimizers train."""
+        ids = {
+            id(parameter) for optimizer in trained for group in optimizer.param_groups for parameter in group["params"]
+        }
+        models = modules.outermost(
+            {name: module for name, module in candidates.items() if any(id(p) in ids for p in module.parameters())}
+        )
+        for name, module in self._describe_all("model", models, modules.params).items():
+            self._modules[name] = weakref.ref(module)
+            text = modules.summary(module)
+            self.run._keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
+
+    def _describe_all(self, single: str, values: Mapping[str, Any], params: Any) -> dict[str, Any]:
+        """Record the settings of what is new: of the only one under ``single``, else under the variables' names."""
+        new = {name: value for name, value in values.items() if id(value) not in self._described}
+        if len(values) == len(new) == 1 and single not in self._singles:
+            new = dict(zip([single], new.values(), strict=True))
+            self._singles.add(single)
+        for name, value in new.items():
+            self._described.add(id(value))
+            self.run.log_params({name: params(value)})
+        return new
+
+    # -- the end --
+
+    def _end(self) -> None:
+        self._release()
+        if options.models:
+            for name, reference in self._modules.items():
+                module = reference()
+                if module is not None:
+                    self._keep(name, module)
+
+    def _keep(self, name: str, module: nn.Module) -> None:
+        size = sum(_bytes(tensor) for tensor in module.state_dict().values())
+        if size > MOST_MODEL_BYTES:
+            self.run._remark(f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}")
+            return
+        with guard.contained("torch: model", self.run):
+            save_module(self.run, module, name=name)
+
+
+def _bytes(value: Any) -> int:
+    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+
+
+def _mean(parts: list[Any]) -> Any:
+    """The mean of a step's losses: a float where all are on the host."""
+    if len(parts) == 1:
+        return parts[0]
+    return mean(parts) if all(type(part) is float for part in parts) else Mean(parts)
