@@ -89,10 +89,10 @@ def run_name(name: str | None) -> None:
 
 
 def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_steps: Any, **flags: Any) -> None:
-    names = plugin.known()
+    known = plugin.known()
     for framework in frameworks:
-        if not isinstance(framework, str) or framework not in names:
-            raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(names)}")
+        if not isinstance(framework, str) or framework not in known:
+            raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(plugin.names())}")
     if not (checkpoints is False or checkpoints in ("best", "all")):
         raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
     if not isinstance(system, bool) and not (isinstance(system, int | float) and 0 < system < float("inf")):

@@ -51,10 +51,17 @@ def status() -> list[Plugin]:
     return list(known().values())
 
 
+def names() -> list[str]:
+    """What people call the plug-ins: twins, which share a module, by the first of their names."""
+    return list({plugin.module: plugin.name for plugin in reversed(known().values())}.values())[::-1]
+
+
 def activate(names: Iterable[str]) -> None:
-    """Turn plug-ins on: at once where the framework is imported already, else when it will be."""
-    for name in names:
-        plugin = known()[name]
+    """Turn plug-ins on, with their twins: at once where the framework is imported already, else when it will be."""
+    modules = {known()[name].module for name in names}
+    for name, plugin in known().items():
+        if plugin.module not in modules:
+            continue
         if plugin.state in ("waiting", "active"):
             continue
         plugin.state, plugin.reason = "waiting", f"{name} is not imported yet"

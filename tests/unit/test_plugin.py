@@ -132,6 +132,30 @@ def test_one_that_is_newer_than_any_tested_is_used_and_marked(site: Site, recwar
     assert not [caught for caught in recwarn if issubclass(caught.category, TachographWarning)]
 
 
+def test_twins_come_together_and_have_one_name(site: Site, root: Path) -> None:
+    site.plugin(
+        """
+        from importlib import import_module
+        from tachograph import session
+
+        def note(call, open_session):
+            yield
+
+        def install(hooks):
+            model = import_module(hooks.plugin).Model
+            hooks.around(model, "fit", session.training(note, plugin="toyframe", name=lambda call: "Model"))
+        """
+    )
+    site.write("toyframe_twin/__init__.py", FRAMEWORK)
+    site.distribution("toyframe-twin", "2.5", "[tachograph.plugins]\ntoyframe_twin = toyframe_tachograph\n")
+    tachograph.autolog("toyframe")
+    importlib.import_module("toyframe_twin").Model().fit()
+    assert [run.opener for run in tachograph.open_store(root).runs()] == ["toyframe"]
+    assert (toy().state, plugin.known()["toyframe_twin"].state) == ("waiting", "active")
+    assert "toyframe" in plugin.names()
+    assert "toyframe_twin" not in plugin.names()
+
+
 # ---- broken plug-ins -------------------------------------------------------------------------------------------------
 
 BROKEN = {

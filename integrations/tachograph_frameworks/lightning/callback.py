@@ -1,0 +1,82 @@
+"""The callback, for those who prefer to name it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tachograph import ending, guard, session, settings
+from tachograph_frameworks.lightning import facts, fits, packages, recording
+from tachograph_frameworks.lightning.logger import NAME
+
+
+class _Recorder:
+    """What a trainer calls of the callback."""
+
+    @guard.shield
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """``fit``, ``validate``, ``test`` or ``predict`` begins."""
+        around = session.current()
+        recorded = recording.begun(trainer) is not None or (around is not None and around.plugin == NAME)
+        if recorded or settings.off() or fits.is_tuning(trainer):
+            return
+        if around is not None:
+            recording.begin(trainer, around.run, lambda error: None)
+        else:
+            _begin(trainer, pl_module, stage)
+
+    @guard.shield
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """It has ended."""
+        _end(trainer, None)
+
+    @guard.shield
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """It was ended by an exception."""
+        _end(trainer, exception)
+
+
+class TachographCallback(_Recorder):
+    """Records trainings: ``Trainer(callbacks=[TachographCallback()])``, of either of Lightning's packages.
+
+    With no run open it opens one for each ``fit`` and ends it. Where autolog records the training it stands aside.
+    """
+
+
+def _begin(trainer: Any, module: Any, stage: str) -> None:
+    fit = None if stage == "fit" else fits.last(trainer, module)
+    if fit is not None:
+        reopened = fit.reopen()
+        run = fit.run
+
+        def finish(error: BaseException | None) -> None:
+            if reopened:
+                run.finish(ending.outcome(error), error)
+
+        recording.begin(trainer, run if run.rank == 0 else None, finish, described=True)
+    elif stage != "predict":
+        own = session.begin(NAME, fits.title(module), True, False, ())
+        recording.begin(trainer, own.run, own.end)
+        if stage == "fit":
+            fits.remember(trainer, module, own)
+
+
+def _end(trainer: Any, error: BaseException | None) -> None:
+    begun = recording.begun(trainer)
+    if begun is None or begun.finish is None:
+        return
+    recording.end(trainer)
+    try:
+        if error is not None:
+            fits.failed(trainer)
+        if begun.run is not None:
+            facts.conclude(begun, trainer, error)
+    finally:
+        begun.finish(error)
+
+
+def _adopt(package: packages.Package) -> None:
+    """Be a callback of this package too: each tells its own by their class, and neither is imported for the other."""
+    TachographCallback.__bases__ = (*TachographCallback.__bases__, package.find("callbacks", "Callback"))
+
+
+packages.when_imported(_adopt)

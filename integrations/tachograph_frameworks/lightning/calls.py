@@ -1,0 +1,107 @@
+"""The trainer's entry points: each outermost call has its session, and an evaluation goes on with its fit's run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tachograph import active, ending, session
+from tachograph.patch import Call, Watcher
+from tachograph.session import Session
+from tachograph_frameworks.lightning import checkpoints, facts, fits, recording
+from tachograph_frameworks.lightning.logger import NAME
+
+
+def _note(call: Call, session_: Session) -> Watcher:
+    """Watch an outermost call in its own run, or in the user's."""
+    trainer = call.instance
+    recording.begin(trainer, session_.run)
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        error = _interruption(trainer, error) or error
+        begun = recording.end(trainer)
+        if error is not None:
+            fits.failed(trainer)
+        if begun is not None:
+            facts.conclude(begun, trainer, error)
+        if isinstance(error, KeyboardInterrupt) and session_.owned is not None:
+            session_.owned.finish("interrupted", error)
+
+
+def _interruption(trainer: Any, error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that Lightning has made something else of: an exit of the program; in older versions nothing."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        return error.__context__
+    return KeyboardInterrupt() if error is None and trainer.state.status == "interrupted" else None
+
+
+def _records(stage: str, call: Call) -> bool:
+    return stage != "predict" and not fits.is_tuning(call.instance)
+
+
+def _module(call: Call) -> Any:
+    given = call.argument("model")
+    return call.instance.lightning_module if given is None else fits.unwrapped(given)
+
+
+def _training(records: Callable[[Call], bool]) -> Callable[[Call], Watcher]:
+    return session.training(
+        _note, plugin=NAME, name=lambda call: fits.title(_module(call)), records=records, silences=("torch",)
+    )
+
+
+_QUIET = _training(lambda call: False)
+
+
+def _evaluation(stage: str) -> Callable[[Call], Watcher]:
+    alone = _training(partial(_records, stage))
+
+    def wrapper(call: Call) -> Watcher:
+        fit = fits.last(call.instance, call.argument("model") and _module(call))
+        inside = session.current() is not None or active.given() is not None or fits.is_tuning(call.instance)
+        if fit is None or inside:
+            yield from alone(call)
+        else:
+            yield from _after(fit, call)
+
+    return wrapper
+
+
+def _after(fit: fits.Fit, call: Call) -> Watcher:
+    """Watch an evaluation whose metrics belong to the run of the fit before it."""
+    trainer = call.instance
+    recording.begin(trainer, fit.run if fit.run.rank == 0 else None, described=True)
+    reopened = fit.reopen()
+    error: BaseException | None = None
+    try:
+        yield from _QUIET(call)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        recording.end(trainer)
+        error = _interruption(trainer, error) or error
+        if reopened:
+            fit.run.finish(ending.outcome(error), error)
+
+
+def _note_run(call: Call) -> Watcher:
+    """Watch what each process of a job comes through: what it begins to train, and in which run."""
+    around = session.current()
+    if around is not None and around.plugin == NAME and call.instance.state.fn == "fit":
+        fits.remember(call.instance, call.argument("model"), around)
+    yield
+
+
+WRAPPERS: dict[str, Callable[[Call], Watcher]] = {
+    "fit": _training(partial(_records, "fit")),
+    **{stage: _evaluation(stage) for stage in ("validate", "test", "predict")},
+    "_run": _note_run,
+    "save_checkpoint": checkpoints.note_later,
+}

@@ -1,0 +1,133 @@
+"""What is known of a training besides its points: settings, the module, optimizers, how it stopped, the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tachograph import guard
+from tachograph.patch import Call, Watcher
+from tachograph.run import Run
+from tachograph.session import options
+from tachograph_frameworks.lightning import checkpoints, recording
+from tachograph_frameworks.lightning.packages import Package, name_of
+from tachograph_frameworks.lightning.recording import Recording
+from tachograph_frameworks.torch import modules, optimizers
+from tachograph_frameworks.torch.models import save_module
+
+_SETTINGS = (
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "precision", "num_nodes", "world_size",
+    "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "log_every_n_steps",
+    "check_val_every_n_epoch", "val_check_interval", "limit_train_batches", "limit_val_batches", "limit_test_batches",
+    "overfit_batches", "num_sanity_val_steps", "fast_dev_run",
+)  # fmt: skip
+_SPREAD = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")  # no process has the whole model
+_INTERNAL = ("_class_path", "_instantiator")  # what Lightning's command line notes in the hyperparameters
+
+
+def note_stage(call: Call) -> Watcher:
+    """Watch the training itself, or the evaluation: all is set up before it."""
+    trainer = call.instance
+    found = recording.of(trainer)
+    if found is None or found.run is None:
+        yield
+        return
+    fitting = trainer.state.fn == "fit"
+    with guard.contained("lightning: settings", found.run):
+        if not found.described:
+            _describe(found, trainer)
+        checkpoints.link(found.run, trainer, "resumed from" if fitting else "loaded from")
+    yield
+    if fitting:
+        _record_stops(found.run, trainer)
+
+
+def conclude(found: Recording, trainer: Any, error: BaseException | None) -> None:
+    """A call of the trainer is over."""
+    run = found.run
+    if run is None:
+        return
+    if not found.described and trainer.lightning_module is not None:  # it didn't get as far as that
+        with guard.contained("lightning: settings", run):
+            _describe(found, trainer)
+    if error is None and trainer.state.fn == "fit" and options.models and not trainer.fast_dev_run:
+        with guard.contained("lightning: model", run):
+            _keep_model(run, trainer)
+
+
+def _describe(found: Recording, trainer: Any) -> None:
+    run, module = found.run, trainer.lightning_module
+    assert run is not None
+    found.described = True
+    run.log_params({"trainer": _settings(trainer), "model": modules.params(module)})
+    run.log_params(_hyperparameters(trainer.datamodule) | _hyperparameters(module))
+    run._keep_bytes(modules.summary(module).encode(), "summary", "summary", "model_summary.txt")
+    if trainer.state.fn == "fit":
+        run.log_params(_optimizers(trainer))
+
+
+def _settings(trainer: Any) -> dict[str, Any]:
+    strategy, accelerator = trainer.strategy, trainer.accelerator
+    found = {name: getattr(trainer, name) for name in _SETTINGS if getattr(trainer, name, None) is not None}
+    found |= {
+        "devices": trainer.num_devices,
+        "accelerator": type(accelerator).__name__.removesuffix("Accelerator").lower(),
+        "strategy": getattr(strategy, "strategy_name", type(strategy).__name__),
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+        "loggers": [type(logger).__name__ for logger in trainer.loggers],
+    }
+    if trainer.datamodule is not None:
+        found["datamodule"] = type(trainer.datamodule).__name__
+    return found
+
+
+def _hyperparameters(owner: Any) -> dict[str, Any]:
+    """What the user has saved of a module or data module with ``save_hyperparameters``."""
+    found = getattr(owner, "hparams", None) or {}
+    return {name: value for name, value in dict(found).items() if name not in _INTERNAL}
+
+
+def _optimizers(trainer: Any) -> dict[str, Any]:
+    every = trainer.optimizers
+    found = {_numbered("optimizer", i, every): optimizers.params(each) for i, each in enumerate(every)}
+    configs = trainer.lr_scheduler_configs
+    for index, config in enumerate(configs):
+        how = {"interval": config.interval, "frequency": config.frequency}
+        how |= {name: value for name in ("monitor", "name") if (value := getattr(config, name)) is not None}
+        found[_numbered("scheduler", index, configs)] = optimizers.scheduler_params(config.scheduler) | how
+    return found
+
+
+def _numbered(name: str, index: int, every: list[Any]) -> str:
+    return name if len(every) == 1 else f"{name}.{index}"
+
+
+def _record_stops(run: Run, trainer: Any) -> None:
+    """What each callback for early stopping has found, and why it has stopped the training."""
+    kind = Package(name_of(trainer)).find("callbacks", "EarlyStopping")
+    for callback in [callback for callback in trainer.callbacks if isinstance(callback, kind)]:
+        settings = {name: getattr(callback, name) for name in ("monitor", "mode", "patience", "min_delta")}
+        run.log_params({"early_stopping": settings})
+        if torch.isfinite(callback.best_score):  # it was compared all the time
+            run.log({"best_score": callback.best_score})
+        if reason := _reason(callback):
+            run.log({"stopped_epoch": callback.stopped_epoch})
+            run.set_tags({"early_stopping": reason})
+
+
+def _reason(callback: Any) -> str | None:
+    """Why it has stopped the training; None where it has not. Older versions don't say."""
+    if told := getattr(callback, "stopping_reason_message", None):
+        return str(told)
+    if callback.wait_count >= callback.patience:
+        return f"Monitored metric {callback.monitor} did not improve in the last {callback.wait_count} records."
+    return f"Stopped by {callback.monitor}." if callback.stopped_epoch else None
+
+
+def _keep_model(run: Run, trainer: Any) -> None:
+    if type(trainer.strategy).__name__ in _SPREAD:
+        run._remark("the model was not kept: it is spread over the processes of the job; its checkpoints are whole")
+        return
+    meta = {"epoch": trainer.current_epoch, "global_step": trainer.global_step}
+    save_module(run, trainer.lightning_module, meta=meta)

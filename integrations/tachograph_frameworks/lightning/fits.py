@@ -1,0 +1,59 @@
+"""The last ``fit`` of each trainer: what is evaluated after it belongs to the same run."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+from tachograph.run import Run
+from tachograph.session import Session
+
+_fits: weakref.WeakKeyDictionary[Any, Fit] = weakref.WeakKeyDictionary()
+
+
+class Fit(NamedTuple):
+    """A ``fit`` that has begun. ``ours``: its run was opened for it, and has not ended badly."""
+
+    module: weakref.ref[Any]
+    run: Run
+    ours: bool
+
+    def reopen(self) -> bool:
+        """Go on with its run, where that is ours to end again. Any other takes what is recorded late as well."""
+        return self.ours and self.run.reopen()
+
+
+def remember(trainer: Any, module: Any, session: Session) -> None:
+    """``trainer`` begins to train ``module``, in every process of the job."""
+    run = session.owned or session.run
+    if run is not None:
+        _fits[trainer] = Fit(weakref.ref(module), run, session.owned is not None)
+
+
+def failed(trainer: Any) -> None:
+    """The ``fit`` was stopped: its run has ended for good."""
+    if trainer in _fits:
+        _fits[trainer] = _fits[trainer]._replace(ours=False)
+
+
+def last(trainer: Any, module: Any) -> Fit | None:
+    """The last ``fit`` of ``trainer``, if it was of ``module`` (or none is named), and its run is not open."""
+    fit = _fits.get(trainer)
+    if fit is None or not fit.run.ended or (module is not None and fit.module() is not module):
+        return None
+    return fit
+
+
+def title(module: Any) -> str:
+    """What a run is called: the class of the module that the user wrote."""
+    return type(unwrapped(module)).__name__
+
+
+def unwrapped(module: Any) -> Any:
+    """The module inside of what ``torch.compile`` makes of it."""
+    return getattr(module, "_orig_mod", module)
+
+
+def is_tuning(trainer: Any) -> bool:
+    """Whether it is called by Lightning's tuner, which trains for a moment to find a learning rate or a batch size."""
+    return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)

@@ -1,0 +1,73 @@
+"""Data: what the loaders of a training hold. Nothing is loaded for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import IterableDataset, RandomSampler, Subset, TensorDataset
+
+from tachograph import guard
+from tachograph.capture.tables import LIMIT
+from tachograph.patch import Call, Watcher
+from tachograph.run import Run
+from tachograph.session import options
+from tachograph_frameworks.lightning import recording
+
+_ROLES = {"train": "train", "val": "validation", "test": "test", "predict": "predict"}
+
+
+def note_data(call: Call) -> Watcher:
+    """Watch a loop get its loaders."""
+    loop = call.instance
+    yield
+    found = recording.of(loop.trainer)
+    if found is None or found.run is None or not options.datasets or loop._combined_loader is None:
+        return
+    prefix = "train" if type(loop).__name__ == "_FitLoop" else loop.trainer.state.stage.dataloader_prefix
+    if prefix in found.data:
+        return
+    found.data.add(prefix)
+    loaders = loop._combined_loader.flattened
+    for index, loader in enumerate(loaders):
+        name = prefix if len(loaders) == 1 else f"{prefix}_{index}"
+        with guard.contained("lightning: data", found.run):
+            _record(found.run, loader, name, _ROLES[prefix])
+
+
+def _record(run: Run, loader: Any, name: str, role: str) -> None:
+    run.log_params({"data": {name: _settings(loader)}})
+    dataset = getattr(loader, "dataset", None)
+    if dataset is None:
+        return
+    content = _arrays(dataset)
+    if content is None:
+        run.log_dataset(dataset, name=name, role=role)
+    else:
+        target = content[1] if len(content) == 2 else None
+        run.log_dataset(content if len(content) > 2 else content[0], name=name, role=role, target=target)
+
+
+def _settings(loader: Any) -> dict[str, Any]:
+    found = {name: getattr(loader, name, None) for name in ("batch_size", "num_workers", "drop_last")}
+    found["class"] = type(loader).__name__
+    if hasattr(loader, "sampler"):
+        found["shuffle"] = isinstance(loader.sampler, RandomSampler)
+    dataset = getattr(loader, "dataset", None)
+    if dataset is not None:
+        found["dataset"] = type(dataset).__name__
+        found["rows"] = None if isinstance(dataset, IterableDataset) else len(dataset)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _arrays(dataset: Any) -> list[Any] | None:
+    """The tensors of a data set that is nothing else, or of a part of one that is not large."""
+    if isinstance(dataset, TensorDataset):
+        tensors = list(dataset.tensors)
+        here = all(tensor.device.type == "cpu" for tensor in tensors)
+        return [tensor.numpy() for tensor in tensors] if here and len(tensors) > 2 else tensors if here else None
+    if not isinstance(dataset, Subset):
+        return None
+    whole = _arrays(dataset.dataset)
+    if whole is None or sum(each[0].nbytes for each in whole) * len(dataset.indices) > LIMIT:
+        return None
+    return [each[list(dataset.indices)] for each in whole]

@@ -1,0 +1,79 @@
+"""What one call of a trainer adds to its run, while it lasts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tachograph.run import Run
+from tachograph.session import options
+from tachograph_frameworks.lightning import packages, taps
+from tachograph_frameworks.lightning.logger import TachographLogger
+
+_live: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
+
+
+class Recording:
+    """One call of a trainer. ``run`` is None in the processes that leave recording to the first one of their job.
+
+    ``finish`` is what a callback of ours has to do at the end; None where autolog sees to that.
+    """
+
+    def __init__(self, run: Run | None, finish: Callable[[BaseException | None], None] | None, described: bool) -> None:
+        self.run, self.finish, self.described = run, finish, described
+        self.quiet = 0
+        self.data: set[str] = set()  # which is on record already
+        self.rated = -1  # the step whose learning rates were recorded last
+
+    def log_step(self, points: Mapping[str, Any], step: int) -> None:
+        """Record what belongs to a single step."""
+        if self.run is not None and step % options.every_n_steps == 0:
+            self.run.log(points, step)
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Record nothing of what happens inside: a search for a setting, not the training."""
+        self.quiet += 1
+        try:
+            yield
+        finally:
+            self.quiet -= 1
+
+
+def begin(
+    trainer: Any,
+    run: Run | None,
+    finish: Callable[[BaseException | None], None] | None = None,
+    described: bool = False,
+) -> None:
+    """Record what ``trainer`` does from now on. ``described``: its settings are on record already."""
+    _live[trainer] = Recording(run, finish, described)
+    if run is None:
+        return
+    taps.hold(packages.name_of(trainer))
+    for logger in trainer.loggers:
+        if isinstance(logger, TachographLogger):
+            logger.follow(run)
+
+
+def end(trainer: Any) -> Recording | None:
+    """``trainer`` is done, or was stopped."""
+    recording = _live.pop(trainer, None)
+    if recording is not None and recording.run is not None:
+        taps.release(packages.name_of(trainer))
+    return recording
+
+
+def begun(trainer: Any) -> Recording | None:
+    """The recording of ``trainer``, also in a process that leaves it to another."""
+    return _live.get(trainer)
+
+
+def of(trainer: Any) -> Recording | None:
+    """The recording that what ``trainer`` does at this moment belongs to; None where that is not wanted."""
+    recording = _live.get(trainer)
+    if recording is None or recording.run is None or recording.quiet or not trainer.is_global_zero:
+        return None
+    return recording
