@@ -15,12 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tachograph import journal, process, settings
+from tachograph import jobs, journal, process, settings
+from tachograph.jobs import PARENT
 
 if TYPE_CHECKING:
     from tachograph.run import Run
 
-PARENT = "TACHOGRAPH_PARENT"
 SEARCHED_RUNS = 200
 LOOK_AGAIN = 2.0
 SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
@@ -52,6 +52,11 @@ def remove(run: Run) -> None:
     """``run`` has ended."""
     _open.pop(id(run), None)
     _stack.set(tuple(other for other in _stack.get() if other is not run))
+
+
+def stack() -> tuple[Run, ...]:
+    """The runs that were opened in this context, the innermost last: the same object until that changes."""
+    return _stack.get()
 
 
 def here() -> Run | None:
@@ -127,7 +132,9 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
     state = (root, _changed(root / "runs"))
     if process.is_gone(parent) or (state == _nothing_in and time.monotonic() < _look_again_at):
         return None
-    for folder in _newest(root / "runs"):
+    job = jobs.job()
+    # A rank that rank 0 has started opens its own part of each run, as all ranks do.
+    for folder in _newest(root / "runs") if job is None or job.first != parent else ():
         for writer in journal.writers(folder):
             if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
                 return _Joined(Run.join(root, folder.name, journal.header(writer)), writer)

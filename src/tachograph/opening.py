@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, ending, guard, process, settings, surroundings
+from tachograph import active, ending, guard, ranks, settings, surroundings
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
-
-_count = 0  # of this process's runs without a parent: what makes the ranks of a job agree on the id of each
 
 
 class OffRun(Run):
@@ -88,11 +86,14 @@ def open_run(
         )
     if sinks is None:
         sinks = parent.sinks if isinstance(parent, Run) else settings.sinks()
-    identity = _identity(parent_id)
+    identity, resumed = _identity(root, parent_id, opener)
     run = Run(
         root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
         **identity,
     )  # fmt: skip
+    if resumed:
+        with guard.contained("resume", run):
+            run._journal.steps.resume(ranks.next_steps(run.root / "runs" / run.id, run.rank))
     return _begin(run)
 
 
@@ -115,19 +116,16 @@ def _hide(root: Path) -> None:
         (root / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _identity(parent_id: str | None) -> dict[str, Any]:
-    """Id, rank and role: those of the job that a launcher started, or our own."""
-    global _count
-    job = process.job()
-    if job is None or parent_id is not None:
-        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}
-    ordinal, _count = _count, _count + 1
-    return {
-        "id": process.job_run_id(job, ordinal),
-        "rank": job.rank,
-        "attempt": job.attempt,
-        "role": "owner" if job.rank == 0 else "worker",
-    }
+def _identity(root: Path, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
+    """Id, rank and role: those that the job of this process gives it, or our own. And whether the run was begun by an
+    earlier attempt."""
+    place: ranks.Place | None = None
+    with guard.contained("rank"):
+        place = ranks.place(root, parent_id, opener)
+    if place is None:
+        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}, False
+    role = "owner" if place.rank == 0 else "worker"
+    return {"id": place.id, "rank": place.rank, "attempt": place.attempt, "role": role}, place.resumed
 
 
 def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:

@@ -1,10 +1,12 @@
-"""Who am I: this process's identity, its rank in a distributed job, and the run its launcher implies."""
+"""Who am I: this process's identity, and the processes that it comes from."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -21,15 +23,28 @@ class Process(msgspec.Struct, frozen=True):
     pid: int
     born: int
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.boot}:{self.pid}:{self.born}"
+
 
 def this() -> Process:
     """The running process."""
     return _describe(os.getpid())
 
 
-@lru_cache(maxsize=4)  # by number: a forked child asks with its own
-def _describe(pid: int) -> Process:
+def numbered(pid: int) -> Process:
+    """The process that has this number now."""
     return Process(_host(), _boot(), pid, _born(pid) or 0)
+
+
+_describe = lru_cache(maxsize=4)(numbered)  # by number: a forked child asks with its own
+
+
+def started() -> float:
+    """When this process was started, in seconds since 1970, to a second."""
+    import psutil
+
+    return float(psutil.Process().create_time())
 
 
 def is_gone(process: Process) -> bool:
@@ -98,79 +113,6 @@ def _born_elsewhere(pid: int) -> int | None:
         return 0
 
 
-class Job(msgspec.Struct, frozen=True):
-    """A distributed job as its launcher describes it. ``key`` is equal in all its ranks and in no other job."""
-
-    launcher: str
-    key: str
-    rank: int
-    size: int
-    attempt: int = 0
-
-
-def job() -> Job | None:
-    """The job that this process is a rank of, or None for a process of its own.
-
-    Nothing is sent and nothing is waited for: all ranks read the same facts from their environment.
-    """
-    for find in (_torchrun, _slurm, _mpi):
-        found = find()
-        if found is not None and found.size > 1:
-            return found
-    return None
-
-
-def _number(*names: str) -> int | None:
-    for name in names:
-        value = os.environ.get(name, "")
-        if value.isdecimal():
-            return int(value)
-    return None
-
-
-def _torchrun() -> Job | None:
-    rank, size = _number("RANK"), _number("WORLD_SIZE")
-    if rank is None or size is None or "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    named = os.environ["TORCHELASTIC_RUN_ID"]
-    if _number("LOCAL_WORLD_SIZE") == size:
-        # One node: the launcher is every rank's parent. An id given by the user need not be unique, a process is.
-        key = _parent()
-    elif named != "none":
-        key = named
-    else:
-        key = os.environ.get("MASTER_ADDR", "") + ":" + os.environ.get("MASTER_PORT", "")
-    return Job("torchrun", f"torchrun:{named}:{key}", rank, size, _number("TORCHELASTIC_RESTART_COUNT") or 0)
-
-
-def _slurm() -> Job | None:
-    rank, size = _number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
-    if rank is None or size is None or "SLURM_JOB_ID" not in os.environ:
-        return None
-    # Without a step (a plain script inside sbatch) there is one process, however many tasks were asked for.
-    if "SLURM_STEP_ID" not in os.environ:
-        return None
-    key = f"slurm:{os.environ.get('SLURM_CLUSTER_NAME', '')}:{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
-    return Job("slurm", key, rank, size, _number("SLURM_RESTART_COUNT") or 0)
-
-
-def _mpi() -> Job | None:
-    rank, size = _number("OMPI_COMM_WORLD_RANK", "PMI_RANK"), _number("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-    if rank is None or size is None:
-        return None
-    named = next(
-        (
-            os.environ[name]
-            for name in ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID")
-            if os.environ.get(name)
-        ),
-        "",
-    )
-    local = _number("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-    key = _parent() if local == size or not named else named
-    return Job("mpi", f"mpi:{named}:{key}", rank, size)
-
-
 def is_child() -> bool:
     """Whether ``multiprocessing``, or what is built on it, started this process."""
     module = sys.modules.get("multiprocessing.process")
@@ -183,14 +125,35 @@ def parent() -> Process | None:
     return _describe(number) if number > 1 and _born(number) is not None else None
 
 
-def _parent() -> str:
-    parent = _describe(os.getppid())
-    return f"{parent.host}:{parent.boot}:{parent.pid}:{parent.born}"
+def parent_of(pid: int) -> int:
+    """The number of the process that started ``pid``; 0 where that can't be seen."""
+    if sys.platform != "linux":
+        return _elsewhere(pid, "ppid") or 0
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
 
 
-def job_run_id(job: Job, ordinal: int) -> str:
-    """The id of the ``ordinal``-th run (from 0) of a job: the same in every rank that runs the same program."""
-    import hashlib
+def started_with(pid: int, names: Iterable[str]) -> dict[str, str | None]:
+    """The values of some environment variables when ``pid`` was started; None for all where that can't be seen."""
+    if sys.platform != "linux":
+        variables = _elsewhere(pid, "environ") or {}
+    else:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                pairs = (os.fsdecode(entry).partition("=") for entry in file.read().split(b"\0"))
+                variables = {name: value for name, _, value in pairs}
+        except OSError:
+            variables = {}
+    return {name: variables.get(name) for name in names}
 
-    digest = hashlib.sha256(f"{job.key}#{ordinal}".encode()).hexdigest()
-    return f"{job.launcher}-{digest[:16]}"
+
+def _elsewhere(pid: int, what: str) -> Any:
+    import psutil
+
+    try:
+        return getattr(psutil.Process(pid), what)()
+    except psutil.Error:
+        return None

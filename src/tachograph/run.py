@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from tachograph import active, ending, guard, late, process, settings, surroundings, values
+from tachograph import active, ending, guard, jobs, late, process, settings, surroundings, values
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
@@ -89,7 +89,9 @@ class Run:
     @classmethod
     def join(cls, root: Path, id: str, start: RunStart | None = None) -> Run:
         """This process as a further writer of a run that another process has open, with ``start`` as its header."""
-        run = cls(root, id, role="worker")
+        job = jobs.job()
+        rank = job.rank if job is not None else start.rank if start is not None else 0
+        run = cls(root, id, role="worker", rank=rank, attempt=start.attempt if start is not None else 0)
         run.joined = True
         if start is not None:
             run.name, run.experiment, run.parent_id, run.opener = (
@@ -100,6 +102,9 @@ class Run:
             )
         active.register(run)
         ending.watch()
+        if job is not None and rank > 0:  # it is to be on record, though it has nothing to say
+            with guard.contained("start", run):
+                run._journal.begin()
         return run
 
     # -- recording --

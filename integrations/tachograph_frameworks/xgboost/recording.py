@@ -11,7 +11,7 @@ from typing import Any
 from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
-from tachograph import active, guard, process, session, settings
+from tachograph import active, guard, jobs, session, settings
 from tachograph.run import Run
 from tachograph.session import Session, options
 from tachograph_frameworks.xgboost import models
@@ -129,7 +129,7 @@ def begin(model: Any) -> Recording | None:
 
 def is_first() -> bool:
     """Whether this process is to record: in a job that no known launcher has numbered, the first one only."""
-    return process.job() is not None or collective.get_rank() == 0
+    return jobs.job() is not None or collective.get_rank() == 0
 
 
 def end_left() -> None:
