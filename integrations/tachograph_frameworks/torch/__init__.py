@@ -6,8 +6,11 @@ torch's own global hook on optimizers. Modules are not hooked: calling them cost
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
+from tachograph import imports
 from tachograph.capture import seeds
 from tachograph.patch import Call, Hooks, Watcher
 from tachograph_frameworks.torch import watching
@@ -24,6 +27,18 @@ def install(hooks: Hooks) -> None:
     """Listen to loops."""
     watching.install(hooks)
     hooks.around(torch.random, "manual_seed", _seeded)
+    hooks.native(imports.when_imported(_COMPILER, _leave_us_out))
+
+
+_COMPILER = "torch._dynamo.trace_rules"
+
+
+def _leave_us_out() -> None:
+    """``torch.compile`` must not try to compile what listens to the loop."""
+    rules = sys.modules[_COMPILER]
+    for package in ("tachograph", "tachograph_frameworks"):
+        if not any(folder.rstrip("/").endswith(f"/{package}") for folder in rules.SKIP_DIRS):
+            rules.add(package)
 
 
 def _seeded(call: Call) -> Watcher:

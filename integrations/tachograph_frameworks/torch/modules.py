@@ -35,15 +35,15 @@ def outermost(candidates: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 
 def params(module: nn.Module) -> dict[str, Any]:
     """Its class and how many parameters it has. Those that have no shape yet (lazy ones) are left out."""
-    sizes = [(_size(parameter), parameter.requires_grad) for parameter in module.parameters()]
     return {
         "class": f"{type(module).__module__}.{type(module).__qualname__}",
-        "parameters": sum(size for size, _ in sizes),
-        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
+        "parameters": sum(map(size, module.parameters())),
+        "trainable_parameters": sum(size(parameter) for parameter in module.parameters() if parameter.requires_grad),
     }
 
 
-def _size(parameter: Any) -> int:
+def size(parameter: Any) -> int:
+    """How many numbers are in it; 0 for one that has no shape yet."""
     return 0 if nn.parameter.is_lazy(parameter) else parameter.numel()
 
 
@@ -63,6 +63,6 @@ def summary(module: nn.Module) -> str:
 def _rows(module: nn.Module) -> Iterator[tuple[str, str, str, str]]:
     yield "part", "class", "parameters", "settings"
     for name, part in module.named_modules():
-        own = sum(_size(parameter) for parameter in part.parameters(recurse=False))
+        own = sum(size(parameter) for parameter in part.parameters(recurse=False))
         settings = " ".join(part.extra_repr().split()) if not list(part.children()) else ""
         yield name or "(all)", type(part).__name__, f"{own:,}" if own else "", settings[:100]

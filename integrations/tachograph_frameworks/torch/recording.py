@@ -22,6 +22,7 @@ from tachograph_frameworks.torch.variables import visible
 
 REPORT_SECONDS = 10.0
 MOST_MODEL_BYTES = 1 << 30
+_MOST_HELD_BYTES = 64 << 20
 
 try:
     from torch.optim.lr_scheduler import LRScheduler
@@ -43,7 +44,7 @@ class Recording:
         self._described: set[int] = set()
         self._singles: set[str] = set()
         self._training: Reading | None = None
-        self._modules: dict[str, weakref.ref[nn.Module]] = {}
+        self._modules: dict[str, Held] = {}
         self._heard: set[str] = set()
         self._held: list[tuple[dict[str, Any], int]] | None = None
         if not owned:
@@ -184,7 +185,7 @@ class Recording:
             {name: module for name, module in candidates.items() if any(id(p) in ids for p in module.parameters())}
         )
         for name, module in self._describe_all("model", models, modules.params).items():
-            self._modules[name] = weakref.ref(module)
+            self._modules[name] = Held(module)
             text = modules.summary(module)
             self.run._keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
 
@@ -204,22 +205,40 @@ class Recording:
     def _end(self) -> None:
         self._release()
         if options.models:
-            for name, reference in self._modules.items():
-                module = reference()
-                if module is not None:
-                    self._keep(name, module)
+            for name, held in self._modules.items():
+                with guard.contained("torch: model", self.run):
+                    self._keep(name, held.module)
 
-    def _keep(self, name: str, module: nn.Module) -> None:
-        size = sum(_bytes(tensor) for tensor in module.state_dict().values())
-        if size > MOST_MODEL_BYTES:
+    def _keep(self, name: str, module: nn.Module | None) -> None:
+        if module is None:
+            self.run._remark(f"{name} was not kept: the program had let go of it before the run ended; torch.save it")
+        elif (size := _bytes(module)) > MOST_MODEL_BYTES:
             self.run._remark(f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}")
-            return
-        with guard.contained("torch: model", self.run):
+        else:
             save_module(self.run, module, name=name)
 
 
-def _bytes(value: Any) -> int:
-    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+class Held:
+    """A module, to be kept at the end. Only a small one on the host is kept alive until then: the memory that the
+    program lets go of, of a device above all, it may need."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._reference = weakref.ref(module)
+        small = _bytes(module) <= _MOST_HELD_BYTES and all(tensor.device.type == "cpu" for tensor in _tensors(module))
+        self._module = module if small else None
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module; None where it is gone."""
+        return self._reference() if self._module is None else self._module
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(modules.size(tensor) * tensor.element_size() for tensor in _tensors(module))
 
 
 def _mean(parts: list[Any]) -> Any:
