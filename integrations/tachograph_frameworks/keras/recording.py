@@ -52,11 +52,9 @@ class Recording:
         if not self.whole:
             return
         run = self.run
-        run.log_params(describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks))
-        if params.get("steps") is not None:
-            run.log_params({"steps_per_epoch": params["steps"]})
-        if resumed := facts.resumed(model, self._callbacks):
-            run.log_params({"resumed_epoch": resumed})
+        found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
+        found = {name: value for name, value in found.items() if value is not None}
+        run.log_params(describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks) | found)
         models.keep_summary(run, model)
 
     @guard.shield
@@ -93,7 +91,8 @@ class Recording:
             if self.whole and options.models:
                 models.keep(self.run, model)
         finally:
-            forget(model)
+            if not self.joined:  # else the call of ``fit`` takes our callbacks out first
+                forget(model)
             if self._own is not None:
                 self._own.end(None)
 

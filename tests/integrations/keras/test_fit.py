@@ -163,9 +163,7 @@ class Broken(keras.callbacks.Callback):
             raise self.error
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(ValueError("no more"), "failed"), (KeyboardInterrupt(), "interrupted")]
-)
+@pytest.mark.parametrize(("error", "status"), [(ValueError("no more"), "failed"), (KeyboardInterrupt(), "interrupted")])
 def test_an_exception_ends_the_run_and_is_the_users_own(store, model, data, error, status):
     callbacks = keras.callbacks.CallbackList([Broken(error)], add_history=True, model=model)
     before = list(callbacks.callbacks)
