@@ -2,8 +2,9 @@
 
 What is not safe to load is named so: unpickling runs whatever code the file says, so it takes ``trusted=True``. A
 framework's own formats are loaded by functions found through the entry-point group ``tachograph.loaders``: the name is
-the format, the value a function of ``(path, meta)``. One that can run code from the file has an attribute
-``unsafe = True``.
+the format, or for files that don't say theirs a suffix such as ".pt", the value a function of ``(path, meta)``. One
+that can run code from the file has an attribute ``unsafe = True``. One that can do more where code may run has an
+attribute ``trusted``: the function that is called with ``load(trusted=True)``.
 """
 
 from __future__ import annotations
@@ -110,13 +111,16 @@ class Artifact:
         """
         if self.released:
             raise self._gone()
-        format = str(self.meta.get("format") or _SUFFIXES.get(PurePosixPath(self.filename).suffix.lower(), ""))
+        suffix = PurePosixPath(self.filename).suffix.lower()
+        format = str(self.meta.get("format") or _SUFFIXES.get(suffix, suffix))
         loader = _SAFE.get(format) or _UNSAFE.get(format) or _from_plugin(format)
         if loader is None:
-            what = format or self.filename
+            what = self.meta.get("format") or self.filename
             raise Error(f"artifact {self.name}: there is no loader for {what!r}; read the file at .path() yourself")
         if not trusted and (format in _UNSAFE or getattr(loader, "unsafe", False)):
             raise Error(f"artifact {self.name} can run code when loaded: if you trust its origin, load(trusted=True)")
+        if trusted:
+            loader = getattr(loader, "trusted", loader)
         return loader(self.path(), self.meta)
 
 
@@ -190,6 +194,24 @@ def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def _numpy(path: Path, meta: dict[str, Any], pickles: bool = False) -> Any:
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=pickles)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            return found
+        with found:
+            return {name: found[name] for name in found.files}
+    except ValueError as error:  # what is no array is taken for a pickle
+        raise Error(f"{path.name} can run code when loaded: if you trust its origin, load(trusted=True)") from error
+
+
+def _numpy_with_pickles(path: Path, meta: dict[str, Any]) -> Any:
+    with _known_classes():
+        return _numpy(path, meta, pickles=True)
+
+
 def _joblib(path: Path, meta: dict[str, Any]) -> Any:
     import joblib
 
@@ -213,10 +235,13 @@ def _known_classes() -> Iterator[None]:
         raise Error(f"it needs a class that can't be imported here ({error}): import or define that first") from error
 
 
-_SAFE: dict[str, Loader] = {"text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv}
+_numpy.trusted = _numpy_with_pickles  # type: ignore[attr-defined]
+_SAFE: dict[str, Loader] = {
+    "text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv, "numpy": _numpy,
+}  # fmt: skip
 _UNSAFE: dict[str, Loader] = {"joblib": _joblib, "pickle": _pickle}
 _SUFFIXES = {
     ".txt": "text", ".md": "text", ".log": "text", ".svg": "text", ".yaml": "text", ".yml": "text", ".toml": "text",
     ".py": "text", ".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".joblib": "joblib", ".pkl": "pickle",
-    ".pickle": "pickle",
+    ".pickle": "pickle", ".npy": "numpy", ".npz": "numpy",
 }  # fmt: skip

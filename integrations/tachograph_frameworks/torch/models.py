@@ -1,30 +1,208 @@
-"""Modules: their weights, kept in a format that is data, not code."""
+"""Modules: their weights, kept in a format that is data, not code.
+
+With the package safetensors they are kept as it writes them itself (``save_model``), else by ``torch.save``.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+import contextlib
+import importlib.util
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
+from torch import Tensor, nn
 
+from tachograph import guard, values
+from tachograph.capture.blobs import digest_of
+from tachograph.capture.secrets import redact_mapping
+from tachograph.capture.signature import signature
 from tachograph.run import Run
+
+SAFETENSORS = "torch-safetensors"
+STATE_DICT = "torch-state-dict"
+_WRAPPERS = {
+    "DistributedDataParallel": "module", "DataParallel": "module", "FullyShardedDataParallel": "module",
+    "_FabricModule": "module", "OptimizedModule": "_orig_mod",
+}  # fmt: skip
+_INNER = ("_orig_mod.", "_fsdp_wrapped_module.")
+_PLAIN = (Tensor, nn.Parameter, *([nn.Buffer] if hasattr(nn, "Buffer") else []))
 
 
 def save_module(
     run: Run,
-    module: torch.nn.Module,
+    module: nn.Module,
     *,
     name: str = "model",
     step: int | None = None,
     meta: Mapping[str, Any] | None = None,
     example: Any = None,
 ) -> None:
-    """Keep the weights of a module as the run's model.
+    """Keep the weights of a module (parameters and buffers) as an artifact of kind "model"; the module stays as it is.
 
-    ``example`` is an input of the module (a tensor, or tensors in tuples, lists and dicts), for its signature.
+    Wrappers (``torch.compile``, DDP and the like) are left out. ``meta["init"]`` may hold the arguments, by name, that
+    the module's class was made with: then ``load(trusted=True)`` gives back the module. ``example`` is an input of the
+    module (a tensor, or tensors in tuples, lists and dicts); names, shapes and dtypes of it are recorded, no values.
+    What can't be kept is noted in the run.
     """
-    content = io.BytesIO()
-    torch.save(module.state_dict(), content)
-    described = {"format": "torch-state-dict", "class": f"{type(module).__module__}.{type(module).__qualname__}"}
-    run._keep_bytes(content.getvalue(), name, "model", f"{name}.pt", step, {**described, **(meta or {})})
+    with guard.contained("torch: model", run), guard.timed(run):
+        own = unwrapped(module)
+        obstacle = _obstacle(own)
+        if obstacle:
+            run._remark(f"the model {name} was not kept: {obstacle}")
+            return
+        described = {**_described(run, own, meta or {}), **_signed(example)}
+        _keep(run, own, name, step, described)
+
+
+def _keep(run: Run, module: nn.Module, name: str, step: int | None, described: dict[str, Any]) -> None:
+    weights = {_own_name(key): value for key, value in module.state_dict().items()}
+    with _draft(run) as draft:
+        format = _write(run, weights, draft)
+        digest, size = digest_of(draft), draft.stat().st_size
+        run._blobs.publish(draft, digest)
+        suffix = "safetensors" if format == SAFETENSORS else "pt"
+        run._artifact(name, "model", digest, size, f"{name}.{suffix}", step, None, {**described, "format": format})
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The user's own module."""
+    while (attribute := _WRAPPERS.get(type(module).__name__)) and type(module).__module__.startswith(
+        ("torch", "light")
+    ):
+        module = getattr(module, attribute)
+    return module
+
+
+def _own_name(key: str) -> str:
+    for inner in _INNER:
+        key = key.replace(inner, "")
+    return key
+
+
+def _obstacle(module: nn.Module) -> str:
+    """Why the weights can't be had here, or nothing."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
+        return "some of its parameters have no shape yet"
+    if any(tensor.is_meta for tensor in tensors):
+        return "some of its parameters have no values, they are on the meta device"
+    sharded = any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules())
+    if sharded or any(hasattr(tensor, "full_tensor") for tensor in tensors):
+        # To gather them all processes have to take part, and only this one records.
+        return "its weights are spread over several processes; keep a checkpoint instead"
+    return ""
+
+
+@contextlib.contextmanager
+def _draft(run: Run) -> Iterator[Path]:
+    draft = run._blobs.draft()
+    try:
+        yield draft
+    except OSError as error:
+        run._complain([f"the model was not kept: {error.strerror or error}"])
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# -- what is recorded of it --
+
+
+def _described(run: Run, module: nn.Module, meta: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = list(module.parameters())
+    dtypes: Counter[str] = Counter()
+    for parameter in parameters:
+        dtypes[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    return {
+        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "torch": str(torch.__version__),
+        "parameters": dtypes.total(),
+        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "dtype": dtypes.most_common(1)[0][0] if dtypes else None,
+        **_recordable(run, meta),
+    }
+
+
+def _recordable(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """``meta`` without what JSON can't hold, and without arguments that seem to be secrets."""
+    good = dict(meta)
+    for name, value in meta.items():
+        try:
+            changed = msgspec.json.decode(msgspec.json.encode(value)) != value
+        except (TypeError, ValueError, RecursionError):
+            changed = True
+        if changed and name != "init":
+            good[name] = values.text(value)
+        elif name == "init" and (changed or redact_mapping(value) != value):
+            del good[name]
+            run._remark("the arguments that the model was made with are not recorded: they are no plain values")
+    return good
+
+
+def _signed(example: Any) -> dict[str, Any]:
+    found = signature(example)
+    return {"signature": {"inputs": found}} if found else {}
+
+
+# -- writing --
+
+
+def _write(run: Run, weights: Mapping[str, Any], draft: Path) -> str:
+    """Write the weights, as safetensors where that can hold them; the format."""
+    if importlib.util.find_spec("safetensors") and all(type(value) in _PLAIN for value in weights.values()):
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        tensors, tied = _apart(weights)
+        try:
+            save_file(tensors, draft, {"format": "pt", **tied})
+        except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError):
+            pass  # sparse, quantized, or of a dtype that it doesn't know
+        else:
+            return SAFETENSORS
+    _pickle(run, weights, draft)
+    return STATE_DICT
+
+
+def _apart(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors none of which shares memory with another; and the names of those that are another one, with its name."""
+    apart: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    storages: set[tuple[str, int]] = set()
+    for name, tensor in weights.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            apart[name] = tensor  # which safetensors refuses
+            continue
+        storage = (str(tensor.device), tensor.untyped_storage().data_ptr())
+        identity = (*storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and identity in first:
+            tied[name] = first[identity]
+            continue
+        first[identity] = name
+        part = storage in storages or tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+        storages.add(storage)
+        own = tensor.detach().resolve_conj().resolve_neg().cpu()
+        apart[name] = own.clone(memory_format=torch.contiguous_format) if part else own.contiguous()
+    return apart, tied
+
+
+def _pickle(run: Run, weights: Mapping[str, Any], draft: Path) -> None:
+    on_host = {name: value.detach().cpu() if isinstance(value, Tensor) else value for name, value in weights.items()}
+    odd = [name for name, value in on_host.items() if not isinstance(value, Tensor)]
+    try:
+        _save(on_host, draft)
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
+        if not odd:
+            raise
+        run._remark(f"of the model {', '.join(odd)} was not kept: it can't be pickled")
+        _save({name: value for name, value in on_host.items() if name not in odd}, draft)
+
+
+def _save(weights: Mapping[str, Any], draft: Path) -> None:
+    with open(draft, "wb") as file:  # by its name torch would refuse it
+        torch.save(weights, file)

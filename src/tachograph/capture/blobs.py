@@ -61,7 +61,7 @@ class Blobs:
 
     def put_bytes(self, content: bytes) -> tuple[str, int]:
         """Keep ``content``; its digest and size in bytes."""
-        draft = self._draft()
+        draft = self.draft()
         try:
             draft.write_bytes(content)
             digest = "sha256:" + _sha256(content).hexdigest()
@@ -73,7 +73,7 @@ class Blobs:
     def put_file(self, path: Path) -> tuple[str, int]:
         """Keep a copy of the file at ``path``; its digest and size in bytes. Raises OSError where it can't be read."""
         _check_regular(path)
-        draft = self._draft()
+        draft = self.draft()
         try:
             with open(path, "rb") as source, open(draft, "wb") as copy:
                 digest, size = _copy(source, copy)
@@ -98,7 +98,7 @@ class Blobs:
         Raises OSError; then there is no draft.
         """
         _check_regular(path)
-        draft = self._draft()
+        draft = self.draft()
         try:
             _copy_fast(path, draft)
         except BaseException:
@@ -143,7 +143,8 @@ class Blobs:
         """Blobs that were put aside, and neither deleted nor put back: their process is at it, or was killed."""
         return sorted(self.folder.glob(f"*/*{ASIDE}"))
 
-    def _draft(self) -> Path:
+    def draft(self) -> Path:
+        """A path for a file on its way in, which is to be given to :meth:`publish`; or deleted."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f".draft-{os.getpid()}-{os.urandom(6).hex()}"
 
