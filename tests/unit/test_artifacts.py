@@ -1,0 +1,124 @@
+"""Nothing that was kept runs code when it is loaded, unless its reader says that it is trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+import tachograph
+from tachograph.artifacts import Artifact
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def by_torch(evil: Evil) -> bytes:
+    torch = pytest.importorskip("torch")
+    content = io.BytesIO()
+    torch.save({"weight": torch.zeros(1), "evil": evil}, content)
+    return content.getvalue()
+
+
+def by_old_torch(evil: Evil) -> bytes:
+    torch = pytest.importorskip("torch")
+    content = io.BytesIO()
+    torch.save({"weight": torch.zeros(1), "evil": evil}, content, _use_new_zipfile_serialization=False)
+    return content.getvalue()
+
+
+def by_numpy(evil: Evil) -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.array([evil, None], object), allow_pickle=True)
+    return content.getvalue()
+
+
+def by_numpy_in_a_zip(evil: Evil) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, evil=np.array([evil, None], object))
+    return content.getvalue()
+
+
+def by_joblib(evil: Evil) -> bytes:
+    content = io.BytesIO()
+    joblib.dump(evil, content)
+    return content.getvalue()
+
+
+MAKERS = [pickle.dumps, by_joblib, by_numpy, by_numpy_in_a_zip, by_torch, by_old_torch]
+SUFFIXES = [
+    "pkl", "pickle", "joblib", "npy", "npz", "pt", "pth", "ckpt", "safetensors", "ubj", "json", "jsonl", "csv", "txt",
+    "keras", "bin",
+]  # fmt: skip
+FORMATS = [
+    "text", "json", "jsonl", "jsonl-table", "csv", "numpy", "joblib", "pickle", "xgboost-ubj", "torch-safetensors",
+    "torch-state-dict", ".ckpt", "nobody's",
+]  # fmt: skip
+
+
+def kept(content: bytes, filename: str, format: str = "") -> Artifact:
+    with tachograph.start_run() as run:
+        run._keep_bytes(content, "artifact", "model", filename, None, {"format": format} if format else {})
+    return tachograph.open_store().run(run.id).artifact("artifact")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(("suffix", "format"), [*((one, "") for one in SUFFIXES), *(("x", one) for one in FORMATS)])
+def test_no_pickle_is_run(root: Path, tmp_path: Path, make: Callable[[Evil], bytes], suffix: str, format: str) -> None:
+    trap = tmp_path / "trap"
+    content = make(Evil(trap))
+    found = kept(content, f"file.{suffix}", format)
+    with contextlib.suppress(Exception):  # what else it says is the matter of each loader
+        found.load()
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "suffix"),
+    [(pickle.dumps, "pkl"), (by_joblib, "joblib"), (by_numpy, "npy"), (by_numpy_in_a_zip, "npz"), (by_torch, "ckpt"),
+     (by_old_torch, "pt")],
+)  # fmt: skip
+def test_the_error_says_what_to_do_and_trusting_does_it(
+    root: Path, tmp_path: Path, make: Callable[[Evil], bytes], suffix: str
+) -> None:
+    found = kept(make(Evil(tmp_path / "trap")), f"file.{suffix}")
+    with pytest.raises(tachograph.Error, match=r"can run code when loaded: if you trust its origin, load\(trusted"):
+        found.load()
+    assert not (tmp_path / "trap").exists()
+    found.load(trusted=True)
+    assert (tmp_path / "trap").exists()
+
+
+def test_arrays(root: Path) -> None:
+    content = io.BytesIO()
+    np.save(content, np.arange(3))
+    for trusted in (False, True):
+        assert kept(content.getvalue(), "x.npy").load(trusted).tolist() == [0, 1, 2]
+    content = io.BytesIO()
+    np.savez(content, a=np.arange(2), b=np.ones(1))
+    loaded = kept(content.getvalue(), "x.npz").load()
+    assert {name: array.tolist() for name, array in loaded.items()} == {"a": [0, 1], "b": [1.0]}
+
+
+def test_a_checkpoint_of_tensors_needs_no_trust(root: Path) -> None:
+    torch = pytest.importorskip("torch")
+    content = io.BytesIO()
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch": 3, "names": ["a"]}, content)
+    for suffix in ("pt", "pth", "ckpt"):
+        assert kept(content.getvalue(), f"x.{suffix}").load()["epoch"] == 3
