@@ -24,10 +24,10 @@ class Recording:
     """Records the training of one model.
 
     ``whole`` says that the run is of this model, and not of something larger in which it is trained. ``joined`` are
-    the callbacks that autolog has put into the container.
+    the callbacks that autolog has put into the container. ``in_fit`` is false in a loop of the user's own.
     """
 
-    def __init__(self, run: Run, own: Session | None, whole: bool, container: Any) -> None:
+    def __init__(self, run: Run, own: Session | None, whole: bool, container: Any, in_fit: bool) -> None:
         self.run = run
         self.whole = whole
         self.joined: tuple[Any, ...] = ()
@@ -36,6 +36,7 @@ class Recording:
         self._container = None if container is None else weakref.ref(container)
         self._rates: dict[str, float] | None = None
         self._last: int | None = None
+        self._in_fit = in_fit
 
     @property
     def container(self) -> Any:
@@ -46,21 +47,22 @@ class Recording:
     def _callbacks(self) -> list[Any]:
         return list(getattr(self.container, "callbacks", ()))
 
-    @guard.shield
     def started(self, model: Any, params: Mapping[str, Any]) -> None:
         """The model is built, and the other callbacks have prepared it."""
         if not self.whole:
             return
-        run = self.run
-        found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
-        found = {name: value for name, value in found.items() if value is not None}
-        run.log_params(describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks) | found)
-        models.keep_summary(run, model)
+        with guard.contained("keras: params", self.run):
+            found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
+            found = {name: value for name, value in found.items() if value is not None}
+            found |= describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks)
+            self.run.log_params(found)
+        with guard.contained("keras: summary", self.run):
+            models.keep_summary(self.run, model)
 
-    @guard.shield
     def note_rates(self, model: Any) -> None:
         """Remember the learning rates of the epoch that has ended, before a callback sets those of the next."""
-        self._rates = describe.rates(model)
+        with guard.contained("keras: learning rate", self.run):
+            self._rates = describe.rates(model)
 
     @guard.shield
     def epoch(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
@@ -69,32 +71,39 @@ class Recording:
         Keras has waited for the device to get at ``logs``; reading the rate is no further stall.
         """
         points, others = numbers(logs)
-        rates, self._rates = self._rates, None
-        if rates is None:
-            rates = describe.rates(model)
-            if "learning_rate" in points:  # noted by a callback before it sets the next one
-                rates["lr"] = points["learning_rate"]
-        self.run.log({**points, **rates}, epoch)
-        self._last = epoch
+        if self._rates is None:
+            self.note_rates(model)
+            if self._rates is not None and "learning_rate" in points:
+                self._rates["lr"] = points["learning_rate"]  # noted by a callback before it sets the next one
+        self.run.log({**points, **(self._rates or {})}, epoch)
+        self._rates, self._last = None, epoch
         for name in others:
             self.run._remark(f"{name} was not recorded: it is not a number in the values of an epoch")
 
-    @guard.shield
     def end(self, model: Any) -> None:
         """The training is over."""
         try:
-            points, params = facts.outcomes(self._callbacks)
-            if points:
-                self.run.log(points, self._last)
-            if params:
-                self.run.log_params(params)
+            with guard.contained("keras: callbacks", self.run):
+                self._record_outcomes()
             if self.whole and options.models:
-                models.keep(self.run, model)
+                with guard.contained("keras: model", self.run):
+                    models.keep(self.run, model)
         finally:
             if not self.joined:  # else the call of ``fit`` takes our callbacks out first
                 forget(model)
             if self._own is not None:
                 self._own.end(None)
+
+    def _record_outcomes(self) -> None:
+        points, params = facts.outcomes(self._callbacks)
+        if points:
+            self.run.log(points, self._last)
+        if params:
+            self.run.log_params(params)
+
+    def goes_on(self, model: Any) -> bool:
+        """Whether the training is still running: its ``fit``, or the loop of the user's that holds the callbacks."""
+        return _is_in_fit(model) if self._in_fit else self.container is not None
 
 
 @guard.shield
@@ -111,7 +120,7 @@ def begin(model: Any, container: Any) -> Recording | None:
     if at is None or at.run is None or at.many or "curve" in at.claimed:
         return None
     at.claimed.add("curve")
-    recording = Recording(at.run, own, at.plugin == NAME, container)
+    recording = Recording(at.run, own, at.plugin == NAME, container, _is_in_fit(model))
     _recordings[model] = recording
     if recording.whole:
         _runs[model] = at.run
@@ -147,12 +156,12 @@ def end_left() -> None:
     left = active.here()
     if left is None or left.opener != NAME or session.current() is not None:
         return
-    if not any(recording.run is left and _is_in_training(model) for model, recording in list(_recordings.items())):
+    if not any(recording.run is left and recording.goes_on(model) for model, recording in list(_recordings.items())):
         left.finish("failed", "the training was ended by an exception")
 
 
-def _is_in_training(model: Any) -> bool:
-    """Whether a method of ``model`` that trains it is running, further down in the stack of calls."""
+def _is_in_fit(model: Any) -> bool:
+    """Whether a ``fit`` of ``model`` is running, further down in the stack of calls."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:

@@ -148,3 +148,13 @@ def test_a_loop_of_ones_own_around_a_list_of_callbacks(store, model, data):
     [run] = store()
     assert run.history("loss").steps.tolist() == [0, 1, 2]
     assert run.status == "finished"
+
+
+def test_a_fit_inside_of_such_a_loop_leaves_its_run_alone(store, model, build, data):
+    callbacks = keras.callbacks.CallbackList([TachographCallback()], model=model)
+    callbacks.on_train_begin()
+    build().fit(*data, verbose=0, callbacks=[TachographCallback()])
+    callbacks.on_epoch_end(0, {"loss": 1.0})
+    callbacks.on_train_end()
+    [run] = store()
+    assert (run.status, run.summary("loss").count) == ("finished", 1)
