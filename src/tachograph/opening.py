@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, ending, guard, ranks, settings, surroundings
+from tachograph import active, ending, guard, jobs, ranks, settings, surroundings
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -86,9 +86,10 @@ def open_run(
         )
     if sinks is None:
         sinks = parent.sinks if isinstance(parent, Run) else settings.sinks()
-    identity, resumed = _identity(root, parent_id, opener)
+    name = name or _script_name()
+    identity, resumed = _identity(root, name, parent_id, opener)
     run = Run(
-        root, name=name or _script_name(), experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
+        root, name=name, experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
         **identity,
     )  # fmt: skip
     if resumed:
@@ -116,12 +117,12 @@ def _hide(root: Path) -> None:
         (root / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _identity(root: Path, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
+def _identity(root: Path, name: str, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
     """Id, rank and role: those that the job of this process gives it, or our own. And whether the run was begun by an
     earlier attempt."""
     place: ranks.Place | None = None
     with guard.contained("rank"):
-        place = ranks.place(root, parent_id, opener)
+        place = ranks.place(root, name, parent_id, opener)
     if place is None:
         return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}, False
     role = "owner" if place.rank == 0 else "worker"
@@ -135,12 +136,15 @@ def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
         return resume
     root = resume.root if isinstance(resume, Run) else settings.root()
     known = open_store(root).run(resume.id if isinstance(resume, Run) else resume)
+    job = jobs.job()
+    rank = 0 if job is None else job.rank
     run = Run(
         root, known.id, name=known.name, experiment=known.experiment, parent_id=known.parent_id,
-        attempt=max((writer.attempt for writer in known.writers), default=0) + 1,
+        role="owner" if rank == 0 else "worker", rank=rank,
+        attempt=max((writer.attempt for writer in known.writers if writer.rank == rank), default=0) + 1,
         sinks=settings.sinks() if sinks is None else sinks,
     )  # fmt: skip
-    run._journal.steps.resume(known.next_steps())
+    run._journal.steps.resume(known.next_steps() if rank == 0 else ranks.next_steps(known.dir, rank))
     return _begin(run)
 
 

@@ -16,6 +16,7 @@ failed or died is in the status of its writer.
 from __future__ import annotations
 
 import os
+import threading
 from itertools import count
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tachograph.jobs import Job
 
 _opened: dict[str | None, int] = {}  # how many runs this process has opened, by the id of their parent
 _generations: dict[str, int] = {}  # which of the jobs with this key is ours
+_one_at_a_time = threading.Lock()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -38,14 +40,15 @@ class Place(msgspec.Struct, frozen=True):
     resumed: bool
 
 
-def place(root: Path, parent_id: str | None, opener: str) -> Place | None:
+def place(root: Path, name: str, parent_id: str | None, opener: str) -> Place | None:
     """This process's part in the run that it is about to open; None for a process of its own."""
     job = jobs.job()
     if job is None:
         _opened[parent_id] = _opened.get(parent_id, 0) + 1
         return None
-    series = _Series(root, job, parent_id)
-    turn, again = series.turn(opener)
+    with _one_at_a_time:
+        series = _Series(root, job, parent_id)
+        turn, again = series.turn(name, opener)
     id = series.id(turn)
     earlier = [] if again else [start.attempt for start in _earlier(root / "runs" / id, job.rank)]
     return Place(id, job.rank, max([job.attempt, *(attempt + 1 for attempt in earlier)]), bool(earlier))
@@ -74,17 +77,31 @@ class _Series:
     def id(self, turn: int) -> str:
         return self._firsts[turn] if turn < len(self._firsts) else _id(self._key, turn)
 
-    def turn(self, opener: str) -> tuple[int, bool]:
+    def turn(self, name: str, opener: str) -> tuple[int, bool]:
         """Which run comes next here, counted from 0, and whether it is the one that was open here last."""
         opened = _opened.get(self._parent_id, 0)
-        turn = opened if self._job.rank == 0 else self._turn(opened, opener)
+        turn = opened if self._job.rank == 0 else self._named(name, self._next(opened, opener))
         _opened[self._parent_id] = turn + 1
         return turn, turn < opened
 
-    def _turn(self, opened: int, opener: str) -> int:
-        """In another rank: not what rank 0 opened for something that does not happen here, and has ended."""
+    def _owner(self, turn: int) -> _Owner | None:
+        return _owner(self._runs / self.id(turn))
+
+    def _named(self, name: str, turn: int) -> int:
+        """Not a run of another name that has ended already, where rank 0 has gone on to one of this name."""
+        for later in count(turn):
+            owner = self._owner(later)
+            if owner is None or (owner.ended is None and owner.start.name != name):
+                return turn
+            if owner.start.name == name:
+                return later
+        raise AssertionError
+
+    def _next(self, opened: int, opener: str) -> int:
+        """Not what rank 0 opened in another way for something that does not happen here, and has ended; but what the
+        user opened in rank 0 alone, for as long as that is open."""
         for turn in count(max(opened - 1, 0)):
-            owner = _owner(self._runs / self.id(turn))
+            owner = self._owner(turn)
             other = owner is not None and owner.start.opener != opener
             if owner is not None and other and owner.ended is None and (turn >= opened or owner.start.opener == "user"):
                 return turn
@@ -158,5 +175,11 @@ def _opened_by(runs: Path, first: process.Process, parent_id: str | None) -> lis
     return [name for _, name in sorted(found)]
 
 
+def _forked() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+    _opened.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_opened.clear)
+    os.register_at_fork(after_in_child=_forked)

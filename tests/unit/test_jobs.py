@@ -167,6 +167,7 @@ def test_a_torchrun_on_each_node_of_a_slurm_step(root: Path) -> None:
 
 # ---- attempts --------------------------------------------------------------------------------------------------------
 
+TWICE = [(0, "owner", 0), (0, "owner", 1), (1, "worker", 0), (1, "worker", 1)]
 COUNTING = """
 import os, tachograph
 with tachograph.start_run("training") as run:
@@ -191,9 +192,19 @@ def test_a_slurm_job_that_is_queued_again_goes_on_with_the_run(root: Path) -> No
     check_attempts(root)
 
 
+def test_all_ranks_resume_an_earlier_run(root: Path) -> None:
+    code = RANK.replace('"training"', "resume=__import__('os').environ.get('BEFORE')")
+    launch(torchrun(0), torchrun(1), code=code)
+    (run,) = tachograph.open_store(root).runs()
+    launch(torchrun(0, BEFORE=run.id), torchrun(1, BEFORE=run.id), code=code)
+    assert writers(root) == {run.id: TWICE}
+    (run,) = tachograph.open_store(root).runs()
+    assert list(run.history("loss").steps) == list(run.history("rank1/loss").steps) == [0, 1]
+
+
 def check_attempts(root: Path) -> None:
     (run,) = tachograph.open_store(root).runs()
-    assert writers(root)[run.id] == [(0, "owner", 0), (0, "owner", 1), (1, "worker", 0), (1, "worker", 1)]
+    assert writers(root)[run.id] == TWICE
     assert list(run.history("loss").steps) == list(range(6))
     assert list(run.history("rank1/loss").steps) == list(range(6))
     assert run.status == "finished"
