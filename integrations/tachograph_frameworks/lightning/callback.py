@@ -34,6 +34,10 @@ class _Recorder:
         """It was ended by an exception."""
         _end(trainer, exception)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the methods of the module in training that Lightning lends to each callback."""
+        return {name: value for name, value in vars(self).items() if name not in ("log", "log_dict")}
+
 
 class TachographCallback(_Recorder):
     """Records trainings: ``Trainer(callbacks=[TachographCallback()])``, of either of Lightning's packages.

@@ -17,6 +17,8 @@ def _note(call: Call, session_: Session) -> Watcher:
     """Watch an outermost call in its own run, or in the user's."""
     trainer = call.instance
     recording.begin(trainer, session_.run)
+    if call.function.__name__ == "fit":
+        fits.remember(trainer, _module(call), session_)
     error: BaseException | None = None
     try:
         yield
@@ -93,10 +95,18 @@ def _after(fit: fits.Fit, call: Call) -> Watcher:
 
 def _note_run(call: Call) -> Watcher:
     """Watch what each process of a job comes through: what it begins to train, and in which run."""
-    around = session.current()
-    if around is not None and around.plugin == NAME and call.instance.state.fn == "fit":
-        fits.remember(call.instance, call.argument("model"), around)
-    yield
+    trainer, around = call.instance, session.current()
+    if around is not None and around.plugin == NAME and trainer.state.fn == "fit":
+        fits.remember(trainer, call.argument("model"), around)
+    given = active.given() if around is None else None
+    if given is None or given.role != "worker" or recording.begun(trainer) is not None:
+        yield
+        return
+    recording.begin(trainer, given)  # spawned by a trainer whose call is watched in the process that has made it
+    try:
+        yield
+    finally:
+        recording.end(trainer)
 
 
 WRAPPERS: dict[str, Callable[[Call], Watcher]] = {

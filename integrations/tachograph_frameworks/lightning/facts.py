@@ -48,7 +48,7 @@ def conclude(found: Recording, trainer: Any, error: BaseException | None) -> Non
     run = found.run
     if run is None:
         return
-    if not found.described and trainer.lightning_module is not None:  # it didn't get as far as that
+    if error is not None and not found.described and trainer.lightning_module is not None:
         with guard.contained("lightning: settings", run):
             _describe(found, trainer)
     if error is None and trainer.state.fn == "fit" and options.models and not trainer.fast_dev_run:

@@ -114,17 +114,20 @@ class TachographLogger:
 
     def follow(self, run: Run) -> None:
         """Write to this run from now on: it is the one of the training."""
-        if run is not self._run:
-            self._run, self._ends_it = run, False
+        if run is self._run:
+            return
+        if self._ends_it:
+            self.experiment.finish()
+        self._run, self._ends_it = run, False
 
     def _open(self) -> Run:
         if settings.off():
             return OffRun()
         given = active.given()
-        if given is not None and given.opener == "user" and (given is active.here() or given not in _opened):
-            return given
+        parent = None if given in _opened else given
+        if parent is not None and parent.opener == "user":
+            return parent
         # Who names a logger has opened a run, as with start_run: what is trained meanwhile adds to it.
-        parent = given if given is not None and given not in _opened else None
         run = open_run(self._run_name or NAME, options.experiment, parent=parent, sinks=options.sinks)
         self._ends_it = True
         _opened.add(run)
@@ -134,7 +137,8 @@ class TachographLogger:
         """Whether this is the first of the processes of a job, which records for all."""
         from lightning_utilities.core.rank_zero import rank_zero_only
 
-        return getattr(rank_zero_only, "rank", 0) in (0, None) and self.experiment.rank == 0
+        run = self.experiment
+        return bool(run.id) and run.rank == 0 and getattr(rank_zero_only, "rank", 0) in (0, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy in another process writes to the same run, and does not end it."""
