@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +10,7 @@ from tachograph import active, guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.sklearn import callers, curves, estimators, quality, searches
+from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
 
 
 def note_fit(call: Call, session_: Session) -> Watcher:
@@ -53,7 +51,8 @@ def _after(run: Run, call: Call, seconds: float, step: int | None = None) -> Non
     if estimators.is_search(estimator):
         steps.insert(0, ("search", lambda: searches.record(run, estimator)))
     if options.models:
-        steps.append(("model", lambda: keep_model(run, model(estimator), step)))
+        X, y = data(call), call.argument("y")
+        steps.append(("model", lambda: models.keep_model(run, model(estimator), step, X, y)))
     for what, record in steps:
         with guard.contained(f"sklearn: {what}", run), session.suppress():
             record()
@@ -64,32 +63,6 @@ def model(estimator: Any) -> Any:
     if estimators.is_search(estimator):
         return getattr(estimator, "best_estimator_", estimator)
     return estimator
-
-
-def keep_model(run: Run, estimator: Any, step: int | None = None) -> None:
-    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib."""
-    if _keep_natively(run, estimator, step):
-        return
-    import joblib
-    import sklearn
-
-    content = io.BytesIO()
-    try:
-        joblib.dump(estimator, content)
-    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-        run._remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
-        return
-    meta = {"format": "joblib", "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
-    run._keep_bytes(content.getvalue(), "model", "model", "model.joblib", step, meta)
-
-
-def _keep_natively(run: Run, estimator: Any, step: int | None) -> bool:
-    if type(estimator).__module__.partition(".")[0] != "xgboost":
-        return False
-    from tachograph_frameworks import xgboost
-
-    save = getattr(xgboost, "save_estimator", None)
-    return bool(save is not None and save(run, estimator))
 
 
 def note_partial_fit(call: Call) -> Watcher:

@@ -99,7 +99,28 @@ def _meta(kind: type, booster: Any) -> dict[str, Any]:
         "num_features": booster.num_features(),
         "feature_names": names[:_MOST_NAMES] if names else None,
         "feature_types": types[:_MOST_NAMES] if types else None,
+        "signature": {"inputs": _inputs(booster), "outputs": {"prediction": _output(booster)}},
     }
+
+
+def _inputs(booster: Any) -> dict[str, Any]:
+    names, types = booster.feature_names, booster.feature_types
+    if not names:
+        return {"data": {"shape": [None, booster.num_features()], "dtype": "float32"}}
+    dtypes = types or ["float"] * len(names)
+    return {
+        name: {"shape": [None], "dtype": dtype}
+        for name, dtype in zip(names[:_MOST_NAMES], dtypes[:_MOST_NAMES], strict=True)
+    }
+
+
+def _output(booster: Any) -> dict[str, Any]:
+    """What the booster itself predicts; the estimators make classes of it."""
+    learner = json.loads(booster.save_config())["learner"]
+    model = learner["learner_model_param"]
+    width = max(int(model.get("num_class", 0)), int(model.get("num_target", 1)))
+    wide = width > 1 and learner["objective"]["name"] != "multi:softmax"
+    return {"shape": [None, width] if wide else [None], "dtype": "float32"}
 
 
 def _estimators() -> dict[str, type]:

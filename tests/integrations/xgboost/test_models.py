@@ -101,6 +101,8 @@ def test_the_model_reloads_and_predicts_the_same(autolog, store, X, y, kind):
     again = load_model(run.file("model"), model.meta)
     assert type(again) is xgboost.Booster
     np.testing.assert_array_equal(again.predict(data), booster.predict(data))
+    shape = model.meta["signature"]["outputs"]["prediction"]["shape"]
+    assert shape[1:] == list(booster.predict(data).shape[1:])
 
 
 def test_importances(autolog, store, X, y):
@@ -132,6 +134,8 @@ def test_what_is_known_of_the_model(autolog, store, X, y):
     assert meta["xgboost"] == xgboost.__version__
     assert meta["feature_names"] == list("abcde")
     assert meta["num_features"] == 5
+    assert list(meta["signature"]["inputs"]) == list("abcde")
+    assert set(meta["signature"]["outputs"]["prediction"]) == {"shape", "dtype"}
 
 
 @pytest.mark.parametrize("kind", [xgboost.XGBClassifier, xgboost.XGBRegressor, xgboost.XGBRFClassifier])

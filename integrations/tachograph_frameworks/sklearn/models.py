@@ -1,0 +1,68 @@
+"""Fitted estimators that are kept, with what goes into them and what comes out.
+
+By joblib: that is quick and keeps every estimator as it is, but reading it back takes trust. skops does not, for simple
+estimators; its import alone takes more than a second of the first fit, and a forest becomes five times as large, takes
+five times as long, and needs trust all the same.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import joblib
+import sklearn
+
+from tachograph import values
+from tachograph.capture.signature import example, signature
+from tachograph.run import Run
+from tachograph.session import options
+from tachograph_frameworks.sklearn import estimators
+
+_MOST_CLASSES = 100
+
+
+def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> None:
+    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib.
+
+    ``X`` and ``y`` are what it was fitted on, for its signature. Real data in it are the classes and an example
+    of a few rows: they are left out with ``autolog(datasets=False)``.
+    """
+    if _keep_natively(run, estimator):
+        return
+    content = io.BytesIO()
+    try:
+        joblib.dump(estimator, content)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        run._remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
+        return
+    meta = {"format": "joblib", "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
+    run._keep_bytes(content.getvalue(), "model", "model", "model.joblib", step, meta | _signed(estimator, X, y))
+
+
+def _keep_natively(run: Run, estimator: Any) -> bool:
+    if type(estimator).__module__.partition(".")[0] != "xgboost":
+        return False
+    from tachograph_frameworks import xgboost
+
+    return xgboost.save_estimator(run, estimator)
+
+
+def _signed(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
+    inputs, rows = signature(X), example(X) if options.datasets else None
+    found = {"signature": {"inputs": inputs, "outputs": _outputs(estimator, y)}} if inputs else {}
+    return {**found, **({"example": rows} if rows else {})}
+
+
+def _outputs(estimator: Any, y: Any) -> dict[str, Any]:
+    """What ``predict`` gives, as far as the fitted estimator and its target say so; the classes in their order."""
+    classes: Any = getattr(estimator, "classes_", None)
+    if hasattr(classes, "dtype") and classes.ndim == 1:
+        known = [values.param(each) for each in classes[:_MOST_CLASSES].tolist()] if options.datasets else None
+        return {"prediction": {"shape": [None], "dtype": str(classes.dtype), **({"classes": known} if known else {})}}
+    if estimators.kind(estimator) == "regressor":
+        return {"prediction": {"shape": [None, *getattr(y, "shape", (0,))[1:]], "dtype": "float64"}}
+    if estimators.kind(estimator) == "clusterer" and hasattr(estimator, "labels_"):
+        return {"prediction": {"shape": [None], "dtype": str(estimator.labels_.dtype)}}
+    return {}
