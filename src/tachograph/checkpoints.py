@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph import guard
+import msgspec
+
+from tachograph import guard, values
 from tachograph.background import background
 from tachograph.capture.blobs import Stamp, digest_of_list, digesting
 from tachograph.events import Member, Release
@@ -53,7 +55,20 @@ def keep(
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             run._complain([f"checkpoint {path} was not kept: {getattr(error, 'strerror', None) or error}"])
             return
-        keeper.add(Copied(name, Path(path), drafts, step, bool(is_best), dict(meta or {}), options.checkpoints))
+        keeper.add(Copied(name, Path(path), drafts, step, bool(is_best), recordable(meta or {}), options.checkpoints))
+
+
+def recordable(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """``meta`` with everything that JSON can't give back as it is in the form of its text."""
+    return {name: value if is_plain(value) else values.text(value) for name, value in meta.items()}
+
+
+def is_plain(value: object) -> bool:
+    """Whether JSON gives it back as it is."""
+    try:
+        return bool(msgspec.json.decode(msgspec.json.encode(value)) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 class Copied(NamedTuple):

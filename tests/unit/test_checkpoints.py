@@ -180,6 +180,13 @@ def test_a_forked_child_has_its_own(root: Path, tmp_path: Path) -> None:
     assert series(run, "child")[4].path().read_bytes() == content(4)
 
 
+def test_what_is_known_of_it(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"x")
+    with tachograph.start_run() as run:
+        checkpoints.keep(run, tmp_path / "model.ckpt", meta={"score": 0.5, "by": tmp_path, "nan": float("nan")})
+    assert series(run)[None].meta == {"score": 0.5, "by": str(tmp_path), "nan": "nan"}
+
+
 @pytest.mark.parametrize("path", ["nothing.ckpt", "zero\0byte", "/dev/null"])
 def test_what_can_not_be_read_is_noted(root: Path, path: str) -> None:
     with tachograph.start_run() as run, pytest.warns(tachograph.TachographWarning, match="was not kept"):

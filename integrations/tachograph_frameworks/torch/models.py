@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
-from tachograph import guard, values
+from tachograph import guard
 from tachograph.capture.blobs import digest_of
 from tachograph.capture.secrets import redact_mapping
 from tachograph.capture.signature import signature
+from tachograph.checkpoints import is_plain, recordable
 from tachograph.run import Run
 
 SAFETENSORS = "torch-safetensors"
@@ -128,19 +128,12 @@ def _described(run: Run, module: nn.Module, meta: Mapping[str, Any]) -> dict[str
 
 
 def _recordable(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """``meta`` without what JSON can't hold, and without arguments that seem to be secrets."""
-    good = dict(meta)
-    for name, value in meta.items():
-        try:
-            changed = msgspec.json.decode(msgspec.json.encode(value)) != value
-        except (TypeError, ValueError, RecursionError):
-            changed = True
-        if changed and name != "init":
-            good[name] = values.text(value)
-        elif name == "init" and (changed or redact_mapping(value) != value):
-            del good[name]
-            run._remark("the arguments that the model was made with are not recorded: they are no plain values")
-    return good
+    """``meta`` as JSON can hold it; without the arguments of the class where they can't be given back as they were."""
+    init = meta.get("init")
+    if init is None or (is_plain(init) and redact_mapping(init) == init):
+        return recordable(meta)
+    run._remark("the arguments that the model was made with are not recorded: they are no plain values, or secret")
+    return recordable({name: value for name, value in meta.items() if name != "init"})
 
 
 def _signed(example: Any) -> dict[str, Any]:
