@@ -40,7 +40,7 @@ class Copy(Protocol):
         """Whether it has arrived."""
 
     def value(self) -> float:
-        """The number. It may be asked for before it is ready, and then waits."""
+        """The number, once it is ready; it is asked for once."""
 
 
 class Late(msgspec.Struct, eq=False):
@@ -53,11 +53,11 @@ class Late(msgspec.Struct, eq=False):
     def ready(self) -> bool:
         return all(copy.ready() for copy in self.copies.values())
 
-    def write(self) -> None:
-        with guard.contained("values from a device", self.run):
-            for name, copy in self.copies.items():
-                self.event.values[name] = events.written_number(copy.value())
-            self.run._journal.append(self.event)
+    def complete(self) -> Metrics:
+        """The event with its values."""
+        for name, copy in self.copies.items():
+            self.event.values[name] = events.written_number(copy.value())
+        return self.event
 
 
 def start(points: Any) -> tuple[Any, dict[str, Copy]]:
@@ -116,12 +116,13 @@ class Waiting:
     def settle(self, run: Run, timeout: float = SETTLE) -> None:
         """Wait for the points of ``run``, for a bounded time."""
         until = time.monotonic() + timeout
+        self._write_ready()
         while any(late.run is run for late in list(self._points)):
-            self._write_ready()
             if time.monotonic() > until:
                 run._remark("the last values from a device did not arrive in time and were not recorded")
                 return
             time.sleep(0.001)
+            self._write_ready()
 
     def _look(self) -> None:
         guard.untimed_thread()
@@ -136,8 +137,11 @@ class Waiting:
     def _write_ready(self) -> None:
         with self._lock:
             while self._points and self._points[0].ready():
-                self._points[0].write()
-                self._points.popleft()
+                run, ready = self._points[0].run, []
+                while self._points and self._points[0].run is run and self._points[0].ready():
+                    ready.append(self._points.popleft().complete())
+                with guard.contained("values from a device", run):
+                    run._journal.append_all(ready)
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]  # the parent's thread writes what it logged

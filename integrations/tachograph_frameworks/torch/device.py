@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+CELLS = 1024
+_UNWRITTEN = {  # a NaN that no arithmetic makes
+    torch.float32: (np.uint32, 0x7FDEAD01),
+    torch.float64: (np.uint64, 0x7FFDEAD0_7AC0_0001),
+}
+_PINS = ("cuda", "xpu")  # devices that copy into pinned memory on their own
 
-class Arriving:
-    """A scalar on its way from a device, in the order of the work on its stream: later in-place changes don't reach it.
 
-    ``copy`` is the host's memory, ``event`` passes when it was filled.
+class Cells:
+    """Pinned memory of the host, a cell for each number that is on its way.
+
+    A cell shows by itself when its number has come: it no longer holds what it was filled with. So nothing has to be
+    asked of the device, which could wait, or break a capture of its work that goes on in another thread.
     """
 
-    __slots__ = ("_copy", "_event")
+    def __init__(self, kind: torch.dtype) -> None:
+        self._kind = kind
+        self._integer, self._unwritten = _UNWRITTEN[kind]
+        self._lock = threading.Lock()
+        self._free: list[Cell] = []
 
-    def __init__(self, copy: Any, event: Any) -> None:
-        self._copy, self._event = copy, event
+    def copy(self, tensor: torch.Tensor) -> Cell:
+        """Ask for a copy of a scalar, in the order of the work on its stream: later in-place changes don't reach it."""
+        with self._lock:
+            if not self._free:
+                self._grow()
+            cell = self._free.pop()
+        cell.tensor.copy_(tensor.detach(), non_blocking=True)
+        return cell
+
+    def is_written(self, cell: Cell) -> bool:
+        """Whether its number is there."""
+        return bool(cell.bits[0] != self._unwritten)
+
+    def take(self, cell: Cell) -> float:
+        """Its number; the cell is free again."""
+        number = float(cell.number[0])
+        cell.bits[0] = self._unwritten
+        self._free.append(cell)
+        return number
+
+    def _grow(self) -> None:
+        memory = torch.empty(CELLS, dtype=self._kind, pin_memory=True)
+        numbers = memory.numpy()
+        bits = numbers.view(self._integer)
+        bits[:] = self._unwritten
+        self._free += [
+            Cell(self, memory[index], numbers[index : index + 1], bits[index : index + 1]) for index in range(CELLS)
+        ]
+
+
+class Cell:
+    """Where one number arrives: as a tensor to copy to, as a number and as bits to look at."""
+
+    __slots__ = ("_cells", "bits", "number", "tensor")
+
+    def __init__(self, cells: Cells, tensor: torch.Tensor, number: Any, bits: Any) -> None:
+        self._cells, self.tensor, self.number, self.bits = cells, tensor, number, bits
 
     def ready(self) -> bool:
-        """Whether the copy is there."""
-        return bool(self._event.query())
+        """Whether the number is there."""
+        return self._cells.is_written(self)
 
     def value(self) -> float:
-        """The number; waits for it."""
-        self._event.synchronize()
-        return float(self._copy)
+        """The number, once it is there; to be asked for once."""
+        return self._cells.take(self)
 
 
 class Cloned:
-    """A scalar that was copied on its own device, where that has no events of ours to wait for: reading it waits, in
+    """A scalar that was copied on its own device, where that can't copy to the host on its own: reading it waits, in
     the thread that reads."""
 
     __slots__ = ("_copy",)
@@ -60,7 +108,7 @@ class Mean:
         return all(type(part) is float or part.ready() for part in self._parts)
 
     def value(self) -> float:
-        """The mean; waits for the parts."""
+        """The mean, once all are there."""
         return mean([part if type(part) is float else part.value() for part in self._parts])
 
 
@@ -69,7 +117,10 @@ def mean(values: Sequence[float]) -> float:
     return values[0] if len(values) == 1 else sum(values) / len(values)
 
 
-def start_copy(tensor: Any) -> Arriving | Cloned | None:
+_cells: dict[torch.dtype, Cells] = {}
+
+
+def start_copy(tensor: Any) -> Cell | Cloned | None:
     """A copy of a one-element tensor that is on a device; None for one on the host, which can simply be read.
 
     Raises ValueError for a tensor that holds no number, or can't be read here.
@@ -80,16 +131,14 @@ def start_copy(tensor: Any) -> Arriving | Cloned | None:
         return None
     if tensor.numel() != 1 or kind == "meta":
         raise ValueError(f"a tensor of shape {tuple(tensor.shape)} on {kind} is no number")
-    backend: Any = getattr(torch, kind, None)
-    if not hasattr(backend, "Event"):
+    if kind not in _PINS:
         return Cloned(tensor.detach().clone())
-    if getattr(backend, "is_current_stream_capturing", bool)():
+    if getattr(getattr(torch, kind), "is_current_stream_capturing", bool)():
         raise ValueError("a tensor can't be read while a graph of its work is captured")
-    with backend.device(tensor.device):
-        copy = tensor.detach().to("cpu", non_blocking=True)  # into pinned memory, which torch keeps for such copies
-        event = backend.Event()
-        event.record()
-    return Arriving(copy, event)
+    dtype = torch.float64 if tensor.dtype in (torch.float64, torch.int64) else torch.float32
+    if dtype not in _cells:
+        _cells[dtype] = Cells(dtype)
+    return _cells[dtype].copy(tensor.reshape(()) if tensor.ndim else tensor)
 
 
 def local(tensor: Any) -> Any:
@@ -97,11 +146,11 @@ def local(tensor: Any) -> Any:
     return getattr(tensor, "_local_tensor", tensor)
 
 
-def read(tensor: Any) -> float | Arriving | Cloned | None:
+def read(tensor: Any) -> float | Cell | Cloned | None:
     """A one-element tensor as a number, or as a copy that will be one; None for what holds no number."""
     if tensor.numel() != 1:
         return None
-    if type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+    if tensor.is_cpu and type(tensor) is torch.Tensor:
         return float(tensor.item())
     try:
         copy = start_copy(tensor)

@@ -67,7 +67,11 @@ class Loop:
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
-            recording.losses.setdefault(naming.loss_name(_FRAMES), []).append(value)
+            name = naming.loss_name(_FRAMES)
+            if name in recording.losses:
+                recording.losses[name].append(value)
+            else:
+                recording.losses[name] = [value]
         reading = self.readings.latest
         if reading is not None and not reading.trained:
             reading.trained = True

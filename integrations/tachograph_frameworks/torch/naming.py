@@ -14,7 +14,7 @@ _SAME_NUMBER = {"scale", "mean", "sum", "backward"}  # one-argument functions th
 
 _MOST_PLACES = 1000
 
-_known: dict[tuple[CodeType, int], str] = {}
+_known: dict[tuple[CodeType, int], str | None] = {}
 
 
 def loss_name(depth: int) -> str:
@@ -24,16 +24,22 @@ def loss_name(depth: int) -> str:
     looked at once; the values of variables are never touched, so nothing is kept alive.
     """
     frame: FrameType | None = sys._getframe(depth + 1)
-    while frame is not None and _is_wrapper(frame):
+    while frame is not None:
+        place = (frame.f_code, frame.f_lasti)
+        name = _known.get(place, "")
+        if name == "":
+            name = _look(frame, place)
+        if name is not None:
+            return name
         frame = frame.f_back
-    if frame is None:
-        return DEFAULT
-    place = (frame.f_code, frame.f_lasti)
-    name = _known.get(place)
-    if name is None:
-        if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
-            _known.clear()
-        name = _known[place] = _name(_call(*place)) or DEFAULT
+    return DEFAULT
+
+
+def _look(frame: FrameType, place: tuple[CodeType, int]) -> str | None:
+    """The name at a place that was not seen before; None in a library that only hands the call on."""
+    if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
+        _known.clear()
+    name = _known[place] = None if _is_wrapper(frame) else _name(_call(*place)) or DEFAULT
     return name
 
 

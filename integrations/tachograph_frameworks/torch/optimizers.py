@@ -22,9 +22,8 @@ class Slot:
         self.variable, self.name, self.steps = variable, name, steps
         base = "lr" if name is None else f"lr/{name}"
         groups = optimizer.param_groups
-        self._names = (
-            [base] if len(groups) == 1 else [f"{base}/{_group_name(group, at)}" for at, group in enumerate(groups)]
-        )
+        names = [f"{base}/{_group_name(group, index)}" for index, group in enumerate(groups[:_MOST_GROUPS])]
+        self._names = [base] if len(groups) == 1 else names
 
     def belongs_to(self, optimizer: Optimizer) -> bool:
         """Whether it is this one; an id alone may be used again."""
@@ -35,12 +34,11 @@ class Slot:
         """Whether the user has let go of it."""
         return self._optimizer() is None
 
-    def rates(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The learning rates in force."""
-        names, groups = self._names, optimizer.param_groups
-        if len(names) == 1:
-            return {names[0]: groups[0]["lr"]} if "lr" in groups[0] else {}
-        return {name: group["lr"] for name, group in zip(names[:_MOST_GROUPS], groups, strict=False) if "lr" in group}
+    def add_rates(self, optimizer: Optimizer, values: dict[str, Any]) -> None:
+        """Add the learning rates in force to ``values``."""
+        for name, group in zip(self._names, optimizer.param_groups, strict=False):
+            if "lr" in group:
+                values[name] = group["lr"]
 
 
 def _group_name(group: dict[str, Any], index: int) -> str:

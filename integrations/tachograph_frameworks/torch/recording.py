@@ -36,7 +36,7 @@ class Recording:
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
         self._named = models
-        self.losses: dict[str, list[Any]] = {}
+        self.losses: dict[str, Any] = {}  # of the coming step: the values of each name
         self.extras: dict[str, Any] = {}
         self.step = 0
         self._slots: dict[int, Slot] = {}
@@ -60,14 +60,15 @@ class Recording:
         slot = self._slot(optimizer)
         self.step = slot.steps
         slot.steps += 1
-        losses, self.losses = self.losses, {}
+        values, self.losses = self.losses, {}
         if self.step % options.every_n_steps:
             return
-        values: dict[str, Any] = {name: _mean(parts) for name, parts in losses.items()}
+        for name, parts in values.items():
+            values[name] = parts[0] if len(parts) == 1 else _mean(parts)
         if self.extras:
             values |= self.extras
             self.extras = {}
-        values.update(slot.rates(optimizer))
+        slot.add_rates(optimizer, values)
         self._write(values, self.step)
 
     def _slot(self, optimizer: Optimizer) -> Slot:
@@ -94,9 +95,9 @@ class Recording:
 
     # -- writing --
 
-    def _write(self, values: Mapping[str, Any], step: int) -> None:
+    def _write(self, values: dict[str, Any], step: int) -> None:
         if self._held is not None:
-            self._held.append((dict(values), step))
+            self._held.append((values, step))
             if step == self._held[0][1]:
                 return
             self._release()
@@ -110,16 +111,17 @@ class Recording:
         for values, step in held:
             self._write(values, step)
 
-    def _put(self, values: Mapping[str, Any], step: int) -> None:
-        plain = {name: value for name, value in values.items() if type(value) is float}
-        if len(plain) < len(values):
-            plain, copies = self._split(values)
-            if copies:
-                late.waiting.add(self.run, step, copies)
-        if plain:
-            self.run._journal.log(plain, step)
+    def _put(self, values: dict[str, Any], step: int) -> None:
+        for value in values.values():
+            if type(value) is not float:
+                values, copies = self._split(values)
+                if copies:
+                    late.waiting.add(self.run, step, copies)
+                break
+        if values:
+            self.run._journal.log(values, step)
 
-    def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         copies = {name: value for name, value in values.items() if hasattr(value, "ready")}
         plain, more = late.start({name: value for name, value in values.items() if name not in copies})
         return plain, copies | more
@@ -243,6 +245,4 @@ def _bytes(module: nn.Module) -> int:
 
 def _mean(parts: list[Any]) -> Any:
     """The mean of a step's losses: a float where all are on the host."""
-    if len(parts) == 1:
-        return parts[0]
     return mean(parts) if all(type(part) is float for part in parts) else Mean(parts)

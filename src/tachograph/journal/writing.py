@@ -11,7 +11,7 @@ import time
 import zlib
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import time as _now
@@ -80,9 +80,14 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Number ``event``, date it where it has no date, and write it."""
+        self.append_all([event])
+
+    def append_all(self, events: Sequence[Event]) -> None:
+        """:meth:`append` for several, with nothing else in between."""
         with self.alone() as inside:
             self._begin()
-            self._put(event, inside)
+            for event in events:
+                self._put(event, inside)
 
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.

@@ -41,4 +41,4 @@ def test_a_run_ends_with_its_cell(script: Callable[..., object], root: Path) -> 
     assert (first.status, second.status) == ("finished", "failed"), done
     assert first.history("my_loss").steps.tolist() == [0, 1, 2]
     assert second.error.type == "ZeroDivisionError"
-    assert (first.ended is not None) and first.ended <= second.started
+    assert first.ended <= second.started

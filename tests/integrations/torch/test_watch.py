@@ -49,7 +49,7 @@ def test_a_loop_is_recorded_without_autolog(root: Path) -> None:
 def test_an_exception_fails_the_run(root: Path) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ZeroDivisionError), watch(model, optimizer):
+    with pytest.raises(ZeroDivisionError), watch(model, optimizer):  # noqa: PT012
         steps(model, optimizer)
         raise ZeroDivisionError("the user's own")
     assert only(root).status == "failed"
