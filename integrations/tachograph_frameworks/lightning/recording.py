@@ -11,6 +11,7 @@ from tachograph.run import Run
 from tachograph.session import options
 from tachograph_frameworks.lightning import packages, taps
 from tachograph_frameworks.lightning.logger import TachographLogger
+from tachograph_frameworks.lightning.rates import Rates
 
 _live: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
 
@@ -25,7 +26,7 @@ class Recording:
         self.run, self.finish, self.described = run, finish, described
         self.quiet = 0
         self.data: set[str] = set()  # which is on record already
-        self.rated = -1  # the step whose learning rates were recorded last
+        self.rates: Rates | None = None
 
     def log_step(self, points: Mapping[str, Any], step: int) -> None:
         """Record what belongs to a single step."""

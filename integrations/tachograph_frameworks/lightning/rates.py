@@ -1,0 +1,50 @@
+"""Learning rates, under the names and at the steps of Lightning's own monitor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tachograph_frameworks.lightning.packages import Package, name_of
+
+
+class Rates:
+    """The learning rates of one training. Where the user has Lightning's monitor, they are left to that."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._kind = Package(name_of(trainer)).find("callbacks", "LearningRateMonitor")
+        self._left = any(isinstance(callback, self._kind) for callback in trainer.callbacks)
+        self._optimizers: list[Any] = []
+        self._names: list[list[str]] = []
+        self._step = -1
+
+    def at(self, trainer: Any, step: int) -> dict[str, Any]:
+        """Those that are in force, if they are to be recorded at ``step`` and are not yet."""
+        if self._left or step == self._step or not _is_due(trainer):
+            return {}
+        self._step = step
+        if not self._names or any(map(_has_grown, self._optimizers, self._names)):
+            self._name(trainer)
+        return {
+            name: group["lr"]
+            for optimizer, names in zip(self._optimizers, self._names, strict=True)
+            for name, group in zip(names, optimizer.param_groups, strict=True)
+            if "lr" in group
+        }
+
+    def _name(self, trainer: Any) -> None:
+        monitor, configs = self._kind(), trainer.lr_scheduler_configs
+        scheduled, seen, types = monitor._find_names_from_schedulers(configs)
+        others, optimizers = monitor._find_names_from_optimizers(trainer.optimizers, seen, types)
+        self._names = [*scheduled, *others]
+        self._optimizers = [*(config.scheduler.optimizer for config in configs), *optimizers]
+
+
+def _has_grown(optimizer: Any, names: list[str]) -> bool:
+    """Whether a layer was unfrozen, for example: its parameters come as a group of their own."""
+    return len(optimizer.param_groups) != len(names)
+
+
+def _is_due(trainer: Any) -> bool:
+    """Whether this batch is one whose metrics go to the loggers, or the first of its epoch."""
+    epoch, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    return bool(epoch.batch_idx == 0 or connector.should_update_logs or trainer.fast_dev_run)
