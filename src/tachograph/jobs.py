@@ -26,7 +26,8 @@ class Job(msgspec.Struct, frozen=True):
     ``key`` is equal in all ranks, and begins with what launched them. Where it is ``certain`` no other job has it; an
     address with a port, or a name that a user chose, may come again. ``size`` is 0 where it is not known. ``attempt``
     counts how often the launcher has started the job again. ``first`` is set in the other ranks where rank 0 is the
-    process that started them: it may have opened runs before there was a job.
+    process that started them: it may have opened runs before there was a job. ``restarter`` is a launcher that starts
+    a job again without always counting it, and ``outermost`` the process of ours, perhaps a wrapper, that it started.
     """
 
     key: str
@@ -35,6 +36,8 @@ class Job(msgspec.Struct, frozen=True):
     attempt: int = 0
     certain: bool = True
     first: Process | None = None
+    restarter: Process | None = None
+    outermost: Process | None = None
 
 
 class _Told(msgspec.Struct):
@@ -103,7 +106,7 @@ def _announced() -> Job | None:
 
 
 def _job(told: _Told) -> Job | None:
-    starter = _starter(told.marks)
+    starter, outermost = _starter(told.marks)
     if starter is None:
         return None
     rank, size, attempt = told.rank, told.size, told.attempt
@@ -114,7 +117,11 @@ def _job(told: _Told) -> Job | None:
         return Job(f"{told.launcher}:{told.name}:{starter}", rank, size, attempt, certain=not told.by_hand)
     if _slurm_step():
         return Job(f"slurm:{_slurm_step()}:{told.name}", rank, size, attempt + _count("SLURM_RESTART_COUNT"))
-    return Job(f"{told.launcher}:{told.name}:{told.address}", rank, size, attempt, certain=not told.address)
+    job = Job(f"{told.launcher}:{told.name}:{told.address}", rank, size, attempt, certain=not told.address)
+    if told.launcher != "torchrun":
+        return job
+    # The torchrun of a node restarts its ranks uncounted where those of another one have failed.
+    return msgspec.structs.replace(job, restarter=starter, outermost=outermost)
 
 
 # -- what launchers say --
@@ -174,7 +181,7 @@ def _lightning() -> Job | None:
     if rank is None or "RANK" in os.environ or _number("NODE_RANK") != 0 or "MASTER_PORT" not in os.environ:
         return None
     if rank > 0:
-        starter = _starter(("LOCAL_RANK",))
+        starter, _ = _starter(("LOCAL_RANK",))
         return Job(f"lightning:{starter}", rank, size, first=starter) if starter else None
     if process.is_child() or process.started_with(os.getpid(), ["LOCAL_RANK"])["LOCAL_RANK"] is not None or size == 1:
         return None
@@ -184,17 +191,18 @@ def _lightning() -> Job | None:
 # -- who started us --
 
 
-def _starter(marks: tuple[str, ...]) -> Process | None:
+def _starter(marks: tuple[str, ...]) -> tuple[Process | None, Process]:
     """The process that started this job on this machine: the nearest ancestor that was started with other values of
-    ``marks``. None where a rank is in between: then this process is none."""
+    ``marks``. None where a rank is in between: then this process is none. And the one that it started for us."""
     mine = {name: os.environ.get(name) for name in marks}
+    outermost = os.getpid()
     pid, child = _starter_of_child() or os.getppid(), process.is_child()
     recording = os.environ.get(PARENT, "").partition(":")[0]
     while pid > 1 and process.started_with(pid, marks) == mine:
         if child or str(pid) == recording:
-            return None
-        pid = process.parent_of(pid)
-    return process.numbered(pid)
+            return None, process.this()
+        outermost, pid = pid, process.parent_of(pid)
+    return process.numbered(pid), process.numbered(outermost)
 
 
 def _starter_of_child() -> int:

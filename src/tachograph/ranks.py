@@ -130,10 +130,18 @@ def _generation(runs: Path, job: Job) -> int:
 
 def _is_over(folder: Path, job: Job) -> bool:
     """Whether the job that opened this run is another one."""
-    if _earlier(folder, job.rank):
-        return True
+    earlier = _earlier(folder, job.rank)
+    if earlier:
+        return not all(_restarted(job, start.at) for start in earlier)
     owner = None if job.certain else _owner(folder)
-    return owner is not None and owner.ended is not None and owner.ended < process.started()
+    return owner is not None and owner.ended is not None and owner.ended < process.started(process.this())
+
+
+def _restarted(job: Job, before: float) -> bool:
+    """Whether the launcher that has started this rank was there before, and all that it started for us came later."""
+    if job.restarter is None or job.outermost is None:
+        return False
+    return process.started(job.restarter) < before < process.started(job.outermost)
 
 
 def _earlier(folder: Path, rank: int) -> list[RunStart]:

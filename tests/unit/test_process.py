@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil  # noqa: F401  # it must be there before the platform is said to be another one
 import pytest
 
 from tachograph import journal, process
@@ -66,6 +68,24 @@ def test_nothing_is_proven_where_nothing_can_be_seen() -> None:
     assert not is_gone(other(host="elsewhere", boot="another"))
     assert not is_gone(other(born=0))  # its start could not be read when it wrote
     assert is_gone(other(boot="another"))
+
+
+@pytest.mark.parametrize("platform", [sys.platform, "win32"])  # as it is seen without /proc
+def test_where_a_process_comes_from(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import os; os.environ['TOLD'] = 'later'; input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env={"TOLD": "a=b"}) as running:
+        monkeypatch.setattr(sys, "platform", platform)
+        assert process.parent_of(running.pid) == os.getpid()
+        assert process.started_with(running.pid, ["TOLD", "HOME"]) == {"TOLD": "a=b", "HOME": None}
+        running.kill()
+    assert process.parent_of(running.pid) == 0
+    assert process.started_with(running.pid, ["TOLD"]) == {"TOLD": None}
+
+
+def test_when_a_process_was_started(child: subprocess.Popen[bytes]) -> None:
+    now = time.time()
+    assert now - 1 < process.started(process.numbered(child.pid)) < now + 0.02
+    assert process.started(this()) < process.started(process.numbered(child.pid))
 
 
 HIDDEN = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,28 @@ def test_rank_0_alone_opens_a_run_and_a_program_of_its_own_opens_another(root: P
         "outer": BOTH[:1], "inner": BOTH[:1], "together": BOTH,
     }  # fmt: skip
     assert set(found["outer"].metrics) == {"loss"}
+
+
+def test_a_restart_of_two_nodes_of_which_one_does_not_count_it(root: Path, launch: Launched) -> None:
+    """Each node has a torchrun of its own. That of the rank that did not fail starts it again as if for the first
+    time, and the port is another one."""
+    code = """
+        dist.init_process_group("gloo")
+        with tachograph.start_run("nodes") as run:
+            dist.barrier()
+            if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and dist.get_rank() == 1:
+                raise RuntimeError("a flaky node")
+            train(run)
+    """
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        endpoint = f"localhost:{found.getsockname()[1]}"
+    node = ("-m", "torch.distributed.run", "--nproc-per-node=1", "--nnodes=2", "--monitor-interval=0.1",
+            "--max-restarts=1", "--rdzv-id=bert", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}")  # fmt: skip
+    for job in [launch(code, *node), launch(code, *node)]:
+        output = said(job)
+        assert job.returncode == 0, output
+    (run,) = runs(root)
+    assert sorted((writer.rank, writer.attempt) for writer in run.writers) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert run.status == "finished"
+    assert set(run.metrics) == {"loss"}
