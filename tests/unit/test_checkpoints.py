@@ -205,6 +205,23 @@ def test_a_run_that_goes_on_after_its_end(root: Path, tmp_path: Path) -> None:
     assert series(run)[1].path().read_bytes() == content(1, BIG)
 
 
+def test_a_signal_handler_that_keeps_one_meanwhile(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "late.ckpt").write_bytes(b"late")
+    with tachograph.start_run() as run:
+        publish, inside = run._blobs.publish, []
+
+        def interrupted(draft: Path, digest: str) -> Any:
+            if not inside:
+                inside.append(True)
+                checkpoints.keep(run, tmp_path / "late.ckpt", name="late")
+            return publish(draft, digest)
+
+        monkeypatch.setattr(run._blobs, "publish", interrupted)
+        train(run, tmp_path / "model.ckpt", 2)
+    assert series(run)[1].path().read_bytes() == content(1)
+    assert series(run, "late")[None].path().read_bytes() == b"late"
+
+
 def test_flushing_waits_for_them(root: Path, tmp_path: Path) -> None:
     with tachograph.start_run() as run:
         train(run, tmp_path / "model.ckpt", 1, size=20 * BIG)
@@ -224,7 +241,7 @@ def test_what_was_let_go_of_is_no_damage(root: Path, tmp_path: Path, capsys: pyt
     said("doctor", capsys=capsys)
     cli.main(["export", "--format", "jsonl", str(tmp_path / "out")])
     cli.main(["show", "one"])
-    assert "let go" in capsys.readouterr().out
+    assert "the bytes of 2 more checkpoints were let go of" in capsys.readouterr().out
     (root / "blobs" / series(run)[3].digest[7:9] / series(run)[3].digest[7:]).unlink()
     assert cli.main(["verify"]) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.columns import Columns
@@ -149,19 +149,22 @@ def _classes(profile: Mapping[str, Any]) -> str:
     return shown + (f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else "")
 
 
-def artifacts(found: Sequence[Artifact], console: Console) -> RenderableType:
-    """The files that were kept."""
+def artifacts(known: Sequence[Artifact], console: Console) -> Iterable[RenderableType]:
+    """The files that were kept; those that were let go of since are counted."""
+    found = [artifact for artifact in known if not artifact.released]
     files = [words.line(artifact.filename) + "/" * bool(artifact.members) for artifact in found]
     columns = [
         draw.Column("NAME", [words.line(artifact.name) for artifact in found]),
         draw.Column("KIND", [words.line(artifact.kind) for artifact in found]),
         draw.Column("SIZE", [words.size(artifact.size) for artifact in found], right=True),
         draw.Column("STEP", [_step(artifact.step) for artifact in found], right=True),
-        draw.Column("BYTES", ["let go" * artifact.released for artifact in found]),
         draw.Column("FILE", files, rank=1),
         draw.Column("DIGEST", [words.digest(artifact.digest) for artifact in found], rank=2),
     ]
-    return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
+    if found:
+        yield draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
+    if len(found) < len(known):
+        yield Text(f"the bytes of {words.count(len(known) - len(found), 'more checkpoint')} were let go of", "dim")
 
 
 # -- where --

@@ -74,7 +74,7 @@ def _sections(run: RunRecord, console: Console) -> Iterator[tuple[str, Iterable[
     if run.datasets:
         yield "Data", [sections.datasets(run.datasets, console)]
     if run.artifacts:
-        yield "Artifacts", [sections.artifacts(run.artifacts, console)]
+        yield "Artifacts", sections.artifacts(run.artifacts, console)
     if run.environment:
         yield "Environment", [sections.environment(run.environment)]
     if run.system:

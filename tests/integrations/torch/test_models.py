@@ -160,6 +160,17 @@ def test_what_a_distributed_wrapper_holds(tmp_path: Path) -> None:
     assert found.load().keys() == module.state_dict().keys()
 
 
+def test_weights_that_are_spread_are_remarked(tmp_path: Path) -> None:
+    tensors = pytest.importorskip("torch.distributed.tensor")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        module, mesh = nn.Linear(4, 4), torch.distributed.init_device_mesh("cpu", (1,))
+        tensors.distribute_module(module, mesh)
+        assert "spread over several processes" in notes(module)[0]
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_the_module_itself_where_its_arguments_are_known(package: str) -> None:
     module = trained(Net(width=7))
     found = kept(module, meta={"init": {"width": 7}})
