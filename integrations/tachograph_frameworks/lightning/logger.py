@@ -32,7 +32,7 @@ class TachographLogger:
     def __init__(self, name: str | None = None, save_dir: str | None = None) -> None:
         self._run_name, self._save_dir = name, save_dir
         self._run: Run | None = None
-        self._ends_it = False
+        self._ends_it = self._follows = False
 
     # -- what it is called --
 
@@ -94,8 +94,8 @@ class TachographLogger:
     @guard.shield
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Keep the checkpoint that was just saved, unless a trainer that is recorded has seen to it."""
-        if self._ends_it and not handing.get() and self._records():
-            path = getattr(checkpoint_callback, "_last_checkpoint_saved", "") or checkpoint_callback.best_model_path
+        path = getattr(checkpoint_callback, "_last_checkpoint_saved", "") or checkpoint_callback.best_model_path
+        if path and not self._follows and self._records():
             is_best = None if checkpoint_callback.monitor is None else path == checkpoint_callback.best_model_path
             checkpoints.keep(self.experiment, path, is_best=is_best)
 
@@ -113,7 +113,8 @@ class TachographLogger:
     # -- whose run it is --
 
     def follow(self, run: Run) -> None:
-        """Write to this run from now on: it is the one of the training."""
+        """Write to this run from now on: it is the one of a training that is recorded."""
+        self._follows = True
         if run is self._run:
             return
         if self._ends_it:
@@ -125,7 +126,7 @@ class TachographLogger:
             return OffRun()
         given = active.given()
         parent = None if given in _opened else given
-        if parent is not None and parent.opener == "user":
+        if parent is not None and (parent.opener in ("user", NAME) or parent.role == "worker"):
             return parent
         # Who names a logger has opened a run, as with start_run: what is trained meanwhile adds to it.
         run = open_run(self._run_name or NAME, options.experiment, parent=parent, sinks=options.sinks)

@@ -17,10 +17,13 @@ PROGRAM = textwrap.dedent(
     import os, sys, warnings
     warnings.filterwarnings("ignore")
     import tachograph
-    tachograph.autolog("lightning", system=False)
+    named = "named" in sys.argv
+    if not named:
+        tachograph.autolog("lightning", system=False)
     import torch
     from {package} import LightningModule, Trainer
     from {package}.callbacks import ModelCheckpoint
+    from tachograph_frameworks.lightning import TachographCallback, TachographLogger
 
     class Net(LightningModule):
         def __init__(self, lr=0.1):
@@ -45,8 +48,9 @@ PROGRAM = textwrap.dedent(
         torch.manual_seed(0)
         loader = torch.utils.data.DataLoader(torch.randn(32, 4), batch_size=4)
         trainer = Trainer(strategy={strategy!r}, accelerator="cpu", devices=2, max_epochs=2, log_every_n_steps=1,
-                          logger=False, enable_progress_bar=False, enable_model_summary=False,
-                          callbacks=[ModelCheckpoint({folder!r})])
+                          logger=TachographLogger() if "logger" in sys.argv or named else False,
+                          enable_progress_bar=False, enable_model_summary=False,
+                          callbacks=[ModelCheckpoint({folder!r})] + [TachographCallback()] * named)
         module = Net()
         trainer.fit(module, loader)
         if {strategy!r} != "ddp_spawn":  # a run that goes on is not found by spawned processes yet
@@ -90,6 +94,17 @@ def test_one_job_is_one_run(only, launched, package, how):
     assert run.artifact("checkpoint").step == 8
     assert run.artifact("model")
     assert {writer.status for writer in run.writers} == {"finished"}
+
+
+@pytest.mark.parametrize("arguments", ["named", "logger"])
+@pytest.mark.parametrize("how", ["its own", "torchrun"])
+def test_one_job_with_callback_and_logger_is_one_run(only, launched, how, arguments):
+    done = launched("lightning.pytorch", arguments=[arguments], **LAUNCHERS[how])
+    assert done.returncode == 0, done.stderr
+    found = points(only())
+    assert [step for step, _ in found["loss_step"]] == list(range(8))
+    assert len(found["test_loss"]) == 1
+    assert only().status == "finished"
 
 
 @pytest.mark.parametrize("how", ["its own", "torchrun"])

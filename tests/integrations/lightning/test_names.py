@@ -13,6 +13,8 @@ import torch
 from tests.integrations.lightning.conftest import logged, points
 
 import tachograph
+from tachograph import journal
+from tachograph.events import Artifact
 from tachograph_frameworks.lightning import TachographCallback, TachographLogger
 
 
@@ -113,6 +115,17 @@ def test_the_loggers_checkpoints(only, pl, trainer, net, train, val, tmp_path):
     saving = pl.callbacks.ModelCheckpoint(tmp_path, monitor="val_loss_epoch")
     trainer(logger=TachographLogger(), enable_checkpointing=True, callbacks=[saving]).fit(net(), train, val)
     assert only().artifact("best").path().read_bytes() == Path(saving.best_model_path).read_bytes()
+
+
+@pytest.mark.parametrize("callbacks", [[], [TachographCallback()]])
+def test_a_checkpoint_is_kept_once(only, trainer, net, train, root, callbacks):
+    with tachograph.start_run("mine"):
+        trainer(logger=TachographLogger(), enable_checkpointing=True, callbacks=list(callbacks)).fit(net(), train)
+    [writer] = journal.writers(root / "runs" / only().id)
+    kept = [
+        event for event in journal.read_writer(writer) if isinstance(event, Artifact) and event.type == "checkpoint"
+    ]
+    assert [event.name for event in kept] == ["checkpoint"] * 2
 
 
 def test_where_checkpoints_go_beside_the_logger(only, trainer, net, train, folder):

@@ -76,7 +76,7 @@ def test_an_evaluation_of_another_module(autolog, store, trainer, net, train, va
 
 
 def test_the_best_checkpoint_is_tested(autolog, only, pl, trainer, net, train, val, tmp_path):
-    saving = pl.callbacks.ModelCheckpoint(tmp_path, monitor="val_loss_epoch")
+    saving = pl.callbacks.ModelCheckpoint(str(tmp_path), monitor="val_loss_epoch")
     at_work = trainer(enable_checkpointing=True, callbacks=[saving])
     at_work.fit(net(), train, val)
     at_work.test(dataloaders=val, ckpt_path="best")
