@@ -34,7 +34,7 @@ def size(model: Any) -> dict[str, Any]:
         "total_params": trainable + other,
         "trainable_params": trainable,
         "non_trainable_params": other,
-        "layers": len(model.layers),
+        "layers": len(getattr(model, "layers", ())),
     }
 
 

@@ -34,7 +34,9 @@ def keep(run: Run, model: Any) -> None:
 
 
 def keep_summary(run: Run, model: Any) -> None:
-    """Keep the table of layers that ``model.summary()`` prints."""
+    """Keep the table of layers that ``model.summary()`` prints; a layer with a trainer of its own has none."""
+    if not hasattr(model, "summary"):
+        return
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(str(line)))
     run._keep_bytes("\n".join(lines).encode(), "summary", "summary", "summary.txt", meta={"format": "text"})

@@ -51,12 +51,12 @@ class Recording:
         """The model is built, and the other callbacks have prepared it."""
         if not self.whole:
             return
-        with guard.contained("keras: params", self.run):
+        with guard.timed(self.run), guard.contained("keras: params", self.run):
             found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
             found = {name: value for name, value in found.items() if value is not None}
             found |= describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks)
             self.run.log_params(found)
-        with guard.contained("keras: summary", self.run):
+        with guard.timed(self.run), guard.contained("keras: summary", self.run):
             models.keep_summary(self.run, model)
 
     def note_rates(self, model: Any) -> None:
@@ -83,10 +83,10 @@ class Recording:
     def end(self, model: Any) -> None:
         """The training is over."""
         try:
-            with guard.contained("keras: callbacks", self.run):
+            with guard.timed(self.run), guard.contained("keras: callbacks", self.run):
                 self._record_outcomes()
             if self.whole and options.models:
-                with guard.contained("keras: model", self.run):
+                with guard.timed(self.run), guard.contained("keras: model", self.run):
                     models.keep(self.run, model)
         finally:
             if not self.joined:  # else the call of ``fit`` takes our callbacks out first

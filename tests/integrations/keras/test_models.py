@@ -234,3 +234,23 @@ def test_a_model_that_can_t_be_saved_leaves_a_remark(store, data):
     assert run.status == "finished"
     assert len([note for note in run.notes if "the model was not kept: Sequential can't be saved" in note.text]) == 1
     assert "model" not in [artifact.name for artifact in run.artifacts]
+
+
+class OnlyTrained(keras.src.trainers.trainer.Trainer, keras.layers.Layer):
+    """What Keras's own tests do: a layer with a trainer, which is no model."""
+
+
+def test_a_layer_with_a_trainer_is_no_model(store, data):
+    trainer = next(owner for owner in keras.Model.__mro__ if "fit" in vars(owner))
+    kind = type("Trained", (trainer, OnlyTrained), {"__init__": _init_trained, "call": lambda self, x: self.dense(x)})
+    model = kind()
+    model.compile("sgd", "mse")
+    model.fit(*data, epochs=2, verbose=0)
+    run = store.run("latest")
+    assert (run.status, run.summary("loss").count, run.params["total_params"]) == ("finished", 2, 5)
+
+
+def _init_trained(self):
+    keras.layers.Layer.__init__(self)
+    keras.src.trainers.trainer.Trainer.__init__(self)
+    self.dense = keras.layers.Dense(1)
