@@ -65,7 +65,7 @@ def _evaluation(stage: str) -> Callable[[Call], Watcher]:
     alone = _training(partial(_records, stage))
 
     def wrapper(call: Call) -> Watcher:
-        fit = fits.last(call.instance, call.argument("model") and _module(call))
+        fit = fits.last(call.instance, _module(call))
         inside = session.current() is not None or active.given() is not None or fits.is_tuning(call.instance)
         if fit is None or inside:
             yield from alone(call)

@@ -106,9 +106,10 @@ def _numbered(name: str, index: int, every: list[Any]) -> str:
 def _record_stops(run: Run, trainer: Any) -> None:
     """What each callback for early stopping has found, and why it has stopped the training."""
     kind = Package(name_of(trainer)).find("callbacks", "EarlyStopping")
-    for callback in [callback for callback in trainer.callbacks if isinstance(callback, kind)]:
+    callbacks = [callback for callback in trainer.callbacks if isinstance(callback, kind)]
+    for index, callback in enumerate(callbacks):
         settings = {name: getattr(callback, name) for name in ("monitor", "mode", "patience", "min_delta")}
-        run.log_params({"early_stopping": settings})
+        run.log_params({_numbered("early_stopping", index, callbacks): settings})
         if torch.isfinite(callback.best_score):  # it was compared all the time
             run.log({"best_score": callback.best_score})
         if reason := _reason(callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 from torch.utils.data import IterableDataset, RandomSampler, Subset, TensorDataset
@@ -55,7 +56,9 @@ def _settings(loader: Any) -> dict[str, Any]:
     dataset = getattr(loader, "dataset", None)
     if dataset is not None:
         found["dataset"] = type(dataset).__name__
-        found["rows"] = None if isinstance(dataset, IterableDataset) else len(dataset)
+        found["rows"] = (
+            len(dataset) if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset) else None
+        )
     return {name: value for name, value in found.items() if value is not None}
 
 
