@@ -89,7 +89,7 @@ def _hyperparameters(owner: Any) -> dict[str, Any]:
 
 
 def _optimizers(trainer: Any) -> dict[str, Any]:
-    every = trainer.optimizers
+    every = [optimizer for optimizer in trainer.optimizers if optimizer.param_groups]  # without any: a stand-in
     found = {_numbered("optimizer", i, every): optimizers.params(each) for i, each in enumerate(every)}
     configs = trainer.lr_scheduler_configs
     for index, config in enumerate(configs):

@@ -48,6 +48,17 @@ def test_schedulers(autolog, only, trainer, net, net_class, train, val):
     assert (params["scheduler.monitor"], params["scheduler.interval"]) == ("val_loss_epoch", "epoch")
 
 
+def test_a_training_without_an_optimizer(autolog, only, trainer, net, net_class, train):
+    class Still(net_class):
+        def configure_optimizers(self):
+            return None
+
+    trainer().fit(net(Still), train)
+    assert only().status == "finished"
+    assert only().summary("loss_step").count > 0
+    assert not [name for name in only().params if name.startswith("optimizer")]
+
+
 def test_a_data_module(autolog, only, pl, trainer, net):
     class Data(pl.LightningDataModule):
         def __init__(self, batch_size=4, kind="small"):
