@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 import tachograph
 
 EPOCHS = 5
-REPETITIONS = 9
+REPETITIONS = 7
 X, y = load_digits(return_X_y=True)
 X = (X / 16).astype("float32")
 
