@@ -26,6 +26,7 @@ LOOK_AGAIN = 2.0
 SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
 
 _stack: ContextVar[tuple[Run, ...]] = ContextVar("tachograph_runs", default=())
+stack = _stack.get  # the runs opened in this context, the innermost last: the same object until that changes
 _open: dict[int, Run] = {}
 _joined: _Joined | None = None
 _nothing_in: tuple[Path, int] | None = None  # a folder, with its time, in which the parent process had no open run
@@ -52,11 +53,6 @@ def remove(run: Run) -> None:
     """``run`` has ended."""
     _open.pop(id(run), None)
     _stack.set(tuple(other for other in _stack.get() if other is not run))
-
-
-def stack() -> tuple[Run, ...]:
-    """The runs that were opened in this context, the innermost last: the same object until that changes."""
-    return _stack.get()
 
 
 def here() -> Run | None:

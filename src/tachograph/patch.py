@@ -139,6 +139,10 @@ def conduct(
     return result
 
 
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Nobody listens."""
+
+
 class Hooks:
     """One plug-in's hooks. ``enabled`` says whether it may listen to the call at hand."""
 
@@ -208,9 +212,9 @@ class Hooks:
         owner: Any,
         name: str,
         *,
-        before: Callable[..., Any] | None = None,
-        after: Callable[[Any, Any], object] | None = None,
-        raised: Callable[[Any, BaseException], object] | None = None,
+        before: Callable[..., Any] = _nothing,
+        after: Callable[[Any, Any], object] = _nothing,
+        raised: Callable[[Any, BaseException], object] = _nothing,
     ) -> None:
         """:meth:`around` for what is called at every step, where a generator would cost too much.
 
@@ -220,26 +224,33 @@ class Hooks:
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
 
         def listened(original: Callable[..., Any]) -> Callable[..., Any]:
+            # As few calls as can be: each of them is made at every step.
             def call(*args: Any, **kwargs: Any) -> Any:
-                noted = self._heard(site, before, *args, **kwargs) if before is not None and self.on else None
-                if raised is None:
-                    result = original(*args, **kwargs)
-                else:
+                if self.on:
                     try:
-                        result = original(*args, **kwargs)
-                    except BaseException as error:
-                        if self.on:
-                            self._heard(site, raised, noted, error)
-                        raise
-                if after is not None and self.on:
-                    self._heard(site, after, noted, result)
+                        before(*args, **kwargs)
+                    except guard.FAULTS as error:
+                        guard.fault(site, error, active.here())
+                return original(*args, **kwargs)
+
+            def call_and_hear(*args: Any, **kwargs: Any) -> Any:
+                noted = self._heard(site, before, *args, **kwargs)
+                try:
+                    result = original(*args, **kwargs)
+                except BaseException as error:
+                    self._heard(site, raised, noted, error)
+                    raise
+                self._heard(site, after, noted, result)
                 return result
 
-            return functools.update_wrapper(call, original)
+            before_only = after is _nothing and raised is _nothing
+            return functools.update_wrapper(call if before_only else call_and_hear, original)
 
         self._replace(owner, name, listened)
 
     def _heard(self, site: str, listener: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if not self.on:
+            return None
         try:
             return listener(*args, **kwargs)
         except guard.FAULTS as error:  # guard.contained costs as much as all the rest

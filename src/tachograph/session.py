@@ -20,6 +20,7 @@ from tachograph.patch import Call, Hooks, Watch, Watcher
 from tachograph.run import Run
 
 _STARTED_IN = "_tachograph_started_in"
+_threads_follow = False  # whether any thread was ever started inside a session or a ``suppress()``
 
 
 class Session(msgspec.Struct, eq=False, weakref=True):
@@ -118,11 +119,11 @@ def enabled(plugin: str) -> bool:
 
 
 def inside() -> bool:
-    """Whether this code runs in an open session or under ``suppress()``; quick where it does not."""
-    nothing_set = _session.get() is None and _quiet.get() is None
-    if nothing_set and _STARTED_IN not in threading.current_thread().__dict__:
-        return False
-    return current() is not None or suppressed()
+    """Whether this code runs in an open session or under ``suppress()``; quick, for what is asked at every step."""
+    session, quiet = _session.get(), _quiet.get()
+    if (session is not None and session.open) or (quiet is not None and quiet.open):
+        return True
+    return _threads_follow and (current() is not None or suppressed())
 
 
 def follow_threads(hooks: Hooks) -> None:
@@ -131,8 +132,10 @@ def follow_threads(hooks: Hooks) -> None:
 
 
 def _thread_start(call: Call) -> Watcher:
+    global _threads_follow
     session, quiet = current(), _current_quiet()
     if session is not None or quiet is not None:
+        _threads_follow = True
         setattr(call.instance, _STARTED_IN, (session, quiet))
     yield
 

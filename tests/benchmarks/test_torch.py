@@ -58,13 +58,16 @@ def train(data: TensorDataset, width: int, steps: int) -> float:
 
 
 def ratio(steps: int, work: Callable[[], float]) -> tuple[float, float, float]:
-    work()
-    pairs: list[tuple[float, float]] = []
-    for _ in range(PAIRS):
-        plain = work()
-        with tachograph.autolog("torch", models=False):
-            recorded = work()
-        pairs.append((plain, recorded))
+    """What a step costs recorded beside plain, both in one long run: the ratio, and seconds plain and added."""
+    with tachograph.start_run():
+        work()
+        time.sleep(2)  # what is found out once about a run, beside the training
+        pairs: list[tuple[float, float]] = []
+        for _ in range(PAIRS):
+            plain = work()
+            with tachograph.autolog("torch", models=False):
+                recorded = work()
+            pairs.append((plain, recorded))
     plain = median(a for a, _ in pairs)
     return median(b / a for a, b in pairs), plain / steps, median(b - a for a, b in pairs) / steps
 

@@ -10,10 +10,11 @@ import sys
 
 import torch
 
-from tachograph import imports
+from tachograph import imports, jobs
 from tachograph.capture import seeds
 from tachograph.patch import Call, Hooks, Watcher
 from tachograph_frameworks.torch import watching
+from tachograph_frameworks.torch.job import distributed_job
 from tachograph_frameworks.torch.watching import Watching, watch
 
 __all__ = ["LOOPS", "REQUIRES", "TESTED", "Watching", "install", "watch"]
@@ -25,6 +26,7 @@ LOOPS = True  # its trainings are no calls: their run ends with the process, or 
 
 def install(hooks: Hooks) -> None:
     """Listen to loops."""
+    hooks.native(jobs.announce(distributed_job))
     watching.install(hooks)
     hooks.around(torch.random, "manual_seed", _seeded)
     hooks.native(imports.when_imported(_COMPILER, _leave_us_out))

@@ -23,7 +23,7 @@ from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
-_FRAMES = 3  # between the user's call of ``backward`` and the place where its name is asked for
+_FRAMES = 2  # between the user's call of ``backward`` and the place where its name is asked for
 
 
 class Loop:

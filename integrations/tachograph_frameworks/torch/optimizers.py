@@ -12,36 +12,22 @@ _MOST_GROUPS = 20  # whose learning rates are recorded
 
 
 class Slot:
-    """An optimizer, the variable that holds it, how many steps it has made, and what its learning rates are called.
+    """An optimizer, the variable that holds it, and how many steps it has made.
 
-    ``name`` is the variable, or None for the only one: its rate is plainly ``lr``.
+    ``name`` is the variable, or None for the only one: its rate is plainly ``lr``. ``optimizer`` is a weak reference,
+    ``rates`` what the learning rates of its groups are called.
     """
 
     def __init__(self, optimizer: Optimizer, variable: str, name: str | None, steps: int) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        self.optimizer = weakref.ref(optimizer)
         self.variable, self.name, self.steps = variable, name, steps
         base = "lr" if name is None else f"lr/{name}"
-        groups = optimizer.param_groups
-        names = [f"{base}/{_group_name(group, index)}" for index, group in enumerate(groups[:_MOST_GROUPS])]
-        self._names = [base] if len(groups) == 1 else names
-
-    def belongs_to(self, optimizer: Optimizer) -> bool:
-        """Whether it is this one; an id alone may be used again."""
-        return self._optimizer() is optimizer
-
-    @property
-    def gone(self) -> bool:
-        """Whether the user has let go of it."""
-        return self._optimizer() is None
-
-    def add_rates(self, optimizer: Optimizer, values: dict[str, Any]) -> None:
-        """Add the learning rates in force to ``values``."""
-        for name, group in zip(self._names, optimizer.param_groups, strict=False):
-            if "lr" in group:
-                values[name] = group["lr"]
+        groups = optimizer.param_groups[:_MOST_GROUPS]
+        names = [base] if len(groups) == 1 else [f"{base}/{_group_name(*pair)}" for pair in enumerate(groups)]
+        self.rates = names if "lr" in groups[0] else []
 
 
-def _group_name(group: dict[str, Any], index: int) -> str:
+def _group_name(index: int, group: dict[str, Any]) -> str:
     return str(group.get("name", index))
 
 
@@ -52,7 +38,7 @@ def params(optimizer: Optimizer) -> dict[str, Any]:
     for index, (group, settings) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
         differing = {name: value for name, value in settings.items() if value != first.get(name)}
         if differing and index < _MOST_GROUPS:
-            found[f"group.{_group_name(group, index)}"] = differing
+            found[f"group.{_group_name(index, group)}"] = differing
     return found
 
 

@@ -57,25 +57,22 @@ class Recording:
 
     def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has made a step."""
-        slot = self._slot(optimizer)
-        self.step = slot.steps
-        slot.steps += 1
+        slot = self._slots.get(id(optimizer))
+        if slot is None or slot.optimizer() is not optimizer:
+            slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
+        self.step = step = slot.steps
+        slot.steps = step + 1
         values, self.losses = self.losses, {}
-        if self.step % options.every_n_steps:
+        if step % options.every_n_steps:
             return
         for name, parts in values.items():
             values[name] = parts[0] if len(parts) == 1 else _mean(parts)
         if self.extras:
             values |= self.extras
             self.extras = {}
-        slot.add_rates(optimizer, values)
-        self._write(values, self.step)
-
-    def _slot(self, optimizer: Optimizer) -> Slot:
-        slot = self._slots.get(id(optimizer))
-        if slot is None or not slot.belongs_to(optimizer):
-            slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
-        return slot
+        for name, group in zip(slot.rates, optimizer.param_groups, strict=False):
+            values[name] = group["lr"]
+        self._write(values, step)
 
     def _new_slot(self, optimizer: Optimizer) -> Slot:
         names = {id(found): name for name, found in visible((Optimizer,))}
@@ -86,7 +83,7 @@ class Recording:
         before = [slot for slot in self._slots.values() if slot.variable == name]
         if before:  # the variable holds a new one, as in cross-validation: its steps go on
             return Slot(optimizer, name, before[-1].name, before[-1].steps)
-        alone = len(names) == 1 and all(slot.gone for slot in self._slots.values())
+        alone = len(names) == 1 and all(slot.optimizer() is None for slot in self._slots.values())
         return Slot(optimizer, name, None if alone else name, self._first_step())
 
     def _first_step(self) -> int:
