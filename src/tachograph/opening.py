@@ -19,13 +19,13 @@ class OffRun(Run):
     def __init__(self) -> None:
         self.id, self.name, self.experiment, self.parent_id = "", None, None, None
         self.root, self.dir, self.sinks, self.ended = Path(), None, (), False
-        self.opener = "user"
+        self.opener, self.role, self.rank, self.attempt = "user", "owner", 0, 0
 
     def _ignore(self, *args: Any, **kwargs: Any) -> None:
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _link = _keep = _keep_bytes = _remark = finish = _forked = _ignore
+    _link = _keep = _keep_bytes = _remark = _before_end = _listen = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()

@@ -226,8 +226,14 @@ class RunRecord:
 
     @property
     def error(self) -> Fault | None:
-        """What the run failed with: ``.type``, ``.message``, ``.traceback``; None where nothing is known."""
-        return self._end.error if self._end else None
+        """What the run failed with: ``.type``, ``.message``, ``.traceback``; None where nothing is known.
+
+        Of a job whose rank 0 died without a word, it is what another rank of the newest attempt failed with.
+        """
+        if self._end or self.status != "crashed":
+            return self._end.error if self._end else None
+        newest = max((writer.attempt for writer in self.writers), default=0)
+        return next((writer.error for writer in self.writers if writer.attempt == newest and writer.error), None)
 
     @property
     def seconds(self) -> float | None:
@@ -254,7 +260,7 @@ class RunRecord:
                WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL ORDER BY started, id""",
             self.id,
         )
-        return [_writer(*row) for row in rows]
+        return _outlived([_writer(*row) for row in rows])
 
     @property
     def parent(self) -> RunRecord | None:
@@ -322,6 +328,19 @@ def _writer(id: str, header: bytes | None, end: bytes | None, sealed: int) -> Wr
     if not start:
         return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error)
     return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error)
+
+
+def _outlived(writers: list[Writer]) -> list[Writer]:
+    """A writer whose rank was started again is no more, even where its machine can't be looked at from here."""
+    newest: dict[int, int] = {}
+    for writer in writers:
+        newest[writer.rank] = max(writer.attempt, newest.get(writer.rank, 0))
+    return [
+        msgspec.structs.replace(writer, status="crashed")
+        if writer.status == "running" and writer.attempt < newest[writer.rank]
+        else writer
+        for writer in writers
+    ]
 
 
 def moment(at: float) -> datetime:

@@ -119,6 +119,23 @@ def test_a_run_is_what_its_events_add_up_to(root: Path) -> None:
     assert run.ended.timestamp() == 1008.0
 
 
+def test_another_ranks_error_speaks_for_a_rank_0_that_died(root: Path) -> None:
+    append(root, "r", "0-a", lines(header("r", "0-a", GONE)))
+    fault = events.Fault("ValueError", "rank 1's own")
+    append(root, "r", "1-a", lines(header("r", "1-a", GONE, rank=1, role="worker"), RunEnd(status="failed", error=fault)))
+    run = open_store().run("r")
+    assert run.status == "crashed"
+    assert run.error == fault
+
+
+def test_a_writer_whose_rank_was_started_again_is_no_more(root: Path) -> None:
+    append(root, "r", "0-a", lines(header("r", "0-a", ELSEWHERE)))
+    append(root, "r", "0-b", lines(header("r", "0-b", ELSEWHERE, attempt=1), at=2000.0))
+    run = open_store().run("r")
+    assert [writer.status for writer in run.writers] == ["crashed", "running"]
+    assert run.status == "running"
+
+
 def test_written_forms_come_back_as_values(root: Path) -> None:
     written = events.written_param([1, float("inf"), [float("nan")]])
     append(root, "r", "0-w", lines(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
+from tachograph import guard
 from tachograph.run import Run
 from tachograph.session import options
 
@@ -24,12 +26,20 @@ def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
     """What can be said of a data loader and its data set without touching the data."""
     dataset = loader.dataset
     found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": loader.batch_size}
-    if hasattr(dataset, "__len__"):
-        found["rows"] = len(dataset)
+    if (rows := _length(dataset)) is not None:
+        found["rows"] = rows
     found["shuffle"] = isinstance(loader.sampler, RandomSampler)
     found["num_workers"] = loader.num_workers
     found["drop_last"] = loader.drop_last
     return found
+
+
+def _length(dataset: Any) -> int | None:
+    """How many samples there are, where the data set knows."""
+    try:
+        return len(dataset)
+    except guard.FAULTS:  # it is the user's own, or another framework's, with errors of its own
+        return None
 
 
 def _tensors(dataset: Any) -> list[Tensor]:
@@ -39,11 +49,7 @@ def _tensors(dataset: Any) -> list[Tensor]:
         return [tensor[list(dataset.indices)] for tensor in whole]
     if type(dataset) is not TensorDataset:
         return []
-    return [
-        tensor
-        for tensor in dataset.tensors
-        if tensor.device.type == "cpu" and tensor.layout.__str__() == "torch.strided"
-    ]
+    return [tensor for tensor in dataset.tensors if tensor.device.type == "cpu" and tensor.layout is torch.strided]
 
 
 def _array(tensor: Tensor) -> Any:

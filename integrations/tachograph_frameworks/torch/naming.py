@@ -9,7 +9,7 @@ from itertools import islice
 from types import CodeType, FrameType
 
 DEFAULT = "loss"
-_WRAPPERS = {"torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex"}
+_WRAPPERS = {"torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex", "keras"}
 _SAME_NUMBER = {"scale", "mean", "sum", "backward"}  # one-argument functions that hand over or reduce a loss
 
 _MOST_PLACES = 1000
