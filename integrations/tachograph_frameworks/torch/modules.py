@@ -7,19 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from tachograph_frameworks.torch.models import unwrapped
+
 _MOST_LINES = 500
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The user's own module inside of what ``torch.compile``, DDP and the like put around it."""
-    inner = getattr(module, "_orig_mod", None)
-    if inner is None and type(module).__name__ in (
-        "DataParallel",
-        "DistributedDataParallel",
-        "FullyShardedDataParallel",
-    ):
-        inner = module.module
-    return module if inner is None else unwrapped(inner)
 
 
 def outermost(candidates: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

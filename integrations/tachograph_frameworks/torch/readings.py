@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -19,12 +20,14 @@ class Reading:
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
+    ``inputs`` has the shapes and types of what a model is given of a batch, and none of its data.
     """
 
     def __init__(self, loader: DataLoader[Any], now: float) -> None:
         self.loader = loader
         self.trained = self.over = False
         self.began = self.last = self.reported = now
+        self.inputs: Any = None
         self.samples = 0
         self.waited = self.aside = 0.0
         self._reported_samples = 0
@@ -79,6 +82,8 @@ class Readings:
             return
         reading, began = asked
         now = perf_counter()
+        if not reading.samples:
+            reading.inputs = _inputs(batch)
         reading.waited += now - began
         reading.samples += samples(batch, reading.loader)
         reading.last = now
@@ -97,6 +102,15 @@ class Readings:
 
 def _itself(loader: DataLoader[Any]) -> DataLoader[Any]:
     return loader
+
+
+def _inputs(batch: Any) -> Any:
+    """What a batch gives the model, as tensors without data: by custom its first part, or all of a dict."""
+    if isinstance(batch, list | tuple) and batch:
+        batch = batch[0]
+    if isinstance(batch, Mapping):
+        return {name: _inputs(part) for name, part in batch.items() if isinstance(part, Tensor)}
+    return torch.empty_like(batch, device="meta") if type(batch) is Tensor else None
 
 
 def samples(batch: Any, loader: DataLoader[Any]) -> int:

@@ -214,7 +214,7 @@ class Recording:
         elif (size := _bytes(module)) > MOST_MODEL_BYTES:
             self.run._remark(f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}")
         else:
-            save_module(self.run, module, name=name)
+            save_module(self.run, module, name=name, example=self._training and self._training.inputs)
 
 
 class Held:

@@ -68,6 +68,7 @@ def test_what_is_trained_and_how(recorded: Recorded, loader: DataLoader[Any]) ->
     summary = run.artifact("model_summary").load()
     assert "in_features=3, out_features=4" in summary
     assert "21 parameters, 9 of them trainable" in summary
+    assert run.artifact("model").meta["signature"]["inputs"] == {"data": {"shape": [None, 3], "dtype": "float32"}}
 
 
 def test_accumulated_gradients_give_the_mean_of_a_step(recorded: Recorded, data: TensorDataset) -> None:
