@@ -67,11 +67,7 @@ class Loop:
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
-            name = naming.loss_name(_FRAMES)
-            if name in recording.losses:
-                recording.losses[name].append(value)
-            else:
-                recording.losses[name] = [value]
+            recording.lost(naming.loss_name(_FRAMES), value)
         reading = self.readings.latest
         if reading is not None and not reading.trained:
             reading.trained = True

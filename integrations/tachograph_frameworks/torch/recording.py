@@ -21,6 +21,7 @@ from tachograph_frameworks.torch.readings import Reading
 from tachograph_frameworks.torch.variables import visible
 
 REPORT_SECONDS = 10.0
+MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 MOST_MODEL_BYTES = 1 << 30
 _MOST_HELD_BYTES = 64 << 20
 
@@ -37,6 +38,7 @@ class Recording:
         self.run = run
         self._named = models
         self.losses: dict[str, Any] = {}  # of the coming step: the values of each name
+        self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self.extras: dict[str, Any] = {}
         self.step = 0
         self._slots: dict[int, Slot] = {}
@@ -54,6 +56,31 @@ class Recording:
         run._before_end(self._end)
 
     # -- steps --
+
+    def lost(self, name: str, value: Any) -> None:
+        """A backward pass has begun, at the loss ``name``."""
+        if self._bare is not None:
+            self._put_bare(name, value)
+        elif name not in self.losses:
+            self.losses[name] = [value]
+        else:
+            self.losses[name].append(value)
+            if len(self.losses[name]) >= MOST_ACCUMULATED and not self._slots:
+                self._go_bare()
+
+    def _go_bare(self) -> None:
+        """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
+        self._bare = {}
+        losses, self.losses = self.losses, {}
+        for name, values in losses.items():
+            for value in values:
+                self._put_bare(name, value)
+
+    def _put_bare(self, name: str, value: Any) -> None:
+        assert self._bare is not None
+        self.step = self._bare.get(name, 0)
+        self._bare[name] = self.step + 1
+        self._write({name: value}, self.step)
 
     def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has made a step."""
@@ -75,6 +102,7 @@ class Recording:
         self._write(values, step)
 
     def _new_slot(self, optimizer: Optimizer) -> Slot:
+        self._bare = None
         names = {id(found): name for name, found in visible((Optimizer,))}
         names.setdefault(id(optimizer), type(optimizer).__name__)
         with guard.contained("torch: model and optimizer", self.run):
@@ -202,6 +230,8 @@ class Recording:
     # -- the end --
 
     def _end(self) -> None:
+        if self.losses and not self._slots:
+            self._go_bare()
         self._release()
         if options.models:
             for name, held in self._modules.items():

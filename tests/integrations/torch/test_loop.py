@@ -283,6 +283,22 @@ def test_fewer_steps(root: Path, loader: DataLoader[Any]) -> None:
     assert run.history("epoch").values.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("steps", [5, 600])
+def test_a_loop_that_moves_the_weights_by_hand(recorded: Recorded, steps: int) -> None:
+    weights = torch.zeros(3, requires_grad=True)
+    seen = []
+    for _ in range(steps):
+        output = (weights - 1).square().mean()
+        output.backward()
+        seen.append(output.item())
+        with torch.no_grad():
+            weights -= 0.01 * weights.grad
+            weights.grad.zero_()
+    run = recorded()
+    assert run.history("output").steps.tolist() == list(range(steps))
+    assert run.history("output").values.tolist() == seen
+
+
 # ---- whose run it is -------------------------------------------------------------------------------------------------
 
 
