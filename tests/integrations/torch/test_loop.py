@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
+from tachograph import events, journal
 
 from .conftest import network
 
@@ -440,3 +441,60 @@ def test_weights_are_the_same_to_the_bit(root: Path, loader: DataLoader[Any]) ->
     with tachograph.autolog("torch", system=False):
         watched = train()
     assert all(torch.equal(left, right) for left, right in zip(plain, watched, strict=True))
+
+
+# ---- the whole of it -------------------------------------------------------------------------------------------------
+
+
+def test_the_events_of_a_small_training(recorded: Recorded, data: TensorDataset) -> None:
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    train_loader = DataLoader(data, batch_size=20)
+    for inputs, targets in train_loader:
+        loss = mse_loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+    run = recorded()
+    assert told(run) == [
+        "run.start opener=torch role=owner",
+        "environment",
+        "metrics 0: epoch",
+        "params: train_loader.batch_size=20 train_loader.dataset=TensorDataset train_loader.drop_last=False "
+        "train_loader.num_workers=0 train_loader.rows=40 train_loader.shuffle=False",
+        "dataset train_loader train 40x3",
+        "params: optimizer.class=SGD optimizer.dampening=0 optimizer.differentiable=False optimizer.lr=0.5 "
+        "optimizer.maximize=False optimizer.momentum=0 optimizer.nesterov=False optimizer.weight_decay=0",
+        "params: model.class=torch.nn.modules.linear.Linear model.parameters=4 model.trainable_parameters=4",
+        "artifact model_summary (summary)",
+        "metrics 0: loss lr",
+        "metrics 1: loss lr",
+        "metrics 1: data_seconds samples_per_second train_seconds",
+        "artifact model (model)",
+        "run.end finished",
+    ]
+
+
+def told(run: Any) -> list[str]:
+    """A run's events, a line each, without what differs from machine to machine; what comes from the background,
+    whenever that is, left out."""
+    [writer] = journal.writers(run.dir)
+    return [line for event in journal.read_writer(writer) if (line := _line(event)) is not None]
+
+
+def _line(event: Any) -> str | None:
+    match event:
+        case events.RunStart():
+            return f"run.start opener={event.opener} role={event.role}"
+        case events.Environment() if "python" in event.values:
+            return "environment"
+        case events.Metrics():
+            return f"metrics {event.step}: {' '.join(sorted(event.values))}"
+        case events.Params():
+            return f"params: {' '.join(f'{name}={value}' for name, value in sorted(event.values.items()))}"
+        case events.Dataset():
+            return f"dataset {event.name} {event.role} {event.rows}x{event.columns}"
+        case events.Artifact():
+            return f"artifact {event.name} ({event.type})"
+        case events.RunEnd():
+            return f"run.end {event.status}"
+    return None
