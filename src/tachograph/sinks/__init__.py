@@ -1,0 +1,112 @@
+"""Sinks: where recordings are sent. One is chosen by the scheme of its URL.
+
+A sink is a consumer of journals. It takes lines as they stand there (an event each, encoded, without the line end) and
+says how far it has come; what is to be sent, when, and again, is decided by the shipper. So a sink has no threads, no
+retries, no batches and no clock of its own. It is used by one thread at a time.
+
+An entry point of the group ``tachograph.sinks`` has the name of a scheme (``https``, ``s3``, ``mlflow+https``) and
+names a callable that takes the URL and gives the sink. It shall be quick and connect to nothing: what can fail is asked
+for by the other methods.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from tachograph.errors import Error
+
+GROUP = "tachograph.sinks"
+
+
+class Retry(Error):
+    """The sink can't take this now, but may later: not before ``after`` seconds, where it says so.
+
+    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same.
+    """
+
+    def __init__(self, after: float | None = None, why: str = "") -> None:
+        super().__init__(why or "it can't take more now")
+        self.after = after
+
+
+class Reject(Error):
+    """The sink will never take ``lines``; none where it can't tell which of those that it was given, or takes no file.
+
+    The shipper sets them aside for people to see, and hands the others over again.
+    """
+
+    def __init__(self, lines: Sequence[bytes], why: str) -> None:
+        super().__init__(why)
+        self.lines = tuple(lines)
+
+
+class Sink(Protocol):
+    """Where recordings are sent.
+
+    ``name`` is what people see: the URL without anything secret. Each method but ``close`` may raise :class:`Retry` or
+    ``OSError``.
+    """
+
+    name: str
+
+    def resume(self, run: str) -> Mapping[str, int]:
+        """By the id of each writer of ``run``, the highest sequence number that is held; nothing where nothing is."""
+
+    def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
+        """Store ``lines`` of that writer, in rising order of their sequence numbers. Returning means stored.
+
+        An event that is held already (the answer to an earlier call was lost, or two senders are at it) is to be left
+        as it is; the identity of an event is (run, writer, ``seq``). Numbers may be missing. Kinds that are not known
+        are to be kept. Raises :class:`Reject` for what it will never take.
+        """
+
+    def close(self) -> None:
+        """Give back what was opened."""
+
+
+@runtime_checkable
+class BlobSink(Protocol):
+    """What a sink is, too, that takes files. They come before the event that names them."""
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` (``sha256:...``) that are not held."""
+
+    def put(self, digest: str, path: Path) -> None:
+        """Store the file at ``path``; returning means stored, and that its content has that digest.
+
+        A transfer that was cut off may be gone on with by the next call. Raises :class:`Reject` (of no lines) for what
+        it will never take.
+        """
+
+
+Make = Callable[[str], Sink]
+
+
+def schemes() -> dict[str, str]:
+    """The schemes for which there is a sink, and ``module:callable`` of each."""
+    from tachograph.plugin import _entry_points
+
+    return dict(sorted(_entry_points(GROUP)))
+
+
+def scheme(url: str) -> str:
+    """The scheme of a URL."""
+    return url.partition("://")[0].lower()
+
+
+def check(url: str) -> None:
+    """Raise ValueError where there is no sink for ``url``."""
+    known = schemes()
+    if scheme(url) not in known:
+        raise ValueError(f"there is no sink for {scheme(url)}:// URLs; there is one for {', '.join(known)}")
+
+
+def open_sink(url: str) -> Sink:
+    """The sink for ``url``. Raises ValueError where there is none."""
+    check(url)
+    module, _, name = schemes()[scheme(url)].partition(":")
+    make: Make = getattr(importlib.import_module(module), name)
+    return make(url)
