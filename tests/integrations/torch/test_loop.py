@@ -225,6 +225,22 @@ def test_clipping_tells_the_gradients_norm(recorded: Recorded, loader: DataLoade
     assert recorded().history("grad_norm").values.tolist() == norms
 
 
+def test_the_gradients_norm_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, root: Path, loader: DataLoader[Any]
+) -> None:
+    monkeypatch.setenv("TACHOGRAPH_GRADIENT_NORM", "1")
+    model, norms = network(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with tachograph.autolog("torch", system=False):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            mse_loss(model(inputs), targets).backward()
+            norms.append(torch.stack([p.grad.norm() for p in model.parameters()]).norm().item())  # type: ignore[union-attr]
+            optimizer.step()
+    [run] = tachograph.open_store(root).runs()
+    assert run.history("grad_norm").values.tolist() == pytest.approx(norms)
+
+
 def test_evaluations_are_no_epochs(recorded: Recorded, loader: DataLoader[Any], data: TensorDataset) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
