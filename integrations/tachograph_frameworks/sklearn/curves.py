@@ -23,15 +23,17 @@ _FACTS = ("n_iter_", "best_loss_", "best_validation_score_", "inertia_", "lower_
 
 def record(run: Run, estimator: Any) -> None:
     """Record the curves of a fitted ``estimator``, and single figures on how its training went."""
+    drawn = set()
     for attribute, name in _CURVES.items():
         values = _numbers(vars(estimator).get(attribute))
         if len(values) > 1:
+            drawn.add(_name(estimator, attribute, name))
             _points(run, _name(estimator, attribute, name), values)
     facts = {}
     for attribute in _FACTS:
-        values = _numbers(vars(estimator).get(attribute))
-        if len(values) == 1:
-            facts[attribute.rstrip("_")] = values[0]
+        values, name = _numbers(vars(estimator).get(attribute)), attribute.rstrip("_")
+        if len(values) == 1 and name not in drawn:  # else it is the curve's last value
+            facts[name] = values[0]
     if facts:
         run.log(facts)
 
