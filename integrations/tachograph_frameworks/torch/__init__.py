@@ -19,7 +19,7 @@ from tachograph_frameworks.torch.watching import Watching, watch
 
 __all__ = ["LOOPS", "REQUIRES", "TESTED", "Watching", "install", "watch"]
 
-REQUIRES = "torch>=2.1"
+REQUIRES = "torch>=2.4"
 TESTED = "2.13.0"
 LOOPS = True  # its trainings are no calls: their run ends with the process, or with the hooks
 

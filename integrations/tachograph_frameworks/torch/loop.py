@@ -52,7 +52,7 @@ class Loop:
         hooks.native(optimizer.register_optimizer_step_post_hook(self.stepped))
         self.readings.install(hooks)
         self.files.install(hooks)
-        scaler = _grad_scaler()
+        scaler = torch.amp.GradScaler
         hooks.listen(scaler, "scale", before=lambda scaler, outputs: outputs, after=self.scaled)
         hooks.listen(scaler, "update", before=lambda scaler, *_: scaler, after=lambda scaler, _: self.rescaled(scaler))
         hooks.listen(torch.nn.utils.clip_grad, "clip_grad_norm_", after=lambda _, norm: self.clipped(norm))
@@ -156,10 +156,6 @@ class Loop:
         """End the run that was opened for the loop."""
         if self._owned is not None and not self._owned.ended:
             self._owned.finish(ending.outcome(error), error)
-
-
-def _grad_scaler() -> Any:
-    return getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler  # the latter before torch 2.3
 
 
 def _gradient_norm(optimizer: Optimizer) -> torch.Tensor:

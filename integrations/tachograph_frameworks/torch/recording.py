@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from tachograph import guard, late
 from tachograph.run import Run
@@ -24,11 +25,6 @@ REPORT_SECONDS = 10.0
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 MOST_MODEL_BYTES = 1 << 30
 _MOST_HELD_BYTES = 64 << 20
-
-try:
-    from torch.optim.lr_scheduler import LRScheduler
-except ImportError:  # before torch 2.0
-    from torch.optim.lr_scheduler import _LRScheduler as LRScheduler
 
 
 class Recording:
