@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,3 +66,23 @@ def test_a_loop_in_two_ranks_is_one_run(root: Path, launch: Launched, code: str,
     assert run.history("my_loss").steps.tolist() == [0, 1, 2, 3]
     assert run.params["model.class"] == "torch.nn.modules.linear.Linear"
     assert run.history("epoch").values.tolist() == [0, 1]
+
+
+def test_a_loop_that_is_restarted_goes_on_with_its_steps(root: Path, launch: Launched) -> None:
+    code = """
+        dist.init_process_group("gloo")
+        train_ddp()
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            dist.barrier()
+            if dist.get_rank() == 1:
+                raise RuntimeError("a flaky node")
+            time.sleep(60)
+        dist.destroy_process_group()
+    """
+    job = launch(LOOP + textwrap.dedent(code), *TORCHRUN, "--max-restarts=1")
+    output = job.communicate(timeout=60)[0]
+    assert job.returncode == 0, output
+    [run] = tachograph.open_store(root).runs(children=True)
+    assert sorted((writer.rank, writer.attempt) for writer in run.writers) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert run.status == "finished"
+    assert run.history("my_loss").steps.tolist() == list(range(8))
