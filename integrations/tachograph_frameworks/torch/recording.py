@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from tachograph import guard, late
 from tachograph.run import Run
 from tachograph.session import options
-from tachograph_frameworks.torch import modules, optimizers
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import Mean, mean
-from tachograph_frameworks.torch.models import save_module
 from tachograph_frameworks.torch.optimizers import Slot
 from tachograph_frameworks.torch.readings import Reading
+from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
 
 REPORT_SECONDS = 10.0
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
-MOST_MODEL_BYTES = 1 << 30
-_MOST_HELD_BYTES = 64 << 20
 
 
 class Recording:
@@ -32,17 +27,14 @@ class Recording:
 
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
-        self._named = models
+        self._trained = Trained(run, models)
         self.losses: dict[str, Any] = {}  # of the coming step: the values of each name
         self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self.extras: dict[str, Any] = {}
         self.step = 0
         self._slots: dict[int, Slot] = {}
         self._epochs: dict[int, int] = {}
-        self._described: set[int] = set()
-        self._singles: set[str] = set()
         self._training: Reading | None = None
-        self._modules: dict[str, Held] = {}
         self._heard: set[str] = set()
         self._held: list[tuple[dict[str, Any], int]] | None = None
         if not owned:
@@ -102,7 +94,7 @@ class Recording:
         names = {id(found): name for name, found in visible((Optimizer,))}
         names.setdefault(id(optimizer), type(optimizer).__name__)
         with guard.contained("torch: model and optimizer", self.run):
-            self._describe(optimizer)
+            self._trained.describe(optimizer)
         name = names[id(optimizer)]
         before = [slot for slot in self._slots.values() if slot.variable == name]
         if before:  # the variable holds a new one, as in cross-validation: its steps go on
@@ -159,8 +151,7 @@ class Recording:
         key = id(reading.loader.dataset)
         epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
         self._write({"epoch": float(epoch)}, self._next_step())
-        if key not in self._described:
-            self._described.add(key)
+        if epoch == 0:
             name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
             with guard.contained("torch: data", self.run):
                 describe(self.run, reading.loader, name, "train")
@@ -184,45 +175,6 @@ class Recording:
         rate = reading.rate()
         self._write({"samples_per_second": rate, "data_seconds": reading.waited, "train_seconds": seconds}, self.step)
 
-    # -- what is trained --
-
-    def _describe(self, optimizer: Optimizer) -> None:
-        """Models, optimizers and schedulers that the user's code holds, and that are new here."""
-        found = [(name, value) for name, value in visible((nn.Module, Optimizer, LRScheduler))]
-        trained = [value for _, value in found if isinstance(value, Optimizer)]
-        if not any(value is optimizer for value in trained):
-            found.append((type(optimizer).__name__, optimizer))
-            trained.append(optimizer)
-        self._describe_all("optimizer", {n: v for n, v in found if isinstance(v, Optimizer)}, optimizers.params)
-        schedulers = {name: value for name, value in found if isinstance(value, LRScheduler)}
-        self._describe_all("scheduler", schedulers, optimizers.scheduler_params)
-        candidates = {name: value for name, value in found if isinstance(value, nn.Module)}
-        self._add_models({**self._named, **candidates}, trained)
-
-    def _add_models(self, candidates: Mapping[str, nn.Module], trained: list[Optimizer]) -> None:
-        """Record those of some modules whose parameters some optimizers train."""
-        ids = {
-            id(parameter) for optimizer in trained for group in optimizer.param_groups for parameter in group["params"]
-        }
-        models = modules.outermost(
-            {name: module for name, module in candidates.items() if any(id(p) in ids for p in module.parameters())}
-        )
-        for name, module in self._describe_all("model", models, modules.params).items():
-            self._modules[name] = Held(module)
-            text = modules.summary(module)
-            self.run._keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
-
-    def _describe_all(self, single: str, values: Mapping[str, Any], params: Any) -> dict[str, Any]:
-        """Record the settings of what is new: of the only one under ``single``, else under the variables' names."""
-        new = {name: value for name, value in values.items() if id(value) not in self._described}
-        if len(values) == len(new) == 1 and single not in self._singles:
-            new = dict(zip([single], new.values(), strict=True))
-            self._singles.add(single)
-        for name, value in new.items():
-            self._described.add(id(value))
-            self.run.log_params({name: params(value)})
-        return new
-
     # -- the end --
 
     def _end(self) -> None:
@@ -230,40 +182,7 @@ class Recording:
             self._go_bare()
         self._release()
         if options.models:
-            for name, held in self._modules.items():
-                with guard.contained("torch: model", self.run):
-                    self._keep(name, held.module)
-
-    def _keep(self, name: str, module: nn.Module | None) -> None:
-        if module is None:
-            self.run._remark(f"{name} was not kept: the program had let go of it before the run ended; torch.save it")
-        elif (size := _bytes(module)) > MOST_MODEL_BYTES:
-            self.run._remark(f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}")
-        else:
-            save_module(self.run, module, name=name, example=self._training and self._training.inputs)
-
-
-class Held:
-    """A module, to be kept at the end. Only a small one on the host is kept alive until then: the memory that the
-    program lets go of, of a device above all, it may need."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._reference = weakref.ref(module)
-        small = _bytes(module) <= _MOST_HELD_BYTES and all(tensor.device.type == "cpu" for tensor in _tensors(module))
-        self._module = module if small else None
-
-    @property
-    def module(self) -> nn.Module | None:
-        """The module; None where it is gone."""
-        return self._reference() if self._module is None else self._module
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
-
-
-def _bytes(module: nn.Module) -> int:
-    return sum(modules.size(tensor) * tensor.element_size() for tensor in _tensors(module))
+            self._trained.keep(self._training and self._training.inputs)
 
 
 def _mean(parts: list[Any]) -> Any:
