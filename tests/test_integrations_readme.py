@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from tests.trainings import SINGLE, TRAININGS
 
 import tachograph
@@ -69,10 +72,9 @@ def fits(steps: list[int], said: str) -> bool:
 
 
 @pytest.fixture
-def runs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Any]]:
     """All that the trainings of one framework have recorded."""
     framework, trainings = TRAININGS[request.param]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with warnings.catch_warnings(action="ignore"), recorded(framework) as store:
         for train in trainings:
             train(tmp_path)
@@ -109,6 +111,15 @@ def _match(kind: str, name: str, said_kind: str, said: str) -> bool:
 
 def test_every_plugin_has_its_section() -> None:
     assert set(plugin.names()) == {framework for framework, _ in TRAININGS.values()}
+
+
+@pytest.mark.parametrize("title", [title for title in TRAININGS if title != "Fabric"])
+def test_the_versions_are_those_of_the_plugin(title: str) -> None:
+    needed = importlib.import_module(plugin.known()[TRAININGS[title][0]].module).REQUIRES
+    [said] = re.findall(r"([\d.]+) and newer", section(title))
+    assert {Requirement(each).specifier for each in ([needed] if isinstance(needed, str) else needed)} == {
+        SpecifierSet(f">={said}")
+    }
 
 
 # -- what else is in it ----------------------------------------------------------------------------------------------
