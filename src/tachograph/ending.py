@@ -133,9 +133,24 @@ def end_process() -> None:
         for run in reversed(active.open_runs()):
             run.finish(outcome(error), error)
         unwatch()
-        background.drain(settings.seconds("exit_wait", 5.0))
+        until = time.monotonic() + settings.seconds("exit_wait", 5.0)
+        background.drain(until - time.monotonic())
+        if not sent(until - time.monotonic()):
+            _say_what_is_left()
     if isinstance(error, KeyboardInterrupt):
         _die_of_interrupt()
+
+
+def sent(timeout: float) -> bool:
+    """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out. True without sinks."""
+    ship = sys.modules.get("tachograph.ship")
+    return ship is None or bool(ship.shipper.drain(timeout))
+
+
+def _say_what_is_left() -> None:
+    from tachograph.ship import shipper
+
+    guard.say(f"still to be sent: {', '.join(shipper.left())}; the next run here sends it, or: tachograph sync")
 
 
 def _die_of_interrupt() -> None:

@@ -48,7 +48,8 @@ class RunStart(Event, tag="run.start", kw_only=True):
 
     ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
     processes). ``host``, ``boot``, ``pid`` and ``born`` identify the process, so that a reader can tell whether it
-    still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run.
+    still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that
+    the run is sent to, without anything secret.
     """
 
     run: str
@@ -65,6 +66,7 @@ class RunStart(Event, tag="run.start", kw_only=True):
     parent: str | None = None
     opener: str = "user"
     version: str = ""
+    sinks: list[str] = []
 
 
 class RunEnd(Event, tag="run.end", kw_only=True):

@@ -150,6 +150,13 @@ def _say(text: str) -> None:
             sys.stderr.write(f"tachograph: {text}\n")
 
 
+def say(text: str) -> None:
+    """Write a line to standard error that is no warning; nothing where that was muted."""
+    if not _muted:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be none, or a closed one
+            sys.stderr.write(f"tachograph: {' '.join(text.split())}\n")
+
+
 def is_ours(filename: str) -> bool:
     """Whether a source file belongs to this library."""
     return filename.startswith(_CORE) or _PLUGINS in filename

@@ -75,7 +75,7 @@ class Run:
         return RunStart(
             run=self.id, writer=self.writer, role=self.role, host=me.host, boot=me.boot, pid=me.pid, born=me.born,
             rank=self.rank, attempt=self.attempt, name=self.name, experiment=self.experiment, parent=self.parent_id,
-            opener=self.opener, version=__version__,
+            opener=self.opener, version=__version__, sinks=_public(self.sinks),
         )  # fmt: skip
 
     def _forked(self) -> None:
@@ -455,6 +455,15 @@ def _by_step(points: dict[str, Any], step: int | None, steps: Steps) -> dict[int
     for name, own in steps.take(tuple(points)).items():
         groups.setdefault(own, {})[name] = points[name]
     return groups
+
+
+def _public(urls: Sequence[str]) -> list[str]:
+    """URLs as they may be recorded."""
+    if not urls:
+        return []
+    from tachograph.capture.secrets import redact_url
+
+    return [redact_url(url) for url in urls]
 
 
 def _random(length: int) -> str:

@@ -58,6 +58,10 @@ def leave(run: Run) -> None:
     background.no_longer(run._journal.sync)
     background.no_longer(run._measure_log)
     background.soon(run._journal.sync)
+    if run.sinks:
+        from tachograph.ship import shipper
+
+        shipper.leave(run)
 
 
 def _add_slow_facts(run: Run) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from tachograph import active, guard, settings
+from tachograph import active, ending, guard, settings
 from tachograph.run import Run
 
 
@@ -83,8 +83,11 @@ def log_dataset(
 
 def flush(timeout: float = 30.0) -> bool:
     """Wait until what was recorded is forced to disk and the sinks have it; False when ``timeout`` seconds ran out."""
+    import time
+
     from tachograph.background import background
 
+    until = time.monotonic() + timeout
     for run in active.open_runs():
         background.soon(run._journal.sync)
-    return background.drain(timeout)
+    return background.drain(timeout) and ending.sent(until - time.monotonic())

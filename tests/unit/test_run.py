@@ -614,14 +614,15 @@ def test_an_experiment_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (run.experiment, child.experiment, inner.experiment) == ("own", "own", "own")
 
 
-def test_sinks_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TACHOGRAPH_SINKS", "https://everywhere")
+def test_sinks_are_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere, one, two = (f"{tmp_path.as_uri()}/{name}" for name in ("everywhere", "one", "two"))
+    monkeypatch.setenv("TACHOGRAPH_SINKS", everywhere)
     with tachograph.start_run() as run:
-        assert run.sinks == ("https://everywhere",)
+        assert run.sinks == (everywhere,)
     with tachograph.start_run(sinks=[]) as run, run.child() as child, tachograph.start_run() as inner:
         assert (run.sinks, child.sinks, inner.sinks) == ((), (), ())
-    with tachograph.start_run(sinks=["https://one"]) as run, tachograph.start_run(sinks=["https://two"]) as inner:
-        assert (run.sinks, inner.sinks) == (("https://one",), ("https://two",))
+    with tachograph.start_run(sinks=[one]) as run, tachograph.start_run(sinks=[two]) as inner:
+        assert (run.sinks, inner.sinks) == ((one,), (two,))
 
 
 @pytest.mark.parametrize(

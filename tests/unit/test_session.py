@@ -449,13 +449,13 @@ def test_what_autolog_was_asked_for(hooks: Hooks, root: Path, monkeypatch: pytes
     monkeypatch.setattr(session.options, "experiment", "trial")
     monkeypatch.setattr(session.options, "tags", {"a": "b"})
     monkeypatch.setattr(session.options, "name", "chosen")
-    monkeypatch.setattr(session.options, "sinks", ["https://host"])
+    monkeypatch.setattr(session.options, "sinks", [f"{root.as_uri()}-there"])
     seen = []
     Toy(lambda: seen.append(tachograph.active_run())).fit()
     (run,) = runs(root)
     assert (run.name, run.experiment, run.tags) == ("chosen", "trial", {"a": "b"})
     assert seen[0] is not None
-    assert seen[0].sinks == ("https://host",)
+    assert seen[0].sinks == (f"{root.as_uri()}-there",)
 
 
 def test_ranks_that_leave_the_metrics_to_rank_0(hooks: Hooks, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

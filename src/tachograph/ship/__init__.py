@@ -1,0 +1,84 @@
+"""The shipper: from the journals to the sinks, whatever happens on the way.
+
+A sink has a position in each journal, not a queue: what it does not hold is read there and sent, now or next month. So
+being offline, a crash and a late ``tachograph sync`` are one and the same. An event's identity is (run, writer,
+``seq``), so that sending it twice does no harm, and several senders need no lock between them.
+
+While a run is recorded, the process that opened it sends what it and its child processes write. Nothing of that happens
+on a thread of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tachograph.capture.secrets import redact_url
+from tachograph.ship.sender import Sender
+
+if TYPE_CHECKING:
+    from tachograph.run import Run
+
+__all__ = ["Shipper", "shipper"]
+
+
+class Shipper:
+    """The senders of this process."""
+
+    def __init__(self) -> None:
+        self._senders: dict[tuple[Path, str], Sender] = {}
+        self._lock = threading.Lock()
+        self._entered: set[str] = set()
+
+    def enter(self, run: Run) -> None:
+        """``run`` begins, and is to be sent."""
+        self._entered.add(run.id)
+        family = run.writer.rsplit("-", 2)[0] + "-"  # rank and host: its child processes write under them, too
+        for url in run.sinks:
+            self._sender(run.root, url).add(run.id, run, lambda writer: writer.name.startswith(family))
+
+    def leave(self, run: Run) -> None:
+        """``run`` has ended. A forked child leaves that to its parent."""
+        if run.id in self._entered:
+            self.enter(run)  # again, where it was ended before
+            for url in run.sinks:
+                self._sender(run.root, url).close(run.id)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out."""
+        until = time.monotonic() + timeout
+        asked = [(sender, sender.ask()) for sender in self._all()]
+        waited = [sender.wait(ticket, until) for sender, ticket in asked]  # for each, whatever another says
+        return all(waited)
+
+    def left(self) -> list[str]:
+        """What is still to be sent, in words, for each sink to which there is anything."""
+        from tachograph.cli import words
+
+        found = []
+        for sender in self._all():
+            if behind := sender.behind:
+                found.append(
+                    f"{words.size(sum(behind.values()))} of {words.count(len(behind), 'run')} to {sender.name}"
+                )
+        return found
+
+    def _all(self) -> list[Sender]:
+        return list(self._senders.values())
+
+    def _sender(self, root: Path, url: str) -> Sender:
+        with self._lock:
+            if (root, url) not in self._senders:
+                self._senders[root, url] = Sender(root, url, redact_url(url))
+            return self._senders[root, url]
+
+    def _forked(self) -> None:
+        self.__init__()  # type: ignore[misc]  # the parent goes on sending for its own runs and their children
+
+
+shipper = Shipper()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=shipper._forked)

@@ -1,0 +1,182 @@
+"""One run on its way to one sink."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tachograph import journal, process
+from tachograph.capture.blobs import Blobs
+from tachograph.journal import Unreadable
+from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind
+from tachograph.ship.positions import Place, Positions, Rejected, rejected_file, rejected_line
+from tachograph.sinks import BlobSink, Reject, Retry, Sink
+
+QUIET_SECONDS = 3600.0
+_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+
+
+class Delivery:
+    """Sends what a run's journals hold and the sink does not.
+
+    ``mine`` says of a writer's folder whether it is to be sent. ``rejected`` counts what the sink would not take, and
+    ``reason`` is the last one that it gave.
+    """
+
+    def __init__(self, positions: Positions, run: str, mine: Callable[[Path], bool] = lambda writer: True) -> None:
+        self.run = run
+        self.folder = positions.root / "runs" / run
+        self.rejected = 0
+        self.reason = ""
+        self.remarked = False
+        self._mine = mine
+        self._positions = positions
+        self._blobs = Blobs(positions.root)
+        self._places = positions.load(run)
+        self._saved = dict(self._places)
+        self._begun = False
+
+    def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[int]:
+        """Send all that is there now, in turns: yields the number of lines after each batch.
+
+        Raises :class:`Retry` and ``OSError`` as the sink does. Calling this again goes on from where it held.
+        """
+        try:
+            if not self._begun:
+                self._begin(sink)
+            for writer in self._writers():
+                yield from self._send_writer(sink, writer, size)
+        except (Retry, OSError):
+            self._begun = False  # whatever happened there: what it holds now is what it says then
+            raise
+        finally:
+            self._save()
+
+    def behind(self) -> int:
+        """How many bytes are left to send, by what is known here."""
+        return sum(behind(writer, self._place(writer)) for writer in self._writers())
+
+    def is_complete(self) -> bool:
+        """Whether all of the run is there, and no more is to come."""
+        known = {**self._positions.load(self.run), **self._places}
+        found = journal.writers(self.folder)
+        return all(not behind(one, known.get(one.name, Place())) and is_over(one) for one in found)
+
+    def _save(self) -> None:
+        if self._places != self._saved:
+            with contextlib.suppress(OSError):  # a full disk: what is sent is sent all the same
+                self._positions.save(self.run, self._places)
+                self._saved = dict(self._places)
+
+    def _writers(self) -> list[Path]:
+        return [writer for writer in journal.writers(self.folder) if self._mine(writer)]
+
+    def _place(self, writer: Path) -> Place:
+        return self._places.get(writer.name, Place())
+
+    def _begin(self, sink: Sink) -> None:
+        """Go by what the sink holds, with the positions as a hint on where that is in the files."""
+        held = sink.resume(self.run)
+        for writer in self._writers():
+            seq, place = held.get(writer.name, 0), self._place(writer)
+            self._places[writer.name] = Place(seq, place.first, place.offset) if place.seq <= seq else Place(seq)
+        self._positions.offer_again(self.run, held)
+        self._begun = True
+
+    def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[int]:
+        while behind(writer, self._place(writer)):
+            before = self._place(writer)
+            try:
+                for batch in batches(writer, before, lambda: _is_silent(writer), size):
+                    self._send_batch(sink, writer.name, batch)
+                    self._places[writer.name] = batch.place
+                    yield len(batch.lines)
+                return
+            except Unreadable:  # nobody can read on in this segment, here or there
+                self._skip_segment(writer)
+            if self._place(writer) == before:
+                return
+
+    def _skip_segment(self, writer: Path) -> None:
+        place = self._place(writer)
+        firsts = [int(path.stem) for path in journal.segments(writer)]
+        current = place.first or max((first for first in firsts if first <= place.seq + 1), default=0)
+        following = next((first for first in firsts if first > current), None)
+        if following is None:
+            self._places[writer.name] = Place(place.seq, current, journal.size(Path(journal.segment(writer, current))))
+        else:
+            self._places[writer.name] = Place(place.seq, following, 0)
+
+    def _send_batch(self, sink: Sink, writer: str, batch: Batch) -> None:
+        if isinstance(sink, BlobSink):
+            self._send_files(sink, batch.lines)
+        if batch.lines:
+            self._write(sink, writer, list(zip(batch.numbers, batch.lines, strict=True)))
+
+    def _write(self, sink: Sink, writer: str, numbered: Sequence[tuple[int, bytes]]) -> None:
+        try:
+            sink.write(self.run, writer, [line for _, line in numbered])
+        except Reject as refusal:
+            named = set(refusal.lines)
+            bad = [one for one in numbered if one[1] in named]
+            if not bad and len(numbered) > 1:  # it can't tell which: halves show it
+                middle = len(numbered) // 2
+                self._write(sink, writer, numbered[:middle])
+                self._write(sink, writer, numbered[middle:])
+                return
+            self._set_aside([rejected_line(writer, *one, str(refusal)) for one in bad or numbered], str(refusal))
+            rest = [one for one in numbered if bad and one[1] not in named]
+            if rest:
+                self._write(sink, writer, rest)
+
+    def _send_files(self, sink: BlobSink, lines: Sequence[bytes]) -> None:
+        digests = [digest for digest in _digests(lines) if self._blobs.find(digest).is_file()]
+        for digest in sink.missing(digests) if digests else ():
+            path = self._blobs.find(digest)
+            try:
+                sink.put(digest, path)
+            except Reject as refusal:
+                self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
+            except OSError:
+                if self._blobs.find(digest).is_file():
+                    raise  # else the run has let go of it meanwhile
+
+    def _set_aside(self, rejected: Sequence[Rejected], why: str) -> None:
+        self._positions.reject(self.run, rejected)
+        self.rejected += len(rejected)
+        self.reason = why
+
+
+def is_over(writer: Path) -> bool:
+    """Whether nothing more is to be expected from a writer: it has written its end, or will write no more."""
+    return journal.has_ended(writer) or _is_silent(writer)
+
+
+def _is_silent(writer: Path) -> bool:
+    """Whether a writer's process is gone; where that can't be proven, whether it wrote nothing for an hour."""
+    start = journal.header(writer)
+    if start is not None and process.is_gone(process.Process(start.host, start.boot, start.pid, start.born)):
+        return True
+    return journal.sizes(writer)[1] < time.time() - QUIET_SECONDS
+
+
+def recorded_with(run_folder: Path) -> list[str]:
+    """The sinks (URLs without anything secret) that a run was recorded with, by any of its writers."""
+    starts = [journal.header(writer) for writer in journal.writers(run_folder)]
+    return list(dict.fromkeys(url for start in starts if start is not None for url in start.sinks))
+
+
+def _digests(lines: Sequence[bytes]) -> list[str]:
+    """The files that are named, but those that are let go of, in their order."""
+    named: dict[bytes, None] = {}
+    for line in lines:
+        if b"sha256:" in line:
+            found = dict.fromkeys(_DIGEST.findall(line))
+            if b'"kind":"release"' in line:
+                named = {digest: None for digest in named if digest not in found}
+            else:
+                named.update(found)
+    return [digest.decode() for digest in named]

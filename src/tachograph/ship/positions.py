@@ -1,0 +1,183 @@
+"""How far each run got on its way to a sink, and what that sink rejected.
+
+    <root>/sinks/<sink>/<run>.json             a run of which something may be left to send
+    <root>/sinks/<sink>/<run>.rejected.jsonl   what the sink will never take, and why
+    <root>/sinks/<sink>/sent/<run>.json        a run that has ended and is there
+
+They are hints: the sink itself knows what it holds. Without them it is asked, and journals are read from their start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+SENT = "sent"
+_SUFFIX = ".json"
+_REJECTED = ".rejected.jsonl"
+
+
+class Place(Struct, frozen=True):
+    """Where a reader of a writer's journal stands: up to number ``seq``, at ``offset`` of the segment ``first``.
+
+    0 for a segment that is not known.
+    """
+
+    seq: int = 0
+    first: int = 0
+    offset: int = 0
+
+
+class Position(Struct):
+    """The content of a position's file."""
+
+    sink: str
+    run: str
+    writers: dict[str, Place] = {}
+
+
+class Rejected(Struct, omit_defaults=True):
+    """A line, or (``digest``) a file, that a sink will never take."""
+
+    why: str
+    at: float
+    writer: str = ""
+    seq: int = 0
+    line: str = ""
+    digest: str = ""
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self.writer, self.seq, self.digest
+
+
+class Positions:
+    """Those of all runs on their way to the sink ``name`` from the store in ``root``."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+        self.folder = root / "sinks" / _folder_name(name)
+
+    def begin(self, run: str) -> None:
+        """Note that there is something to send."""
+        if not self._path(run).exists():
+            self.save(run, {})
+            (self.folder / SENT / f"{run}{_SUFFIX}").unlink(missing_ok=True)
+
+    def load(self, run: str) -> dict[str, Place]:
+        """By writer. Nothing where there is no file, or none that can be read."""
+        for path in (self._path(run), self.folder / SENT / f"{run}{_SUFFIX}"):
+            with contextlib.suppress(OSError, ValueError):
+                return msgspec.json.decode(path.read_bytes(), type=Position).writers
+        return {}
+
+    def save(self, run: str, places: Mapping[str, Place]) -> None:
+        """Add ``places`` to those that are known; other processes add those of other writers."""
+        position = Position(self.name, run, {**self.load(run), **places})
+        self._write(self._path(run), msgspec.json.encode(position))
+
+    def settle(self, run: str) -> None:
+        """Note that the run is over and all of it is there."""
+        (self.folder / SENT).mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else did
+            os.replace(self._path(run), self.folder / SENT / f"{run}{_SUFFIX}")
+
+    def forget(self, run: str) -> None:
+        """The run is no longer in the store."""
+        self._path(run).unlink(missing_ok=True)
+
+    def unsettled(self) -> list[str]:
+        """The runs of which something may be left to send, oldest first."""
+        return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
+
+    def runs_with_rejects(self) -> list[str]:
+        """The runs of which something was rejected."""
+        return sorted(path.name.removesuffix(_REJECTED) for path in self.folder.glob(f"*{_REJECTED}"))
+
+    def rejected(self, run: str) -> list[Rejected]:
+        """What was rejected of a run."""
+        return list(self._read_rejected(run))
+
+    def reject(self, run: str, rejected: Sequence[Rejected]) -> None:
+        """Set something aside, unless it is there already."""
+        known = {one.identity for one in self._read_rejected(run)}
+        fresh = [one for one in rejected if one.identity not in known]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self._aside(run), "ab") as file:
+            file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in fresh))
+
+    def offer_again(self, run: str, held: Mapping[str, int]) -> None:
+        """Take back what was set aside behind all that the sink holds (``held``, by writer), and files: these are
+        offered once more, since they still can be taken."""
+        known = list(self._read_rejected(run))
+        kept = [one for one in known if one.writer and one.seq < held.get(one.writer, 0)]
+        if kept:
+            if len(kept) < len(known):
+                self._write(self._aside(run), b"".join(msgspec.json.encode(one) + b"\n" for one in kept))
+        elif known:
+            self._aside(run).unlink(missing_ok=True)
+
+    def _path(self, run: str) -> Path:
+        return self.folder / f"{run}{_SUFFIX}"
+
+    def _aside(self, run: str) -> Path:
+        return self.folder / f"{run}{_REJECTED}"
+
+    def _read_rejected(self, run: str) -> Iterator[Rejected]:
+        try:
+            content = self._aside(run).read_bytes()
+        except FileNotFoundError:
+            return
+        for line in content.splitlines():
+            with contextlib.suppress(ValueError):  # torn by a kill: it will be rejected again
+                yield msgspec.json.decode(line, type=Rejected)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        if not self.root.is_dir():
+            return  # the store was deleted
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            draft.write_bytes(content)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def of_store(root: Path) -> list[Positions]:
+    """Those of every sink that something of this store was sent to, or is to be."""
+    names = {_sink_of(folder) for folder in (root / "sinks").glob("*") if folder.is_dir()}
+    return [Positions(root, name) for name in sorted(names) if name]
+
+
+def rejected_line(writer: str, seq: int, line: bytes, why: str) -> Rejected:
+    """A line that is set aside now."""
+    return Rejected(why, time.time(), writer, seq, line.decode("utf-8", "replace"))
+
+
+def rejected_file(digest: str, why: str) -> Rejected:
+    """A file that is set aside now."""
+    return Rejected(why, time.time(), digest=digest)
+
+
+def _sink_of(folder: Path) -> str:
+    """What the sink is called whose folder this is; "" where that can't be told."""
+    for path in (*folder.glob(f"*{_SUFFIX}"), *(folder / SENT).glob(f"*{_SUFFIX}")):
+        with contextlib.suppress(OSError, ValueError):
+            found: Any = msgspec.json.decode(path.read_bytes(), type=Position)
+            return str(found.sink)
+    return ""
+
+
+def _folder_name(name: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60]
+    return f"{readable}-{zlib.crc32(name.encode()):08x}"

@@ -1,0 +1,197 @@
+"""Sending while training goes on: a thread for each sink, so that one that is dead delays no other."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tachograph import guard
+from tachograph.ship.delivery import Delivery, is_over
+from tachograph.ship.positions import Positions
+from tachograph.sinks import Retry, Sink, open_sink
+
+LOOK_SECONDS = 1.0
+FIRST_DELAY, LONGEST_DELAY, LONGEST_ASKED = 0.5, 60.0, 3600.0
+CALM = 19  # seconds of rest for each second that the thread had the processor while a training wants it
+
+
+class Patience:
+    """How long to wait after failures in a row: at random up to a bound that doubles, so that many clients of a server
+    that was down don't come back at the same moment. The user's random state is left alone."""
+
+    def __init__(self) -> None:
+        self._bound = FIRST_DELAY
+
+    def delay(self) -> float:
+        """Seconds to wait after one more failure."""
+        share = int.from_bytes(os.urandom(4), "little") / 2**32
+        bound, self._bound = self._bound, min(2 * self._bound, LONGEST_DELAY)
+        return share * bound
+
+
+class Sender:
+    """Sends runs of the store in ``root`` to the sink at ``url``, on a thread that ends when there is nothing left.
+
+    First it sends what the runs of this process record, then what earlier processes left behind. ``name`` is what
+    people see of the URL.
+    """
+
+    def __init__(self, root: Path, url: str, name: str) -> None:
+        self.name = name
+        self._root, self._url = root, url
+        self._positions = Positions(root, name)
+        self._deliveries: dict[str, Delivery] = {}
+        self._runs: dict[str, guard.Notes] = {}
+        self._closed: set[str] = set()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._asked = self._served = 0
+        self._looked = False
+        self._patience = Patience()
+        self._retry_at = 0.0
+
+    # -- for the threads of the training --
+
+    def add(self, run_id: str, run: guard.Notes, mine: Callable[[Path], bool]) -> None:
+        """A run that is being recorded; ``run`` is told what the sink rejects."""
+        self._positions.begin(run_id)
+        with self._wake:
+            self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, mine))
+            self._runs[run_id] = run
+            self._closed.discard(run_id)
+            self._start()
+
+    def close(self, run_id: str) -> None:
+        """The run has ended: what it recorded is on disk."""
+        with self._wake:
+            self._closed.add(run_id)
+            self._wake.notify_all()
+
+    def ask(self) -> int:
+        """Have all that is on disk now sent without a pause. Gives what :meth:`wait` takes."""
+        with self._wake:
+            self._asked += 1
+            if self._deliveries:
+                self._start()
+            self._wake.notify_all()
+            return self._asked
+
+    def wait(self, asked: int, until: float) -> bool:
+        """Wait until that is there; False when the clock (monotonic) stands at ``until`` first."""
+        with self._wake:
+            left = max(0.0, until - time.monotonic())
+            self._wake.wait_for(lambda: self._served >= asked or self._thread is None, left)
+            return self._served >= asked or (self._thread is None and not self.behind)
+
+    @property
+    def behind(self) -> dict[str, int]:
+        """How many bytes are left to send of each run of which there are any."""
+        sizes = {run: delivery.behind() for run, delivery in list(self._deliveries.items())}
+        return {run: size for run, size in sizes.items() if size}
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="tachograph sender", daemon=True)
+            self._thread.start()
+
+    # -- the thread --
+
+    def _run(self) -> None:
+        guard.untimed_thread()
+        try:
+            with guard.contained(f"sending to {self.name}", next(iter(self._runs.values()), None)):
+                self._serve()
+        finally:
+            with self._wake:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+                self._wake.notify_all()
+
+    def _serve(self) -> None:
+        sink: Sink | None = None
+        try:
+            sink = open_sink(self._url)
+            self._look_back()
+            while self._turn(sink):
+                pass
+        except ValueError as error:
+            if sink is not None:
+                raise
+            guard.misuse(f"nothing is sent to {self.name}: {error}", next(iter(self._runs.values()), None))
+        finally:
+            if sink is not None:
+                sink.close()
+
+    def _look_back(self) -> None:
+        """Take up what earlier processes left behind; not what others are at."""
+        if not self._looked:
+            self._looked = True
+            for run in self._positions.unsettled():
+                if not (self._root / "runs" / run).is_dir():
+                    self._positions.forget(run)
+                elif run not in self._deliveries:
+                    self._deliveries[run] = Delivery(self._positions, run, is_over)
+                    self._closed.add(run)
+
+    def _turn(self, sink: Sink) -> bool:
+        """Send what there is, and wait for more; False where no more will come."""
+        asked, closed = self._asked, set(self._closed)
+        sent = self._send_all(sink)
+        with self._wake:
+            if sent:
+                self._patience = Patience()
+                self._served = asked
+                self._drop(closed)
+                self._wake.notify_all()
+                if not self._deliveries:
+                    self._thread = None  # from here on another one is started
+                    return False
+                self._wake.wait_for(lambda: self._asked > asked or self._closed, LOOK_SECONDS)
+            else:
+                self._await_retry(asked)
+        return True
+
+    def _send_all(self, sink: Sink) -> bool:
+        """Whether the sink took all that there was."""
+        began = time.thread_time()
+        try:
+            for run, delivery in list(self._deliveries.items()):
+                for _ in delivery.send(sink):
+                    self._rest(time.thread_time() - began)
+                    began = time.thread_time()
+                self._remark(run, delivery)
+        except (Retry, OSError) as error:
+            asked = error.after if isinstance(error, Retry) and error.after else 0.0
+            self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
+            return False
+        return True
+
+    def _rest(self, used: float) -> None:
+        """Leave the processor to the training, unless somebody waits for us."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._asked > self._served, min(used * CALM, LOOK_SECONDS))
+
+    def _await_retry(self, asked: int) -> None:
+        """Wait before the next attempt. Who waits for us has it come at once, but for a sink that said when."""
+        at = time.monotonic() + self._patience.delay()
+        self._wake.wait_for(lambda: self._asked > asked, max(0.0, max(at, self._retry_at) - time.monotonic()))
+        while (left := self._retry_at - time.monotonic()) > 0:
+            self._wake.wait(left)
+
+    def _drop(self, closed: set[str]) -> None:
+        for run in closed & self._closed:
+            if self._deliveries.pop(run).is_complete():
+                self._positions.settle(run)
+            self._runs.pop(run, None)
+            self._closed.discard(run)
+
+    def _remark(self, run_id: str, delivery: Delivery) -> None:
+        """Note what was rejected, once for each run: the note itself may be rejected, too."""
+        run = self._runs.get(run_id)
+        if delivery.rejected and run is not None:
+            text = f"{self.name} did not take all of this run ({delivery.reason}): tachograph doctor says more"
+            guard.warn(f"rejected:{self.name}", text, None if delivery.remarked else run)
+            delivery.remarked = True
