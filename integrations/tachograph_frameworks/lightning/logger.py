@@ -126,7 +126,7 @@ class TachographLogger:
             return OffRun()
         given = active.given()
         parent = None if given in _opened else given
-        if parent is not None and (parent.opener in ("user", NAME) or parent.role == "worker"):
+        if parent is not None and (parent.opener in ("user", NAME, "torch") or parent.role == "worker"):
             return parent
         # Who names a logger has opened a run, as with start_run: what is trained meanwhile adds to it.
         run = open_run(self._run_name or NAME, options.experiment, parent=parent, sinks=options.sinks)

@@ -69,7 +69,7 @@ class Loop:
         if value is not None:
             recording.lost(naming.loss_name(_FRAMES), value)
         reading = self.readings.latest
-        if reading is not None and not reading.trained:
+        if reading is not None and not reading.trained and not (reading.over and recording.has_stepped):
             reading.trained = True
             recording.trained_on(reading)
 
@@ -133,7 +133,9 @@ class Loop:
         given = active.given()
         if given is None and self._owned is not None and not self._owned.ended:
             given = self._owned  # in another thread
-        if given is None or given is not self._owned:
+        if given is not None and given is not self._owned and given.opener not in ("user", NAME):
+            run, self._target = None, given  # inside another framework's training that is no call
+        elif given is None or given is not self._owned:
             found = session.begin(NAME, opening._script_name(), True, False, ())
             self._owned = found.owned or self._owned
             run, self._target = found.run, found.run or found.owned or given

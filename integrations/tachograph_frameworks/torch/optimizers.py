@@ -11,6 +11,12 @@ from torch.optim import Optimizer
 _MOST_GROUPS = 20  # whose learning rates are recorded
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that makes the steps, inside of what Fabric or Accelerate put around it."""
+    inner = getattr(optimizer, "optimizer", None)
+    return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
+
+
 class Slot:
     """An optimizer, the variable that holds it, and how many steps it has made.
 

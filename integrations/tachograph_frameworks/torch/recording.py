@@ -13,7 +13,7 @@ from tachograph.run import Run
 from tachograph.session import options
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import Mean, mean
-from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.optimizers import Slot, unwrapped
 from tachograph_frameworks.torch.readings import Reading
 from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
@@ -91,7 +91,7 @@ class Recording:
 
     def _new_slot(self, optimizer: Optimizer) -> Slot:
         self._bare = None
-        names = {id(found): name for name, found in visible((Optimizer,))}
+        names = {id(unwrapped(found)): name for name, found in visible((Optimizer,))}
         names.setdefault(id(optimizer), type(optimizer).__name__)
         with guard.contained("torch: model and optimizer", self.run):
             self._trained.describe(optimizer)
@@ -155,6 +155,11 @@ class Recording:
             name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
             with guard.contained("torch: data", self.run):
                 describe(self.run, reading.loader, name, "train")
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether an optimizer has made a step. A data loader that was read to its end since is no training data."""
+        return bool(self._slots)
 
     def _next_step(self) -> int:
         return max((slot.steps for slot in self._slots.values()), default=0)

@@ -31,7 +31,8 @@ class Trained:
 
     def describe(self, optimizer: Optimizer) -> None:
         """Record what the user's code holds and what is new here: around ``optimizer``, which has made a step."""
-        found = list(visible((nn.Module, Optimizer, LRScheduler)))
+        seen = visible((nn.Module, Optimizer, LRScheduler))
+        found = [(name, optimizers.unwrapped(value) if isinstance(value, Optimizer) else value) for name, value in seen]
         if not any(value is optimizer for _, value in found):
             found.append((type(optimizer).__name__, optimizer))
         trained = _of_kind(found, Optimizer)

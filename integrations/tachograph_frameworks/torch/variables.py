@@ -10,7 +10,7 @@ from typing import Any
 
 from tachograph import guard
 
-_SKIPPED = {"torch", "accelerate", "contextlib", "functools"}
+_SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
 _MOST_ITEMS = 100  # of a list or of an object's attributes
 
 

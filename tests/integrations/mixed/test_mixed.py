@@ -227,7 +227,6 @@ def test_two_threads_with_a_framework_each(tree, found):
     assert steps(found("Net"), "train_loss") == list(range(6))
 
 
-@pytest.mark.xfail(strict=True, reason="the logger opens a child of the loop's run, which the loop then goes on in")
 def test_a_loop_with_fabric_and_its_logger(tree, found):
     fabric = Fabric(loggers=TachographLogger(), accelerator="cpu")
     net = nn.Linear(3, 1)

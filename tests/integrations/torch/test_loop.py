@@ -259,6 +259,20 @@ def test_evaluations_are_no_epochs(recorded: Recorded, loader: DataLoader[Any], 
     assert len(run.history("train_seconds").values) == 2
 
 
+def test_an_evaluation_beside_a_loop_without_a_loader_is_no_epoch(recorded: Recorded, loader: DataLoader[Any]) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        mse_loss(model(torch.ones(4, 3)), torch.ones(4, 1)).backward()
+        optimizer.step()
+        with torch.no_grad():
+            for inputs, _targets in loader:
+                model(inputs)
+    run = recorded()
+    assert set(run.metrics) == {"loss", "lr", "eval_seconds"}
+    assert run.datasets == []
+
+
 def test_an_epoch_that_is_left_early(recorded: Recorded, loader: DataLoader[Any]) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
