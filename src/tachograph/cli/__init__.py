@@ -25,8 +25,11 @@ COMMANDS = {
     "tail": "follow a run live",
     "export": "write runs and their points as csv, jsonl or parquet",
     "verify": "check every journal and blob against its digests",
+    "sync": "send runs to where they are not yet",
     "rm": "remove runs with their children",
     "gc": "delete kept files that nothing refers to any more, compress old journals",
+    "serve": "take recordings and answer questions, by HTTP",
+    "token": "make, list and revoke the tokens that a server's clients show",
     "doctor": "say whether trainings would be recorded here, and if not, why",
 }
 

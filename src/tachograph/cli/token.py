@@ -1,0 +1,87 @@
+"""Make, list and revoke the tokens that clients of a server show it, in TACHOGRAPH_TOKEN.
+
+The roles: read asks, write also sends, admin may everything. A token is shown once, when it is made; the server's
+folder holds a hash of it. What is changed counts at once, also where the server runs.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tachograph import settings
+from tachograph.cli import document, draw, words
+from tachograph.cli.arguments import UsageError, add_json
+from tachograph.server.tokens import ROLES, Token, Tokens
+
+EXAMPLES = """\
+  tachograph token create training --role write --root /srv/tachograph
+  tachograph token list
+  tachograph token revoke training
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its commands."""
+    commands = parser.add_subparsers(dest="command", metavar="create | list | revoke", required=True)
+    create = commands.add_parser("create", help="make a token, and print it")
+    create.add_argument("name", metavar="NAME", help="what to call it")
+    create.add_argument("--role", choices=ROLES, required=True)
+    listing = commands.add_parser("list", help="all tokens, but for their secrets")
+    revoke = commands.add_parser("revoke", help="let a token be good no more")
+    revoke.add_argument("name", metavar="NAME")
+    for one in (create, listing, revoke):
+        one.add_argument("--root", metavar="DIR", help="the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)")
+        add_json(one)
+
+
+def run(options: Namespace) -> int:
+    """0; a name that is taken, or not known, raises."""
+    if options.root and "://" in options.root:
+        raise UsageError(f"{options.root} is no folder: tokens are made where the server's folder lies")
+    root = Path(options.root).expanduser().absolute() if options.root else settings.root()
+    commands = {"create": _create, "list": _list, "revoke": _revoke}
+    commands[options.command](Tokens(root), options)
+    return 0
+
+
+def _create(tokens: Tokens, options: Namespace) -> None:
+    secret = tokens.create(options.name, options.role)
+    if options.json:
+        document.write({"name": options.name, "role": options.role, "token": secret})
+    else:
+        print(secret)
+
+
+def _list(tokens: Tokens, options: Namespace) -> None:
+    known = tokens.all()
+    if options.json:
+        document.write([_described(token) for token in known])
+    elif known:
+        columns = [
+            draw.Column("NAME", [words.line(token.name) for token in known]),
+            draw.Column("ROLE", [token.role for token in known]),
+            draw.Column("CREATED", [words.moment(_moment(token.created)) for token in known]),
+            draw.Column("REVOKED", [words.moment(_moment(token.revoked)) if token.revoked else "" for token in known]),
+        ]
+        draw.show(draw.console(), draw.table(columns))
+    else:
+        print("there is no token: tachograph token create NAME --role write makes one")
+
+
+def _revoke(tokens: Tokens, options: Namespace) -> None:
+    tokens.revoke(options.name)
+    if options.json:
+        document.write({"name": options.name, "revoked": True})
+    else:
+        print(f"token {words.line(options.name)} is good no more")
+
+
+def _described(token: Token) -> dict[str, object]:
+    revoked = None if token.revoked is None else _moment(token.revoked)
+    return {"name": token.name, "role": token.role, "created": _moment(token.created), "revoked": revoked}
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

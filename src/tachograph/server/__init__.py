@@ -1,0 +1,36 @@
+"""The server: it takes what sinks send, keeps it, and answers questions about it, by HTTP.
+
+    app.py       routes, and how faults become answers      access.py    who may, and how often
+    sending.py   events and files that come in              tokens.py    what a client shows to be let in
+    asking.py    questions                                  bodies.py    reading what was sent, within limits
+    live.py      the live stream of a run                   batch.py     which lines are taken
+    openapi.py   the description of it all                  limits.py    how much is too much
+    storage.py   what the API needs of a place that keeps runs; folder.py and received.py are that for a folder
+
+The embedded server keeps a store as everybody has one (see :mod:`tachograph.journal`): every command reads it as it is,
+also while the server runs, and several servers may have one store.
+
+What is defended, and against whom
+----------------------------------
+Against somebody on the network without a token: nothing is read or written without one. The exception is a server that
+listens on this machine alone and has never been given a token: there everybody on the machine may do everything, which
+on a machine with several users is seldom what is wanted. Web pages in a browser on that machine may not: a request must
+name this machine as its host (so a name that was made to point here doesn't help), what changes something has a media
+type or a method that browsers don't send for other pages, and no answer allows another page to read it.
+
+Against a holder of a token that should do less: the roles are read, write (which includes read) and admin (which
+includes write). A revoked token fails with the next request, for a live stream within a second, for a file that is
+being sent before it is kept. Writers trust each other: who may write can add events under any run's name, but can't
+change or delete what is there. Events that say that they are of another run or writer than the address are refused.
+
+Against what is sent: names of runs, writers and digests have a narrow alphabet, so that none of them leads out of the
+store. Nothing that is received is unpickled, imported or executed; events are decoded into plain values, files are
+bytes. A file is kept only under the digest that it has, and never replaces another. Bodies are limited as they come
+and as they unpack; a batch, a stream, a rate have bounds (see :class:`tachograph.server.limits.Limits`). Files are
+handed out as attachments that no browser shows.
+
+Not defended: a network that others can read (use TLS, by ``--certfile`` or a proxy), who can read or write the folder
+itself, a disk that is filled by those who may write (the answer is then 507, and senders wait), floods of connections
+that send nothing (a proxy has means against them; rates are counted for each process of a server by itself), and what
+models can do to those who load them, which is a question for the one who loads.
+"""

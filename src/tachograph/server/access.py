@@ -1,0 +1,81 @@
+"""Who may do what, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tachograph.server.answers import Refused
+from tachograph.server.limits import Limits, Rates
+from tachograph.server.tokens import Token, Tokens
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens on ``host`` can be reached from this machine alone."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Access:
+    """Lets requests in. Without any token, and only if ``local`` (bound to loopback), everybody is let in."""
+
+    def __init__(self, tokens: Tokens, limits: Limits, local: bool) -> None:
+        self._tokens, self._local = tokens, local
+        self._rates = Rates(limits.rate, limits.burst)
+        self._wrong = Rates(limits.wrong_rate, limits.wrong_burst)
+
+    def guarded(self, role: str, endpoint: Endpoint) -> Endpoint:
+        """``endpoint``, for those who have that role."""
+
+        async def inner(request: Request) -> Response:
+            self.check(request, role)
+            return await endpoint(request)
+
+        return inner
+
+    def check(self, request: Request, role: str) -> None:
+        """Raises :class:`Refused`: 401, 403 or 429."""
+        address = request.client.host if request.client else ""
+        if self._local and not self._tokens.all():
+            _check_host(request)
+            _let_pass(self._rates.take(address))
+            return
+        _let_pass(self._wrong.wait(address))
+        token = self._token(request)
+        if token is None:
+            self._wrong.take(address)
+            raise Refused(401, "a valid token is needed: set TACHOGRAPH_TOKEN (tachograph token create makes one)")
+        _let_pass(self._rates.take(token.hash))
+        if not token.may(role):
+            raise Refused(403, f"this needs a token with the role {role}, and yours has {token.role}")
+
+    def is_good(self, request: Request, role: str) -> bool:
+        """Whether a request that was let in would be let in again: tokens are revoked while streams go on."""
+        if self._local and not self._tokens.all():
+            return True
+        token = self._token(request)
+        return token is not None and token.may(role)
+
+    def _token(self, request: Request) -> Token | None:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        return self._tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
+
+
+def _let_pass(wait: float) -> None:
+    if wait:
+        raise Refused(429, "too many requests", after=wait)
+
+
+def _check_host(request: Request) -> None:
+    """A name that somebody made point at this machine is not this machine's: else a page of his could ask us."""
+    host = request.headers.get("host", "")
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    if not is_loopback(name):
+        raise Refused(403, "this server knows no tokens, so it answers to names of this machine alone, as localhost")

@@ -1,0 +1,74 @@
+"""The application: routes, and how faults become answers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tachograph.server import openapi
+from tachograph.server.access import Access
+from tachograph.server.answers import LATER, Refused, document, refused
+from tachograph.server.asking import Asking
+from tachograph.server.limits import Limits
+from tachograph.server.live import Live
+from tachograph.server.sending import Sending
+from tachograph.server.storage import Storage
+from tachograph.server.tokens import Tokens
+
+API = "/api/v1"
+
+
+def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None = None) -> Starlette:
+    """The application. ``local`` says that it listens on this machine alone."""
+    limits = limits or Limits()
+    access = Access(tokens, limits, local)
+    sending, asking, live = Sending(storage, limits, access), Asking(storage), Live(storage, limits, access)
+    guarded = access.guarded
+    run = f"{API}/runs/{{run}}"
+    blob = f"{API}/blobs/{{digest}}"
+    routes = [
+        Route(f"{API}/openapi.json", _describe),
+        Route(f"{API}/runs", guarded("read", asking.runs)),
+        Route(run, guarded("read", asking.run)),
+        Route(f"{run}/history", guarded("read", asking.history)),
+        Route(f"{run}/stream", guarded("read", live.stream)),
+        Route(f"{run}/positions", guarded("read", sending.positions)),
+        Route(f"{run}/writers/{{writer}}/events", guarded("write", sending.events), methods=["POST"]),
+        Route(f"{API}/blobs/missing", guarded("read", sending.missing), methods=["POST"]),
+        Route(blob, guarded("read", asking.blob), methods=["GET", "HEAD"]),
+        Route(blob, guarded("write", sending.blob), methods=["PUT"]),
+    ]
+    handlers = {Refused: refused, HTTPException: _unknown, ClientDisconnect: _cut_off, OSError: _troubled}
+    return Starlette(routes=routes, exception_handlers={**handlers, Exception: _failed})
+
+
+async def _describe(request: Request) -> Response:
+    return document(openapi.document())
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """No such address, or not with that method."""
+    assert isinstance(error, HTTPException)
+    answer = document({"reason": HTTPStatus(error.status_code).phrase.lower()}, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _cut_off(request: Request, error: Exception) -> Response:
+    return document({"reason": "the body was cut off"}, 400)
+
+
+async def _troubled(request: Request, error: Exception) -> Response:
+    """The disk is full, or gone: it may be better later."""
+    assert isinstance(error, OSError)
+    reason = f"the server can't write or read its store now ({error.strerror or 'no reason given'})"
+    return Refused(507, reason, after=LATER).answer()
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return document({"reason": "a fault of the server's; its log says more"}, 500)

@@ -1,0 +1,100 @@
+"""Questions: runs, histories, files."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from tachograph.errors import NotFound, QueryError
+from tachograph.server import names
+from tachograph.server.answers import Refused, document
+from tachograph.server.bodies import BYTES
+from tachograph.server.storage import Storage
+
+RUNS = 1000  # that are listed where nobody says how many
+QUERY = {"experiment", "where", "order_by", "limit", "children"}
+
+_is_range = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII).fullmatch
+
+
+class Asking:
+    """The endpoints that tell something."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def runs(self, request: Request) -> Response:
+        return document(await _answered(partial(self._storage.runs, **_query(request))))
+
+    async def run(self, request: Request) -> Response:
+        return document(await _answered(partial(self._storage.run, request.path_params["run"])))
+
+    async def history(self, request: Request) -> Response:
+        metric = request.query_params.get("name")
+        if not metric:
+            raise Refused(400, "name says which metric")
+        return document(await _answered(partial(self._storage.history, request.path_params["run"], metric)))
+
+    async def blob(self, request: Request) -> Response:
+        """A file or a part of it; for HEAD what there is to say of it."""
+        digest = names.digest(request.path_params["digest"])
+        size = await run_sync(self._storage.blob_size, digest)
+        if size is None:
+            raise Refused(404, "there is no file of that digest")
+        start, end, status = _range(request.headers.get("range"), size)
+        headers = {
+            "Content-Length": str(end - start),
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{digest}"',
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "Content-Disposition": "attachment",
+        }
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        if request.method == "HEAD":
+            return Response(None, status, headers, BYTES)
+        content = self._storage.read_blob(digest, start, end - start)
+        return StreamingResponse(content, status, headers, BYTES)
+
+
+async def _answered(question: partial[Any]) -> Any:
+    try:
+        return await run_sync(question)
+    except NotFound as error:
+        raise Refused(404, str(error)) from None
+    except QueryError as error:
+        raise Refused(400, str(error)) from None
+
+
+def _query(request: Request) -> dict[str, Any]:
+    given = request.query_params
+    if unknown := given.keys() - QUERY:
+        raise Refused(400, f"there is no parameter {sorted(unknown)[0]!r}: there are {', '.join(sorted(QUERY))}")
+    limit = given.get("limit", str(RUNS))
+    if not (limit.isascii() and limit.isdecimal()) or len(limit) > 9:
+        raise Refused(400, "limit is a number of runs, 0 or more")
+    children = given.get("children", "false")
+    if children not in ("true", "false"):
+        raise Refused(400, "children is true or false")
+    texts = {name: given.get(name) for name in ("experiment", "where", "order_by")}
+    return {**texts, "limit": int(limit), "children": children == "true"}
+
+
+def _range(header: str | None, size: int) -> tuple[int, int, int]:
+    """From which byte up to which, and the status. Several ranges at once are answered with all of it."""
+    found = _is_range(header or "")
+    if found is None or found.group() == "bytes=-":
+        return 0, size, 200
+    first, last = found.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if first and last and int(last) < start:
+        return 0, size, 200  # no range at all
+    if start >= end:
+        raise Refused(416, f"the file has {size} bytes")
+    return start, end, 206

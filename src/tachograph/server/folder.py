@@ -1,0 +1,174 @@
+"""The embedded server's storage: a store as everybody has one, in a folder."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from tachograph import journal, removal
+from tachograph.capture.blobs import CHUNK, Blobs
+from tachograph.cli import document
+from tachograph.events import Unknown
+from tachograph.journal import Damage
+from tachograph.server import received
+from tachograph.server.batch import Batch
+from tachograph.server.locking import sync_folder
+from tachograph.server.storage import Gone, Heard
+from tachograph.store import Store
+
+LOOK_BYTES = 1 << 20  # of each segment, that a live stream takes at a time
+
+
+class Folder:
+    """See :class:`tachograph.server.storage.Storage`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs = Blobs(root)
+        self._store = Store(root)
+        self._asking = threading.Lock()
+        self._stamp = root / "server" / "received"
+        self._seen = 0
+
+    # -- events --
+
+    def positions(self, run: str) -> dict[str, int]:
+        found = {folder.name: received.position(folder) for folder in journal.writers(self._run(run))}
+        return {writer: seq for writer, seq in found.items() if seq}
+
+    def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
+        stone = removal.removed(self.root).get(run)
+        if stone is not None and batch.at <= stone.at:
+            raise Gone(str(stone))
+        position, count = received.append(self._run(run) / writer, after, batch)
+        if count:
+            self._tell()
+        return position, count
+
+    def _run(self, run: str) -> Path:
+        return self.root / "runs" / run
+
+    def _tell(self) -> None:
+        """Let all servers of this store know that something came: their indexes may take its writer for done."""
+        try:
+            os.utime(self._stamp)
+        except FileNotFoundError:
+            self._stamp.parent.mkdir(parents=True, exist_ok=True)
+            self._stamp.touch()
+
+    def tail(self, run: str, after: Mapping[str, int]) -> Tail:
+        return Tail(self._run(run), after)
+
+    # -- questions --
+
+    def runs(self, **query: Any) -> list[dict[str, Any]]:
+        with self._asking:
+            return [document.plain(document.of_run(run)) for run in self._fresh().runs(**query)]
+
+    def run(self, key: str) -> dict[str, Any]:
+        with self._asking:
+            found: dict[str, Any] = document.plain(document.of_everything(self._fresh().run(key)))
+            return found
+
+    def status(self, key: str) -> tuple[str, str]:
+        with self._asking:
+            run = self._fresh().run(key)
+            return run.id, run.status
+
+    def history(self, key: str, metric: str) -> dict[str, Any]:
+        with self._asking:
+            run = self._fresh().run(key)
+            points = run.history(metric)
+        values = points.values.tolist()
+        return {
+            "run": run.id, "name": metric, "steps": points.steps.tolist(), "times": points.times.tolist(),
+            "values": values if all(map(isfinite, values)) else document.plain(values),
+        }  # fmt: skip
+
+    def _fresh(self) -> Store:
+        """The store, opened anew where something came since: so its index looks again at writers that were done."""
+        try:
+            changed = os.stat(self._stamp).st_mtime_ns
+        except FileNotFoundError:
+            changed = 0
+        if changed != self._seen:
+            self._store.close()
+            self._store, self._seen = Store(self.root), changed
+        return self._store
+
+    # -- blobs --
+
+    def blob_size(self, digest: str) -> int | None:
+        try:
+            return self._blobs.find(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read_blob(self, digest: str, start: int, length: int) -> Iterator[bytes]:
+        with open(self._blobs.find(digest), "rb") as file:
+            file.seek(start)
+            while length and (block := file.read(min(CHUNK, length))):
+                length -= len(block)
+                yield block
+
+    def receive_blob(self) -> Draft:
+        return Draft(self._blobs)
+
+
+class Draft:
+    """See :class:`tachograph.server.storage.Draft`."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs, self._path = blobs, blobs.draft()
+        self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115 - closed by ``close``
+
+    def write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def keep(self, digest: str) -> bool:
+        os.fsync(self._file.fileno())
+        made = self._blobs.publish(self._path, digest) is not None
+        folder = self._blobs.path(digest).parent
+        sync_folder(folder)
+        sync_folder(folder.parent)
+        return made
+
+    def close(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Tail:
+    """See :class:`tachograph.server.storage.Tail`."""
+
+    def __init__(self, folder: Path, after: Mapping[str, int]) -> None:
+        self._folder, self._after = folder, dict(after)
+        self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+
+    def new(self) -> list[Heard]:
+        found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
+        return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+
+    def _of_writer(self, folder: Path) -> Iterator[tuple[float, Heard]]:
+        for path in journal.segments(folder):
+            offset, line = self._places.get(path, (0, 1))
+            if journal.size(path) <= offset:
+                continue
+            block = journal.read_block(path, offset, line, limit=LOOK_BYTES)
+            if not block.data:  # a line that is being written; or was, when its writer died
+                continue
+            self._places[path] = block.end, block.next_line
+            for item, text in zip(block.items(), block.data.split(b"\n"), strict=False):
+                if item is None or isinstance(item, Damage) or item.seq <= self._after.get(folder.name, 0):
+                    continue
+                self._after[folder.name] = item.seq
+                kind = item.name if isinstance(item, Unknown) else str(item.__struct_config__.tag)
+                yield item.at, Heard(folder.name, item.seq, kind, text)
+            if block.end < journal.size(path):
+                return  # the next segment when this one is read to its end

@@ -1,0 +1,52 @@
+"""How much is too much."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True):
+    """Bounds on what one client can ask of the server. Sizes are in bytes, times in seconds, rates per second."""
+
+    body: int = 16 << 20  # of a request, as it comes
+    plain: int = 64 << 20  # of a batch of events, unpacked
+    line: int = 16 << 20  # of an event
+    blob: int = 256 << 30
+    digests: int = 10_000  # that are asked for at once
+    patience: float = 60.0  # for a batch, and for each piece of a file
+    rate: float = 500.0  # requests of a client
+    burst: float = 2_000.0
+    wrong_rate: float = 5.0  # requests from an address without a valid token
+    wrong_burst: float = 50.0
+    streams: int = 200
+
+
+class Rates:
+    """A bucket for each client, which fills with time and from which each request takes one. The clients seen last."""
+
+    REMEMBERED = 10_000
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and when that was so
+
+    def take(self, client: str) -> float:
+        """Count a request; 0 where it may go on, else after how many seconds to come again."""
+        wait = self.wait(client)
+        if not wait:
+            left, at = self._buckets[client]
+            self._buckets[client] = left - 1.0, at
+        return wait
+
+    def wait(self, client: str) -> float:
+        """What :meth:`take` would say, without counting."""
+        now = time.monotonic()
+        left, at = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._rate)
+        self._buckets[client] = left, now
+        if len(self._buckets) > self.REMEMBERED:
+            self._buckets.popitem(last=False)
+        return 0.0 if left >= 1.0 else (1.0 - left) / self._rate

@@ -1,0 +1,104 @@
+"""The live stream of a run: server-sent events.
+
+Each has the event's kind as its type and ``{"writer": ..., "event": ...}`` as its data. The id of the last one of a
+look is how far each writer was sent; a client that shows it (``Last-Event-ID``) goes on from there. ``run.over`` with
+the run's status is the last of all. What is sent next is read when what was sent before has gone out, so that a slow
+reader costs a buffer and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from tachograph.errors import NotFound
+from tachograph.events import KINDS
+from tachograph.server import names
+from tachograph.server.access import Access
+from tachograph.server.answers import LATER, Refused
+from tachograph.server.limits import Limits
+from tachograph.server.storage import Heard, Storage, Tail
+
+PERIOD = 0.25  # seconds between two looks where nothing is new
+RECHECK = 1.0  # seconds between two looks at the token, and at whether the run is over
+QUIET = 15.0  # seconds after which an empty line shows that the connection lives
+
+_decode_positions = msgspec.json.Decoder(dict[str, int]).decode
+
+
+class Live:
+    """The endpoint that streams."""
+
+    def __init__(self, storage: Storage, limits: Limits, access: Access) -> None:
+        self._storage, self._limits, self._access = storage, limits, access
+        self._open = 0
+
+    async def stream(self, request: Request) -> Response:
+        run = names.name(request.path_params["run"], "run")
+        positions = _positions(request)
+        try:
+            run, _ = await run_sync(self._storage.status, run)
+        except NotFound as error:
+            raise Refused(404, str(error)) from None
+        if self._open >= self._limits.streams:
+            raise Refused(503, "too many live streams are open", after=LATER)
+        tail = self._storage.tail(run, positions)
+        return StreamingResponse(
+            self._counted(request, run, tail, positions),
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            media_type="text/event-stream",
+        )
+
+    async def _counted(self, request: Request, run: str, tail: Tail, positions: dict[str, int]) -> AsyncIterator[bytes]:
+        self._open += 1
+        try:
+            async for chunk in self._chunks(request, run, tail, positions):
+                yield chunk
+        finally:
+            self._open -= 1
+
+    async def _chunks(self, request: Request, run: str, tail: Tail, positions: dict[str, int]) -> AsyncIterator[bytes]:
+        yield b": this is the live stream\n\n"
+        status, checked, sent = "running", 0.0, time.monotonic()
+        while True:
+            if time.monotonic() - checked > RECHECK:
+                if not self._access.is_good(request, "read"):
+                    return
+                # Asked before what is new is read, so that what came just before the end is not missed.
+                (_, status), checked = await run_sync(self._storage.status, run), time.monotonic()
+            heard = await run_sync(tail.new)
+            if heard:
+                yield _encoded(heard, positions)
+                sent = time.monotonic()
+                continue
+            if status != "running":
+                yield b'event: run.over\ndata: {"status":"%s"}\n\n' % status.encode()
+                return
+            if time.monotonic() - sent > QUIET:
+                yield b":\n\n"
+                sent = time.monotonic()
+            await asyncio.sleep(PERIOD)
+
+
+def _encoded(heard: Sequence[Heard], positions: dict[str, int]) -> bytes:
+    parts = []
+    for one in heard:
+        positions[one.writer] = one.seq
+        kind = one.kind if one.kind in KINDS else "unknown"
+        data = b'{"writer":%s,"event":%s}' % (msgspec.json.encode(one.writer), one.line.replace(b"\r", b" "))
+        parts.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+    parts[-1] = b"id: %s\n%s" % (msgspec.json.encode(positions), parts[-1])
+    return b"".join(parts)
+
+
+def _positions(request: Request) -> dict[str, int]:
+    try:
+        return _decode_positions(request.headers.get("last-event-id", "{}"))
+    except ValueError:
+        raise Refused(400, "Last-Event-ID is no id of an event of this stream") from None

@@ -1,0 +1,107 @@
+"""What comes in: events and files."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import msgspec
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tachograph.server import batch, bodies, names
+from tachograph.server.access import Access
+from tachograph.server.answers import Refused, document
+from tachograph.server.limits import Limits
+from tachograph.server.storage import Draft, Gap, Gone, Storage
+
+PIECE = 1 << 20  # of a file, that is written at a time
+
+_decode_digests = msgspec.json.Decoder(list[str]).decode
+
+
+class Sending:
+    """The endpoints that take something."""
+
+    def __init__(self, storage: Storage, limits: Limits, access: Access) -> None:
+        self._storage, self._limits, self._access = storage, limits, access
+
+    async def positions(self, request: Request) -> Response:
+        run = names.name(request.path_params["run"], "run")
+        return document({"run": run, "positions": await run_sync(self._storage.positions, run)})
+
+    async def events(self, request: Request) -> Response:
+        """Take a batch of events, once."""
+        run = names.name(request.path_params["run"], "run")
+        writer = names.name(request.path_params["writer"], "writer")
+        after = _after(request)
+        limits = self._limits
+        body = await bodies.plain(request, bodies.LINES, limits.body, limits.plain, limits.patience)
+        try:
+            position, stored = await run_sync(self._append, run, writer, after, body)
+        except Gap as gap:
+            raise Refused(409, str(gap), position=gap.position) from None
+        except Gone as gone:
+            raise Refused(410, str(gone)) from None
+        return document({"position": position, "stored": stored})
+
+    def _append(self, run: str, writer: str, after: int | None, body: bytes) -> tuple[int, int]:
+        found = batch.read(run, writer, body, self._limits.line)
+        return self._storage.append(run, writer, found.seqs[0] - 1 if after is None else after, found)
+
+    async def missing(self, request: Request) -> Response:
+        """Which of some digests are not held."""
+        limits = self._limits
+        body = await bodies.plain(request, bodies.JSON, limits.body, limits.body, limits.patience)
+        try:
+            asked = _decode_digests(body)
+        except ValueError as error:
+            raise Refused(422, f"that is no list of digests: {error}") from None
+        if len(asked) > limits.digests:
+            raise Refused(413, f"ask for {limits.digests} digests at most")
+        digests = list(dict.fromkeys(map(names.digest, asked)))
+        return document({"missing": await run_sync(self._missing, digests)})
+
+    def _missing(self, digests: list[str]) -> list[str]:
+        return [digest for digest in digests if self._storage.blob_size(digest) is None]
+
+    async def blob(self, request: Request) -> Response:
+        """Take a file, if it is what its digest says."""
+        digest = names.digest(request.path_params["digest"])
+        draft = await run_sync(self._storage.receive_blob)
+        try:
+            size = await self._receive(request, digest, draft)
+            if not self._access.is_good(request, "write"):
+                raise Refused(401, "the token was revoked")
+            made = await run_sync(draft.keep, digest)
+        finally:
+            await run_sync(partial(draft.close))
+        return document({"digest": digest, "size": size}, 201 if made else 200)
+
+    async def _receive(self, request: Request, digest: str, draft: Draft) -> int:
+        found, size, held = hashlib.sha256(), 0, bytearray()
+
+        def take(content: bytes) -> None:
+            found.update(content)
+            draft.write(content)
+
+        async for chunk in bodies.pieces(request, self._limits.blob, self._limits.patience):
+            held += chunk
+            size += len(chunk)
+            if len(held) >= PIECE:
+                await run_sync(take, bytes(held))
+                held.clear()
+        await run_sync(take, bytes(held))
+        if (is_ := "sha256:" + found.hexdigest()) != digest:
+            raise Refused(422, f"the content does not have that digest, but {is_}")
+        return size
+
+
+def _after(request: Request) -> int | None:
+    text = request.query_params.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise Refused(400, "after is the number of an event, or 0")
+    return int(text)

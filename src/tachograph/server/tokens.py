@@ -1,0 +1,111 @@
+"""Tokens: what a client shows to be let in.
+
+    <root>/server/tokens.json    each token's name, role, hash, and when it was made and revoked
+
+A token is 256 random bits. Its SHA-256 is what is kept: a slow hash protects what people think up and others may
+guess, but here there is nothing to guess, and a hash that takes its time would be a way to keep the server busy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tachograph.errors import Error, NotFound
+from tachograph.server.locking import locked, sync_folder
+
+ROLES = ("read", "write", "admin")  # each may do what those before it may
+PREFIX = "tachograph_"  # so that scanners for secrets, and people, see what it is
+
+
+class Token(Struct, frozen=True):
+    """A token, but for its secret. Times are in seconds since 1970; ``revoked`` is None while it is good."""
+
+    name: str
+    role: str
+    hash: str
+    created: float
+    revoked: float | None = None
+
+    def may(self, role: str) -> bool:
+        """Whether it lets do what ``role`` may."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+class Tokens:
+    """The tokens of the server of one root folder. What another process changes counts at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "server" / "tokens.json"
+        self._seen: tuple[int, int, int] | None = None
+        self._known: list[Token] = []
+
+    def all(self) -> list[Token]:
+        """All that were ever made, oldest first."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            self._seen, self._known = None, []
+            return []
+        seen = status.st_ino, status.st_mtime_ns, status.st_size
+        if seen != self._seen:
+            self._known = msgspec.json.decode(self._path.read_bytes(), type=list[Token])
+            self._seen = seen
+        return self._known
+
+    def find(self, secret: str) -> Token | None:
+        """The token that ``secret`` is, if it is good. How long that takes tells nothing of the others."""
+        found, hash = None, _hash(secret)
+        for token in self.all():
+            if hmac.compare_digest(token.hash, hash) and token.revoked is None:
+                found = token
+        return found
+
+    def create(self, name: str, role: str) -> str:
+        """Make a token; the secret, which is nowhere else."""
+        if not name or not name.isprintable():
+            raise Error("a token needs a name that can be printed")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._lock):
+            known = self.all()
+            if any(token.name == name and token.revoked is None for token in known):
+                raise Error(f"there is a token {name!r}: revoke it first, or choose another name")
+            self._write([*known, Token(name, role, _hash(secret), time.time())])
+        return secret
+
+    def revoke(self, name: str) -> None:
+        """Let a token be good no more. Raises ``NotFound`` where there is none of that name."""
+        if not any(token.name == name and token.revoked is None for token in self.all()):
+            raise NotFound(f"there is no token {name!r} that could be revoked: `tachograph token list` has them all")
+        with locked(self._lock):
+            self._write([_revoked(token) if token.name == name else token for token in self.all()])
+
+    @property
+    def _lock(self) -> Path:
+        return self._path.with_suffix(".lock")
+
+    def _write(self, tokens: list[Token]) -> None:
+        draft = self._path.with_name(f".draft-{os.getpid()}-{secrets.token_hex(6)}")
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, self._path)
+        sync_folder(self._path.parent)
+
+
+def _revoked(token: Token) -> Token:
+    return token if token.revoked else msgspec.structs.replace(token, revoked=time.time())
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

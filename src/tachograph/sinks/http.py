@@ -1,0 +1,184 @@
+"""The sink for a tachograph server: ``http://host:8321`` or ``https://host``.
+
+``TACHOGRAPH_TOKEN`` has the token to show. What an answer means for what was sent:
+
+    200, 201             it is stored
+    429, 503             later, when the answer says
+    409                  the server holds less than it told us before; ask it anew how far it has come, and go on there
+    401, 403             later, in some minutes: tokens are replaced, and no event is wrong because of one
+    400, 410, 413, 422   never: it is set aside with the server's reason; where that is about some lines, those alone
+    anything else        later; no connection, a time-out or a broken answer, too
+"""
+
+from __future__ import annotations
+
+import email.utils
+import gzip
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import requests
+
+from tachograph import settings
+from tachograph.sinks import Reject, Retry
+
+TIMEOUT = (5.0, 30.0)  # seconds, to connect and for each piece of an answer
+WHOLE_ANSWER = 120.0
+ANSWER_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20  # of lines in one request
+DIGESTS = 1000  # in one request
+TOKEN_SECONDS = 300.0  # after which to try again with a token that was refused
+LONGEST_WAIT = 3600.0  # that a server can ask for
+NEVER = (400, 410, 413, 422)
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class HttpSink:
+    """See :class:`tachograph.sinks.Sink` and :class:`tachograph.sinks.BlobSink`, which this is."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+            raise ValueError(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
+        self.name = url.rstrip("/")
+        self._api = f"{self.name}/api/v1"
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = "tachograph"
+        self._session.auth = _Bearer(_token())
+        self._held: dict[tuple[str, str], int] = {}
+
+    def resume(self, run: str) -> Mapping[str, int]:
+        """How far each writer's events are held."""
+        positions: dict[str, int] = self._ask("GET", f"/runs/{quote(run, safe='')}/positions")["positions"]
+        self._held = {key: seq for key, seq in self._held.items() if key[0] != run}
+        self._held |= {(run, writer): seq for writer, seq in positions.items()}
+        return positions
+
+    def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
+        """Store lines of a writer, in as many requests as they need."""
+        if (run, writer) not in self._held:
+            held = self.resume(run).get(writer, 0)
+            self._held[run, writer] = held
+        path = f"/runs/{quote(run, safe='')}/writers/{quote(writer, safe='')}/events"
+        for batch in _batches(lines):
+            body = gzip.compress(b"\n".join(batch) + b"\n", compresslevel=1, mtime=0)
+            headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+            after = {"after": str(self._held[run, writer])}
+            answer = self._ask("POST", path, batch, data=body, headers=headers, params=after)
+            self._held[run, writer] = answer["position"]
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` that the server lacks."""
+        found: list[str] = []
+        for start in range(0, len(digests), DIGESTS):
+            body = msgspec.json.encode(list(digests[start : start + DIGESTS]))
+            headers = {"Content-Type": "application/json"}
+            found += self._ask("POST", "/blobs/missing", data=body, headers=headers)["missing"]
+        return found
+
+    def put(self, digest: str, path: Path) -> None:
+        """Store a file; it is read piece by piece."""
+        headers = {"Content-Type": "application/octet-stream"}
+        with open(path, "rb") as file:
+            self._ask("PUT", f"/blobs/{quote(digest, safe=':')}", data=file, headers=headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _ask(self, method: str, path: str, lines: Sequence[bytes] = (), **request: Any) -> dict[str, Any]:
+        """The server's answer to a request about ``lines``."""
+        try:
+            with self._session.request(
+                method, self._api + path, timeout=TIMEOUT, allow_redirects=False, stream=True, **request
+            ) as response:
+                content = _content(response)
+        except requests.RequestException as error:
+            raise Retry(why=f"{self.name} does not answer: {_reason(error)}") from error
+        try:
+            answer = _decode(content)
+        except ValueError:
+            answer = {}
+        if response.status_code in (200, 201) and answer:
+            return answer
+        raise self._refusal(response, answer, lines)
+
+    def _refusal(self, response: requests.Response, answer: dict[str, Any], lines: Sequence[bytes]) -> Retry | Reject:
+        status = response.status_code
+        why = f"{self.name} answers {status}: {answer.get('reason', response.reason)}"
+        if status in NEVER and answer:  # what a proxy says by itself is no verdict on events
+            rejected = [lines[one["line"] - 1] for one in answer.get("rejected", ()) if 0 < one["line"] <= len(lines)]
+            if status == 413 and len(lines) > 1:  # fewer at once may do
+                return Reject((), why)
+            return Reject(rejected or lines, why)
+        if status in (401, 403):
+            return Retry(TOKEN_SECONDS, why)
+        return Retry(_retry_after(response.headers.get("Retry-After")), why)
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Shows the token; without one, too, this keeps ``requests`` from sending what a ``.netrc`` has for the host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _token() -> str:
+    token = str(settings.get("token") or "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
+    return token
+
+
+def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line) + 1
+    if batch:
+        yield batch
+
+
+def _content(response: requests.Response) -> bytes:
+    """An answer's content, of bounded size and within a bounded time."""
+    content, end = b"", time.monotonic() + WHOLE_ANSWER
+    for piece in response.iter_content(1 << 16):
+        content += piece
+        if len(content) > ANSWER_BYTES or time.monotonic() > end:
+            raise requests.ReadTimeout("its answer does not come to an end")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason: those around it repeat the address."""
+    while error.args and isinstance(error.args[-1], Exception):
+        error = error.args[-1]
+    reason = getattr(error, "reason", None)
+    return _reason(reason) if isinstance(reason, Exception) else str(error).rpartition(": ")[2]
+
+
+def _retry_after(header: str | None) -> float | None:
+    """After how many seconds to come again, as the header says it: as such, or as a date."""
+    if not header:
+        return None
+    if header.strip().isdecimal():
+        return min(float(header), LONGEST_WAIT)
+    try:
+        at = email.utils.parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None
+    return min(max(0.0, at - time.time()), LONGEST_WAIT)
