@@ -9,6 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from tachograph import settings
 from tachograph.cli import document, draw, words
@@ -24,7 +25,9 @@ EXAMPLES = """\
 
 def configure(parser: ArgumentParser) -> None:
     """Its commands."""
-    commands = parser.add_subparsers(dest="command", metavar="create | list | revoke", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="create | list | revoke", required=True, parser_class=_Command
+    )
     create = commands.add_parser("create", help="make a token, and print it")
     create.add_argument("name", metavar="NAME", help="what to call it")
     create.add_argument("--role", choices=ROLES, required=True)
@@ -34,6 +37,13 @@ def configure(parser: ArgumentParser) -> None:
     for one in (create, listing, revoke):
         one.add_argument("--root", metavar="DIR", help="the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)")
         add_json(one)
+
+
+class _Command(ArgumentParser):
+    """The arguments of one of the commands; wrong ones are answered as those of all are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help says more)")
 
 
 def run(options: Namespace) -> int:
