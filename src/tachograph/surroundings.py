@@ -61,7 +61,7 @@ def leave(run: Run) -> None:
     if run.sinks:
         from tachograph.ship import shipper
 
-        shipper.leave(run)
+        background.soon(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
 
 
 def _add_slow_facts(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""For authors of plug-ins: does it keep the promises?
+"""For authors of plug-ins: does it keep the promises? (And of sinks: see :func:`check_sink`.)
 
     from tachograph.testing import check_plugin
 
@@ -32,6 +32,9 @@ from typing import Any
 import tachograph
 from tachograph import guard, plugin, session
 from tachograph.patch import Call, Hooks, Watcher
+from tachograph.testing_sinks import check_sink
+
+__all__ = ["check_plugin", "check_sink", "recorded"]
 
 Train = Callable[[], Any]
 

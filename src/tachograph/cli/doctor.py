@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tachograph import __version__, settings
+from tachograph import __version__, settings, sinks
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import document, draw, outlook, reading, words
 from tachograph.cli.arguments import add_json, add_root
+from tachograph.ship import positions
+from tachograph.ship.delivery import Delivery
 from tachograph.store import Store
 
 EXAMPLES = """\
@@ -36,7 +38,13 @@ SETTINGS = {
     "strict": "no",
 }
 LITTLE = 1 << 30  # bytes that are free
-STATE_STYLES = {"ready": "green", "untested": "yellow", "skipped": "yellow", "failed": "bold red", "absent": "dim"}
+STATE_STYLES = {"even": "green", "behind": "yellow", "unknown": "bold red"} | {
+    "ready": "green",
+    "untested": "yellow",
+    "skipped": "yellow",
+    "failed": "bold red",
+    "absent": "dim",
+}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -55,7 +63,7 @@ def run(options: Namespace, store: Store) -> int:
         "executable": sys.executable,
         "store": _store(store),
         "settings": _settings(),
-        "sinks": [redact_url(url) for url in settings.sinks()],
+        "sinks": _sinks(store.root),
         "plugins": [one._asdict() for one in plugins],
     }
     problems = list(_problems(store.root, found))
@@ -78,6 +86,26 @@ def _store(store: Store) -> dict[str, Any]:
         "running": sum(run.status == "running" for run in runs),
         "crashed": sum(run.status == "crashed" for run in runs),
         "damage": [{"path": str(one.path), "line": one.line, "reason": one.reason} for one in store.damage],
+    }
+
+
+def _sinks(root: Path) -> list[dict[str, Any]]:
+    """Each sink that is set, or that something of this store is on its way to: how far that got."""
+    known = {one.name: one for one in positions.of_store(root)}
+    known |= {name: positions.Positions(root, name) for name in map(redact_url, settings.sinks()) if name not in known}
+    return [_sink(root, one) for one in known.values()]
+
+
+def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
+    left = [Delivery(known, run).behind() for run in known.unsettled() if (root / "runs" / run).is_dir()]
+    rejected = {run: len(known.rejected(run)) for run in known.runs_with_rejects()}
+    is_known = sinks.scheme(known.name) in sinks.schemes()
+    return {
+        "url": known.name,
+        "state": "unknown" if not is_known else "behind" if any(left) else "even",
+        "runs": sum(1 for size in left if size),
+        "bytes": sum(left),
+        "rejected": [{"run": run, "count": count, "file": str(known.aside(run))} for run, count in rejected.items()],
     }
 
 
@@ -114,6 +142,12 @@ def _problems(root: Path, found: dict[str, Any]) -> Iterator[str]:
     for one in found["plugins"]:
         if one["state"] == "failed":
             yield f"plug-in {one['name']}: {one['reason']}"
+    for one in found["sinks"]:
+        if one["state"] == "unknown":
+            yield f"{one['url']}: there is no sink for such URLs; there is one for {', '.join(sinks.schemes())}"
+        for aside in one["rejected"]:
+            what = words.count(aside["count"], "line")
+            yield f"{one['url']} did not take {what} of run {aside['run']}: {aside['file']} has them, and why"
     if settings.off():
         yield "TACHOGRAPH_OFF is set: nothing is recorded"
 
@@ -127,7 +161,7 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
     sections = {
         "Store": _pairs(_told(store)),
         "Settings": [draw.Column("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")],
-        "Sinks": [draw.Column("", found["sinks"] or ["none: what is recorded stays on this machine"])],
+        "Sinks": _told_sinks(found["sinks"]),
         "Plug-ins": [
             draw.Column("NAME", [one["name"] for one in plugins]),
             draw.Column("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
@@ -152,6 +186,18 @@ def _told(store: dict[str, Any]) -> dict[str, str]:
         "free": words.size(store["free"]),
         "runs": f"{store['runs']:,}, of them {store['running']:,} running, {store['crashed']:,} crashed",
     }
+
+
+def _told_sinks(found: list[dict[str, Any]]) -> list[draw.Column]:
+    if not found:
+        return [draw.Column("", ["none: what is recorded stays on this machine"])]
+    left = [f"{words.size(one['bytes'])} of {words.count(one['runs'], 'run')}" if one["bytes"] else "" for one in found]
+    return [
+        draw.Column("URL", [one["url"] for one in found]),
+        draw.Column("STATE", [one["state"] for one in found], styles=STATE_STYLES),
+        draw.Column("LEFT TO SEND", left),
+        draw.Column("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
+    ]
 
 
 def _pairs(values: dict[str, str]) -> list[draw.Column]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tachograph.capture.secrets import redact_url
 from tachograph.ship.sender import Sender
+from tachograph.sinks import open_sink
 
 if TYPE_CHECKING:
     from tachograph.run import Run
@@ -72,7 +74,7 @@ class Shipper:
     def _sender(self, root: Path, url: str) -> Sender:
         with self._lock:
             if (root, url) not in self._senders:
-                self._senders[root, url] = Sender(root, url, redact_url(url))
+                self._senders[root, url] = Sender(root, redact_url(url), partial(open_sink, url))
             return self._senders[root, url]
 
     def _forked(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tachograph import journal, process
@@ -39,8 +39,8 @@ class Delivery:
         self._saved = dict(self._places)
         self._begun = False
 
-    def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[int]:
-        """Send all that is there now, in turns: yields the number of lines after each batch.
+    def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[tuple[int, int]]:
+        """Send all that is there now, in turns: yields after each batch how many lines and bytes it had.
 
         Raises :class:`Retry` and ``OSError`` as the sink does. Calling this again goes on from where it held.
         """
@@ -54,6 +54,17 @@ class Delivery:
             raise
         finally:
             self._save()
+
+    def count(self, sink: Sink) -> tuple[int, int]:
+        """How many lines are left to send, and bytes of them, by what the sink says. Nothing is sent or noted."""
+        self._ask(sink)
+        lines = [
+            len(line) + 1
+            for writer in self._writers()
+            for batch in batches(writer, self._place(writer), lambda: False)
+            for line in batch.lines
+        ]
+        return len(lines), sum(lines)
 
     def behind(self) -> int:
         """How many bytes are left to send, by what is known here."""
@@ -78,22 +89,26 @@ class Delivery:
         return self._places.get(writer.name, Place())
 
     def _begin(self, sink: Sink) -> None:
+        held = self._ask(sink)
+        self._positions.offer_again(self.run, held)
+        self._begun = True
+
+    def _ask(self, sink: Sink) -> Mapping[str, int]:
         """Go by what the sink holds, with the positions as a hint on where that is in the files."""
         held = sink.resume(self.run)
         for writer in self._writers():
             seq, place = held.get(writer.name, 0), self._place(writer)
             self._places[writer.name] = Place(seq, place.first, place.offset) if place.seq <= seq else Place(seq)
-        self._positions.offer_again(self.run, held)
-        self._begun = True
+        return held
 
-    def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[int]:
+    def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[tuple[int, int]]:
         while behind(writer, self._place(writer)):
             before = self._place(writer)
             try:
                 for batch in batches(writer, before, lambda: _is_silent(writer), size):
                     self._send_batch(sink, writer.name, batch)
                     self._places[writer.name] = batch.place
-                    yield len(batch.lines)
+                    yield len(batch.lines), sum(map(len, batch.lines)) + len(batch.lines)
                 return
             except Unreadable:  # nobody can read on in this segment, here or there
                 self._skip_segment(writer)

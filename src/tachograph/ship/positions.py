@@ -112,7 +112,7 @@ class Positions:
         known = {one.identity for one in self._read_rejected(run)}
         fresh = [one for one in rejected if one.identity not in known]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self._aside(run), "ab") as file:
+        with open(self.aside(run), "ab") as file:
             file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in fresh))
 
     def offer_again(self, run: str, held: Mapping[str, int]) -> None:
@@ -122,19 +122,20 @@ class Positions:
         kept = [one for one in known if one.writer and one.seq < held.get(one.writer, 0)]
         if kept:
             if len(kept) < len(known):
-                self._write(self._aside(run), b"".join(msgspec.json.encode(one) + b"\n" for one in kept))
+                self._write(self.aside(run), b"".join(msgspec.json.encode(one) + b"\n" for one in kept))
         elif known:
-            self._aside(run).unlink(missing_ok=True)
+            self.aside(run).unlink(missing_ok=True)
 
     def _path(self, run: str) -> Path:
         return self.folder / f"{run}{_SUFFIX}"
 
-    def _aside(self, run: str) -> Path:
+    def aside(self, run: str) -> Path:
+        """The file of what was rejected of a run."""
         return self.folder / f"{run}{_REJECTED}"
 
     def _read_rejected(self, run: str) -> Iterator[Rejected]:
         try:
-            content = self._aside(run).read_bytes()
+            content = self.aside(run).read_bytes()
         except FileNotFoundError:
             return
         for line in content.splitlines():

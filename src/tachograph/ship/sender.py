@@ -11,7 +11,7 @@ from pathlib import Path
 from tachograph import guard
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.positions import Positions
-from tachograph.sinks import Retry, Sink, open_sink
+from tachograph.sinks import Retry, Sink
 
 LOOK_SECONDS = 1.0
 FIRST_DELAY, LONGEST_DELAY, LONGEST_ASKED = 0.5, 60.0, 3600.0
@@ -33,15 +33,16 @@ class Patience:
 
 
 class Sender:
-    """Sends runs of the store in ``root`` to the sink at ``url``, on a thread that ends when there is nothing left.
+    """Sends runs of the store in ``root`` to the sink that ``make`` gives, on a thread that ends when there is nothing
+    left.
 
     First it sends what the runs of this process record, then what earlier processes left behind. ``name`` is what
-    people see of the URL.
+    people see of the sink's URL.
     """
 
-    def __init__(self, root: Path, url: str, name: str) -> None:
+    def __init__(self, root: Path, name: str, make: Callable[[], Sink]) -> None:
         self.name = name
-        self._root, self._url = root, url
+        self._root, self._make = root, make
         self._positions = Positions(root, name)
         self._deliveries: dict[str, Delivery] = {}
         self._runs: dict[str, guard.Notes] = {}
@@ -113,7 +114,7 @@ class Sender:
     def _serve(self) -> None:
         sink: Sink | None = None
         try:
-            sink = open_sink(self._url)
+            sink = self._make()
             self._look_back()
             while self._turn(sink):
                 pass

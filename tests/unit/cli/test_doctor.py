@@ -100,7 +100,7 @@ def test_where_settings_come_from(store, run_json, tmp_path, monkeypatch):
     assert settings["exit_wait"] == ("9", "pyproject.toml")
     assert settings["console"][1] == "TACHOGRAPH_CONSOLE"
     assert settings["off"] == ("no", "default")
-    assert found["sinks"] == ["https://host/x"]
+    assert [one["url"] for one in found["sinks"]] == ["https://host/x"]
     assert "secret" not in str(found)
     assert "pass" not in str(found["settings"])
 

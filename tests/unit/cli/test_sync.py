@@ -1,0 +1,110 @@
+"""``tachograph sync``, and what ``doctor`` says of sinks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tachograph
+from tachograph.cli import sync
+from tachograph.ship.positions import Positions, rejected_line
+
+
+@pytest.fixture
+def far(tmp_path):
+    return tmp_path / "far"
+
+
+def recorded(name: str, **how) -> str:
+    with tachograph.start_run(name, **how) as run:
+        run.log({"loss": 1})
+    assert tachograph.flush(10)
+    return run.id
+
+
+def test_to_another_place_and_twice(record, run_json, far):
+    ids = [record("one"), record("two")]
+    found = run_json("sync", "--to", far.as_uri())
+    assert found["there"] is True
+    (way,) = found["sinks"]
+    assert [part["run"] for part in way["runs"]] == sorted(ids)
+    assert all(part["lines"] > 50 for part in way["runs"])
+    assert len(tachograph.open_store(far).runs()) == 2
+    (again,) = run_json("sync", "--to", far.as_uri())["sinks"]
+    assert [part["lines"] for part in again["runs"]] == [0, 0]
+
+
+def test_only_the_runs_that_are_named_with_their_children(record, run_cli, far):
+    record("one")
+    with tachograph.start_run("two") as run, run.child("fold"):
+        pass
+    assert run_cli("sync", "two", "--to", far.as_uri())[0] == 0
+    assert {run.name for run in tachograph.open_store(far).runs(children=True)} == {"two", "fold"}
+
+
+def test_to_where_each_run_was_recorded_to_go(record, run_cli, run_json, tmp_path, program):
+    record("nowhere")
+    code = (
+        "import sys, tachograph\nwith tachograph.start_run(sys.argv[1], sinks=[sys.argv[2]]) as run: run.log({'a': 1})"
+    )
+    for name in ("one", "two"):
+        url = (tmp_path / f"mount-{name}" / "far").as_uri()
+        environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": "0"}
+        subprocess.run([sys.executable, "-c", code, name, url], env=environment, capture_output=True, check=True)
+        (tmp_path / f"mount-{name}").mkdir()
+    found = run_json("sync")
+    assert found["there"] is True
+    assert [len(way["runs"]) for way in found["sinks"]] == [1, 1]
+    for name in ("one", "two"):
+        assert [run.name for run in tachograph.open_store(tmp_path / f"mount-{name}" / "far").runs()] == [name]
+
+
+def test_without_a_sink_there_is_nothing_to_do(record, run_cli):
+    record("nowhere")
+    status, output, _ = run_cli("sync")
+    assert (status, output) == (0, "no run here was recorded with a sink: --to URL names one\n")
+
+
+def test_a_dry_run_sends_nothing(record, run_cli, far):
+    record("one")
+    status, output, _ = run_cli("sync", "--dry-run", "--to", far.as_uri())
+    assert status == 1
+    assert "lines" in output
+    assert "would be sent" in output
+    assert not far.exists()
+
+
+def test_wrong_usage(record, wrong, far):
+    record("one")
+    assert "there is no sink for gopher://" in wrong("sync", "--to", "gopher://host")
+    assert "nobody" in wrong("sync", "nobody", "--to", far.as_uri(), status=1)
+
+
+def test_a_sink_that_is_not_there(record, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(sync, "ATTEMPTS", 2)
+    record("one")
+    status, _, errors = run_cli("sync", "--to", (tmp_path / "not" / "mounted").as_uri())
+    assert status == 1
+    assert "was given up" in errors
+
+
+def test_doctor_says_how_far_each_sink_is(run_json, run_cli, far, monkeypatch):
+    recorded("one", sinks=[far.as_uri()])
+    (sink,) = run_json("doctor")["sinks"]
+    assert (sink["url"], sink["state"], sink["bytes"], sink["rejected"]) == (far.as_uri(), "even", 0, [])
+    assert far.as_uri() in run_cli("doctor")[1]
+    monkeypatch.setenv("TACHOGRAPH_SINKS", "gopher://host")
+    status, output, _ = run_cli("doctor")
+    assert status == 1
+    assert "gopher://host: there is no sink for such URLs" in output
+
+
+def test_what_was_rejected_is_a_problem(run_cli, store, far):
+    id = recorded("one", sinks=[far.as_uri()])
+    Positions(store, far.as_uri()).reject(id, [rejected_line("0-a", 3, b"{}", "odd")])
+    status, output, _ = run_cli("doctor")
+    assert status == 1
+    assert f"did not take 1 line of run {id}" in " ".join(output.split())

@@ -1,0 +1,121 @@
+"""Reading on in a journal from a place."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from tachograph import journal
+from tachograph.ship.cursor import BATCH_LINES, Batch, batches, behind
+from tachograph.ship.positions import Place
+
+
+START = Place()
+
+
+def line(seq: int, text: str = "x") -> bytes:
+    return b'{"kind":"note","v":1,"seq":%d,"at":1.0,"text":"%s"}' % (seq, text.encode())
+
+
+def write(folder: Path, first: int, lines: list[bytes], end: bytes = b"\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{first}.jsonl"
+    path.write_bytes(b"\n".join(lines) + end)
+    return path
+
+
+def read(folder: Path, place: Place = START, over: bool = False, size: int = 200) -> list[Batch]:
+    return list(batches(folder, place, lambda: over, size))
+
+
+def numbers(found: list[Batch]) -> list[int]:
+    return [number for batch in found for number in batch.numbers]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "0-a"
+
+
+def test_from_every_place_to_the_end(folder: Path) -> None:
+    write(folder, 1, [line(seq) for seq in range(1, 21)])
+    write(folder, 21, [line(seq) for seq in range(21, 31)])
+    found = read(folder)
+    assert numbers(found) == list(range(1, 31))
+    for index, batch in enumerate(found):
+        rest = found[index + 1 :]
+        assert read(folder, batch.place) == rest
+        assert numbers(read(folder, Place(batch.place.seq))) == numbers(rest)
+        assert behind(folder, batch.place) == sum(len(line) + 1 for batch in rest for line in batch.lines)
+    assert behind(folder, found[-1].place) == 0
+
+
+def test_lines_are_given_as_they_stand_there(folder: Path) -> None:
+    lines = [line(1), b' {"seq": 2, "kind": "new.kind", "at": 1e9}', line(7, "ünï")]
+    write(folder, 1, lines)
+    assert [line for batch in read(folder) for line in batch.lines] == lines
+
+
+def test_batches_are_bounded_in_bytes_and_in_number(folder: Path) -> None:
+    write(folder, 1, [line(seq) for seq in range(1, 3001)])
+    assert all(sum(map(len, batch.lines)) < 400 for batch in read(folder))
+    found = read(folder, size=1 << 20)
+    assert [len(batch.lines) for batch in found] == [BATCH_LINES] * 3
+    assert numbers(read(folder, found[0].place)) == list(range(BATCH_LINES + 1, 3001))
+
+
+def test_a_line_longer_than_a_batch(folder: Path) -> None:
+    write(folder, 1, [line(1), line(2, "y" * 5000), line(3)])
+    assert numbers(read(folder)) == [1, 2, 3]
+
+
+def test_what_can_not_be_read_takes_nothing_with_it(folder: Path) -> None:
+    lines = [
+        line(1),
+        b"garbage",
+        line(2),
+        b"",
+        b'{"kind":"note","v":1,"seq":3}',
+        line(4),
+        line(4),
+        line(10**18),
+        line(6),
+    ]
+    write(folder, 1, lines)
+    for size in (60, 10_000):
+        assert numbers(read(folder, size=size))[-1] in (6, 10**18)
+    assert numbers(read(folder, size=10_000)) == [1, 2, 4, 6]
+    assert behind(folder, read(folder)[-1].place) == 0
+
+
+def test_a_last_line_without_its_end(folder: Path) -> None:
+    write(folder, 1, [line(1), line(2)], end=b"")
+    found = read(folder)
+    assert numbers(found) == [1]
+    assert behind(folder, found[-1].place) == len(line(2))
+    assert numbers(read(folder, found[-1].place, over=True)) == [2]
+    write(folder, 1, [line(1), line(2)[:-9]], end=b"")
+    assert numbers(read(folder, over=True)) == [1]
+    assert behind(folder, read(folder, over=True)[-1].place) == 0
+
+
+def test_compressed_segments(folder: Path) -> None:
+    path = write(folder, 1, [line(seq) for seq in range(1, 21)])
+    found = read(folder)
+    journal.compress(path)
+    write(folder, 21, [line(21)])
+    assert numbers(read(folder, found[2].place)) == list(range(found[2].place.seq + 1, 22))
+
+
+def test_memory_is_bounded(folder: Path) -> None:
+    write(folder, 1, [line(seq, "z" * 100) for seq in range(1, 100_001)])
+    tracemalloc.start()
+    try:
+        count = sum(len(batch.lines) for batch in batches(folder, Place(), lambda: False))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 100_000
+    assert peak < 2 << 20  # of 15 MB
