@@ -122,7 +122,8 @@ def test_a_run_is_what_its_events_add_up_to(root: Path) -> None:
 def test_another_ranks_error_speaks_for_a_rank_0_that_died(root: Path) -> None:
     append(root, "r", "0-a", lines(header("r", "0-a", GONE)))
     fault = events.Fault("ValueError", "rank 1's own")
-    append(root, "r", "1-a", lines(header("r", "1-a", GONE, rank=1, role="worker"), RunEnd(status="failed", error=fault)))
+    other = header("r", "1-a", GONE, rank=1, role="worker")
+    append(root, "r", "1-a", lines(other, RunEnd(status="failed", error=fault)))
     run = open_store().run("r")
     assert run.status == "crashed"
     assert run.error == fault
