@@ -6,6 +6,7 @@
     live.py      the live stream of a run                   batch.py     which lines are taken
     openapi.py   the description of it all                  limits.py    how much is too much
     storage.py   what the API needs of a place that keeps runs; folder.py and received.py are that for a folder
+    serving.py   listening                                answers.py, names.py, locking.py: small things
 
 The embedded server keeps a store as everybody has one (see :mod:`tachograph.journal`): every command reads it as it is,
 also while the server runs, and several servers may have one store.
@@ -16,7 +17,8 @@ Against somebody on the network without a token: nothing is read or written with
 listens on this machine alone and has never been given a token: there everybody on the machine may do everything, which
 on a machine with several users is seldom what is wanted. Web pages in a browser on that machine may not: a request must
 name this machine as its host (so a name that was made to point here doesn't help), what changes something has a media
-type or a method that browsers don't send for other pages, and no answer allows another page to read it.
+type or a method that browsers don't send for other pages, and no answer allows another page to read it. Behind a proxy
+make a token: requests that say that they were passed on are refused without one, but not every proxy says so.
 
 Against a holder of a token that should do less: the roles are read, write (which includes read) and admin (which
 includes write). A revoked token fails with the next request, for a live stream within a second, for a file that is

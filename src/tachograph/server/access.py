@@ -12,6 +12,8 @@ from tachograph.server.answers import Refused
 from tachograph.server.limits import Limits, Rates
 from tachograph.server.tokens import Token, Tokens
 
+_FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"}
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -44,7 +46,7 @@ class Access:
         """Raises :class:`Refused`: 401, 403 or 429."""
         address = request.client.host if request.client else ""
         if self._local and not self._tokens.all():
-            _check_host(request)
+            _check_is_local(request)
             _let_pass(self._rates.take(address))
             return
         _let_pass(self._wrong.wait(address))
@@ -73,9 +75,12 @@ def _let_pass(wait: float) -> None:
         raise Refused(429, "too many requests", after=wait)
 
 
-def _check_host(request: Request) -> None:
-    """A name that somebody made point at this machine is not this machine's: else a page of his could ask us."""
+def _check_is_local(request: Request) -> None:
+    """A name that somebody made point at this machine is not this machine's: else a page of his could ask us. And what
+    a proxy passes on comes from anywhere."""
     host = request.headers.get("host", "")
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     if not is_loopback(name):
         raise Refused(403, "this server knows no tokens, so it answers to names of this machine alone, as localhost")
+    if not _FORWARDED.isdisjoint(request.headers.keys()):
+        raise Refused(403, "this server knows no tokens, so it answers nothing that a proxy passes on")

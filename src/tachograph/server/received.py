@@ -5,7 +5,8 @@
 
 An append first notes where it begins, then writes, forces it to disk and adds the checksum; with the note taken back it
 is done. An append that was cut off is undone by the next one: a batch is there whole or not at all. After a power
-failure the note may be older than what is on disk, so then every whole line is kept.
+failure the note may be older than what is on disk, so then every whole line is kept. A batch is forced to disk once;
+the batches of several writers at the same time, between which the file system shares the work.
 
 Servers only ever write to segments that they have begun. Where a local process wrote the others, those stay as they
 are. A segment that has rested for an hour is not gone on with: somebody may be compressing it.

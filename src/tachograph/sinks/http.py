@@ -17,16 +17,20 @@ import gzip
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
+from msgspec import Struct
+from urllib3.exceptions import HTTPError
 
 from tachograph import settings
 from tachograph.sinks import Reject, Retry
 
-TIMEOUT = (5.0, 30.0)  # seconds, to connect and for each piece of an answer
+CONNECT = 5.0  # seconds
+ANSWER_SECONDS = 30.0  # for each piece of an answer
+FILE_PATIENCE = 10.0  # times that, for a file: it is on disk when it is answered
 WHOLE_ANSWER = 120.0
 ANSWER_BYTES = 16 << 20
 BATCH_BYTES = 8 << 20  # of lines in one request
@@ -35,7 +39,32 @@ TOKEN_SECONDS = 300.0  # after which to try again with a token that was refused
 LONGEST_WAIT = 3600.0  # that a server can ask for
 NEVER = (400, 410, 413, 422)
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+T = TypeVar("T")
+
+
+class _Positions(Struct):
+    positions: dict[str, int]
+
+
+class _Stored(Struct):
+    position: int
+
+
+class _Missing(Struct):
+    missing: list[str]
+
+
+class _Kept(Struct):
+    digest: str
+
+
+class _Wrong(Struct):
+    line: int
+
+
+class _Refusal(Struct):
+    reason: str
+    rejected: list[_Wrong] = []
 
 
 class HttpSink:
@@ -54,7 +83,7 @@ class HttpSink:
 
     def resume(self, run: str) -> Mapping[str, int]:
         """How far each writer's events are held."""
-        positions: dict[str, int] = self._ask("GET", f"/runs/{quote(run, safe='')}/positions")["positions"]
+        positions = self._ask("GET", f"/runs/{quote(run, safe='')}/positions", _Positions).positions
         self._held = {key: seq for key, seq in self._held.items() if key[0] != run}
         self._held |= {(run, writer): seq for writer, seq in positions.items()}
         return positions
@@ -69,8 +98,8 @@ class HttpSink:
             body = gzip.compress(b"\n".join(batch) + b"\n", compresslevel=1, mtime=0)
             headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
             after = {"after": str(self._held[run, writer])}
-            answer = self._ask("POST", path, batch, data=body, headers=headers, params=after)
-            self._held[run, writer] = answer["position"]
+            answer = self._ask("POST", path, _Stored, batch, data=body, headers=headers, params=after)
+            self._held[run, writer] = answer.position
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         """Those of ``digests`` that the server lacks."""
@@ -78,47 +107,52 @@ class HttpSink:
         for start in range(0, len(digests), DIGESTS):
             body = msgspec.json.encode(list(digests[start : start + DIGESTS]))
             headers = {"Content-Type": "application/json"}
-            found += self._ask("POST", "/blobs/missing", data=body, headers=headers)["missing"]
+            found += self._ask("POST", "/blobs/missing", _Missing, data=body, headers=headers).missing
         return found
 
     def put(self, digest: str, path: Path) -> None:
         """Store a file; it is read piece by piece."""
         headers = {"Content-Type": "application/octet-stream"}
         with open(path, "rb") as file:
-            self._ask("PUT", f"/blobs/{quote(digest, safe=':')}", data=file, headers=headers)
+            path_there = f"/blobs/{quote(digest, safe=':')}"
+            self._ask("PUT", path_there, _Kept, data=file, headers=headers, patience=FILE_PATIENCE)
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _ask(self, method: str, path: str, lines: Sequence[bytes] = (), **request: Any) -> dict[str, Any]:
+    def _ask(
+        self, method: str, path: str, expected: type[T], lines: Sequence[bytes] = (), patience: float = 1.0, **more: Any
+    ) -> T:
         """The server's answer to a request about ``lines``."""
+        request = {**more, "timeout": (CONNECT, patience * ANSWER_SECONDS), "allow_redirects": False, "stream": True}
         try:
-            with self._session.request(
-                method, self._api + path, timeout=TIMEOUT, allow_redirects=False, stream=True, **request
-            ) as response:
+            with self._session.request(method, self._api + path, **request) as response:
                 content = _content(response)
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise Retry(why=f"{self.name} does not answer: {_reason(error)}") from error
-        try:
-            answer = _decode(content)
-        except ValueError:
-            answer = {}
-        if response.status_code in (200, 201) and answer:
-            return answer
-        raise self._refusal(response, answer, lines)
+        if response.status_code in (200, 201):
+            try:
+                return msgspec.json.decode(content, type=expected)
+            except ValueError:
+                raise Retry(why=f"what answers at {self.name} is no tachograph server") from None
+        raise self._refused(response, content, lines)
 
-    def _refusal(self, response: requests.Response, answer: dict[str, Any], lines: Sequence[bytes]) -> Retry | Reject:
+    def _refused(self, response: requests.Response, content: bytes, lines: Sequence[bytes]) -> Retry | Reject:
         status = response.status_code
-        why = f"{self.name} answers {status}: {answer.get('reason', response.reason)}"
-        if status in NEVER and answer:  # what a proxy says by itself is no verdict on events
-            rejected = [lines[one["line"] - 1] for one in answer.get("rejected", ()) if 0 < one["line"] <= len(lines)]
-            if status == 413 and len(lines) > 1:  # fewer at once may do
-                return Reject((), why)
-            return Reject(rejected or lines, why)
+        try:
+            refusal = msgspec.json.decode(content, type=_Refusal)
+        except ValueError:  # of a proxy, whose word is no verdict on events
+            return Retry(_retry_after(response), f"{self.name} answers {status}: {response.reason}")
+        why = f"{self.name} answers {status}: {refusal.reason}"
         if status in (401, 403):
             return Retry(TOKEN_SECONDS, why)
-        return Retry(_retry_after(response.headers.get("Retry-After")), why)
+        if status not in NEVER:
+            return Retry(_retry_after(response), why)
+        if status == 413 and len(lines) > 1:  # fewer at once may do
+            return Reject((), why)
+        named = [lines[wrong.line - 1] for wrong in refusal.rejected if 0 < wrong.line <= len(lines)]
+        return Reject(named or lines, why)
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -156,7 +190,7 @@ def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
 def _content(response: requests.Response) -> bytes:
     """An answer's content, of bounded size and within a bounded time."""
     content, end = b"", time.monotonic() + WHOLE_ANSWER
-    for piece in response.iter_content(1 << 16):
+    while piece := response.raw.read1(1 << 16, decode_content=True):  # whatever has come
         content += piece
         if len(content) > ANSWER_BYTES or time.monotonic() > end:
             raise requests.ReadTimeout("its answer does not come to an end")
@@ -171,11 +205,10 @@ def _reason(error: Exception) -> str:
     return _reason(reason) if isinstance(reason, Exception) else str(error).rpartition(": ")[2]
 
 
-def _retry_after(header: str | None) -> float | None:
+def _retry_after(response: requests.Response) -> float | None:
     """After how many seconds to come again, as the header says it: as such, or as a date."""
-    if not header:
-        return None
-    if header.strip().isdecimal():
+    header = response.headers.get("Retry-After", "").strip()
+    if header.isdecimal():
         return min(float(header), LONGEST_WAIT)
     try:
         at = email.utils.parsedate_to_datetime(header).timestamp()

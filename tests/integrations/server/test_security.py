@@ -206,6 +206,8 @@ def test_a_file_that_is_cut_off_leaves_nothing(server):
 def test_pages_of_other_sites_can_do_nothing(server):
     sent = lines("r", "w", 1)
     assert server.ask("/runs", headers={"Host": "evil.example:80"}).status_code == 403
+    for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"):
+        assert "proxy" in server.ask("/runs", headers={name: "203.0.113.9"}).json()["reason"]
     plain = {"Content-Type": "text/plain", "Origin": "https://evil.example"}  # what a page may send unasked
     url = f"{server.api}/runs/r/writers/w/events"
     assert requests.post(url, data=b"\n".join(sent), headers=plain, timeout=9).status_code == 415
