@@ -30,7 +30,11 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
     sending, asking, live = Sending(storage, limits, access), Asking(storage), Live(storage, limits, access)
     guarded = access.guarded
     run = f"{API}/runs/{{run}}"
-    blob = f"{API}/blobs/{{digest}}"
+    reading, keeping = guarded("read", asking.blob), guarded("write", sending.blob)
+
+    async def blob(request: Request) -> Response:
+        return await (keeping if request.method == "PUT" else reading)(request)
+
     routes = [
         Route(f"{API}/openapi.json", _describe),
         Route(f"{API}/runs", guarded("read", asking.runs)),
@@ -39,9 +43,8 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{run}/stream", guarded("read", live.stream)),
         Route(f"{run}/positions", guarded("read", sending.positions)),
         Route(f"{run}/writers/{{writer}}/events", guarded("write", sending.events), methods=["POST"]),
-        Route(f"{API}/blobs/missing", guarded("read", sending.missing), methods=["POST"]),
-        Route(blob, guarded("read", asking.blob), methods=["GET", "HEAD"]),
-        Route(blob, guarded("write", sending.blob), methods=["PUT"]),
+        Route(f"{API}/missing", guarded("read", sending.missing), methods=["POST"]),
+        Route(f"{API}/blobs/{{digest}}", blob, methods=["GET", "HEAD", "PUT"]),
     ]
     handlers = {Refused: refused, HTTPException: _unknown, ClientDisconnect: _cut_off, OSError: _troubled}
     return Starlette(routes=routes, exception_handlers={**handlers, Exception: _failed})

@@ -89,7 +89,7 @@ def _paths() -> dict[str, Any]:
                 [run, writer, _AFTER], 400, 408, 409, 410, 413, 415, 422, body=_content(LINES, {"type": "string"}),
             )
         },
-        "/blobs/missing": {
+        "/missing": {
             "post": _operation(
                 "missing", "Which of these digests are not held", {200: _json(_MISSING)}, [],
                 400, 408, 413, 415, 422, body=_json(_DIGESTS),

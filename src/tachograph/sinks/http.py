@@ -107,7 +107,7 @@ class HttpSink:
         for start in range(0, len(digests), DIGESTS):
             body = msgspec.json.encode(list(digests[start : start + DIGESTS]))
             headers = {"Content-Type": "application/json"}
-            found += self._ask("POST", "/blobs/missing", _Missing, data=body, headers=headers).missing
+            found += self._ask("POST", "/missing", _Missing, data=body, headers=headers).missing
         return found
 
     def put(self, digest: str, path: Path) -> None:

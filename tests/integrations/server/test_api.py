@@ -83,10 +83,10 @@ def test_files_are_kept_under_their_digest_and_handed_out_in_ranges(server):
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     other = "sha256:" + "0" * 64
     ask = {"data": json.dumps([digest, other]), "headers": {"Content-Type": "application/json"}}
-    assert requests.post(f"{server.api}/blobs/missing", timeout=9, **ask).json() == {"missing": [digest, other]}
+    assert requests.post(f"{server.api}/missing", timeout=9, **ask).json() == {"missing": [digest, other]}
     assert server.put(digest, content).status_code == 201
     assert server.put(digest, iter([content[:1000], content[1000:]])).status_code == 200  # in chunks, and there already
-    assert requests.post(f"{server.api}/blobs/missing", timeout=9, **ask).json() == {"missing": [other]}
+    assert requests.post(f"{server.api}/missing", timeout=9, **ask).json() == {"missing": [other]}
     head = requests.head(f"{server.api}/blobs/{digest}", timeout=9)
     assert (head.status_code, head.headers["Content-Length"], head.content) == (200, "3000000", b"")
     assert requests.head(f"{server.api}/blobs/{other}", timeout=9).status_code == 404
