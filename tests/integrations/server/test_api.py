@@ -181,3 +181,17 @@ def test_the_description_has_every_address(server):
         for operation in item.values():
             in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
             assert in_path == set(re.findall(r"{(\w+)}", path))
+
+
+def test_only_so_many_live_streams_are_open_and_each_is_given_back(server):
+    server.post("r1", "w1", lines("r1", "w1", 1, end=False))
+    open_ = [server.ask("/runs/r1/stream", stream=True) for _ in range(201)]
+    assert [answer.status_code for answer in open_] == [200] * 200 + [503]
+    assert int(open_[-1].headers["Retry-After"]) > 0
+    for answer in open_:
+        answer.close()
+    until = time.monotonic() + 10
+    while (again := server.ask("/runs/r1/stream", stream=True)).status_code == 503 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert again.status_code == 200
+    again.close()

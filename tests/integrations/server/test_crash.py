@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -93,3 +96,32 @@ def test_told_to_end_it_answers_what_it_was_asked(server):
     client.join()
     assert not client.faults
     assert held(server.root, "r", "w") == client.sent
+
+
+TRAINING = """
+import sys, time, tachograph
+with tachograph.start_run("long", sinks=[sys.argv[1]]) as run:
+    print("began", flush=True)
+    for step in range(3000):
+        run.log({"loss": 1 / (step + 1)})
+        time.sleep(0.001)
+"""
+
+
+def test_a_training_goes_on_while_its_server_is_killed_and_comes_back(server, tmp_path, root):
+    (tmp_path / "train.py").write_text(TRAINING)
+    environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": "60"}
+    command = [sys.executable, str(tmp_path / "train.py"), server.url]
+    training = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert training.stdout is not None
+    assert training.stdout.readline() == b"began\n"
+    for _ in range(4):
+        time.sleep(0.4)
+        server.kill()
+        time.sleep(0.2)
+        server.start()
+    _, errors = training.communicate(timeout=90)
+    assert (training.returncode, errors) == (0, b"")
+    run = open_store(root).run("long")
+    writer = run.writers[0].id
+    assert held(server.root, run.id, writer) == [line for line in held(root, run.id, writer) if line]
