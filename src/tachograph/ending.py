@@ -135,8 +135,7 @@ def end_process() -> None:
         unwatch()
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
         background.drain(until - time.monotonic())
-        if not sent(until - time.monotonic()):
-            _say_what_is_left()
+        _send_what_is_left(until - time.monotonic())
     if isinstance(error, KeyboardInterrupt):
         _die_of_interrupt()
 
@@ -147,10 +146,14 @@ def sent(timeout: float) -> bool:
     return ship is None or bool(ship.shipper.drain(timeout))
 
 
-def _say_what_is_left() -> None:
+def _send_what_is_left(timeout: float) -> None:
+    with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
+        if sent(timeout):
+            return
     from tachograph.ship import shipper
 
-    guard.say(f"still to be sent: {', '.join(shipper.left())}; the next run here sends it, or: tachograph sync")
+    if left := shipper.left():
+        guard.say(f"still to be sent: {', '.join(left)}; the next run here sends it, or: tachograph sync")
 
 
 def _die_of_interrupt() -> None:

@@ -181,7 +181,7 @@ def check_mapping(**arguments: object) -> None:
 
 
 def check_sinks(sinks: object) -> None:
-    """Raise ValueError for sinks that are no list of URLs."""
+    """Raise ValueError for sinks that are no list of URLs, or for which there is none."""
     if sinks is None:
         return
     if isinstance(sinks, str) or not isinstance(sinks, Sequence):
@@ -189,6 +189,9 @@ def check_sinks(sinks: object) -> None:
     for sink in sinks:
         if not isinstance(sink, str) or "://" not in sink:
             raise ValueError(f'sinks must be URLs such as "https://host", got {sink!r}')
+        from tachograph.sinks import check
+
+        check(sink)
 
 
 def check_run(**arguments: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -58,7 +59,8 @@ class Sender:
 
     def add(self, run_id: str, run: guard.Notes, mine: Callable[[Path], bool]) -> None:
         """A run that is being recorded; ``run`` is told what the sink rejects."""
-        self._positions.begin(run_id)
+        with contextlib.suppress(OSError):  # a full disk: it is sent all the same
+            self._positions.begin(run_id)
         with self._wake:
             self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, mine))
             self._runs[run_id] = run

@@ -27,6 +27,7 @@ def recorded(name: str, **how) -> str:
 
 def test_to_another_place_and_twice(record, run_json, far):
     ids = [record("one"), record("two")]
+    assert tachograph.flush(30)  # what is found out in the background is recorded, too
     found = run_json("sync", "--to", far.as_uri())
     assert found["there"] is True
     (way,) = found["sinks"]

@@ -11,7 +11,6 @@ from tachograph import journal
 from tachograph.ship.cursor import BATCH_LINES, Batch, batches, behind
 from tachograph.ship.positions import Place
 
-
 START = Place()
 
 

@@ -251,3 +251,19 @@ def test_no_sink_no_thread_no_file(root: Path) -> None:
         assert not [thread for thread in threading.enumerate() if "sender" in thread.name]
     assert tachograph.flush(5)
     assert not (root / "sinks").exists()
+
+
+def test_a_sink_that_does_not_exist_is_refused_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"there is no sink for gopher:// URLs; there is one for .*file"):
+        tachograph.start_run(sinks=["gopher://host"])
+    with pytest.raises(ValueError, match="no sink for gopher"):
+        tachograph.autolog(sinks=["gopher://host"])
+    assert not root.exists()
+
+
+def test_from_the_settings_it_is_a_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_SINKS", "gopher://host")
+    with pytest.warns(TachographWarning, match="nothing is sent to gopher://host"), tachograph.start_run() as run:
+        run.log({"loss": 1})
+        wait_for(lambda: any("nothing is sent" in note.text for note in notes(root, run.id)))
+    assert not tachograph.flush(0.1)
