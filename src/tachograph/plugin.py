@@ -117,7 +117,7 @@ def _fits(plugin: Plugin, module: ModuleType) -> bool:
             plugin.state = "skipped"
             plugin.reason = f"version {plugin.version} is installed, {requirement} is needed"
             return False
-        plugin.untested = bool(tested) and installed > Version(tested)
+        plugin.untested = bool(tested) and Version(installed.public) > Version(tested)  # without a +cpu or +cu130
         return True
     return True
 

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tachograph
 from tachograph import journal
 from tachograph.background import background
 from tachograph.errors import TachographWarning
@@ -80,6 +81,17 @@ def test_what_was_appended_is_on_disk_at_once(tmp_path: Path) -> None:
     writing.append(Note(text="bye"))
     assert recorded(tmp_path / "w")[-1].text == "bye"  # type: ignore[attr-defined]
     assert in_order(tmp_path / "w")
+
+
+def test_no_line_is_blank(root: Path) -> None:
+    with tachograph.start_run() as run:
+        for step in range(3):
+            run.log({"loss": 0.5}, step)
+            run.log({"odd": float("nan"), "text": 1}, step)
+            run.log_params({"a": step})
+        run.log_note("bye")
+    for segment in run.dir.rglob("*.jsonl"):
+        assert all(segment.read_bytes().splitlines())
 
 
 def test_nothing_is_on_disk_before_the_first_event(tmp_path: Path) -> None:

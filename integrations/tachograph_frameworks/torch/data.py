@@ -26,7 +26,7 @@ def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
     """What can be said of a data loader and its data set without touching the data."""
     dataset = loader.dataset
     found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": loader.batch_size}
-    if (rows := _length(dataset)) is not None:
+    if (rows := length(dataset)) is not None:
         found["rows"] = rows
     found["shuffle"] = isinstance(loader.sampler, RandomSampler)
     found["num_workers"] = loader.num_workers
@@ -34,7 +34,7 @@ def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
     return found
 
 
-def _length(dataset: Any) -> int | None:
+def length(dataset: Any) -> int | None:
     """How many samples there are, where the data set knows."""
     try:
         return len(dataset)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.optim import Optimizer, optimizer
 
-from tachograph import active, ending, guard, opening, session, settings
+from tachograph import active, cells, ending, guard, opening, session, settings
 from tachograph.patch import Hooks
 from tachograph.run import Run
-from tachograph_frameworks.torch import cells, naming
+from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.readings import Reading, Readings
 from tachograph_frameworks.torch.recording import Recording
@@ -151,7 +151,7 @@ class Loop:
             recording = self._recordings[run] = Recording(run, run is self._owned, self.models)
             self.files.begun(run)
             if run is self._owned:
-                cells.end_with_cell(run)
+                cells.at_end(lambda error: run.finish(ending.outcome(error), error))
         return recording
 
     def end(self, error: BaseException | None = None) -> None:

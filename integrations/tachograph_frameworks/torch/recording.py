@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from tachograph import guard, late
 from tachograph.run import Run
 from tachograph.session import options
-from tachograph_frameworks.torch.data import describe
+from tachograph_frameworks.torch.data import describe, length
 from tachograph_frameworks.torch.device import Mean, mean
 from tachograph_frameworks.torch.optimizers import Slot, unwrapped
 from tachograph_frameworks.torch.readings import Reading
@@ -33,7 +33,7 @@ class Recording:
         self.extras: dict[str, Any] = {}
         self.step = 0
         self._slots: dict[int, Slot] = {}
-        self._epochs: dict[int, int] = {}
+        self._epochs: dict[tuple[type, int | None], int] = {}
         self._training: Reading | None = None
         self._heard: set[str] = set()
         self._held: list[tuple[dict[str, Any], int]] | None = None
@@ -98,6 +98,10 @@ class Recording:
         name = names[id(optimizer)]
         before = [slot for slot in self._slots.values() if slot.variable == name]
         if before:  # the variable holds a new one, as in cross-validation: its steps go on
+            self.run._remark(
+                f"{name} was made anew at step {before[-1].steps}: its settings are the newer one's, and the steps of "
+                "both are counted on; open a run for each training to keep them apart"
+            )
             return Slot(optimizer, name, before[-1].name, before[-1].steps)
         alone = len(names) == 1 and all(slot.optimizer() is None for slot in self._slots.values())
         return Slot(optimizer, name, None if alone else name, self._first_step())
@@ -148,7 +152,8 @@ class Recording:
     def trained_on(self, reading: Reading) -> None:
         """The first backward pass on what a data loader gave: an epoch has begun."""
         self._training = reading
-        key = id(reading.loader.dataset)
+        dataset = reading.loader.dataset
+        key = (type(dataset), length(dataset))  # some make it anew for each epoch
         epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
         self._write({"epoch": float(epoch)}, self._next_step())
         if epoch == 0:

@@ -58,6 +58,7 @@ class Journal:
         self._buffer: bytearray | None = None  # ``log`` takes it out while it appends; there from the header on
         self._kept: bytearray | None = bytearray(512)  # the same one, while it is not there for ``log``
         self._is_alone = False
+        self._putting = False
         self._wanted = False  # by a thread that waits for it
         self._seq = 0
         self.careful = 0  # how many events did not take the way of ``log``
@@ -84,10 +85,10 @@ class Journal:
 
     def append_all(self, events: Sequence[Event]) -> None:
         """:meth:`append` for several, with nothing else in between."""
-        with self.alone() as inside:
+        with self.alone():
             self._begin()
             for event in events:
-                self._put(event, inside)
+                self._put(event)
 
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
@@ -141,19 +142,19 @@ class Journal:
         self.unusual(values, step)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
+    def alone(self) -> Iterator[None]:
         """Within it no other thread appends, and ``log`` takes the careful way.
 
-        That costs ``log`` no lock: who wants to be alone waits until the buffer is back, and keeps it. True is given
-        to a signal handler or a finalizer that came while its own thread is appending.
+        That costs ``log`` no lock: who wants to be alone waits until the buffer is back, and keeps it. Entering again
+        works, also for a signal handler or a finalizer that comes while its own thread is appending.
         """
         with self._lock:
             if self._is_alone or not self._take_buffer():
-                yield True
+                yield
                 return
             self._is_alone = True
             try:
-                yield False
+                yield
             finally:
                 self._is_alone = False
                 if self._headed and _SWAPS:
@@ -216,9 +217,10 @@ class Journal:
             self._headed = True
             self._put(self._header())
 
-    def _put(self, event: Event, inside: bool = False) -> None:
+    def _put(self, event: Event) -> None:
         line, seq = self._numbered(event)
-        if inside:  # of another append, which may have written a part of its own line
+        before, self._putting = self._putting, True
+        if before or self._kept is None:  # it interrupts another append of this thread, which may have written a part of its own line
             line = b"\n" + line
         try:
             written = os.write(self._fd, line)
@@ -228,6 +230,8 @@ class Journal:
             self._top = max(self._top, seq)
             if written != len(line):
                 self._trouble(line, written)
+        finally:
+            self._putting = before
 
     def _numbered(self, event: Event) -> tuple[bytes, int]:
         """The event as the next line, and its number. That is taken last, with no call in between, so that a signal
