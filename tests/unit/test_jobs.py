@@ -319,12 +319,12 @@ def test_a_process_of_its_own_is_no_rank(alone: dict[str, str], monkeypatch: pyt
 
 
 @pytest.fixture
-def announced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def announced() -> Iterator[Callable[..., None]]:
     told: list[Job | None] = [None]
     withdraw = jobs.announce(lambda: told[0])
     yield lambda job: told.__setitem__(0, job)
     withdraw()
-    monkeypatch.setattr(jobs, "_found", None)
+    jobs._found = None
 
 
 def test_what_a_framework_knows_of_the_job(announced: Callable[..., None]) -> None:
