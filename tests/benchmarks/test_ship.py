@@ -3,7 +3,7 @@
 A process for each kind of sink does a block of the loop in turn, and is stopped while it is another's turn: what the
 machine does besides hits all of them alike. Prints how much longer a block takes than without a sink, and the seconds
 of the processor that other threads than the loop's take in each of the loop's. "process" is the alternative to a
-thread: a process of its own that sends.
+thread: a process of its own that sends; "again" is once more without a sink, and shows how much is chance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.benchmark
 
 ROUNDS = 41
 DEAD_RATIO = 1.01
-KINDS = ["none", "folder", "hanging", "refusing", "process"]
+KINDS = ["none", "again", "folder", "hanging", "refusing", "process"]
 
 # The step is pure Python, so that it has no moment in which another thread could run for free.
 TRAINING = """
