@@ -203,6 +203,10 @@ class RunRecord:
         """Relations to something else, for example ``used`` a model version."""
         return self._events(events.Link)
 
+    def keepers(self, digest: str) -> list[RunRecord]:
+        """The runs of this store that have recorded an artifact with this digest: where a linked file came from."""
+        return self._store.keepers(digest)
+
     @cached_property
     def notes(self) -> list[Note]:
         """Remarks, in order."""

@@ -123,6 +123,16 @@ class Store:
         batch = Batch(self, [row[0] for row in rows])
         return Runs(RunRecord(self, row, batch) for row in rows)
 
+    def keepers(self, digest: str) -> Runs:
+        """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
+        self.refresh()
+        return self.select(
+            """id IN (SELECT run.id FROM event JOIN run ON run.no = event.run
+                      WHERE event.kind = 'artifact' AND instr(event.line, CAST(? AS BLOB)) > 0)""",
+            [digest],
+            NEWEST_FIRST,
+        )
+
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""
         self.refresh()

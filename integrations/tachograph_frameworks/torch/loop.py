@@ -8,6 +8,7 @@ it reads and by what it saves. It belongs to the user's run where one is open, e
 from __future__ import annotations
 
 import weakref
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
+MEASURED = 64  # of so many steps one is measured
 _FRAMES = 2  # between the user's call of ``backward`` and the place where its name is asked for
 
 
@@ -43,6 +45,7 @@ class Loop:
         self._owned: Run | None = None
         self._target: Run | None = None
         self._stack: tuple[Run, ...] | None = None
+        self._calls = 0
         self._scaled: tuple[weakref.ref[Any], Any] | None = None
 
     def install(self, hooks: Hooks) -> None:
@@ -64,6 +67,8 @@ class Loop:
         recording = self.recording()
         if recording is None:
             return
+        self._calls += 1
+        began = 0.0 if self._calls % MEASURED else perf_counter()
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
@@ -72,13 +77,23 @@ class Loop:
         if reading is not None and not reading.trained and not (reading.over and recording.has_stepped):
             reading.trained = True
             recording.trained_on(reading)
+        if began:
+            self._spent(began)
+
+    def _spent(self, began: float) -> None:
+        """What one call in so many took stands for all of them."""
+        if self._recording is not None:
+            self._recording.run.spent += (perf_counter() - began) * MEASURED
 
     def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
+        began = 0.0 if self._calls % MEASURED else perf_counter()
         try:
             self._stepped(optimizer)
         except guard.FAULTS as error:
             guard.fault("torch: optimizer step", error, active.here())
+        if began:
+            self._spent(began)
 
     def _stepped(self, optimizer: Optimizer) -> None:
         if self.only is not None and optimizer not in self.only:

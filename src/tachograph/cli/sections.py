@@ -170,6 +170,18 @@ def artifacts(known: Sequence[Artifact], console: Console) -> Iterable[Renderabl
 # -- where --
 
 
+def links(run: RunRecord, console: Console) -> RenderableType:
+    """What a run came from or has used, with the run that made it, where this store has that."""
+    found = [(link, [keeper for keeper in run.keepers(link.target) if keeper.id != run.id]) for link in run.links]
+    columns = [
+        draw.Column("RELATION", [words.line(link.relation) for link, _ in found]),
+        draw.Column("OF RUN", [f"{keepers[0].name} {keepers[0].id}" if keepers else "" for _, keepers in found]),
+        draw.Column("FILE", [words.line(str(link.meta.get("path", ""))) for link, _ in found], rank=1),
+        draw.Column("TARGET", [words.digest(words.line(link.target)) for link, _ in found]),
+    ]
+    return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
+
+
 def environment(facts: Mapping[str, Any]) -> RenderableType:
     """Interpreter, machine, code and libraries, a line each."""
     lines = {

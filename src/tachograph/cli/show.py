@@ -75,6 +75,8 @@ def _sections(run: RunRecord, console: Console) -> Iterator[tuple[str, Iterable[
         yield "Data", [sections.datasets(run.datasets, console)]
     if run.artifacts:
         yield "Artifacts", sections.artifacts(run.artifacts, console)
+    if run.links:
+        yield "Lineage", [sections.links(run, console)]
     if run.environment:
         yield "Environment", [sections.environment(run.environment)]
     if run.system:

@@ -154,3 +154,17 @@ def test_many_points_are_drawn_quickly(store, run_cli):
     assert "100,000" in output
     assert "▁▁▁▂▂▂▂▃▃▃▃" in output
     assert time.perf_counter() - start < 2
+
+
+def test_what_a_run_was_resumed_from_and_who_made_that(store, run_cli, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"weights")
+    with tachograph.start_run("first") as first:
+        first.log_artifact(tmp_path / "last.pt")
+    digest = tachograph.open_store().run(first.id).artifact("last.pt").digest
+    with tachograph.start_run("second") as second:
+        second._link("resumed from", digest, path="last.pt")
+    _, shown, _ = run_cli("show", second.id)
+    line = next(line for line in shown.splitlines() if line.startswith("resumed from"))
+    assert f"first {first.id}" in line
+    assert "last.pt" in line
+    assert [run.id for run in tachograph.open_store().keepers(digest)] == [first.id]
