@@ -220,7 +220,7 @@ class Journal:
     def _put(self, event: Event) -> None:
         line, seq = self._numbered(event)
         before, self._putting = self._putting, True
-        if before or self._kept is None:  # it interrupts another append of this thread, which may have written a part of its own line
+        if before or self._kept is None:  # another append of this thread, interrupted, may have written half a line
             line = b"\n" + line
         try:
             written = os.write(self._fd, line)
