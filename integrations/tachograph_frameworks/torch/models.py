@@ -61,12 +61,16 @@ def save_module(
 
 def _keep(run: Run, module: nn.Module, name: str, step: int | None, described: dict[str, Any]) -> None:
     weights = {_own_name(key): value for key, value in module.state_dict().items()}
-    with _draft(run) as draft:
-        format = _write(run, weights, draft)
-        digest, size = digest_of(draft), draft.stat().st_size
-        run._blobs.publish(draft, digest)
-        suffix = "safetensors" if format == SAFETENSORS else "pt"
-        run._artifact(name, "model", digest, size, f"{name}.{suffix}", step, None, {**described, "format": format})
+    try:
+        with _draft(run) as draft:
+            format = _write(run, weights, draft)
+            digest, size = digest_of(draft), draft.stat().st_size
+            run._blobs.publish(draft, digest)
+    except OSError as error:
+        run._complain([f"the model {name} was not kept: {error.strerror or error}"])
+        return
+    suffix = "safetensors" if format == SAFETENSORS else "pt"
+    run._artifact(name, "model", digest, size, f"{name}.{suffix}", step, None, {**described, "format": format})
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -103,8 +107,6 @@ def _draft(run: Run) -> Iterator[Path]:
     draft = run._blobs.draft()
     try:
         yield draft
-    except OSError as error:
-        run._complain([f"the model was not kept: {error.strerror or error}"])
     finally:
         draft.unlink(missing_ok=True)
 

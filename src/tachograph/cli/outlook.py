@@ -34,8 +34,8 @@ class Outlook(NamedTuple):
 
 
 def of_all() -> list[Outlook]:
-    """The outlook of every installed plug-in."""
-    return [of(one.name, one.module) for one in plugin.status()]
+    """The outlook of every installed plug-in; of twins, which share a module, under the name of the first."""
+    return [of(name, plugin.known()[name].module) for name in plugin.names()]
 
 
 def of(name: str, module: str) -> Outlook:
@@ -59,7 +59,7 @@ def of(name: str, module: str) -> Outlook:
 def _judge(requirement: Requirement, version: Version, tested: str | None) -> tuple[str, str]:
     if not requirement.specifier.contains(version, prereleases=True):
         return "skipped", f"version {version} is installed, {requirement} is needed"
-    if tested and version > Version(tested):
+    if tested and Version(version.public) > Version(tested):
         return "untested", f"version {version} is newer than {tested}, the newest that was tested"
     return "ready", ""
 
