@@ -108,7 +108,8 @@ def _record_stops(run: Run, trainer: Any) -> None:
     kind = Package(name_of(trainer)).find("callbacks", "EarlyStopping")
     callbacks = [callback for callback in trainer.callbacks if isinstance(callback, kind)]
     for index, callback in enumerate(callbacks):
-        settings = {name: getattr(callback, name) for name in ("monitor", "mode", "patience", "min_delta")}
+        settings = {name: getattr(callback, name) for name in ("monitor", "mode", "patience")}
+        settings["min_delta"] = abs(callback.min_delta)  # it is held as a negative one where less is better
         run.log_params({_numbered("early_stopping", index, callbacks): settings})
         if torch.isfinite(callback.best_score):  # it was compared all the time
             run.log({"best_score": callback.best_score})

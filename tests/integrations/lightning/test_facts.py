@@ -145,6 +145,7 @@ def test_early_stopping(autolog, only, pl, trainer, net, train, val):
     assert run.metrics["best_score"] == float(stopping.best_score)
     assert "did not improve" in run.tags["early_stopping"]
     assert (run.params["early_stopping.monitor"], run.params["early_stopping.mode"]) == ("val_loss", "min")
+    assert run.params["early_stopping.min_delta"] == 100.0
 
 
 def test_early_stopping_that_does_not_stop(autolog, only, pl, trainer, net, train, val):
