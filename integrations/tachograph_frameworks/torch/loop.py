@@ -46,6 +46,7 @@ class Loop:
         self._target: Run | None = None
         self._stack: tuple[Run, ...] | None = None
         self._calls = 0
+        self._fresh: Recording | None = None  # where the last backward pass was recorded, and the steps after it are
         self._scaled: tuple[weakref.ref[Any], Any] | None = None
 
     def install(self, hooks: Hooks) -> None:
@@ -64,7 +65,7 @@ class Loop:
 
     def backward(self, tensor: Any, *args: Any, **kwargs: Any) -> None:
         """``tensor.backward()`` is called."""
-        recording = self.recording()
+        recording = self._fresh = self.recording()
         if recording is None:
             return
         self._calls += 1
@@ -73,12 +74,16 @@ class Loop:
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
             recording.lost(naming.loss_name(_FRAMES), value)
-        reading = self.readings.latest
-        if reading is not None and not reading.trained and not (reading.over and recording.has_stepped):
-            reading.trained = True
-            recording.trained_on(reading)
+        if self.readings.new is not None:
+            self._train_on(self.readings.new, recording)
         if began:
             self._spent(began)
+
+    def _train_on(self, reading: Reading, recording: Recording) -> None:
+        self.readings.new = None
+        if not (reading.over and recording.has_stepped):
+            reading.trained = True
+            recording.trained_on(reading)
 
     def _spent(self, began: float) -> None:
         """What one call in so many took stands for all of them."""
@@ -98,15 +103,12 @@ class Loop:
     def _stepped(self, optimizer: Optimizer) -> None:
         if self.only is not None and optimizer not in self.only:
             return
-        recording = self.recording()
-        if recording is None:
+        recording = self._fresh or self.recording()
+        if recording is None or recording.run.ended:
             return
-        if self.gradient_norm and "grad_norm" not in recording.extras:
-            recording.extras["grad_norm"] = read(_gradient_norm(optimizer))
+        if self.gradient_norm:
+            recording.extra("grad_norm", read(_gradient_norm(optimizer)))
         recording.stepped(optimizer)
-        reading = self.readings.latest
-        if reading is not None and reading.trained:
-            recording.report(reading)
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
@@ -121,12 +123,12 @@ class Loop:
     def rescaled(self, scaler: Any) -> None:
         """Mixed precision has chosen its next scale."""
         if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not session.inside():
-            self._recording.extras["amp_scale"] = read(scaler._scale)
+            self._recording.extra("amp_scale", read(scaler._scale))
 
     def clipped(self, norm: Any) -> None:
         """The user's code has clipped gradients, and so knows their norm."""
         if self._recording is not None and isinstance(norm, torch.Tensor) and not session.inside():
-            self._recording.extras["grad_norm"] = read(norm)
+            self._recording.extra("grad_norm", read(norm))
 
     # -- where it belongs --
 

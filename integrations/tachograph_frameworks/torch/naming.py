@@ -14,7 +14,7 @@ _SAME_NUMBER = {"scale", "mean", "sum", "backward"}  # one-argument functions th
 
 _MOST_PLACES = 1000
 
-_known: dict[tuple[CodeType, int], str | None] = {}
+_known: dict[tuple[int, int], tuple[CodeType, str | None]] = {}  # the code is held, so that its id stays its own
 
 
 def loss_name(depth: int) -> str:
@@ -25,21 +25,21 @@ def loss_name(depth: int) -> str:
     """
     frame: FrameType | None = sys._getframe(depth + 1)
     while frame is not None:
-        place = (frame.f_code, frame.f_lasti)
-        name = _known.get(place, "")
-        if name == "":
-            name = _look(frame, place)
+        code, instruction = frame.f_code, frame.f_lasti
+        known = _known.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
+        name = known[1] if known is not None else _look(frame, code, instruction)
         if name is not None:
             return name
         frame = frame.f_back
     return DEFAULT
 
 
-def _look(frame: FrameType, place: tuple[CodeType, int]) -> str | None:
+def _look(frame: FrameType, code: CodeType, instruction: int) -> str | None:
     """The name at a place that was not seen before; None in a library that only hands the call on."""
     if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
         _known.clear()
-    name = _known[place] = None if _is_wrapper(frame) else _name(_call(*place)) or DEFAULT
+    name = None if _is_wrapper(frame) else _name(_call(code, instruction)) or DEFAULT
+    _known[id(code), instruction] = (code, name)
     return name
 
 

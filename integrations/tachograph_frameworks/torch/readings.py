@@ -48,10 +48,12 @@ class Listener(Protocol):
 
 
 class Readings:
-    """The data loaders that are being read in this process. ``latest`` is the one that gave the last batch."""
+    """The data loaders that are being read in this process. ``latest`` is the one that gave the last batch,
+    ``new`` the same while nothing was trained on it."""
 
     def __init__(self, listener: Listener) -> None:
         self.latest: Reading | None = None
+        self.new: Reading | None = None
         self._listener = listener
         self._of: weakref.WeakKeyDictionary[Any, Reading] = weakref.WeakKeyDictionary()
 
@@ -87,7 +89,8 @@ class Readings:
         reading.waited += now - began
         reading.samples += samples(batch, reading.loader)
         reading.last = now
-        self.latest = reading
+        if reading is not self.latest:
+            self.latest, self.new = reading, None if reading.trained else reading
 
     def _stopped(self, asked: tuple[Reading, float] | None, error: BaseException) -> None:
         if asked is not None and isinstance(error, StopIteration):
