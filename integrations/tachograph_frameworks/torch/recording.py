@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from math import isfinite
@@ -62,6 +64,19 @@ class Recording:
             run._listen(self._hear)
         run._before_end(self._end)
         background.regularly(self._settle)
+        _recordings.add(self)
+
+    def _forked(self) -> None:
+        """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
+        self._one_at_a_time = threading.RLock()
+        for kind, slot, *_ in self._noted:
+            if kind == _STEP:
+                slot.steps += 1
+        self._noted.clear()
+        self._ready, self._losses, self._extras, self._training = [], {}, {}, None
+        if self._held is not None:
+            self._held = []
+        self.run._before_end(self.settle)
 
     # -- at each step, on the training thread --
 
@@ -288,3 +303,15 @@ class Recording:
 def _mean(parts: list[Any]) -> Any:
     """The mean of a step's losses: a float where all are on the host."""
     return mean(parts) if all(type(part) is float for part in parts) else Mean(parts)
+
+
+_recordings: weakref.WeakSet[Recording] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for recording in list(_recordings):
+        recording._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

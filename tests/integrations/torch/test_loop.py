@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
-from tachograph import events, journal
+from tachograph import events, journal, plugin
+from tachograph_frameworks.torch import watching
 
 from .conftest import network
 
@@ -405,6 +407,34 @@ def test_a_loop_in_a_thread(recorded: Recorded, loader: DataLoader[Any]) -> None
     thread.start()
     thread.join()
     assert recorded().history("loss").steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_forked_child_that_trains(recorded: Recorded, loader: DataLoader[Any]) -> None:
+    """Forked while the background thread is making events of what the parent has noted."""
+    loop(loader)
+    hooks = plugin.known()["torch"].hooks
+    assert hooks is not None
+    recording = watching._loops[hooks].recording()
+    assert recording is not None
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with recording._one_at_a_time:
+            taken.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    child = multiprocessing.get_context("fork").Process(target=loop, args=(loader,))
+    child.start()
+    done.set()
+    thread.join()
+    child.join(30)
+    assert child.exitcode == 0
+    run = recorded()
+    assert sorted(run.history("loss").steps.tolist()) == list(range(8))
+    assert [writer.status for writer in run.writers] == ["finished", "finished"]
 
 
 # ---- the rest of torch works as before -------------------------------------------------------------------------------
