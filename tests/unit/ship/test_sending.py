@@ -263,6 +263,6 @@ def test_a_sink_that_does_not_exist_is_refused_at_once(root: Path) -> None:
 
 def test_from_the_settings_it_is_a_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_SINKS", "gopher://host")
-    with tachograph.start_run() as run, pytest.warns(TachographWarning, match="nothing is sent to gopher://host"):
+    with pytest.warns(TachographWarning, match="nothing is sent to gopher://host"), tachograph.start_run() as run:
         wait_for(lambda: any("nothing is sent" in note.text for note in notes(root, run.id)))
     assert not tachograph.flush(0.1)
