@@ -1,0 +1,264 @@
+"""A real training that sends to a real server, with every fault between them that we could think of.
+
+In each: the training's result is what it is without us, its end is not held up, one line says what is still to be sent,
+and once the fault is healed the server has what the journal has, event by event and once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.faults import proxy as modes
+from tests.faults.proxy import Mode, Proxy
+from tests.faults.training import Training, check_arrived, synced
+from tests.integrations.server.serving import Server
+
+REASON = b'{"reason":"so it is"}'
+PAGE = b"<html><body>Welcome to the wireless network of this hotel</body></html>"
+
+DEAD: dict[str, Mode] = {
+    "refusing": modes.refusing,
+    "hanging": modes.hanging,
+    "deaf": modes.deaf,
+    "500": modes.answering(500, b"Internal Server Error"),
+    "429 in 40 s": modes.answering(429, REASON, Retry_After="40"),
+    "429 at a time": modes.later_by_date(40),
+    "503": modes.answering(503, REASON, Retry_After="1"),
+    "404 of another program": modes.answering(404, PAGE),
+    "200 of another program": modes.answering(200, PAGE, Content_Type="text/html"),
+    "an empty answer": modes.answering(200),
+    "requests are cut": modes.cutting_requests,
+    "answers are cut": modes.cutting_answers,
+    "a byte a second": modes.dripping(1.0),
+    "a minute later": modes.delaying(60),
+}
+HARMFUL: dict[str, Mode] = {
+    "answers are lost": modes.every_second(modes.losing_answers),
+    "requests are cut": modes.every_second(modes.cutting_requests),
+    "answers are cut": modes.every_second(modes.cutting_answers),
+    "500": modes.every_second(modes.answering(500)),
+    "a time in the past": modes.every_second(modes.later_by_date(-100)),
+    "a byte at a time": modes.dripping(0.0),
+    "late": modes.delaying(0.2),
+    "older ones again": modes.replaying,
+}
+
+
+def check_left(errors: list[str], *sinks: str) -> None:
+    """One line says what is still to be sent, and where to."""
+    assert len(errors) == 1, errors
+    assert re.search(r"still to be sent: [\d.,]+ \w+ of \d run", errors[0])
+    for sink in sinks:
+        assert sink in errors[0]
+
+
+@pytest.mark.parametrize("fault", DEAD)
+def test_all_is_sent_later(fault: str, proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str) -> None:
+    proxy.mode = DEAD[fault]
+    result, errors = Training(tmp_path, proxy.url).end()
+    assert result == expected
+    check_left(errors, proxy.url)
+    proxy.mode = modes.passing
+    assert "all there" in synced()
+    check_arrived(root, far.root)
+    assert " 0 lines" in synced()
+
+
+@pytest.mark.parametrize("fault", HARMFUL)
+def test_all_is_sent_all_the_same(
+    fault: str, proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str
+) -> None:
+    proxy.mode = HARMFUL[fault]
+    result, errors = Training(tmp_path, proxy.url, TACHOGRAPH_EXIT_WAIT="60").end(wait=60)
+    assert (result, errors) == (expected, [])
+    check_arrived(root, far.root)
+    proxy.mode = modes.passing
+    assert " 0 lines" in synced()
+
+
+def test_a_redirect_leads_nowhere(proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str) -> None:
+    elsewhere = Proxy(far.port)
+    proxy.mode = modes.answering(308, Location=elsewhere.url + "/api/v1/")
+    result, errors = Training(tmp_path, proxy.url, TACHOGRAPH_TOKEN="tachograph_secret").end()
+    assert result == expected
+    check_left(errors, proxy.url)
+    assert elsewhere.requests == []
+    elsewhere.close()
+    proxy.mode = modes.passing
+    synced()
+    check_arrived(root, far.root)
+
+
+@pytest.mark.parametrize("fault", ["refusing", "hanging", "500", "a byte a second"])
+def test_a_server_that_comes_back_gets_all_from_the_training(
+    fault: str, proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str
+) -> None:
+    proxy.mode = DEAD[fault]
+    training = Training(tmp_path, proxy.url, TACHOGRAPH_EXIT_WAIT="60")
+    training.wait_for_half()
+    proxy.mode = modes.passing
+    result, errors = training.end(wait=60)
+    assert (result, errors) == (expected, [])
+    check_arrived(root, far.root)
+
+
+def test_the_next_run_sends_what_an_earlier_one_left(proxy: Proxy, far: Server, root: Path, tmp_path: Path) -> None:
+    proxy.mode = modes.refusing
+    for _ in range(2):
+        check_left(Training(tmp_path, proxy.url).end()[1], proxy.url)
+    proxy.mode = modes.passing
+    assert Training(tmp_path, proxy.url, TACHOGRAPH_EXIT_WAIT="60").end(wait=60)[1] == []
+    assert len(list((root / "runs").iterdir())) == 3
+    check_arrived(root, far.root)
+
+
+@pytest.mark.parametrize("fault", ["refusing", "hanging", "a byte a second"])
+def test_a_dead_sink_takes_nothing_from_the_others(
+    fault: str, proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str
+) -> None:
+    proxy.mode = DEAD[fault]
+    folder = tmp_path / "folder"
+    training = Training(tmp_path, proxy.url, far.url, folder.as_uri(), TACHOGRAPH_EXIT_WAIT="4")
+    result, errors = training.end(wait=4)
+    assert result == expected
+    check_left(errors, proxy.url)
+    assert far.url not in errors[0]
+    assert "file:" not in errors[0]
+    check_arrived(root, far.root)
+    check_arrived(root, folder)
+
+
+# -- harm to the server itself --
+
+
+@pytest.mark.parametrize("end", [Server.kill, Server.stop])
+def test_a_server_that_is_begun_anew(
+    end: Callable[[Server], object], server: Server, root: Path, tmp_path: Path, expected: str
+) -> None:
+    training = Training(tmp_path, server.url, TACHOGRAPH_EXIT_WAIT="60")
+    training.wait_for_half()
+    end(server)
+    time.sleep(0.3)
+    server.start()
+    result, errors = training.end(wait=60)
+    assert (result, errors) == (expected, [])
+    check_arrived(root, server.root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True)
+    if done.returncode:
+        pytest.skip("only root can mount a disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_servers_disk_is_full(small_disk: Path, root: Path, tmp_path: Path, expected: str) -> None:
+    server = Server(small_disk / "served")
+    try:
+        training = Training(tmp_path, server.url)
+        training.wait_for_half()
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
+        (small_disk / "other").write_bytes(bytes(free - 8192))
+        result, errors = training.end()
+        assert result == expected
+        check_left(errors, server.url)
+        assert "507" in synced(expected=1)
+        (small_disk / "other").unlink()
+        synced()
+        check_arrived(root, server.root)
+    finally:
+        server.kill()
+
+
+def test_a_servers_files_may_not_grow(server: Server, root: Path, tmp_path: Path, expected: str) -> None:
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000_000))
+    result, errors = Training(tmp_path, server.url).end()
+    assert result == expected
+    check_left(errors, server.url)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))
+    synced()
+    check_arrived(root, server.root)
+
+
+# -- tokens --
+
+
+def test_a_wrong_token(
+    server: Server, root: Path, tmp_path: Path, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = server.token("write")
+    result, errors = Training(tmp_path, server.url, TACHOGRAPH_TOKEN=server.token("read")).end()
+    assert result == expected
+    check_left(errors, server.url)
+    assert "valid token" in synced(expected=1)
+    monkeypatch.setenv("TACHOGRAPH_TOKEN", good)
+    synced()
+    check_arrived(root, server.root)
+
+
+def test_a_token_that_is_revoked_and_replaced(
+    server: Server, root: Path, tmp_path: Path, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(tmp_path, server.url, TACHOGRAPH_TOKEN=server.token("write", "first"))
+    training.wait_for_half()
+    subprocess.run(["tachograph", "token", "revoke", "first", "--root", str(server.root)], check=True)
+    result, errors = training.end()
+    assert result == expected
+    check_left(errors, server.url)
+    monkeypatch.setenv("TACHOGRAPH_TOKEN", server.token("write", "second"))
+    synced()
+    check_arrived(root, server.root)
+
+
+# -- clocks --
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the clock of the processes that are begun from now on wrong by so many hours. Debian's libfaketime."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        pytest.skip("libfaketime is not installed")
+
+    def set_wrong(hours: int) -> None:
+        monkeypatch.setenv("LD_PRELOAD", str(found[0]))
+        monkeypatch.setenv("FAKETIME", f"{hours:+d}h")
+        monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+
+    return set_wrong
+
+
+@pytest.mark.parametrize("hours", [-7, 7])
+def test_clocks_that_are_hours_apart(
+    hours: int, clock: Callable[[int], None], root: Path, tmp_path: Path, expected: str
+) -> None:
+    clock(hours)
+    server = Server(tmp_path / "served")
+    proxy = Proxy(server.port)
+    try:
+        clock(-hours)
+        proxy.mode = modes.every_second(modes.losing_answers)
+        training = Training(tmp_path, proxy.url, TACHOGRAPH_EXIT_WAIT="60")
+        training.wait_for_half()
+        server.kill()
+        clock(hours)
+        server.start()
+        result, errors = training.end(wait=60)
+        assert (result, errors) == (expected, [])
+        check_arrived(root, server.root)
+        assert " 0 lines" in synced()
+    finally:
+        proxy.close()
+        server.kill()
