@@ -21,10 +21,10 @@ from typing import Any
 import msgspec
 
 from tachograph import events
-from tachograph.capture.blobs import Blobs, digest_of
-from tachograph.database import cache_folder
+from tachograph.capture.blobs import digest_of
 from tachograph.errors import Damaged, Error, NotFound
 from tachograph.events import Member
+from tachograph.questions import Files
 
 LOADERS = "tachograph.loaders"
 
@@ -39,8 +39,8 @@ class Artifact:
     what its recorder knew of it.
     """
 
-    def __init__(self, root: Path, event: events.Artifact, let_go: Mapping[str, str] | None = None) -> None:
-        self._root, self._let_go = root, let_go or {}
+    def __init__(self, files: Files, event: events.Artifact, let_go: Mapping[str, str] | None = None) -> None:
+        self._files, self._let_go = files, let_go or {}
         self.name, self.kind, self.digest, self.size = event.name, event.type, event.digest, event.size
         self.step, self.filename, self.members, self.meta = event.step, event.filename, event.members, event.meta
 
@@ -50,8 +50,8 @@ class Artifact:
     @property
     def released(self) -> bool:
         """Whether its bytes were let go of, as those of most checkpoints are."""
-        blobs, gone = Blobs(self._root), (digest for digest in self._digests() if digest in self._let_go)
-        return any(not blobs.find(digest).is_file() for digest in gone)
+        gone = [digest for digest in self._digests() if digest in self._let_go]
+        return bool(gone and self._files.lacking(gone))
 
     def _gone(self) -> NotFound:
         step = "" if self.step is None else f" of step {self.step}"
@@ -66,7 +66,7 @@ class Artifact:
 
         Raises ``Damaged`` where what is kept doesn't match, ``NotFound`` where it was let go of.
         """
-        target = _cache(self._root) / self.digest.removeprefix("sha256:") / _inside(self.filename, self)
+        target = self._files.copies / self.digest.removeprefix("sha256:") / _inside(self.filename, self)
         if self.members is None:
             self._provide(self.digest, target)
         else:
@@ -88,7 +88,7 @@ class Artifact:
         """Put the blob ``digest`` at ``target``, unless it is there already, unchanged."""
         if target.is_file() and digest_of(target) == digest:
             return
-        blob = Blobs(self._root).find(digest)
+        blob = self._files.blob(digest)
         if digest in self._let_go and not blob.is_file():
             raise self._gone()
         if not blob.is_file() or digest_of(blob) != digest:
@@ -131,12 +131,6 @@ def _inside(path: str, artifact: Artifact) -> Path:
     if odd or (os.name == "nt" and any(character in path for character in "\\:")):
         raise Damaged(f"artifact {artifact.name}: {path!r} is no file name that can be trusted; log it again")
     return Path(*parts)
-
-
-def _cache(root: Path) -> Path:
-    inside = root / "cache"
-    writable = os.access(inside if inside.exists() else root, os.W_OK)
-    return inside if writable else cache_folder(root) / "cache"
 
 
 def _link_or_copy(blob: Path, target: Path) -> None:

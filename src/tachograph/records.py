@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,14 @@ from tachograph import events
 from tachograph.artifacts import Artifact
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
-from tachograph.projection import NAN, decode_start
+from tachograph.projection import decode_start
+from tachograph.questions import Questions, Row
 
 if TYPE_CHECKING:
     from tachograph.history import History, Summary
     from tachograph.store import Store
 
 CONSOLE_EVENTS = 10_000
-
-FIELDS = ("id", "name", "experiment", "status", "started", "ended", "parent", "opener")
 
 _decode = msgspec.json.Decoder().decode
 _decode_end = msgspec.json.Decoder(RunEnd).decode
@@ -59,8 +57,8 @@ class RunRecord:
     datetimes (UTC), ``ended`` None while it runs. ``opener`` is "user" or the plug-in whose call opened the run.
     """
 
-    def __init__(self, store: Store, row: tuple[Any, ...], batch: Batch) -> None:
-        self._store, self._batch = store, batch
+    def __init__(self, store: Store, row: Row, batch: Batch) -> None:
+        self._store, self._questions, self._batch = store, store.questions, batch
         self.id: str
         self.id, name, self.experiment, self.status, started, ended, self.parent_id, opener = row
         self.name: str = name or self.id
@@ -94,7 +92,7 @@ class RunRecord:
 
     @property
     def dir(self) -> Path:
-        """The run's folder of journals."""
+        """The run's folder of journals. Raises ``NotFound`` where it doesn't lie on this machine."""
         return self._store.root / "runs" / self.id
 
     @property
@@ -134,34 +132,25 @@ class RunRecord:
         """
         from tachograph.history import Packed, merge
 
-        return merge([Packed(*row) for row in self._chunks(("count", "steps", "times", "values"), name)])
+        return merge([Packed(*row) for row in self._known(name, self._questions.chunks(self.id, name))])
 
     def summary(self, name: str) -> Summary:
         """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
         from tachograph.history import Digest, summarize
 
         writers: dict[str, list[Digest]] = {}
-        for writer, *row in self._chunks(Digest.__struct_fields__, name):
+        for writer, *row in self._known(name, self._questions.digests(self.id, name)):
             writers.setdefault(writer, []).append(Digest(*row))
         return summarize(list(writers.values()))
 
-    def _chunks(self, columns: Iterable[str], name: str) -> list[Any]:
-        chosen = ", ".join(f'chunk."{column}"' for column in columns)
-        found = self._store.index.rows(
-            f"""SELECT writer.id, {chosen} FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
-                WHERE writer.run = (SELECT no FROM run WHERE id = ?) ORDER BY writer.id, first_seq""",
-            name, self.id,
-        )  # fmt: skip
-        if not found:
+    def _known(self, name: str, chunks: list[Any]) -> list[Any]:
+        if not chunks:
             raise NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
-        return found
+        return chunks
 
     def next_steps(self) -> dict[str, int]:
         """For each metric of rank 0 the step that follows its last one: where a resumed run goes on."""
-        rows = self._store.index.rows(
-            "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?", self.id
-        )
-        return {name: step + 1 for name, step in rows}
+        return dict(self._questions.next_steps(self.id))
 
     # -- what was kept --
 
@@ -170,7 +159,7 @@ class RunRecord:
         """Files and folders, the newest of each name and kind (of checkpoints that of each step, too), in the order in
         which they first came."""
         newest = {_place(event): event for event in self._events(events.Artifact)}
-        return [Artifact(self._store.root, event, self._let_go) for event in newest.values()]
+        return [Artifact(self._questions.files, event, self._let_go) for event in newest.values()]
 
     def artifact(self, name: str) -> Artifact:
         """The newest artifact of that name, of whatever kind. Raises ``NotFound``."""
@@ -185,7 +174,7 @@ class RunRecord:
     def _artifact(self, what: str, name: str, known: Mapping[str, events.Artifact]) -> Artifact:
         if name not in known:
             raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(known)}")
-        return Artifact(self._store.root, known[name], self._let_go)
+        return Artifact(self._questions.files, known[name], self._let_go)
 
     @cached_property
     def _let_go(self) -> dict[str, str]:
@@ -218,12 +207,7 @@ class RunRecord:
         return [line for event in self._events(events.Console) for line in event.text.split("\n")][-CONSOLE_EVENTS:]
 
     def _events(self, kind: type[Any]) -> list[Any]:
-        lines = self._store.index.rows(
-            """SELECT line FROM event JOIN writer ON writer.no = event.writer
-               WHERE event.run = (SELECT no FROM run WHERE id = ?) AND kind = ? ORDER BY event.clock, writer.id, seq""",
-            self.id, kind.__struct_config__.tag,
-        )  # fmt: skip
-        decoded = (events.decode(line) for (line,) in lines)
+        decoded = map(events.decode, self._questions.events(self.id, kind.__struct_config__.tag))
         return [event for event in decoded if isinstance(event, kind)]
 
     # -- who --
@@ -251,65 +235,48 @@ class RunRecord:
 
     @cached_property
     def _end(self) -> RunEnd | None:
-        found = self._store.index.rows(
-            'SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', self.id
-        )
-        return _decode_end(found[0][0]) if found and found[0][0] else None
+        end = self._questions.end(self.id)
+        return _decode_end(end) if end else None
 
     @cached_property
     def writers(self) -> list[Writer]:
         """The processes that wrote to the run, oldest first."""
-        rows = self._store.index.rows(
-            """SELECT id, header, "end", sealed FROM writer
-               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL ORDER BY started, id""",
-            self.id,
-        )
-        return _outlived([_writer(*row) for row in rows])
+        return _outlived([_writer(*row) for row in self._questions.writers(self.id)])
 
     @property
     def parent(self) -> RunRecord | None:
         """The run in which this one was opened, or None."""
-        return self._store.get(self.parent_id) if self.parent_id else None
+        row = self._questions.row(self.parent_id) if self.parent_id else None
+        return self._store.records([row])[0] if row else None
 
     @property
     def children(self) -> list[RunRecord]:
         """The runs that were opened in this one, oldest first."""
-        return self._store.select("parent = ?", [self.id], "started, id")
+        return self._store.records(self._questions.children(self.id))
 
 
 class Batch:
     """Params, tags and last metrics of runs that were asked for together, read together when first needed."""
 
-    def __init__(self, store: Store, ids: list[str]) -> None:
-        self._store, self._ids = store, msgspec.json.encode(ids).decode()
-
-    def _rows(self, table: str, column: str, condition: str = "1") -> list[tuple[str, str, Any]]:
-        return self._store.index.rows(
-            f"""SELECT run.id, {table}.name, {column} FROM run JOIN {table} ON {table}.run = run.no
-                WHERE run.id IN (SELECT value FROM json_each(?)) AND {condition}""",
-            self._ids,
-        )
+    def __init__(self, questions: Questions, ids: Sequence[str]) -> None:
+        self._questions, self._ids = questions, ids
 
     @cached_property
     def params(self) -> dict[str, dict[str, Any]]:
-        rows = self._rows("param", "written")
+        rows = self._questions.params(self._ids)
         return _grouped((run, name, events.param(_decode(value))) for run, name, value in rows)
 
     @cached_property
     def tags(self) -> dict[str, dict[str, str]]:
-        return _grouped(self._rows("tag", "value"))
+        return _grouped(self._questions.tags(self._ids))
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
-        return self._last("metric.name NOT GLOB 'system/*'")
+        return _grouped(self._questions.metrics(self._ids, system=False))
 
     @cached_property
     def system(self) -> dict[str, dict[str, float]]:
-        return self._last("metric.name GLOB 'system/*'")
-
-    def _last(self, condition: str) -> dict[str, dict[str, float]]:
-        rows = self._rows("metric", "value", condition)
-        return _grouped((run, name, nan if value == NAN else value) for run, name, value in rows)
+        return _grouped(self._questions.metrics(self._ids, system=True))
 
 
 def _place(event: events.Artifact) -> tuple[str, str, int | None]:
@@ -325,7 +292,7 @@ def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _writer(id: str, header: bytes | None, end: bytes | None, sealed: int) -> Writer:
+def _writer(id: str, header: bytes | None, end: bytes | None, sealed: bool) -> Writer:
     start, ended = header and decode_start(header), end and _decode_end(end)
     status = ended.status if ended else "crashed" if sealed else "running"
     error = ended.error if ended else None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tachograph import query, removal, settings
+from tachograph import settings
 from tachograph.errors import NotFound
-from tachograph.index import Index
+from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
-from tachograph.records import FIELDS, Batch, RunRecord, escaped
+from tachograph.questions import Found, Query, Questions, Row
+from tachograph.records import Batch, RunRecord, escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Runs", "Store", "open_store"]
 
 SHOWN_CANDIDATES = 5
-NEWEST_FIRST = "started DESC, id DESC"
-# A child whose parent was deleted would otherwise never be seen.
-TOP_LEVEL = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> Store:
@@ -32,7 +30,7 @@ def open_store(url: str | os.PathLike[str] | None = None) -> Store:
     A folder that isn't there is an empty store, and is not created. Raises ``NotFound`` for an address that this
     version can't open.
     """
-    return Store(settings.root() if url is None else _folder(url))
+    return Store(FolderQuestions(settings.root() if url is None else _folder(url)))
 
 
 def _folder(url: str | os.PathLike[str]) -> Path:
@@ -45,14 +43,25 @@ def _folder(url: str | os.PathLike[str]) -> Path:
 
 
 class Store:
-    """The runs below one root folder. Asking brings the index up to date first; that never disturbs who records."""
+    """The runs of one place. Asking takes in what came since first; that never disturbs who records."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.index = Index(root)
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
 
     def __repr__(self) -> str:
-        return f"<tachograph store {self.root}>"
+        return f"<tachograph store {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """What people call the place: its folder, or its URL."""
+        return self.questions.name
+
+    @property
+    def root(self) -> Path:
+        """Its folder. Raises ``NotFound`` where the journals don't lie on this machine."""
+        if self.questions.root is None:
+            raise NotFound(f"{self.name} is no folder: this works where the journals lie")
+        return self.questions.root
 
     def runs(
         self,
@@ -67,17 +76,22 @@ class Store:
         ``where`` and ``order_by`` are in the language that :mod:`tachograph.query` describes. Raises ``QueryError``
         (a ValueError that points at the spot) for one that can't be read.
         """
-        condition, values = query.where(where)
-        order, order_values = query.order_by(order_by)
-        if not children:
-            condition = f"{TOP_LEVEL} AND {condition}"
-        if experiment is not None:
-            condition, values = f"{condition} AND experiment = ?", [*values, experiment]
+        return Runs(self.scan(experiment, where, order_by, limit, children))
+
+    def scan(
+        self,
+        experiment: str | None = None,
+        where: str | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+        children: bool = False,
+    ) -> Iterator[RunRecord]:
+        """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
         self.refresh()
-        ordered = f"{order}{NEWEST_FIRST} LIMIT ?"
-        return self.select(condition, [*values, *order_values, -1 if limit is None else limit], ordered)
+        pages = self.questions.pages(Query(experiment, where, order_by, limit, children))
+        return (run for rows in pages for run in self.records(rows))
 
     def run(self, key: str | RunRecord) -> RunRecord:
         """A run by its id, a unique beginning of it, its name, or "latest", the top-level run that started last.
@@ -88,90 +102,61 @@ class Store:
             key = key.id
         if not isinstance(key, str):
             raise NotFound(f"a run is found by its id, its name or 'latest', not by a {type(key).__name__}")
-        self.refresh()
         if key == "latest":
-            found = self.select(TOP_LEVEL, [], f"{NEWEST_FIRST} LIMIT 1")
-            if not found:
-                raise NotFound(f"no run was recorded in {self.root} yet; TACHOGRAPH_DIR names another store")
-            return found[0]
-        return self.get(key) or self._matching(key)
+            for run in self.scan(limit=1):
+                return run
+            raise NotFound(f"no run was recorded in {self.name} yet; TACHOGRAPH_DIR names another store")
+        self.refresh()
+        found = self.questions.find(key)
+        if found.count != 1:
+            raise NotFound(self._ambiguous(key, found) if found.count else self._unknown(key))
+        return self.records(found.rows)[0]
 
-    def get(self, id: str) -> RunRecord | None:
-        """The run with exactly this id, as far as it is indexed, or None."""
-        found = self.select("id = ?", [id], "id")
-        return found[0] if found else None
+    def _unknown(self, key: str) -> str:
+        hint = "`tachograph runs` or store.runs(children=True)"
+        removed = self.questions.removed(key)
+        return (
+            f"{removed}: {hint} lists what there is" if removed else f"no run {key!r} in {self.name}: {hint} lists them"
+        )
 
-    def _matching(self, key: str) -> RunRecord:
-        begun = self.select("substr(id, 1, ?) = ?", [len(key), key], NEWEST_FIRST) if key else Runs()
-        named = self.select("name = ?", [key], NEWEST_FIRST)
-        for found in (begun, named):
-            if len(found) == 1:
-                return found[0]
-        if not begun and not named:
-            for stone in reversed(removal.removed(self.root).values()):
-                if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
-                    raise NotFound(f"{stone}: `tachograph runs` or store.runs(children=True) lists what there is")
-            raise NotFound(f"no run {key!r} in {self.root}: `tachograph runs` or store.runs(children=True) lists them")
-        found = begun or named
-        shown = ", ".join([run.id for run in found[:SHOWN_CANDIDATES]] + ["..."] * (len(found) > SHOWN_CANDIDATES))
-        what = "is the beginning of" if begun else "is the name of"
-        raise NotFound(f"{key!r} {what} {len(found)} runs ({shown}): use more of the id")
+    def _ambiguous(self, key: str, found: Found) -> str:
+        ids = [row.id for row in found.rows[:SHOWN_CANDIDATES]] + ["..."] * (found.count > SHOWN_CANDIDATES)
+        return f"{key!r} is the {found.how} of {found.count} runs ({', '.join(ids)}): use more of the id"
 
-    def select(self, condition: str, values: list[Any], order: str) -> Runs:
-        """The runs for which an SQL condition on the columns of ``record`` holds, without a refresh."""
-        rows = self.index.rows(f"SELECT {', '.join(FIELDS)} FROM record WHERE {condition} ORDER BY {order}", *values)
-        batch = Batch(self, [row[0] for row in rows])
-        return Runs(RunRecord(self, row, batch) for row in rows)
+    def records(self, rows: Sequence[Row]) -> list[RunRecord]:
+        """The runs that rows tell of; what else there is to know of them is asked for together."""
+        batch = Batch(self.questions, [row.id for row in rows])
+        return [RunRecord(self, row, batch) for row in rows]
 
     def keepers(self, digest: str) -> Runs:
         """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
         self.refresh()
-        return self.select(
-            """id IN (SELECT run.id FROM event JOIN run ON run.no = event.run
-                      WHERE event.kind = 'artifact' AND instr(event.line, CAST(? AS BLOB)) > 0)""",
-            [digest],
-            NEWEST_FIRST,
-        )
+        return Runs(self.records(self.questions.keepers(digest)))
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""
         self.refresh()
-        return [
-            name for (name,) in self.index.rows(
-                "SELECT DISTINCT experiment FROM record WHERE experiment IS NOT NULL ORDER BY experiment"
-            )
-        ]  # fmt: skip
+        return self.questions.experiments()
 
     @property
     def damage(self) -> list[Damage]:
         """The lines in the journals that can't be read: each costs itself alone. Files that we may not read, too."""
-        return self._damage(torn=False) + self.index.unreadable
+        self.refresh()
+        return self.questions.damage(torn=False)
 
     @property
     def torn(self) -> list[Damage]:
         """Last lines that were cut off when their writers died."""
-        return self._damage(torn=True)
-
-    def _damage(self, torn: bool) -> list[Damage]:
         self.refresh()
-        rows = self.index.rows(
-            """SELECT run.id, writer.id, segment, line, offset, reason, torn
-               FROM damage JOIN writer ON writer.no = damage.writer JOIN run ON run.no = writer.run
-               WHERE torn = ? ORDER BY run.id, writer.id, segment, line""",
-            torn,
-        )
-        return [
-            Damage(self.root / "runs" / run / writer / f"{segment}.jsonl", line, offset, reason, bool(torn))
-            for run, writer, segment, line, offset, reason, torn in rows
-        ]
+        return self.questions.damage(torn=True)
 
     def refresh(self) -> None:
         """Take in what was recorded since. Every question does so first."""
-        self.index.refresh()
+        self.questions.refresh()
 
     def close(self) -> None:
-        """Give the index's file back; the next question opens it again."""
-        self.index.close()
+        """Give back files and connections; the next question opens them again."""
+        self.questions.close()
 
 
 class Runs(list[RunRecord]):

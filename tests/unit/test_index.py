@@ -219,7 +219,7 @@ def test_an_unknown_kind_costs_nothing(root: Path) -> None:
     store = open_store()
     assert store.run("r").metrics == {"x": 1}
     assert store.damage == []
-    assert store.index.rows("SELECT kind FROM event") == [("telepathy",)]
+    assert index.Index(root).rows("SELECT kind FROM event") == [("telepathy",)]
 
 
 def test_of_equal_sequence_numbers_the_first_wins(root: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_quiet_ended_writer_of_another_machine_is_sealed_and_an_unfinished_one
         os.utime(path, (1, 1))
     store = open_store()
     store.runs()
-    assert store.index.rows("SELECT run.id, sealed FROM writer JOIN run ON run.no = run ORDER BY run.id") == [
+    assert index.Index(root).rows("SELECT run.id, sealed FROM writer JOIN run ON run.no = run ORDER BY run.id") == [
         ("r", 1), ("s", 0),
     ]  # fmt: skip
 
@@ -469,7 +469,7 @@ def test_small_additions_make_the_chunks_that_large_ones_make(root: Path) -> Non
     history = store.run("r").history("x")
     assert history.steps.tolist() == history.values.tolist() == list(range(2, seq))
     assert store.run("r").summary("x") == open_store(root).run("r").summary("x")
-    sizes = [count for (count,) in store.index.rows("SELECT count FROM chunk")]
+    sizes = [count for (count,) in index.Index(root).rows("SELECT count FROM chunk")]
     assert max(sizes) <= 4096
     assert len(sizes) < seq / 4096 * 3 + 12
 

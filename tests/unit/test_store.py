@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import tachograph
 from tachograph import artifacts, events, history
+from tachograph.folder import FolderFiles
 from tachograph.records import RunRecord
 from tachograph.store import Runs, open_store
 
@@ -282,14 +283,14 @@ def test_paths_that_lead_elsewhere_are_refused(root: Path, name: str) -> None:
         events.Artifact(name="x", type="file", digest=digest, size=4, filename=name),
     ):
         with pytest.raises(tachograph.Damaged, match="is no file name that can be trusted"):
-            artifacts.Artifact(root, event).path()
+            artifacts.Artifact(FolderFiles(root), event).path()
     assert not list(root.parent.rglob("evil"))
 
 
 def test_a_list_of_members_that_was_changed_is_damage(root: Path) -> None:
     event = events.Artifact(name="x", type="file", digest="sha256:00", size=0, filename="f", members=[])
     with pytest.raises(tachograph.Damaged, match="its list of files does not match its digest"):
-        artifacts.Artifact(root, event).path()
+        artifacts.Artifact(FolderFiles(root), event).path()
 
 
 def test_what_can_run_code_is_loaded_only_when_trusted(root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 
 from tachograph.cli import words
 from tachograph.cli.arguments import complain
+from tachograph.folder import FolderQuestions
 from tachograph.store import Store, open_store
 
 PATIENCE = 1.0
@@ -22,7 +23,8 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
     @functools.wraps(command)
     def run(options: Namespace) -> int:
         with closing(open_store(options.root)) as store, _shown() as reading:
-            store.index.reading = reading
+            if isinstance(store.questions, FolderQuestions):
+                store.questions.index.reading = reading
             return command(options, store)
 
     return run
@@ -50,4 +52,4 @@ def _shown() -> Iterator[Callable[[int], None]]:
 def explain_nothing(store: Store) -> None:
     """Say why there is nothing to see, and what to do about it."""
     hint = "run a script with `tachograph exec train.py`, or call tachograph.autolog() in it"
-    complain(f"nothing is recorded in {store.root} yet: {hint}")
+    complain(f"nothing is recorded in {store.name} yet: {hint}")

@@ -13,6 +13,7 @@ from tachograph import journal, removal
 from tachograph.capture.blobs import CHUNK, Blobs
 from tachograph.cli import document
 from tachograph.events import Unknown
+from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
 from tachograph.server import received
 from tachograph.server.batch import Batch
@@ -29,7 +30,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs = Blobs(root)
-        self._store = Store(root)
+        self._store = Store(FolderQuestions(root))
         self._asking = threading.Lock()
         self._stamp = root / "server" / "received"
         self._seen = 0
@@ -97,7 +98,7 @@ class Folder:
             changed = 0
         if changed != self._seen:
             self._store.close()
-            self._store, self._seen = Store(self.root), changed
+            self._store, self._seen = Store(FolderQuestions(self.root)), changed
         return self._store
 
     # -- blobs --

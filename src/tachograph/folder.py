@@ -1,0 +1,53 @@
+"""Questions answered by a store in a folder: by its index, and its blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tachograph import removal
+from tachograph.capture.blobs import Blobs
+from tachograph.database import cache_folder
+from tachograph.index import Index
+from tachograph.journal import Damage
+from tachograph.tables import SqlQuestions
+
+
+class FolderQuestions(SqlQuestions):
+    """See :class:`tachograph.questions.Questions`, which this is."""
+
+    root: Path
+
+    def __init__(self, root: Path) -> None:
+        self.index = Index(root)
+        super().__init__(self.index, FolderFiles(root), str(root), root)
+
+    def removed(self, key: str) -> str | None:
+        for stone in reversed(removal.removed(self.root).values()):
+            if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
+                return str(stone)
+        return None
+
+    def damage(self, torn: bool) -> list[Damage]:
+        """Files that we may not read, too."""
+        return super().damage(torn) + ([] if torn else self.index.unreadable)
+
+
+class FolderFiles:
+    """See :class:`tachograph.questions.Files`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._blobs = root, Blobs(root)
+
+    @property
+    def copies(self) -> Path:
+        inside = self._root / "cache"
+        writable = os.access(inside if inside.exists() else self._root, os.W_OK)
+        return inside if writable else cache_folder(self._root) / "cache"
+
+    def blob(self, digest: str) -> Path:
+        return self._blobs.find(digest)
+
+    def lacking(self, digests: Sequence[str]) -> list[str]:
+        return [digest for digest in digests if not self._blobs.find(digest).is_file()]
