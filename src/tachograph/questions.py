@@ -31,6 +31,13 @@ class Row(NamedTuple):
     opener: str | None
 
 
+class State(NamedTuple):
+    """A run, and a text that changes with all that is recorded for it."""
+
+    row: Row
+    version: str
+
+
 class Query(Struct, frozen=True, omit_defaults=True):
     """Which runs, see ``Store.runs``."""
 
@@ -90,6 +97,10 @@ class Questions(Protocol):
     def pages(self, query: Query) -> Iterator[list[Row]]:
         """The runs of a query in order, ``PIECE`` at a time."""
 
+    def states(self, after: tuple[float, str], limit: int) -> list[State]:
+        """The runs, nested ones too, in the order in which they started, then of their ids: ``limit`` of those whose
+        start and id come after the given ones."""
+
     def find(self, key: str) -> Found:
         """What ``key`` means: an id, else the beginning of one alone, else a name of one alone; else what it could
         mean."""
@@ -130,6 +141,11 @@ class Questions(Protocol):
 
     def chunks(self, id: str, metric: str) -> list[tuple[str, int, bytes, bytes, bytes]]:
         """The fields of :class:`tachograph.history.Packed`, by writer and sequence number."""
+
+    def series(self, id: str, writer: str, after: tuple[str, int], limit: int) -> list[tuple[Any, ...]]:
+        """Chunks of all of a writer's metrics: the name, the first sequence number, and from ``size`` on the fields of
+        :class:`tachograph.history.Packed`. In this order, ``limit`` of those that come after the given name and
+        number."""
 
     def digests(self, id: str, metric: str) -> list[tuple[Any, ...]]:
         """Of each of these chunks the writer and the fields of :class:`tachograph.history.Digest`."""

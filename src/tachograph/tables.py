@@ -5,7 +5,9 @@ The tables are those of :mod:`tachograph.database`, which :mod:`tachograph.proje
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import nan
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 from tachograph import query
 from tachograph.journal import Damage
 from tachograph.projection import NAN
-from tachograph.questions import PIECE, SHOWN, Files, Found, Query, Row
+from tachograph.questions import PIECE, SHOWN, Files, Found, Query, Row, State
 
 NEWEST_FIRST = "started DESC, id DESC"
 # A child whose parent was deleted would otherwise never be seen.
@@ -52,6 +54,20 @@ class SqlQuestions:
         order, order_values = _order(query)
         rows = self._select(condition, [*values, *order_values], order, query.limit)
         yield from (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
+
+    def states(self, after: tuple[float, str], limit: int) -> list[State]:
+        fields = ", ".join(f"page.{name}" for name in Row._fields)
+        rows = self.tables.rows(
+            f"""SELECT {fields}, writer.id, writer.seen
+                FROM (SELECT * FROM record WHERE (started, id) > (?, ?) ORDER BY started, id LIMIT ?) AS page
+                JOIN writer ON writer.run = page.no AND writer.started IS NOT NULL
+                ORDER BY page.started, page.id, writer.id""",
+            *after, limit,
+        )  # fmt: skip
+        known = ((Row(*row[: len(Row._fields)]), row[len(Row._fields) :]) for row in rows)
+        return [
+            State(row, _version(row, [seen for _, seen in group])) for row, group in groupby(known, lambda one: one[0])
+        ]
 
     def find(self, key: str) -> Found:
         if (row := self.row(key)) is not None:
@@ -142,6 +158,15 @@ class SqlQuestions:
     def chunks(self, id: str, metric: str) -> list[tuple[str, int, bytes, bytes, bytes]]:
         return self._chunks(id, metric, ("count", "steps", "times", "values"))
 
+    def series(self, id: str, writer: str, after: tuple[str, int], limit: int) -> list[tuple[Any, ...]]:
+        return self.tables.rows(
+            """SELECT name, first_seq, count, steps, times, "values" FROM chunk
+               WHERE writer = (SELECT writer.no FROM writer JOIN run ON run.no = writer.run
+                               WHERE run.id = ? AND writer.id = ?)
+                   AND (name, first_seq) > (?, ?) ORDER BY name, first_seq LIMIT ?""",
+            id, writer, *after, limit,
+        )  # fmt: skip
+
     def digests(self, id: str, metric: str) -> list[tuple[Any, ...]]:
         from tachograph.history import Digest
 
@@ -172,6 +197,12 @@ class SqlQuestions:
             id,
         )
         return [(writer, header, end, bool(sealed)) for writer, header, end, sealed in rows]
+
+
+def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
+    """What was read of each writer says all; that a process is gone is nowhere recorded."""
+    told = repr((row.status, [(writer, bytes(numbers)) for writer, numbers in seen]))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _condition(asked: Query) -> query.Sql:
