@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from tachograph.cli import document, draw, reading, telling, words
+from tachograph import document
+from tachograph.cli import draw, reading, telling, words
 from tachograph.cli.arguments import UsageError, add_json, add_root
 from tachograph.records import RunRecord
 from tachograph.store import Store

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tachograph import __version__, settings, sinks
+from tachograph import __version__, document, settings, sinks
 from tachograph.capture.secrets import redact_url
-from tachograph.cli import document, draw, outlook, reading, words
+from tachograph.cli import draw, outlook, reading, words
 from tachograph.cli.arguments import add_json, add_root
 from tachograph.ship import positions
 from tachograph.ship.delivery import Delivery

@@ -18,7 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph.cli import document, reading, words
+from tachograph import document
+from tachograph.cli import reading, words
 from tachograph.cli.arguments import add_json, add_root
 from tachograph.errors import Error
 from tachograph.history import History

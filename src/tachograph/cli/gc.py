@@ -15,9 +15,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tachograph import events, journal, process, removal
+from tachograph import document, events, journal, process, removal
 from tachograph.capture.blobs import ASIDE, Blobs, Stamp, put_back
-from tachograph.cli import document, words
+from tachograph.cli import words
 from tachograph.cli.arguments import add_json, add_root, local_root, whole_number
 
 EXAMPLES = """\

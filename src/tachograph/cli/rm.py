@@ -11,8 +11,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import closing
 
-from tachograph import process, removal
-from tachograph.cli import document, words
+from tachograph import document, process, removal
+from tachograph.cli import words
 from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
 from tachograph.errors import Error
 from tachograph.records import RunRecord

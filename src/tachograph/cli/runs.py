@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tachograph.cli import document, draw, reading, telling, words
+from tachograph import document
+from tachograph.cli import draw, reading, telling, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.records import RunRecord
 from tachograph.store import Store

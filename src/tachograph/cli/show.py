@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from tachograph.cli import document, draw, reading, sections, words
+from tachograph import document
+from tachograph.cli import draw, reading, sections, words
 from tachograph.cli.arguments import add_json, add_root
 from tachograph.records import RunRecord
 from tachograph.store import Store

@@ -19,9 +19,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from tachograph import removal, settings, sinks
+from tachograph import document, removal, settings, sinks
 from tachograph.capture.secrets import redact_url
-from tachograph.cli import document, words
+from tachograph.cli import words
 from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
 from tachograph.records import RunRecord
 from tachograph.ship.delivery import Delivery, recorded_with

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import msgspec
 from rich.text import Text
 
-from tachograph import events
-from tachograph.cli import document, draw, reading, words
+from tachograph import document, events
+from tachograph.cli import draw, reading, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.follow import Follower, Heard
 from tachograph.records import RunRecord

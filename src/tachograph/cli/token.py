@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from tachograph import settings
-from tachograph.cli import document, draw, words
+from tachograph import document, settings
+from tachograph.cli import draw, words
 from tachograph.cli.arguments import UsageError, add_json
 from tachograph.server.tokens import ROLES, Token, Tokens
 

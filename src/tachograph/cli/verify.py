@@ -17,7 +17,7 @@ from tachograph import journal
 from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.cli import words
 from tachograph.cli.arguments import add_json, add_root, local_root
-from tachograph.cli.document import write
+from tachograph.document import write
 from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
 

@@ -9,9 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tachograph import journal, removal
+from tachograph import document, journal, removal
 from tachograph.capture.blobs import CHUNK, Blobs
-from tachograph.cli import document
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
