@@ -2,6 +2,7 @@
 
     app.py       routes, and how faults become answers      access.py    who may, and how often
     sending.py   events and files that come in              tokens.py    what a client shows to be let in
+    uploads.py   large files, in parts                      drafts.py    files on their way in
     asking.py    questions                                  bodies.py    reading what was sent, within limits
     live.py      the live stream of a run                   batch.py     which lines are taken
     openapi.py   the description of it all                  limits.py    how much is too much
@@ -27,9 +28,10 @@ change or delete what is there. Events that say that they are of another run or 
 
 Against what is sent: names of runs, writers and digests have a narrow alphabet, so that none of them leads out of the
 store. Nothing that is received is unpickled, imported or executed; events are decoded into plain values, files are
-bytes. A file is kept only under the digest that it has, and never replaces another. Bodies are limited as they come
-and as they unpack; a batch, a stream, a rate have bounds (see :class:`tachograph.server.limits.Limits`). Files are
-handed out as attachments that no browser shows.
+bytes. A file is kept only under the digest that it has, and never replaces another. What was sent of one so far can be
+added to with the same token alone, by one request at a time; how many such there may be, and for how long, is bounded.
+Bodies are limited as they come and as they unpack; a batch, a stream, a rate have bounds (see
+:class:`tachograph.server.limits.Limits`). Files are handed out as attachments that no browser shows.
 
 Not defended: a network that others can read (use TLS, by ``--certfile`` or a proxy), who can read or write the folder
 itself, a disk that is filled by those who may write (the answer is then 507, and senders wait), floods of connections

@@ -24,6 +24,8 @@ class Refused(Exception):
         headers = {}
         if self.after is not None:
             headers["Retry-After"] = str(math.ceil(self.after))
+        if "offset" in self.facts:
+            headers["Upload-Offset"] = str(self.facts["offset"])
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return document({"reason": self.reason, **self.facts}, self.status, headers)

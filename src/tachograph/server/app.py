@@ -19,6 +19,7 @@ from tachograph.server.live import Live
 from tachograph.server.sending import Sending
 from tachograph.server.storage import Storage
 from tachograph.server.tokens import Tokens
+from tachograph.server.uploads import Uploads
 
 API = "/api/v1"
 
@@ -31,6 +32,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
     guarded = access.guarded
     run = f"{API}/runs/{{run}}"
     reading, keeping = guarded("read", asking.blob), guarded("write", sending.blob)
+    uploads = Uploads(storage, limits, access)
 
     async def blob(request: Request) -> Response:
         return await (keeping if request.method == "PUT" else reading)(request)
@@ -45,6 +47,11 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{run}/writers/{{writer}}/events", guarded("write", sending.events), methods=["POST"]),
         Route(f"{API}/missing", guarded("read", sending.missing), methods=["POST"]),
         Route(f"{API}/blobs/{{digest}}", blob, methods=["GET", "HEAD", "PUT"]),
+        Route(
+            f"{API}/blobs/{{digest}}/uploads/{{upload}}",
+            guarded("write", uploads.answer),
+            methods=["GET", "HEAD", "PATCH", "DELETE"],
+        ),
     ]
     handlers = {Refused: refused, HTTPException: _unknown, ClientDisconnect: _cut_off, OSError: _troubled}
     return Starlette(routes=routes, exception_handlers={**handlers, Exception: _failed})

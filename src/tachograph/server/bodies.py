@@ -13,6 +13,7 @@ from tachograph.server.answers import Refused
 LINES = "application/x-ndjson"
 JSON = "application/json"
 BYTES = "application/octet-stream"
+PART = "application/partial-upload"
 
 
 async def plain(request: Request, media_type: str, packed_limit: int, limit: int, patience: float) -> bytes:
@@ -29,9 +30,9 @@ async def plain(request: Request, media_type: str, packed_limit: int, limit: int
     return unpack.end()
 
 
-async def pieces(request: Request, limit: int, patience: float) -> AsyncIterator[bytes]:
+async def pieces(request: Request, media_type: str, limit: int, patience: float) -> AsyncIterator[bytes]:
     """A body piece by piece, each within ``patience`` seconds. Raises :class:`Refused`."""
-    check_media_type(request, BYTES)
+    check_media_type(request, media_type)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "files are sent as they are, without a content encoding")
     check_length(request, limit)

@@ -16,6 +16,7 @@ from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
 from tachograph.server import received
 from tachograph.server.batch import Batch
+from tachograph.server.drafts import Drafts
 from tachograph.server.locking import sync_folder
 from tachograph.server.storage import Gone, Heard
 from tachograph.store import Store
@@ -29,6 +30,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs = Blobs(root)
+        self.drafts = Drafts(self._blobs.folder, self._publish)
         self._store = Store(FolderQuestions(root))
         self._asking = threading.Lock()
         self._stamp = root / "server" / "received"
@@ -115,33 +117,12 @@ class Folder:
                 length -= len(block)
                 yield block
 
-    def receive_blob(self) -> Draft:
-        return Draft(self._blobs)
-
-
-class Draft:
-    """See :class:`tachograph.server.storage.Draft`."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs, self._path = blobs, blobs.draft()
-        self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115 - closed by ``close``
-
-    def write(self, content: bytes) -> None:
-        left = memoryview(content)
-        while left:
-            left = left[self._file.write(left) :]
-
-    def keep(self, digest: str) -> bool:
-        os.fsync(self._file.fileno())
-        made = self._blobs.publish(self._path, digest) is not None
+    def _publish(self, path: Path, digest: str) -> bool:
+        made = self._blobs.publish(path, digest) is not None
         folder = self._blobs.path(digest).parent
         sync_folder(folder)
         sync_folder(folder.parent)
         return made
-
-    def close(self) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
 
 
 class Tail:

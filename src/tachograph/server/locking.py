@@ -25,6 +25,16 @@ if sys.platform == "win32":
 
     _FAR = 1 << 30  # a byte that nobody reads: there a locked one can't be
 
+    def try_lock(fd: int) -> bool:
+        """Lock a file for as long as this descriptor is open; False where somebody else has."""
+        os.lseek(fd, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        os.lseek(fd, 0, os.SEEK_SET)
+        return True
+
     def _lock(fd: int) -> None:
         os.lseek(fd, _FAR, os.SEEK_SET)
         while True:
@@ -37,6 +47,14 @@ if sys.platform == "win32":
 
 else:
     import fcntl
+
+    def try_lock(fd: int) -> bool:
+        """Lock a file for as long as this descriptor is open; False where somebody else has."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)

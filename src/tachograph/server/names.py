@@ -8,6 +8,7 @@ from tachograph.server.answers import Refused
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}[A-Za-z0-9_-]$|^[A-Za-z0-9]$"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
+UPLOAD = r"^[0-9a-z]{1,32}$"
 
 _is_name = re.compile(NAME).fullmatch
 _is_digest = re.compile(DIGEST).fullmatch

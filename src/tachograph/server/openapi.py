@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from tachograph.server import names
-from tachograph.server.bodies import BYTES, JSON, LINES
+from tachograph.server.bodies import BYTES, JSON, LINES, PART
 from tachograph.server.tokens import ROLES
 
 Schema = dict[str, Any]
@@ -17,7 +17,7 @@ REASONS = {
     403: "The token's role does not allow this.",
     404: "There is no such thing.",
     408: "The body took too long to come.",
-    409: "Events before these are missing: send from after `position` on.",
+    409: "What comes before is missing: send from after event `position` on, of a file from byte `offset` on.",
     410: "The run was removed.",
     413: "The body is too large.",
     415: "The media type or the content encoding is not taken.",
@@ -53,6 +53,7 @@ def _paths() -> dict[str, Any]:
     run, writer = _in_path("run", names.NAME), _in_path("writer", names.NAME)
     key = _in_path("run", None, 'an id, a unique beginning of it, a name, or "latest"')
     digest = _in_path("digest", names.DIGEST)
+    upload = [digest, _in_path("upload", names.UPLOAD, "a name that the sender chooses, and finds again")]
     return {
         "/openapi.json": {
             "get": _operation("describe", "This document", {200: _json({"type": "object"})}, [], security=[])
@@ -106,6 +107,19 @@ def _paths() -> dict[str, Any]:
                 "putBlob", "Keep a file, if it has that digest", {200: _json(_KEPT), 201: _json(_KEPT)}, [digest],
                 400, 408, 413, 415, 422, body=_content(BYTES, {}),
             ),
+        },
+        "/blobs/{digest}/uploads/{upload}": {
+            "get": _operation("upload", "How much of an upload has come, in the shape of the IETF's Resumable Uploads "
+                              "for HTTP", {200: _UPLOAD}, upload, 400, 503),
+            "head": _operation("uploadOffset", "The same, in `Upload-Offset` alone", {200: _OFFSET_TOLD}, upload,
+                               400, 503, told=False),
+            "patch": _operation(
+                "goOn", "Add a part to an upload, from `Upload-Offset` on. With the last one (`Upload-Complete: ?1`) "
+                "the file is kept, if it has that digest, and else thrown away.",
+                {200: {**_json({"anyOf": [_OFFSET, _KEPT]}), **_OFFSET_TOLD}, 201: _json(_KEPT)},
+                [*upload, *_PART], 400, 408, 409, 413, 415, 422, 503, body=_content(PART, {}),
+            ),
+            "delete": _operation("dropUpload", "Throw an upload away", {200: _UPLOAD}, upload, 400, 503),
         },
     }  # fmt: skip
 
@@ -164,6 +178,7 @@ _REFUSAL = _object(
     ["reason"],
     reason=_TEXT,
     position={**_COUNT, "description": "With 409: the number of the last event that is held."},
+    offset={**_COUNT, "description": "With 409: how many bytes of the upload are held."},
     rejected=_list(_object(["line", "reason"], line={"type": "integer", "minimum": 1}, reason=_TEXT)),
 )
 _RUN = _object(
@@ -181,6 +196,13 @@ _POSITIONS = _object(["run", "positions"], run=_TEXT, positions={"type": "object
 _STORED = _object(["position", "stored"], position=_COUNT, stored=_COUNT)
 _DIGESTS = _list(_DIGEST)
 _MISSING = _object(["missing"], missing=_DIGESTS)
+_OFFSET = _object(["offset"], offset=_COUNT)
+_OFFSET_TOLD: Schema = {"headers": {"Upload-Offset": {"schema": _COUNT}, "Upload-Complete": {"schema": _TEXT}}}
+_UPLOAD: Schema = {**_json(_OFFSET), **_OFFSET_TOLD}
+_PART = [
+    _parameter("Upload-Offset", {**_COUNT, "maximum": 10**15 - 1}, required=True) | {"in": "header"},
+    _parameter("Upload-Complete", {"enum": ["?0", "?1"]}, required=True) | {"in": "header"},
+]
 _KEPT = _object(["digest", "size"], digest=_DIGEST, size=_COUNT)
 _AFTER = _parameter("after", {**_COUNT, "maximum": 10**18 - 1}) | {
     "description": "The number of the last event that the sender knows to be held. Left out: the one before the first."

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import partial
-
 import msgspec
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tachograph.server import batch, bodies, names
+from tachograph.server import batch, bodies, names, uploads
 from tachograph.server.access import Access
 from tachograph.server.answers import Refused, document
 from tachograph.server.limits import Limits
-from tachograph.server.storage import Draft, Gap, Gone, Storage
-
-PIECE = 1 << 20  # of a file, that is written at a time
+from tachograph.server.storage import Gap, Gone, Storage
 
 _decode_digests = msgspec.json.Decoder(list[str]).decode
 
@@ -69,33 +64,12 @@ class Sending:
     async def blob(self, request: Request) -> Response:
         """Take a file, if it is what its digest says."""
         digest = names.digest(request.path_params["digest"])
-        draft = await run_sync(self._storage.receive_blob)
+        draft = await run_sync(self._storage.drafts.new)
         try:
-            size = await self._receive(request, digest, draft)
-            if not self._access.is_good(request, "write"):
-                raise Refused(401, "the token was revoked")
-            made = await run_sync(draft.keep, digest)
+            await uploads.receive(request, bodies.BYTES, self._limits, draft)
+            return await uploads.keep(request, self._access, draft, digest)
         finally:
-            await run_sync(partial(draft.close))
-        return document({"digest": digest, "size": size}, 201 if made else 200)
-
-    async def _receive(self, request: Request, digest: str, draft: Draft) -> int:
-        found, size, held = hashlib.sha256(), 0, bytearray()
-
-        def take(content: bytes) -> None:
-            found.update(content)
-            draft.write(content)
-
-        async for chunk in bodies.pieces(request, self._limits.blob, self._limits.patience):
-            held += chunk
-            size += len(chunk)
-            if len(held) >= PIECE:
-                await run_sync(take, bytes(held))
-                held.clear()
-        await run_sync(take, bytes(held))
-        if (is_ := "sha256:" + found.hexdigest()) != digest:
-            raise Refused(422, f"the content does not have that digest, but {is_}")
-        return size
+            await run_sync(draft.close)
 
 
 def _after(request: Request) -> int | None:

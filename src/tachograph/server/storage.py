@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from tachograph.errors import Error
 from tachograph.server.batch import Batch
+from tachograph.server.drafts import Drafts
+
+T = TypeVar("T")
 
 
 class Gap(Error):
@@ -37,25 +40,8 @@ class Tail(Protocol):
         """What came since the last call, a bounded amount of it; nothing where nothing did."""
 
 
-class Draft(Protocol):
-    """A file on its way in."""
-
-    def write(self, content: bytes) -> None:
-        """Add to it."""
-
-    def keep(self, digest: str) -> bool:
-        """Let it be the blob of that digest, which is known to be its own. False where there was one already."""
-
-    def close(self) -> None:
-        """Throw away what was not kept."""
-
-
 class Storage(Protocol):
-    """Keeps runs. Each method may be called from any thread, and by several processes at once.
-
-    Those that are asked for a run by ``key`` take an id, a unique beginning of it, its name or "latest", and raise
-    ``NotFound``. Documents are plain values in which numbers are finite (see :mod:`tachograph.cli.document`).
-    """
+    """Keeps runs. Each method may be called from any thread, and by several processes at once."""
 
     def positions(self, run: str) -> Mapping[str, int]:
         """By the id of each writer of a run the number of the last event that is held; empty for a run not known."""
@@ -70,17 +56,8 @@ class Storage(Protocol):
     def tail(self, run: str, after: Mapping[str, int]) -> Tail:
         """A run's events, those of each writer from after the number that is given (left out: from the first)."""
 
-    def runs(self, **query: Any) -> list[dict[str, Any]]:
-        """What ``tachograph runs --json`` writes; the query has the arguments of ``Store.runs``."""
-
-    def run(self, key: str) -> dict[str, Any]:
-        """What ``tachograph show --json`` writes."""
-
-    def status(self, key: str) -> tuple[str, str]:
-        """A run's id and its status."""
-
-    def history(self, key: str, metric: str) -> dict[str, Any]:
-        """The lists ``steps``, ``times`` and ``values`` of a metric."""
+    def ask(self, question: Callable[[Store], T]) -> T:
+        """What ``question`` gives of the store, in which there is all that was appended before."""
 
     def blob_size(self, digest: str) -> int | None:
         """How many bytes the blob has; None where there is none."""
@@ -88,5 +65,6 @@ class Storage(Protocol):
     def read_blob(self, digest: str, start: int, length: int) -> Iterator[bytes]:
         """``length`` bytes of a blob from ``start`` on."""
 
-    def receive_blob(self) -> Draft:
-        """A new file."""
+    @property
+    def drafts(self) -> Drafts:
+        """Where files come in."""

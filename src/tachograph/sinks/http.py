@@ -4,7 +4,8 @@
 
     200, 201             it is stored
     429, 503             later, when the answer says
-    409                  the server holds less than it told us before; ask it anew how far it has come, and go on there
+    409                  the server holds less (of a file: other) than it told us before; ask it anew how far it has
+                         come, and go on there
     401, 403             later, in some minutes: tokens are replaced, and no event is wrong because of one
     400, 410, 413, 422   never: it is set aside with the server's reason; where that is about some lines, those alone
     anything else        later; no connection, a time-out or a broken answer, too
@@ -14,10 +15,12 @@ from __future__ import annotations
 
 import email.utils
 import gzip
+import hashlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -25,7 +28,7 @@ import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from tachograph import settings
+from tachograph import process, settings
 from tachograph.sinks import Reject, Retry
 
 CONNECT = 5.0  # seconds
@@ -35,6 +38,8 @@ WHOLE_ANSWER = 120.0
 ANSWER_BYTES = 16 << 20
 BATCH_BYTES = 8 << 20  # of lines in one request
 DIGESTS = 1000  # in one request
+PART_BYTES = 8 << 20  # of a file in one request: proxies limit it, and some hand on only what they have all of
+LEAST_BYTES = 1 << 20  # that have to come over before a connection is cut, to go on at once
 TOKEN_SECONDS = 300.0  # after which to try again with a token that was refused
 LONGEST_WAIT = 3600.0  # that a server can ask for
 NEVER = (400, 410, 413, 422)
@@ -56,6 +61,10 @@ class _Missing(Struct):
 
 class _Kept(Struct):
     digest: str
+
+
+class _Upload(Struct):
+    offset: int
 
 
 class _Wrong(Struct):
@@ -111,11 +120,44 @@ class HttpSink:
         return found
 
     def put(self, digest: str, path: Path) -> None:
-        """Store a file; it is read piece by piece."""
-        headers = {"Content-Type": "application/octet-stream"}
+        """Store a file. A larger one goes in parts; where that was cut off, by whatever, it is gone on with."""
+        there = f"/blobs/{quote(digest, safe=':')}"
         with open(path, "rb") as file:
-            path_there = f"/blobs/{quote(digest, safe=':')}"
-            self._ask("PUT", path_there, _Kept, data=file, headers=headers, patience=FILE_PATIENCE)
+            size = os.fstat(file.fileno()).st_size
+            if size <= PART_BYTES:
+                headers = {"Content-Type": "application/octet-stream"}
+                self._ask("PUT", there, _Kept, data=file, headers=headers, patience=FILE_PATIENCE)
+            else:
+                self._upload(f"{there}/uploads/{_upload_name(path)}", file, size)
+
+    def _upload(self, there: str, file: BinaryIO, size: int) -> None:
+        at = self._ask("GET", there, _Upload).offset
+        if at > size:  # of what was here before, and wrong
+            at = self._ask("DELETE", there, _Upload).offset
+        while True:
+            part = _Part(file, at, min(PART_BYTES, size - at))
+            try:
+                if self._send_part(there, part, at, is_last=at + len(part) >= size):
+                    return
+                at += PART_BYTES
+            except Retry as retry:
+                if retry.after:
+                    raise
+                before, at = at, self._ask("GET", there, _Upload).offset
+                if at < before + LEAST_BYTES:  # else it goes on, if slowly
+                    raise
+
+    def _send_part(self, there: str, part: _Part, at: int, is_last: bool) -> bool:
+        """Whether the file is stored now."""
+        headers = {
+            "Content-Type": "application/partial-upload",
+            "Upload-Offset": str(at),
+            "Upload-Complete": "?1" if is_last else "?0",
+        }
+        patience = FILE_PATIENCE if is_last else 1.0
+        expected: type[_Kept | _Upload] = _Kept if is_last else _Upload
+        self._ask("PATCH", there, expected, data=part, headers=headers, patience=patience)
+        return is_last
 
     def close(self) -> None:
         """Close the connections."""
@@ -172,6 +214,29 @@ def _token() -> str:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
     return token
+
+
+class _Part:
+    """A part of a file as a body: it is read piece by piece, and its length is known."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        file.seek(start)
+        self._file, self._length, self._left = file, length, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = -1) -> bytes:
+        """The next piece; nothing at the end."""
+        piece = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(piece)
+        return piece
+
+
+def _upload_name(path: Path) -> str:
+    """A name for the upload of the file at ``path``: the same one whenever that is tried, and nobody else's."""
+    place = f"{process.this().host}:{os.path.abspath(path)}"
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
