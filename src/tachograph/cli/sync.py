@@ -36,7 +36,7 @@ EXAMPLES = """\
   tachograph sync baseline --to file:///mnt/share/team
 """
 BATCH_BYTES = 512 << 10
-ATTEMPTS = 5  # that fail one after the other, before a sink is given up
+ATTEMPTS = 5  # that get nothing over one after the other, before a sink is given up
 LONGEST_WAIT = 60.0
 
 
@@ -136,7 +136,8 @@ def _send(root: Path, url: str, runs: list[str], dry: bool) -> Way:
     act = _count if dry else _deliver
     try:
         for part in way.runs:
-            _patiently(partial(act, positions, part, sink, progress))
+            delivery = Delivery(positions, part.run)
+            _patiently(partial(act, delivery, positions, part, sink, progress), delivery)
     except (Retry, OSError) as error:
         way.error = str(error)
     finally:
@@ -145,15 +146,14 @@ def _send(root: Path, url: str, runs: list[str], dry: bool) -> Way:
     return way
 
 
-def _count(positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
-    part.lines, part.bytes = Delivery(positions, part.run).count(sink)
+def _count(delivery: Delivery, positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
+    part.lines, part.bytes = delivery.count(sink)
     part.rejected = len(positions.rejected(part.run))
     part.there = not part.lines and not part.rejected
     progress()
 
 
-def _deliver(positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
-    delivery = Delivery(positions, part.run)
+def _deliver(delivery: Delivery, positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
     for lines, size in delivery.send(sink, BATCH_BYTES):
         part.lines += lines
         part.bytes += size
@@ -165,17 +165,20 @@ def _deliver(positions: Positions, part: Part, sink: Sink, progress: Callable[[]
     progress()
 
 
-def _patiently(act: Callable[[], None]) -> None:
-    """Try again where the sink can't take something now."""
-    patience = Patience()
-    for attempt in range(1, ATTEMPTS + 1):
+def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
+    """Try again where the sink can't take something now, as long as any of so many attempts gets on."""
+    patience, attempt, progress = Patience(), 1, delivery.progress
+    while True:
         try:
             act()
             return
         except (Retry, OSError) as error:
+            if delivery.progress > progress:
+                patience, attempt, progress = Patience(), 1, delivery.progress
             after = (error.after if isinstance(error, Retry) else None) or 0.0
             if attempt == ATTEMPTS or after > LONGEST_WAIT:
                 raise
+            attempt += 1
             time.sleep(max(after, patience.delay()))
 
 

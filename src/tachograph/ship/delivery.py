@@ -23,13 +23,13 @@ class Delivery:
     """Sends what a run's journals hold and the sink does not.
 
     ``mine`` says of a writer's folder whether it is to be sent. ``rejected`` counts what the sink would not take, and
-    ``reason`` is the last one that it gave.
+    ``reason`` is the last one that it gave. ``progress`` grows with whatever got through, if the answer was lost, too.
     """
 
     def __init__(self, positions: Positions, run: str, mine: Callable[[Path], bool] = lambda writer: True) -> None:
         self.run = run
         self.folder = positions.root / "runs" / run
-        self.rejected = 0
+        self.rejected = self.progress = 0
         self.reason = ""
         self.remarked = False
         self._mine = mine
@@ -99,6 +99,7 @@ class Delivery:
         for writer in self._writers():
             seq, place = held.get(writer.name, 0), self._place(writer)
             self._places[writer.name] = Place(seq, place.first, place.offset) if place.seq <= seq else Place(seq)
+            self.progress += seq > place.seq
         return held
 
     def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[tuple[int, int]]:
@@ -108,6 +109,7 @@ class Delivery:
                 for batch in batches(writer, before, lambda: _is_silent(writer), size):
                     self._send_batch(sink, writer.name, batch)
                     self._places[writer.name] = batch.place
+                    self.progress += 1
                     yield len(batch.lines), sum(map(len, batch.lines)) + len(batch.lines)
                 return
             except Unreadable:  # nobody can read on in this segment, here or there
@@ -153,6 +155,7 @@ class Delivery:
             path = self._blobs.find(digest)
             try:
                 sink.put(digest, path)
+                self.progress += 1
             except Reject as refusal:
                 self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
             except OSError:

@@ -52,7 +52,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
         self._looked = False
-        self._patience = Patience()
+        self._patience, self._progress = Patience(), 0
         self._retry_at = 0.0
 
     # -- for the threads of the training --
@@ -167,10 +167,17 @@ class Sender:
                     began = time.thread_time()
                 self._remark(run, delivery)
         except (Retry, OSError) as error:
+            self._note_progress()
             asked = error.after if isinstance(error, Retry) and error.after else 0.0
             self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
             return False
         return True
+
+    def _note_progress(self) -> None:
+        """A sink that took something since the last failure is not down: wait for it as after the first one."""
+        progress = sum(delivery.progress for delivery in list(self._deliveries.values()))
+        if progress != self._progress:
+            self._progress, self._patience = progress, Patience()
 
     def _rest(self, used: float) -> None:
         """Leave the processor to the training, unless somebody waits for us."""
