@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tachograph.document import of_everything, of_run, plain
 from tachograph.errors import NotFound, QueryError
+from tachograph.records import RunRecord
 from tachograph.server import names
 from tachograph.server.answers import Refused, document
 from tachograph.server.bodies import BYTES
 from tachograph.server.storage import Storage
+from tachograph.store import Store
 
 RUNS = 1000  # that are listed where nobody says how many
 QUERY = {"experiment", "where", "order_by", "limit", "children"}
@@ -29,16 +33,27 @@ class Asking:
         self._storage = storage
 
     async def runs(self, request: Request) -> Response:
-        return document(await _answered(partial(self._storage.runs, **_query(request))))
+        query = _query(request)
+        return await self._told(lambda store: plain([of_run(run) for run in store.runs(**query)]))
 
     async def run(self, request: Request) -> Response:
-        return document(await _answered(partial(self._storage.run, request.path_params["run"])))
+        key = request.path_params["run"]
+        return await self._told(lambda store: plain(of_everything(store.run(key))))
 
     async def history(self, request: Request) -> Response:
-        metric = request.query_params.get("name")
+        key, metric = request.path_params["run"], request.query_params.get("name")
         if not metric:
             raise Refused(400, "name says which metric")
-        return document(await _answered(partial(self._storage.history, request.path_params["run"], metric)))
+        return await self._told(lambda store: _history(store.run(key), metric))
+
+    async def _told(self, question: Callable[[Store], Any]) -> Response:
+        """What a question gives, which are plain values."""
+        try:
+            return document(await run_sync(self._storage.ask, question))
+        except NotFound as error:
+            raise Refused(404, str(error)) from None
+        except QueryError as error:
+            raise Refused(400, str(error)) from None
 
     async def blob(self, request: Request) -> Response:
         """A file or a part of it; for HEAD what there is to say of it."""
@@ -62,13 +77,13 @@ class Asking:
         return StreamingResponse(content, status, headers, BYTES)
 
 
-async def _answered(question: partial[Any]) -> Any:
-    try:
-        return await run_sync(question)
-    except NotFound as error:
-        raise Refused(404, str(error)) from None
-    except QueryError as error:
-        raise Refused(400, str(error)) from None
+def _history(run: RunRecord, metric: str) -> dict[str, Any]:
+    points = run.history(metric)
+    values = points.values.tolist()
+    return {
+        "run": run.id, "name": metric, "steps": points.steps.tolist(), "times": points.times.tolist(),
+        "values": values if all(map(isfinite, values)) else plain(values),
+    }  # fmt: skip
 
 
 def _query(request: Request) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from math import isfinite
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from tachograph import document, journal, removal
+from tachograph import journal, removal
 from tachograph.capture.blobs import CHUNK, Blobs
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
@@ -21,6 +20,7 @@ from tachograph.server.locking import sync_folder
 from tachograph.server.storage import Gone, Heard
 from tachograph.store import Store
 
+T = TypeVar("T")
 LOOK_BYTES = 1 << 20  # of each segment, that a live stream takes at a time
 
 
@@ -67,29 +67,9 @@ class Folder:
 
     # -- questions --
 
-    def runs(self, **query: Any) -> list[dict[str, Any]]:
+    def ask(self, question: Callable[[Store], T]) -> T:
         with self._asking:
-            return [document.plain(document.of_run(run)) for run in self._fresh().runs(**query)]
-
-    def run(self, key: str) -> dict[str, Any]:
-        with self._asking:
-            found: dict[str, Any] = document.plain(document.of_everything(self._fresh().run(key)))
-            return found
-
-    def status(self, key: str) -> tuple[str, str]:
-        with self._asking:
-            run = self._fresh().run(key)
-            return run.id, run.status
-
-    def history(self, key: str, metric: str) -> dict[str, Any]:
-        with self._asking:
-            run = self._fresh().run(key)
-            points = run.history(metric)
-        values = points.values.tolist()
-        return {
-            "run": run.id, "name": metric, "steps": points.steps.tolist(), "times": points.times.tolist(),
-            "values": values if all(map(isfinite, values)) else document.plain(values),
-        }  # fmt: skip
+            return question(self._fresh())
 
     def _fresh(self) -> Store:
         """The store, opened anew where something came since: so its index looks again at writers that were done."""

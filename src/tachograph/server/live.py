@@ -43,7 +43,7 @@ class Live:
         run = names.name(request.path_params["run"], "run")
         positions = _positions(request)
         try:
-            run, _ = await run_sync(self._storage.status, run)
+            run, _ = await run_sync(self._status, run)
         except NotFound as error:
             raise Refused(404, str(error)) from None
         if self._open >= self._limits.streams:
@@ -54,6 +54,11 @@ class Live:
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             media_type="text/event-stream",
         )
+
+    def _status(self, key: str) -> tuple[str, str]:
+        """The run's id, and whether it still runs."""
+        run = self._storage.ask(lambda store: store.run(key))
+        return run.id, run.status
 
     async def _counted(self, request: Request, run: str, tail: Tail, positions: dict[str, int]) -> AsyncIterator[bytes]:
         self._open += 1
@@ -71,7 +76,7 @@ class Live:
                 if not self._access.is_good(request, "read"):
                     return
                 # Asked before what is new is read, so that what came just before the end is not missed.
-                (_, status), checked = await run_sync(self._storage.status, run), time.monotonic()
+                (_, status), checked = await run_sync(self._status, run), time.monotonic()
             heard = await run_sync(tail.new)
             if heard:
                 yield _encoded(heard, positions)

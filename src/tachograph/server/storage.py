@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from tachograph.errors import Error
 from tachograph.server.batch import Batch
 from tachograph.server.drafts import Drafts
+from tachograph.store import Store
 
 T = TypeVar("T")
 
