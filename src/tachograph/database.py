@@ -14,12 +14,13 @@ import shutil
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tachograph.errors import Error
+from tachograph.schema import SCHEMA, SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 FILENAME = "index.sqlite"
 REMOTE = {
@@ -27,76 +28,17 @@ REMOTE = {
     "wekafs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "fuse.beegfs",
 }  # fmt: skip
 
-SCHEMA = """
-CREATE TABLE run (
-    no INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-    folder_time INTEGER NOT NULL,           -- when the folder was last changed, in ns; 0 = look again
-    name TEXT, experiment TEXT, parent TEXT, opener TEXT,
-    leader INTEGER,                         -- the writer that decides how the run ended
-    status TEXT, ended REAL,                -- as the leader recorded them
-    started REAL, latest REAL               -- times of the first and the last event
-);
-CREATE INDEX run_by_start ON run (started);
-CREATE INDEX run_by_parent ON run (parent);
-CREATE TABLE writer (
-    no INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL, id TEXT NOT NULL,
-    revision INTEGER NOT NULL DEFAULT 0,    -- how many blocks were read
-    sealed INTEGER NOT NULL DEFAULT 0,      -- whether nothing more is to be expected
-    header BLOB, "end" BLOB,                -- the events
-    started REAL, clock REAL NOT NULL DEFAULT 0,
-    seen BLOB NOT NULL DEFAULT '[]',        -- ranges of sequence numbers
-    UNIQUE (run, id)
-);
-CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;
-CREATE TABLE segment (
-    writer INTEGER NOT NULL, first INTEGER NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL,
-    PRIMARY KEY (writer, first)
-) WITHOUT ROWID;
-CREATE TABLE event (
-    run INTEGER NOT NULL, writer INTEGER NOT NULL, seq INTEGER NOT NULL, clock REAL NOT NULL,
-    kind TEXT NOT NULL, line BLOB NOT NULL
-);
-CREATE INDEX event_by_run ON event (run, kind);
-CREATE INDEX event_by_kind ON event (kind);
-CREATE INDEX event_by_writer ON event (writer);
-CREATE TABLE chunk (
-    writer INTEGER NOT NULL, name TEXT NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    count INTEGER NOT NULL, numbers INTEGER NOT NULL, total REAL,
-    min REAL, min_step INTEGER, max REAL, max_step INTEGER,
-    first REAL, first_at REAL NOT NULL, last REAL, last_step INTEGER NOT NULL, clock REAL NOT NULL,
-    steps BLOB NOT NULL, times BLOB NOT NULL, "values" BLOB NOT NULL, seqs BLOB NOT NULL
-);
-CREATE UNIQUE INDEX chunk_in_order ON chunk (writer, name, first_seq);
-CREATE TABLE metric (
-    run INTEGER NOT NULL, name TEXT NOT NULL, value, step INTEGER NOT NULL,
-    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
-) WITHOUT ROWID;
-CREATE INDEX metric_by_value ON metric (name, value);
-CREATE TABLE param (
-    run INTEGER NOT NULL, name TEXT NOT NULL, value, written BLOB NOT NULL,
-    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
-) WITHOUT ROWID;
-CREATE INDEX param_by_value ON param (name, value);
-CREATE TABLE tag (
-    run INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, written BLOB,
-    clock REAL NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, name)
-) WITHOUT ROWID;
-CREATE INDEX tag_by_value ON tag (name, value);
-CREATE TABLE damage (
-    writer INTEGER NOT NULL, segment INTEGER NOT NULL, line INTEGER NOT NULL, offset INTEGER NOT NULL,
-    reason TEXT NOT NULL, torn INTEGER NOT NULL
-);
-CREATE INDEX damage_by_writer ON damage (writer);
-
--- A run as people see it. A writer without an end is sealed only once its process is provably gone.
-CREATE VIEW record AS
-SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.started, run.latest,
-    coalesce(run.status, iif(leader.sealed, 'crashed', 'running')) AS status,
-    iif(run.status IS NULL, iif(leader.sealed, run.latest, NULL), run.ended) AS ended
-FROM run JOIN writer AS leader ON leader.no = run.leader;
-"""
-
 ROOM = 4 << 20  # bytes that must be free in the store for the index to lie there
+
+
+class Connection(sqlite3.Connection):
+    """See :class:`tachograph.dialect.Connection`, which this is. A transaction that writes is alone here anyway."""
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
+        return [self.execute(sql, values).fetchall() for values in rows]
+
+    def hold(self, run: int, /) -> None:
+        pass
 
 
 class Database:
@@ -108,7 +50,7 @@ class Database:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._path: Path | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._process = 0
 
@@ -134,14 +76,14 @@ class Database:
         self._process = os.getpid()
 
     @property
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> Connection:
         """The connection that :meth:`connect` made. Autocommit; begin transactions with :meth:`transaction`."""
         if self._connection is None:
             raise RuntimeError("not connected")
         return self._connection
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """A transaction that may write; rolled back where an exception comes out of it."""
         with self.connection as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -248,7 +190,7 @@ def _user_cache() -> Path:
     return Path(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
-def _open(path: Path | None) -> sqlite3.Connection:
+def _open(path: Path | None) -> Connection:
     if path is None:
         return _prepared("")  # a private one, which SQLite deletes when it is closed
     with _alone(path):
@@ -259,7 +201,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _existing(path: Path) -> sqlite3.Connection | None:
+def _existing(path: Path) -> Connection | None:
     """A connection to a file that is there; None where it is damaged, or of another version."""
     connection = _connection(_address(path))
     try:
@@ -302,7 +244,7 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _prepared(name: str) -> sqlite3.Connection:
+def _prepared(name: str) -> Connection:
     connection = _connection(name)
     connection.executescript(
         f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
@@ -310,13 +252,13 @@ def _prepared(name: str) -> sqlite3.Connection:
     return connection
 
 
-def _connection(name: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+def _connection(name: str) -> Connection:
+    return Connection(
         name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
 
 
-def _tuned(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _tuned(connection: Connection) -> Connection:
     connection.execute("PRAGMA synchronous = NORMAL")  # after a power failure it may be old or unusable, never wrong
     return connection
 

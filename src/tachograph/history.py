@@ -6,15 +6,16 @@ bytes of a little-endian array, beside what a summary needs to know of it. Chunk
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import astuple
 from numpy.typing import NDArray
+
+from tachograph.dialect import Connection
 
 if TYPE_CHECKING:
     import pandas
@@ -218,43 +219,65 @@ class Last(Struct):
     clock: float
 
 
-def add(db: sqlite3.Connection, writer: int, name: str, points: Points) -> Last:
-    """Add chunks, in a transaction of the caller's.
+def add(db: Connection, writer: int, added: Mapping[str, Points]) -> dict[str, Last]:
+    """Add points by name, in a transaction of the caller's; the newest of each name.
 
     A chunk that is small beside what comes after it becomes part of it: so each point is rewritten a few times at
     most, however little is added at a time. Chunks of a writer never overlap.
     """
-    clock = 0.0
-    while (newest := _newest(db, writer, name)) is not None:
-        rowid, last_seq, count, clock_before = newest
-        small = count < CHUNK and count <= 2 * len(points)
-        if not small and last_seq < points.seqs[0]:
-            clock = clock_before
-            break
-        points = _take_out(db, rowid) + points
+    points = dict(added)
+    clocks = _take_out(db, writer, points)
+    rows, newest = [], {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for piece in points.pieces():
-            digest = piece.digest(clock)
-            clock = digest.clock
-            _insert(db, writer, name, piece, digest)
-    return Last(float(piece.values[-1]), digest.last_step, int(piece.seqs[-1]), clock)
+        for name, clock in clocks.items():
+            for piece in points[name].pieces():
+                digest = piece.digest(clock)
+                clock = digest.clock
+                rows.append(_row(writer, name, piece, digest))
+            newest[name] = Last(float(piece.values[-1]), digest.last_step, int(piece.seqs[-1]), clock)
+    db.executemany(f"INSERT INTO chunk VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    return newest
 
 
-def _newest(db: sqlite3.Connection, writer: int, name: str) -> tuple[int, int, int, float] | None:
-    found: tuple[int, int, int, float] | None = db.execute(
-        "SELECT rowid, last_seq, count, clock FROM chunk WHERE writer = ? AND name = ? ORDER BY first_seq DESC LIMIT 1",
-        (writer, name),
-    ).fetchone()
-    return found
+def _take_out(db: Connection, writer: int, points: dict[str, Points]) -> dict[str, float]:
+    """Take out the last chunks of each name where they are to become part of the points, to which they are added.
+
+    By name the writer's clock before them.
+    """
+    clocks: dict[str, float] = {}
+    left = list(points)
+    while left:
+        taken = []
+        for name, found in zip(left, _newest(db, writer, left), strict=True):
+            for first_seq, last_seq, count, clock in found:
+                small = count < CHUNK and count <= 2 * len(points[name])
+                if small or last_seq >= points[name].seqs[0]:
+                    taken.append((writer, name, first_seq))
+                else:
+                    clocks[name] = clock
+            if not found:
+                clocks[name] = 0.0
+        for (_, name, _), columns in zip(taken, _removed(db, taken), strict=True):
+            points[name] = Points.unpacked(*columns) + points[name]
+        left = [name for _, name, _ in taken]
+    return clocks
 
 
-def _take_out(db: sqlite3.Connection, rowid: int) -> Points:
-    columns = db.execute('SELECT seqs, steps, times, "values" FROM chunk WHERE rowid = ?', (rowid,)).fetchone()
-    db.execute("DELETE FROM chunk WHERE rowid = ?", (rowid,))
-    return Points.unpacked(*columns)
+def _newest(db: Connection, writer: int, names: list[str]) -> list[list[tuple[int, int, int, float]]]:
+    return db.each(
+        """SELECT first_seq, last_seq, count, clock FROM chunk
+           WHERE writer = ? AND name = ? ORDER BY first_seq DESC LIMIT 1""",
+        [(writer, name) for name in names],
+    )
 
 
-def _insert(db: sqlite3.Connection, writer: int, name: str, points: Points, digest: Digest) -> None:
+def _removed(db: Connection, chunks: list[tuple[int, str, int]]) -> list[tuple[bytes, bytes, bytes, bytes]]:
+    which = "FROM chunk WHERE writer = ? AND name = ? AND first_seq = ?"
+    found = db.each(f'SELECT seqs, steps, times, "values" {which}', chunks)
+    db.executemany(f"DELETE {which}", chunks)
+    return [columns for (columns,) in found]
+
+
+def _row(writer: int, name: str, points: Points, digest: Digest) -> tuple[Any, ...]:
     seqs, steps, times, values = points.packed()
-    row = (writer, name, int(points.seqs[0]), int(points.seqs[-1]), *astuple(digest), steps, times, values, seqs)
-    db.execute(f"INSERT INTO chunk VALUES ({', '.join('?' * len(row))})", row)
+    return (writer, name, int(points.seqs[0]), int(points.seqs[-1]), *astuple(digest), steps, times, values, seqs)

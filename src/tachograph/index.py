@@ -188,7 +188,7 @@ class Index:
         changed = [(no,) for no in self._changed("sealed")]
         if changed:
             with self._database.transaction() as db:
-                db.executemany("UPDATE writer SET sealed = 0 WHERE no = ?", changed)
+                db.executemany("UPDATE writer SET sealed = FALSE WHERE no = ?", changed)
 
     def _changed(self, condition: str) -> set[int]:
         """Writers with a segment that is not as long as what was read of it."""
@@ -223,7 +223,7 @@ class Index:
             added.write()
         if sealed:
             with self._database.transaction() as db:
-                db.executemany("UPDATE writer SET sealed = 1 WHERE no = ?", sealed)
+                db.executemany("UPDATE writer SET sealed = TRUE WHERE no = ?", sealed)
         return whole
 
     def _catch_up(self, writer: _Writer, added: _Additions) -> bool:

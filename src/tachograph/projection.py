@@ -6,20 +6,20 @@ while the machine's is set back. Whatever the order in which writers are read, t
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from tachograph import events
+from tachograph.dialect import Connection
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Unknown
 from tachograph.journal import Block, Damage
 
-NAN = b"NaN"  # how the tables hold what SQLite has no number for
+LONGEST_KIND = 100  # that is told from others; those that we know are shorter
 _LATEST = 253402300800.0  # the year 10000
 
 
@@ -144,7 +144,7 @@ class Batch:
 
     # -- writing --
 
-    def write(self, db: sqlite3.Connection) -> bool:
+    def write(self, db: Connection) -> bool:
         """Add it, in a transaction of the caller's; False (and nothing is added) where another process was faster."""
         writer = self.writer
         if not _claim(db, writer):
@@ -158,7 +158,7 @@ class Batch:
         return True
 
 
-def _claim(db: sqlite3.Connection, writer: Writer) -> bool:
+def _claim(db: Connection, writer: Writer) -> bool:
     claimed = db.execute(
         """UPDATE writer SET revision = revision + 1, header = ?, "end" = ?, started = ?, clock = ?, seen = ?
            WHERE no = ? AND revision = ?""",
@@ -170,82 +170,98 @@ def _claim(db: sqlite3.Connection, writer: Writer) -> bool:
     return claimed.rowcount == 1
 
 
-def _write_position(db: sqlite3.Connection, writer: Writer, block: Block) -> None:
+def _write_position(db: Connection, writer: Writer, block: Block) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO segment (writer, first, offset, line) VALUES (?, ?, ?, ?)",
+        """INSERT INTO segment (writer, first, "offset", line) VALUES (?, ?, ?, ?)
+           ON CONFLICT (writer, first) DO UPDATE SET "offset" = excluded."offset", line = excluded.line""",
         (writer.no, int(block.path.stem), block.end, block.next_line),
     )
 
 
-def _write_damage(db: sqlite3.Connection, writer: Writer, block: Block, damage: list[Damage]) -> None:
+def _write_damage(db: Connection, writer: Writer, block: Block, damage: list[Damage]) -> None:
     db.executemany(
-        "INSERT INTO damage (writer, segment, line, offset, reason, torn) VALUES (?, ?, ?, ?, ?, ?)",
+        'INSERT INTO damage (writer, segment, line, "offset", reason, torn) VALUES (?, ?, ?, ?, ?, ?)',
         [(writer.no, int(block.path.stem), item.line, item.offset, item.reason, item.torn) for item in damage],
     )
 
 
-def _write_events(db: sqlite3.Connection, writer: Writer, happened: list[tuple[float, Event]]) -> None:
+def _write_events(db: Connection, writer: Writer, happened: list[tuple[float, Event]]) -> None:
     db.executemany(
         "INSERT INTO event (run, writer, seq, clock, kind, line) VALUES (?, ?, ?, ?, ?, ?)",
         [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in happened],
     )
-    for clock, event in happened:
-        key = (clock, writer.id, event.seq)
-        if isinstance(event, Params):
-            parts = event.values.items()
-            rows = [(writer.run, name, stored(events.param(raw)), events.encode(raw), *key) for name, raw in parts]
-            _upsert(db, "param", rows)
-        elif isinstance(event, Tags):
-            _upsert(db, "tag", [(writer.run, name, text, None, *key) for name, text in event.values.items()])
+    _upsert(db, "param", _rows(writer, happened, Params, _split))
+    _upsert(db, "tag", _rows(writer, happened, Tags, lambda text: (text,)))
+
+
+def _rows(
+    writer: Writer, happened: list[tuple[float, Event]], kind: type[Params | Tags], columns: Callable[[Any], Any]
+) -> list[tuple[Any, ...]]:
+    return [
+        (writer.run, name, *columns(value), clock, writer.id, event.seq)
+        for clock, event in happened
+        if isinstance(event, kind)
+        for name, value in event.values.items()
+    ]
+
+
+def _split(raw: Any) -> tuple[float | None, str | None, bool, bytes]:
+    """A parameter as a number, as text, whether it is NaN, and as it is written."""
+    value, written = events.param(raw), events.encode(raw)
+    if isinstance(value, float) and value != value:
+        return None, None, True, written
+    if isinstance(value, int | float):
+        return _number(value), None, False, written
+    text = value if value is None or isinstance(value, str) else events.encode(value).decode()
+    return None, text, False, written
+
+
+def _number(value: float) -> float:
+    return value if isinstance(value, float) or abs(value) <= events.MAX_INT else float(value)
 
 
 def _kind(event: Event) -> str:
-    return event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
+    return event.name[:LONGEST_KIND] if isinstance(event, Unknown) else str(event.__struct_config__.tag)
 
 
 def _line(event: Event) -> bytes:
     return events.encode(event.fields if isinstance(event, Unknown) else event)
 
 
-def _write_points(db: sqlite3.Connection, writer: Writer, points: dict[str, list[float]]) -> None:
+def _write_points(db: Connection, writer: Writer, points: dict[str, list[float]]) -> None:
     from tachograph import history  # with it comes numpy, which a command that finds nothing new can do without
 
-    rows = []
-    for name, flat in points.items():
-        shown = writer.shown(name)
-        last = history.add(db, writer.no, shown, history.Points.gathered(flat))
-        rows.append((writer.run, shown, stored(last.value), last.step, last.clock, writer.id, last.seq))
+    added = {writer.shown(name): history.Points.gathered(flat) for name, flat in points.items()}
+    rows = [
+        (writer.run, name, None if last.value != last.value else last.value, last.step, last.clock, writer.id, last.seq)
+        for name, last in history.add(db, writer.no, added).items()
+    ]
     _upsert(db, "metric", rows)
 
 
-def _upsert(db: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    detail = {"metric": "step", "param": "written", "tag": "written"}[table]
+_COLUMNS = {"metric": ("number", "step"), "param": ("number", "text", "nan", "written"), "tag": ("text",)}
+
+
+def _upsert(db: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Write what is newer than what is there; by name, so that no two transactions wait for each other in a circle."""
+    columns = (*_COLUMNS[table], "clock", "author", "seq")
+    newest = {row[1]: row for row in sorted(rows, key=lambda row: row[-3:])}
     db.executemany(
-        f"""INSERT INTO {table} (run, name, value, {detail}, clock, author, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (run, name) DO UPDATE
-            SET value = excluded.value, {detail} = excluded.{detail}, clock = excluded.clock,
-                author = excluded.author, seq = excluded.seq
-            WHERE (excluded.clock, excluded.author, excluded.seq) > (clock, author, seq)""",
-        rows,
+        f"""INSERT INTO {table} (run, name, {", ".join(columns)}) VALUES (?, ?, {", ".join("?" * len(columns))})
+            ON CONFLICT (run, name) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in columns)}
+            WHERE (excluded.clock, excluded.author, excluded.seq) > ({table}.clock, {table}.author, {table}.seq)""",
+        [newest[name] for name in sorted(newest)],
     )
 
 
-def stored(value: Any) -> Any:
-    """A value in the form in which the tables hold it, so that SQL compares numbers and text as they are meant."""
-    if isinstance(value, float):
-        return value if value == value else NAN
-    if isinstance(value, int):
-        return int(value) if -events.MAX_INT <= value <= events.MAX_INT else float(value)
-    return value if value is None or isinstance(value, str) else events.encode(value).decode()
-
-
-def fold_run(db: sqlite3.Connection, run: int) -> None:
+def fold_run(db: Connection, run: int) -> None:
     """What a run's writers together say of the run itself.
 
     The first owner tells its name and origin, the newest one how it ended. Without an owner, any writer does.
     """
+    db.hold(run)
     found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND started IS NOT NULL", (run,))
-    writers = [Writer.loaded(row) for row in found]
+    writers = [Writer.loaded(row) for row in found.fetchall()]
     if not writers:
         return
     told = [writer for writer in writers if writer.header is not None] or writers

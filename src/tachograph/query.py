@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tachograph.errors import QueryError
-from tachograph.projection import stored
 
 MAX_DEPTH = 50
 MAX_CONDITIONS = 400
@@ -39,6 +38,11 @@ MAX_VALUES = 30_000
 MAX_PATTERN = 10_000
 
 TABLES = {"metrics": "metric", "params": "param", "tags": "tag"}
+COLUMNS = {
+    "metric": {"number": "number"},
+    "param": {"number": "number", "text": "text"},
+    "tag": {"text": "text"},
+}
 TEXTS = ("id", "name", "experiment", "status", "parent")
 TIMES = ("started", "ended")
 COMPARISONS = {"=": "=", "==": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -67,7 +71,7 @@ class Sql(NamedTuple):
 def where(text: str | None) -> Sql:
     """``text`` as a condition on the columns of the index's ``record``, never NULL. Raises ``QueryError``."""
     parser = _Parser("where", text)
-    return parser.only(parser.any_of) if parser.is_there else Sql("1", [])
+    return parser.only(parser.any_of) if parser.is_there else Sql("TRUE", [])
 
 
 def order_by(text: str | None) -> Sql:
@@ -105,8 +109,14 @@ class Field(Struct):
     at: int
 
     @property
-    def column(self) -> str:
-        return "value" if self.table else self.name
+    def columns(self) -> dict[str, str]:
+        """By kind of value the column that holds it."""
+        return COLUMNS[self.table] if self.table else {"number" if self.is_time else "text": self.name}
+
+    @property
+    def is_nan(self) -> str:
+        """The condition that it is NaN."""
+        return {"metric": "number IS NULL", "param": "nan"}.get(self.table or "", "FALSE")
 
     @property
     def is_time(self) -> bool:
@@ -284,8 +294,8 @@ class _Parser:
         pattern = token.text[1:-1].replace("''", "'")
         if len(pattern) > MAX_PATTERN:
             raise self.error(f"a pattern of more than {MAX_PATTERN} characters", token.at)
-        column = field.column
-        return _on(field, Sql(f"typeof({column}) = 'text' AND {column} {'NOT ' * negated}LIKE ?", [pattern]))
+        column = field.columns.get("text")
+        return _on(field, Sql(f"{column} {'NOT ' * negated}LIKE ?", [pattern]) if column else NEVER)
 
     # -- order_by --
 
@@ -304,8 +314,9 @@ class _Parser:
         direction = f"{'DESC' if descending else 'ASC'} NULLS LAST, "
         if field.table is None:
             return Sql(f"{field.name} {direction}", [])
-        found = f"SELECT value FROM {field.table} WHERE run = no AND name = ? AND typeof(value) <> 'blob'"
-        return Sql(f"({found}) {direction}", [field.name])
+        columns = sorted(field.columns, reverse=descending)  # numbers are less than texts
+        found = [f"(SELECT {column} FROM {field.table} WHERE run = no AND name = ?) {direction}" for column in columns]
+        return Sql("".join(found), [field.name] * len(found))
 
 
 class Day(NamedTuple):
@@ -315,50 +326,69 @@ class Day(NamedTuple):
     end: float
 
 
+NEVER = Sql("FALSE", [])
+
+
 def _on(field: Field, test: Sql) -> Sql:
-    """``test`` of a field's column, as a condition on the run."""
+    """``test`` of a field's columns, as a condition on the run, which is never NULL."""
     if field.table is None:
-        return Sql(f"({test.text})", test.values)
-    return Sql(f"no IN (SELECT run FROM {field.table} WHERE name = ? AND {test.text})", [field.name, *test.values])
+        return Sql(f"({field.name} IS NOT NULL AND ({test.text}))", test.values)
+    found = f"no IN (SELECT run FROM {field.table} WHERE name = ? AND ({test.text}))"
+    return Sql(found, [field.name, *test.values])
 
 
 def _comparison(field: Field, operator: str, value: Any) -> Sql:
-    column = field.column
+    """What is NULL where the field holds no value of this kind: text and numbers don't compare."""
+    if isinstance(value, float) and isnan(value):
+        return _nan(field, operator == "<>")
     if isinstance(value, Day):
-        if operator == "=":
-            return Sql(f"{column} IS NOT NULL AND {column} >= ? AND {column} < ?", list(value))
-        if operator == "<>":
-            return Sql(f"{column} IS NOT NULL AND ({column} < ? OR {column} >= ?)", list(value))
+        if operator in ("=", "<>"):
+            within = f"{field.name} >= ? AND {field.name} < ?"
+            return Sql(f"NOT ({within})" if operator == "<>" else within, list(value))
         value = value.start
-    return Sql(f"{_comparable(column, [value])} AND {column} {operator} ?", [stored(value)])
+    column = field.columns.get(_kind(value))
+    return Sql(f"{column} {operator} ?", [_plain(value)]) if column else NEVER
+
+
+def _nan(field: Field, negated: bool) -> Sql:
+    if not negated:
+        return Sql(field.is_nan, [])
+    column = field.columns.get("number")
+    return Sql(f"{column} IS NOT NULL", []) if column else NEVER
 
 
 def _membership(field: Field, values: list[Any], negated: bool) -> Sql:
-    column = field.column
     if any(isinstance(value, Day) for value in values):
         parts = [_comparison(field, "<>" if negated else "=", value) for value in values]
         joined = (" AND " if negated else " OR ").join(f"({text})" for text, _ in parts)
         return _on(field, Sql(joined, [value for _, own in parts for value in own]))
-    marks = ", ".join("?" * len(values))
-    test = f"{_comparable(column, values)} AND {column} {'NOT ' * negated}IN ({marks})"
-    return _on(field, Sql(test, [stored(value) for value in values]))
+    parts = [_among(field, kind, values, negated) for kind in field.columns]
+    if not negated and any(value != value for value in values):
+        parts.append(_nan(field, negated))
+    found = [part for part in parts if part is not NEVER] or [NEVER]
+    return _on(field, Sql(" OR ".join(text for text, _ in found), [value for _, own in found for value in own]))
+
+
+def _among(field: Field, kind: str, values: list[Any], negated: bool) -> Sql:
+    """Those of ``values`` that are of a kind: what is of another one is not compared."""
+    alike = [_plain(value) for value in values if _kind(value) == kind]
+    own = [value for value in alike if value == value]  # the rest is NaN
+    if own:
+        return Sql(f"{field.columns[kind]} {'NOT ' * negated}IN ({', '.join('?' * len(own))})", own)
+    return _nan(field, negated) if alike and negated else NEVER
 
 
 def _presence(field: Field, wanted: bool) -> Sql:
     if field.table is None:
         return Sql(f"({field.name} IS {'NOT ' * wanted}NULL)", [])
-    found = f"SELECT run FROM {field.table} WHERE name = ? AND value IS NOT NULL"
+    there = " OR ".join([*(f"{column} IS NOT NULL" for column in field.columns.values()), field.is_nan])
+    found = f"SELECT run FROM {field.table} WHERE name = ? AND ({there})"
     return Sql(f"no {'NOT ' * (not wanted)}IN ({found})", [field.name])
 
 
-def _comparable(column: str, values: list[Any]) -> str:
-    """That the column holds something of the kind of one of ``values``: text and numbers don't compare.
+def _kind(value: Any) -> str:
+    return "text" if isinstance(value, str) else "number"
 
-    Never NULL, and false where the column is, which keeps the whole condition from becoming NULL.
-    """
-    kinds = set()
-    for value in values:
-        kinds |= {"'text'"} if isinstance(value, str) else {"'integer'", "'real'"}
-        if isinstance(value, float) and isnan(value):
-            kinds.add("'blob'")
-    return f"typeof({column}) IN ({', '.join(sorted(kinds))})"
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from tachograph import query
 from tachograph.journal import Damage
-from tachograph.projection import NAN
 from tachograph.questions import PIECE, SHOWN, Files, Found, Query, Row, State
 
 NEWEST_FIRST = "started DESC, id DESC"
@@ -114,10 +113,10 @@ class SqlQuestions:
 
     def damage(self, torn: bool) -> list[Damage]:
         rows = self.tables.rows(
-            """SELECT run.id, writer.id, segment, line, offset, reason
+            """SELECT run.id, writer.id, segment, line, "offset", reason
                FROM damage JOIN writer ON writer.no = damage.writer JOIN run ON run.no = writer.run
                WHERE torn = ? ORDER BY run.id, writer.id, segment, line""",
-            int(torn),
+            torn,
         )
         runs = (self.root or Path()) / "runs"
         return [
@@ -131,12 +130,12 @@ class SqlQuestions:
         return self._of_runs("param", "written", ids)
 
     def tags(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
-        return self._of_runs("tag", "value", ids)
+        return self._of_runs("tag", "text", ids)
 
     def metrics(self, ids: Sequence[str], system: bool) -> list[tuple[str, str, float]]:
         condition = f"AND substr(metric.name, 1, 7) {'=' if system else '<>'} 'system/'"
-        rows = self._of_runs("metric", "value", ids, condition)
-        return [(run, name, nan if value == NAN else value) for run, name, value in rows]
+        rows = self._of_runs("metric", "number", ids, condition)
+        return [(run, name, nan if value is None else value) for run, name, value in rows]
 
     def _of_runs(self, table: str, column: str, ids: Sequence[str], condition: str = "") -> list[Any]:
         return self.tables.rows(
@@ -181,9 +180,10 @@ class SqlQuestions:
         )  # fmt: skip
 
     def next_steps(self, id: str) -> list[tuple[str, int]]:
-        return self.tables.rows(
-            "SELECT metric.name, step + 1 FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?", id
+        rows = self.tables.rows(
+            "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?", id
         )
+        return [(name, step + 1) for name, step in rows]
 
     def end(self, id: str) -> bytes | None:
         found = self.tables.rows('SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', id)

@@ -1,0 +1,61 @@
+"""The two databases that can hold the tables, and what they don't have in common.
+
+Statements are written once, with question marks for values, in what SQLite and PostgreSQL both understand. The little
+that has to be spelled differently is spelled here for PostgreSQL. No text of a caller's is ever part of a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+
+class Cursor(Protocol):
+    """What came of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+
+    def fetchone(self) -> Any:
+        """The next of the rows that it gave, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All of them."""
+
+
+class Connection(Protocol):
+    """A connection to either database, in a transaction."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
+        """Carry out a statement."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Carry out a statement with each of several rows of values."""
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
+        """The same question with each of several rows of values; the rows that each of them gave."""
+
+    def hold(self, run: int, /) -> None:
+        """Until the transaction ends nobody else says anything of the run itself, and what others said is seen."""
+
+
+@lru_cache(maxsize=1000)
+def postgresql(sql: str) -> str:
+    """A statement as PostgreSQL takes it. There LIKE tells capital letters from small ones, and knows an escape."""
+    return sql.replace("LIKE ?", "ILIKE ? ESCAPE ''").replace("?", "%s")
+
+
+def postgresql_schema(sql: str) -> str:
+    """The same for the tables. Text compares byte by byte, as in SQLite. An entry of an index there has at most 2,704
+    bytes, so that values which are text, and may be long, don't become one."""
+    for ours, theirs in (
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY"),
+        ("BLOB", "BYTEA"),
+        (" TEXT", ' TEXT COLLATE "C"'),
+        (" WITHOUT ROWID", ""),
+        ("(name, text)", "(name)"),
+    ):
+        sql = sql.replace(ours, theirs)
+    return sql

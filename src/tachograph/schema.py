@@ -1,0 +1,78 @@
+"""The tables. SQLite holds those of a store; PostgreSQL, as :mod:`tachograph.dialect` spells them, those of servers."""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 2
+
+SCHEMA = """
+CREATE TABLE run (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    folder_time BIGINT NOT NULL DEFAULT 0,  -- when the folder was last changed, in ns; 0 = look again
+    name TEXT, experiment TEXT, parent TEXT, opener TEXT,
+    leader BIGINT,                          -- the writer that decides how the run ended
+    status TEXT, ended DOUBLE PRECISION,    -- as the leader recorded them
+    started DOUBLE PRECISION, latest DOUBLE PRECISION  -- times of the first and the last event
+);
+CREATE INDEX run_by_start ON run (started);
+CREATE INDEX run_by_parent ON run (parent);
+CREATE TABLE writer (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, run BIGINT NOT NULL, id TEXT NOT NULL,
+    revision BIGINT NOT NULL DEFAULT 0,     -- how many blocks were read
+    sealed BOOLEAN NOT NULL DEFAULT FALSE,  -- whether nothing more is to be expected
+    header BLOB, "end" BLOB,                -- the events
+    started DOUBLE PRECISION, clock DOUBLE PRECISION NOT NULL DEFAULT 0,
+    seen BLOB NOT NULL DEFAULT '[]',        -- ranges of sequence numbers
+    UNIQUE (run, id)
+);
+CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;
+CREATE TABLE segment (
+    writer BIGINT NOT NULL, first BIGINT NOT NULL, "offset" BIGINT NOT NULL, line BIGINT NOT NULL,
+    PRIMARY KEY (writer, first)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    run BIGINT NOT NULL, writer BIGINT NOT NULL, seq BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL,
+    kind TEXT NOT NULL, line BLOB NOT NULL
+);
+CREATE INDEX event_by_run ON event (run, kind);
+CREATE INDEX event_by_kind ON event (kind);
+CREATE INDEX event_by_writer ON event (writer);
+CREATE TABLE chunk (
+    writer BIGINT NOT NULL, name TEXT NOT NULL, first_seq BIGINT NOT NULL, last_seq BIGINT NOT NULL,
+    count BIGINT NOT NULL, numbers BIGINT NOT NULL, total DOUBLE PRECISION,
+    min DOUBLE PRECISION, min_step BIGINT, max DOUBLE PRECISION, max_step BIGINT,
+    first DOUBLE PRECISION, first_at DOUBLE PRECISION NOT NULL,
+    last DOUBLE PRECISION, last_step BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL,
+    steps BLOB NOT NULL, times BLOB NOT NULL, "values" BLOB NOT NULL, seqs BLOB NOT NULL
+);
+CREATE UNIQUE INDEX chunk_in_order ON chunk (writer, name, first_seq);
+
+-- Last values. What is no number and no text is null or, if that is told, NaN; a metric without a number is NaN.
+CREATE TABLE metric (
+    run BIGINT NOT NULL, name TEXT NOT NULL, number DOUBLE PRECISION, step BIGINT NOT NULL,
+    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX metric_by_number ON metric (name, number);
+CREATE TABLE param (
+    run BIGINT NOT NULL, name TEXT NOT NULL, number NUMERIC, text TEXT, nan BOOLEAN NOT NULL, written BLOB NOT NULL,
+    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX param_by_number ON param (name, number);
+CREATE INDEX param_by_text ON param (name, text);
+CREATE TABLE tag (
+    run BIGINT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL,
+    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX tag_by_text ON tag (name, text);
+CREATE TABLE damage (
+    writer BIGINT NOT NULL, segment BIGINT NOT NULL, line BIGINT NOT NULL, "offset" BIGINT NOT NULL,
+    reason TEXT NOT NULL, torn BOOLEAN NOT NULL
+);
+CREATE INDEX damage_by_writer ON damage (writer);
+
+-- A run as people see it. A writer without an end is sealed only once its process is provably gone.
+CREATE VIEW record AS
+SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.started, run.latest,
+    coalesce(run.status, CASE WHEN leader.sealed THEN 'crashed' ELSE 'running' END) AS status,
+    CASE WHEN run.status IS NOT NULL THEN run.ended WHEN leader.sealed THEN run.latest END AS ended
+FROM run JOIN writer AS leader ON leader.no = run.leader;
+"""
