@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "show what differs between runs",
     "tail": "follow a run live",
     "export": "write runs and their points as csv, jsonl or parquet",
+    "compact": "write closed runs to Parquet tables",
     "verify": "check every journal and blob against its digests",
     "sync": "send runs to where they are not yet",
     "rm": "remove runs with their children",

@@ -1,0 +1,57 @@
+"""Write the runs that are closed to Parquet tables, for DuckDB, Spark, Trino, pandas and the like.
+
+In tables/metrics comes a row for each point, in tables/runs one for each run, by the day (UTC) on which the run began.
+The tables follow the store: call this again, as from cron, and what closed since is added, what was resumed is renewed,
+and what was removed is gone. Runs that are open are left for later. The journals stay as they are.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from tachograph import document
+from tachograph.cli import reading, words
+from tachograph.cli.arguments import UsageError, add_json, add_root
+from tachograph.compact import compact, shelf_at
+from tachograph.store import Store
+
+EXAMPLES = """\
+  tachograph compact
+  tachograph compact --root s3://team/runs
+  tachograph compact --root https://tachograph.example.com --to /data/tables
+  duckdb -c "SELECT name, status, metrics['loss'] FROM '.tachograph/tables/runs/*/*.parquet'"
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument(
+        "--to", metavar="PLACE", help="a folder or a bucket's URL for the tables (default: the store's tables)"
+    )
+    add_root(parser)
+    add_json(parser)
+
+
+@reading.with_store
+def run(options: Namespace, store: Store) -> int:
+    """0 when the tables say what the store says."""
+    report = compact(store, shelf_at(options.to or _beside(options.root, store)))
+    if options.json:
+        document.write(report)
+        return 0
+    for verb, number in (("added", report.added), ("renewed", report.renewed), ("dropped", report.dropped)):
+        if number:
+            print(f"{words.count(number, 'run')} {verb}")
+    if report.open:
+        print(f"{words.count(report.open, 'run')} still open, left for later")
+    written = f"{words.count(len(report.files), 'file')} ({words.size(report.bytes)})" if report.files else "nothing"
+    print(f"{written} written in {report.tables}")
+    return 0
+
+
+def _beside(root: str | None, store: Store) -> str | Path:
+    """Where a store has its tables, unless they are wanted elsewhere."""
+    if root and root.startswith(("http://", "https://")):
+        raise UsageError(f"{root} keeps no tables: say where to put them (--to PLACE)")
+    return f"{root.rstrip('/')}/tables" if root and "://" in root else store.root / "tables"
