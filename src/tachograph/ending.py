@@ -22,6 +22,7 @@ from tachograph.background import background
 from tachograph.events import Fault
 
 CAUGHT_SECONDS = 1.0
+DETACH_SECONDS = 0.3  # that sending may take at the end, before a process of its own is begun for it
 
 _exit_call: tuple[Any, float] | None = None
 _shutdown_at: float | None = None
@@ -147,13 +148,18 @@ def sent(timeout: float) -> bool:
 
 
 def _send_what_is_left(timeout: float) -> None:
+    detach = settings.flag("detach")
     with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
-        if sent(timeout):
+        if sent(min(timeout, DETACH_SECONDS) if detach else timeout):
             return
     from tachograph.ship import shipper
 
     if left := shipper.left():
-        guard.say(f"still to be sent: {', '.join(left)}; the next run here sends it, or: tachograph sync")
+        who = "the next run here sends it, or: tachograph sync"
+        if detach:
+            with contextlib.suppress(OSError):  # no process can be begun
+                who = f"a process in the background does that, see {', '.join(map(str, shipper.detach()))}"
+        guard.say(f"still to be sent: {', '.join(left)}; {who}")
 
 
 def _die_of_interrupt() -> None:

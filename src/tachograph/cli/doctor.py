@@ -33,6 +33,7 @@ SETTINGS = {
     "sinks": "none",
     "token": "none",
     "exit_wait": "5 seconds",
+    "detach": "no",
     "console": "on",
     "off": "no",
     "strict": "no",

@@ -68,6 +68,12 @@ class Shipper:
                 )
         return found
 
+    def detach(self) -> list[Path]:
+        """Have what is still to be sent sent by processes that outlive this one; their logs."""
+        from tachograph.ship import detached
+
+        return [detached.start(root, url) for (root, url), sender in list(self._senders.items()) if sender.behind]
+
     def _all(self) -> list[Sender]:
         return list(self._senders.values())
 

@@ -3,6 +3,7 @@
     <root>/sinks/<sink>/<run>.json             a run of which something may be left to send
     <root>/sinks/<sink>/<run>.rejected.jsonl   what the sink will never take, and why
     <root>/sinks/<sink>/sent/<run>.json        a run that has ended and is there
+    <root>/sinks/<sink>/last-error             why nothing gets there at the moment
 
 They are hints: the sink itself knows what it holds. Without them it is asked, and journals are read from their start.
 """
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 SENT = "sent"
+LAST_ERROR = "last-error"
 _SUFFIX = ".json"
 _REJECTED = ".rejected.jsonl"
 
@@ -58,6 +60,13 @@ class Rejected(Struct, omit_defaults=True):
     @property
     def identity(self) -> tuple[str, int, str]:
         return self.writer, self.seq, self.digest
+
+
+class LastError(Struct):
+    """Why the sink took nothing at that time, in seconds since 1970."""
+
+    at: float
+    why: str
 
 
 class Positions:
@@ -125,6 +134,22 @@ class Positions:
                 self._write(self.aside(run), b"".join(msgspec.json.encode(one) + b"\n" for one in kept))
         elif known:
             self.aside(run).unlink(missing_ok=True)
+
+    def note_error(self, why: str) -> None:
+        """The sink could not be reached, or takes nothing now; "" where it does again."""
+        path = self.folder / LAST_ERROR
+        with contextlib.suppress(OSError):  # a full disk may be what is wrong
+            if why:
+                self._write(path, msgspec.json.encode(LastError(time.time(), why)))
+            else:
+                path.unlink(missing_ok=True)
+
+    def last_error(self) -> LastError | None:
+        """What was noted last; None where the sink takes what it is given."""
+        try:
+            return msgspec.json.decode((self.folder / LAST_ERROR).read_bytes(), type=LastError)
+        except (OSError, ValueError):
+            return None
 
     def _path(self, run: str) -> Path:
         return self.folder / f"{run}{_SUFFIX}"

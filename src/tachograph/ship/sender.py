@@ -52,6 +52,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
         self._looked = False
+        self._has_error = True  # of an earlier process, as far as we know
         self._patience, self._progress = Patience(), 0
         self._retry_at = 0.0
 
@@ -168,10 +169,17 @@ class Sender:
                 self._remark(run, delivery)
         except (Retry, OSError) as error:
             self._note_progress()
+            self._note_error(str(error) or type(error).__name__)
             asked = error.after if isinstance(error, Retry) and error.after else 0.0
             self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
             return False
+        self._note_error("")
         return True
+
+    def _note_error(self, why: str) -> None:
+        if why or self._has_error:
+            self._has_error = bool(why)
+            self._positions.note_error(why)
 
     def _note_progress(self) -> None:
         """A sink that took something since the last failure is not down: wait for it as after the first one."""
