@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tachograph import journal
 from tachograph.events import Event
-from tachograph.journal import Block
+from tachograph.journal import Block, Unreadable
 from tachograph.ship.positions import Place
 
 BATCH_BYTES = 64 << 10  # a longer line makes a longer batch
@@ -37,6 +37,31 @@ def batches(folder: Path, place: Place, is_over: Callable[[], bool], size: int =
             for batch in _split(block, place):
                 yield batch
                 place = batch.place
+
+
+def portions(found: Iterator[Batch], size: int) -> Iterator[Batch | None]:
+    """The same lines in batches of at least ``size`` bytes, but for the last; None whenever that is not reached yet.
+
+    What was read before a segment that can't be read comes before that is raised.
+    """
+    numbers, lines, length, place, fault = list[int](), list[bytes](), 0, None, None
+    try:
+        for batch in found:
+            numbers.extend(batch.numbers)
+            lines.extend(batch.lines)
+            place = batch.place
+            length += sum(map(len, batch.lines))
+            if length < size:
+                yield None
+                continue
+            yield Batch(numbers, lines, place)
+            numbers, lines, length, place = [], [], 0, None
+    except Unreadable as error:
+        fault = error
+    if place is not None:
+        yield Batch(numbers, lines, place)
+    if fault is not None:
+        raise fault
 
 
 def behind(folder: Path, place: Place) -> int:

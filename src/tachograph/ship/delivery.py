@@ -11,9 +11,9 @@ from pathlib import Path
 from tachograph import journal, process
 from tachograph.capture.blobs import Blobs
 from tachograph.journal import Unreadable
-from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind
+from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind, portions
 from tachograph.ship.positions import Place, Positions, Rejected, rejected_file, rejected_line
-from tachograph.sinks import BlobSink, Reject, Retry, Sink
+from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 
 QUIET_SECONDS = 3600.0
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
@@ -40,7 +40,7 @@ class Delivery:
         self._begun = False
 
     def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[tuple[int, int]]:
-        """Send all that is there now, in turns: yields after each batch how many lines and bytes it had.
+        """Send all that is there now, in turns: yields after each batch how many lines and bytes were sent.
 
         Raises :class:`Retry` and ``OSError`` as the sink does. Calling this again goes on from where it held.
         """
@@ -106,7 +106,11 @@ class Delivery:
         while behind(writer, self._place(writer)):
             before = self._place(writer)
             try:
-                for batch in batches(writer, before, lambda: _is_silent(writer), size):
+                found = batches(writer, before, lambda: _is_silent(writer), size)
+                for batch in portions(found, sink.portion if isinstance(sink, Costly) else 0):
+                    if batch is None:
+                        yield 0, 0
+                        continue
                     self._send_batch(sink, writer.name, batch)
                     self._places[writer.name] = batch.place
                     self.progress += 1

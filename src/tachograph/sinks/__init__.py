@@ -82,6 +82,19 @@ class BlobSink(Protocol):
         """
 
 
+@runtime_checkable
+class Costly(Protocol):
+    """What a sink is, too, of which each call costs money or much time: it is called seldom, with a lot at once.
+
+    ``write`` is given about ``portion`` bytes of lines together, where there are so many. Of a run that goes on for
+    long, what has come is handed over every ``pause`` seconds, more often in its first minutes; and at once when it
+    ends, or when somebody waits for it.
+    """
+
+    portion: int
+    pause: float
+
+
 Make = Callable[[str], Sink]
 
 

@@ -1,0 +1,108 @@
+"""The sink for a bucket: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``.
+
+It holds a store as :mod:`tachograph.bucket` describes it, which ``open_store`` opens by the same URL. Nothing is ever
+replaced, so any number of jobs and senders write to one bucket without knowing of each other. Each segment begins with
+the number behind the last that is held, so that none is missing between two of them: one that was lost shows, and all
+from there on is sent again.
+
+Each request costs money and time, and the bucket is none the safer for many: this asks for a lot at once, seldom.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tachograph import bucket
+from tachograph.objects import PIECE, Objects, piece_length
+from tachograph.sinks import Reject
+
+SEGMENT_BYTES = 4 << 20  # of lines, before they are compressed
+
+
+class _Numbered(msgspec.Struct):
+    seq: int
+
+
+_decode = msgspec.json.Decoder(_Numbered).decode
+
+
+class CloudSink:
+    """See :class:`tachograph.sinks.Sink`, :class:`tachograph.sinks.BlobSink` and :class:`tachograph.sinks.Costly`."""
+
+    portion = SEGMENT_BYTES
+    pause = 60.0
+
+    def __init__(self, url: str) -> None:
+        self._objects = Objects(url)
+        self.name = self._objects.name
+        self._held: dict[tuple[str, str], int] = {}
+
+    def resume(self, run: str) -> Mapping[str, int]:
+        """How far each writer's events are held."""
+        listed = self._objects.listed(bucket.run_folder(run))
+        held = bucket.held(found for one in listed if (found := bucket.segment(one.path)))
+        self._held = {key: seq for key, seq in self._held.items() if key[0] != run}
+        self._held |= {(run, writer): seq for writer, seq in held.items()}
+        return held
+
+    def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
+        """Store lines of a writer as a segment, or several."""
+        if (run, writer) not in self._held:
+            self._held.setdefault((run, writer), self.resume(run).get(writer, 0))
+        held = self._held.pop((run, writer))  # asked for anew where this fails
+        for part in _parts(lines[bisect_right(lines, held, key=_number) :]):
+            last = _number(part[-1])
+            content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)
+            self._objects.create(bucket.segment_path(run, writer, held + 1, last), content)
+            held = last
+        self._held[run, writer] = held
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` that the bucket lacks: a request for each."""
+        return [digest for digest in digests if self._objects.size(bucket.blob_path(digest)) is None]
+
+    def put(self, digest: str, path: Path) -> None:
+        """Store a file; it is read once, piece by piece."""
+        size = path.stat().st_size
+        pieces = _checked(path, digest, piece_length(size))
+        if size > PIECE:
+            self._objects.put_pieces(bucket.blob_path(digest), pieces, piece_length(size))
+        else:
+            self._objects.create(bucket.blob_path(digest), b"".join(pieces))
+
+    def close(self) -> None:
+        """Forget what is held."""
+        self._held.clear()
+
+
+def _number(line: bytes) -> int:
+    return _decode(line).seq
+
+
+def _parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The lines, so many at a time as go into a segment; all together where they are not many more."""
+    start = size = 0
+    for index, line in enumerate(lines):
+        if size > SEGMENT_BYTES + SEGMENT_BYTES // 2:
+            yield lines[start:index]
+            start, size = index, 0
+        size += len(line) + 1
+    if start < len(lines):
+        yield lines[start:]
+
+
+def _checked(path: Path, digest: str, length: int) -> Iterator[bytes]:
+    """The content of a file in pieces of ``length`` bytes. Raises Reject behind the last for one of another digest."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(length):
+            found.update(piece)
+            yield piece
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise Reject([], f"the content of {path} is not what its digest says")
