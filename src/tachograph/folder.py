@@ -10,7 +10,7 @@ from tachograph import removal
 from tachograph.capture.blobs import Blobs
 from tachograph.database import cache_folder
 from tachograph.index import Index
-from tachograph.journal import Damage
+from tachograph.questions import ALL
 from tachograph.tables import SqlQuestions
 
 
@@ -29,9 +29,9 @@ class FolderQuestions(SqlQuestions):
                 return str(stone)
         return None
 
-    def damage(self, torn: bool) -> list[Damage]:
-        """Files that we may not read, too."""
-        return super().damage(torn) + ([] if torn else self.index.unreadable)
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        found = [(str(damage.path), damage.reason) for damage in self.index.unreadable]
+        return [one for one in found if after is None or one[0] > after[0]][:limit]
 
 
 class FolderFiles:

@@ -26,11 +26,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from math import isnan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from tachograph.errors import QueryError
+
+T = TypeVar("T")
 
 MAX_DEPTH = 50
 MAX_CONDITIONS = 400
@@ -74,10 +76,18 @@ def where(text: str | None) -> Sql:
     return parser.only(parser.any_of) if parser.is_there else Sql("TRUE", [])
 
 
-def order_by(text: str | None) -> Sql:
-    """``text`` as the beginning of an ORDER BY, which more terms can follow. Raises ``QueryError``."""
+class Term(NamedTuple):
+    """A part of an ORDER BY: an expression and the values of its question marks. What is NULL comes last, always."""
+
+    text: str
+    values: list[Any]
+    descending: bool
+
+
+def order_by(text: str | None) -> list[Term]:
+    """``text`` as the first terms of an ORDER BY. Raises ``QueryError``."""
     parser = _Parser("order_by", text)
-    return parser.only(parser.terms) if parser.is_there else Sql("", [])
+    return parser.only(parser.terms) if parser.is_there else []
 
 
 def _odd(character: str) -> str:
@@ -173,7 +183,7 @@ class _Parser:
         if not self._took(word):
             raise self.error(f"expected {word!r}", self._next.at)
 
-    def only(self, rule: Callable[[], Sql]) -> Sql:
+    def only(self, rule: Callable[[], T]) -> T:
         found = rule()
         if self._next.kind != "end":
             more = "',' or nothing more" if rule == self.terms else "'and', 'or' or nothing more"
@@ -299,24 +309,25 @@ class _Parser:
 
     # -- order_by --
 
-    def terms(self) -> Sql:
-        parts = [self._term()]
+    def terms(self) -> list[Term]:
+        parts = self._term()
         while self._took(","):
-            parts.append(self._term())
-        return Sql("".join(sql for sql, _ in parts), [value for _, own in parts for value in own])
+            parts += self._term()
+        return parts
 
-    def _term(self) -> Sql:
+    def _term(self) -> list[Term]:
         field = self._field()
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
             raise self.error(f"more than {MAX_CONDITIONS} terms", field.at)
         descending = self._took("desc") or (self._took("asc") and False)
-        direction = f"{'DESC' if descending else 'ASC'} NULLS LAST, "
         if field.table is None:
-            return Sql(f"{field.name} {direction}", [])
+            return [Term(field.name, [], descending)]
         columns = sorted(field.columns, reverse=descending)  # numbers are less than texts
-        found = [f"(SELECT {column} FROM {field.table} WHERE run = no AND name = ?) {direction}" for column in columns]
-        return Sql("".join(found), [field.name] * len(found))
+        return [
+            Term(f"(SELECT {column} FROM {field.table} WHERE run = no AND name = ?)", [field.name], descending)
+            for column in columns
+        ]
 
 
 class Day(NamedTuple):

@@ -6,16 +6,17 @@ made of them in :mod:`tachograph.store` and :mod:`tachograph.records`, in one wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from tachograph.journal import Damage
-
 PIECE = 1000  # runs that are asked about together
 SHOWN = 6  # of the runs that a key could mean
+ALL = 1 << 40  # rows: as many as there are
+
+Points = tuple[str, int, int, bytes, bytes, bytes]
 
 
 class Row(NamedTuple):
@@ -39,13 +40,22 @@ class State(NamedTuple):
 
 
 class Query(Struct, frozen=True, omit_defaults=True):
-    """Which runs, see ``Store.runs``."""
+    """Which runs, see ``Store.runs``. ``parent`` is the id of the run in which they were opened, ``keeps`` the digest
+    of an artifact that they recorded."""
 
     experiment: str | None = None
     where: str | None = None
     order_by: str | None = None
-    limit: int | None = None
     children: bool = False
+    parent: str | None = None
+    keeps: str | None = None
+
+
+class Page(NamedTuple):
+    """Some runs of a query, and what to ask for those after them; None where these are the last."""
+
+    rows: list[Row]
+    after: str | None
 
 
 class Found(Struct, frozen=True):
@@ -73,18 +83,21 @@ class Files(Protocol):
 class Questions(Protocol):
     """What a store asks. Of a run that isn't there the answers are empty.
 
-    ``name`` is what people call the place; ``root`` its folder of journals on this machine, where it has one. Numbers
-    are as they were recorded, NaN and infinities too. Raises ``QueryError`` for a query that can't be read.
+    Of what there may be much, a part can be asked for: the first ``limit`` of those rows that come after the one whose
+    first columns are ``after``. Numbers are as they were recorded, NaN and infinities too.
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What people call the place: its folder, or its URL."""
 
     @property
-    def root(self) -> Path | None: ...
+    def root(self) -> Path | None:
+        """Its folder of journals on this machine, where it has one."""
 
     @property
-    def files(self) -> Files: ...
+    def files(self) -> Files:
+        """The bytes of its artifacts."""
 
     def refresh(self) -> None:
         """Take in what was recorded since."""
@@ -94,67 +107,74 @@ class Questions(Protocol):
 
     # -- runs --
 
-    def pages(self, query: Query) -> Iterator[list[Row]]:
-        """The runs of a query in order, ``PIECE`` at a time."""
+    def runs(self, query: Query, after: str | None = None, limit: int = ALL) -> Page:
+        """The runs of a query in order. Raises ``QueryError`` for one that can't be read."""
 
-    def states(self, after: tuple[float, str], limit: int) -> list[State]:
-        """The runs, nested ones too, in the order in which they started, then of their ids: ``limit`` of those whose
-        start and id come after the given ones."""
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
+        """The runs, nested ones too, in the order in which they started, then of their ids: those whose start and id
+        come after the given ones."""
 
     def find(self, key: str) -> Found:
         """What ``key`` means: an id, else the beginning of one alone, else a name of one alone; else what it could
         mean."""
 
-    def row(self, id: str) -> Row | None:
-        """The run with exactly this id."""
-
-    def children(self, id: str) -> list[Row]:
-        """The runs that were opened in this one, oldest first."""
-
-    def keepers(self, digest: str) -> list[Row]:
-        """The runs that recorded an artifact with this digest, the newest first."""
-
     def removed(self, key: str) -> str | None:
         """What to say of a run that was removed, if ``key`` means one."""
 
-    def experiments(self) -> list[str]:
-        """Their names, in order."""
+    def experiments(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str]]:
+        """Their names."""
 
-    def damage(self, torn: bool) -> list[Damage]:
-        """Lines that can't be read: those that were cut off when their writers died, or all others."""
+    def damage(
+        self, torn: bool, after: tuple[str, str, int, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, int, int, int, str]]:
+        """Lines that can't be read: those that were cut off when their writers died, or all others. Run, writer,
+        segment, line, offset, reason."""
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        """Files and folders that can't be read, and why."""
 
     # -- of several runs: id, name, value --
 
-    def params(self, ids: Sequence[str]) -> list[tuple[str, str, bytes]]:
+    def params(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, bytes]]:
         """Parameters as their events have them, in JSON."""
 
-    def tags(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    def tags(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, str]]:
         """Labels."""
 
-    def metrics(self, ids: Sequence[str], system: bool) -> list[tuple[str, str, float]]:
+    def metrics(
+        self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, float]]:
         """The last values: those of the hardware, whose names begin with "system/", or all others."""
 
     # -- of one run --
 
-    def events(self, id: str, kind: str) -> list[bytes]:
-        """The lines of a kind in the order of time."""
+    def events(
+        self, id: str, kind: str, newest: bool = False, after: tuple[float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, int, bytes]]:
+        """Time, writer, sequence number and line of the events of a kind; the ``newest`` first, or the oldest."""
 
-    def chunks(self, id: str, metric: str) -> list[tuple[str, int, bytes, bytes, bytes]]:
-        """The fields of :class:`tachograph.history.Packed`, by writer and sequence number."""
+    def chunks(self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+        """Writer, first sequence number, and from ``size`` on the fields of :class:`tachograph.history.Packed`."""
 
-    def series(self, id: str, writer: str, after: tuple[str, int], limit: int) -> list[tuple[Any, ...]]:
-        """Chunks of all of a writer's metrics: the name, the first sequence number, and from ``size`` on the fields of
-        :class:`tachograph.history.Packed`. In this order, ``limit`` of those that come after the given name and
-        number."""
+    def series(self, id: str, writer: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+        """The same of all of a writer's metrics, but for the name in place of the writer."""
 
-    def digests(self, id: str, metric: str) -> list[tuple[Any, ...]]:
-        """Of each of these chunks the writer and the fields of :class:`tachograph.history.Digest`."""
+    def digests(
+        self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[Any, ...]]:
+        """Writer, first sequence number, and the fields of :class:`tachograph.history.Digest` of these chunks."""
 
-    def next_steps(self, id: str) -> list[tuple[str, int]]:
+    def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
         """By metric the step after its last one."""
 
     def end(self, id: str) -> bytes | None:
         """The end that the run's leader wrote."""
 
-    def writers(self, id: str) -> list[tuple[str, bytes | None, bytes | None, bool]]:
-        """Id, start, end, and whether nothing more is to be expected; the oldest first."""
+    def writers(
+        self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
+        """When it started, id, start, end, and whether nothing more is to be expected."""

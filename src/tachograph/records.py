@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tachograph.history import History, Summary
     from tachograph.store import Store
 
-CONSOLE_EVENTS = 10_000
+CONSOLE_LINES = 10_000
 
 _decode = msgspec.json.Decoder().decode
 _decode_end = msgspec.json.Decoder(RunEnd).decode
@@ -132,14 +132,16 @@ class RunRecord:
         """
         from tachograph.history import Packed, merge
 
-        return merge([Packed(*row) for row in self._known(name, self._questions.chunks(self.id, name))])
+        return merge(
+            [Packed(writer, *row) for writer, _, *row in self._known(name, self._questions.chunks(self.id, name))]
+        )
 
     def summary(self, name: str) -> Summary:
         """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
         from tachograph.history import Digest, summarize
 
         writers: dict[str, list[Digest]] = {}
-        for writer, *row in self._known(name, self._questions.digests(self.id, name)):
+        for writer, _, *row in self._known(name, self._questions.digests(self.id, name)):
             writers.setdefault(writer, []).append(Digest(*row))
         return summarize(list(writers.values()))
 
@@ -204,11 +206,12 @@ class RunRecord:
     @cached_property
     def console(self) -> list[str]:
         """Lines that the program printed, the last some ten thousand."""
-        return [line for event in self._events(events.Console) for line in event.text.split("\n")][-CONSOLE_EVENTS:]
+        printed = self._questions.events(self.id, "console", newest=True, limit=CONSOLE_LINES)
+        found = [line for event in _decoded(reversed(printed), events.Console) for line in event.text.split("\n")]
+        return found[-CONSOLE_LINES:]
 
     def _events(self, kind: type[Any]) -> list[Any]:
-        decoded = map(events.decode, self._questions.events(self.id, kind.__struct_config__.tag))
-        return [event for event in decoded if isinstance(event, kind)]
+        return _decoded(self._questions.events(self.id, str(kind.__struct_config__.tag)), kind)
 
     # -- who --
 
@@ -241,18 +244,18 @@ class RunRecord:
     @cached_property
     def writers(self) -> list[Writer]:
         """The processes that wrote to the run, oldest first."""
-        return _outlived([_writer(*row) for row in self._questions.writers(self.id)])
+        return _outlived([_writer(*row[1:]) for row in self._questions.writers(self.id)])
 
     @property
     def parent(self) -> RunRecord | None:
         """The run in which this one was opened, or None."""
-        row = self._questions.row(self.parent_id) if self.parent_id else None
-        return self._store.records([row])[0] if row else None
+        found = self._questions.find(self.parent_id) if self.parent_id else None
+        return self._store.records(found.rows)[0] if found and found.how == "id" else None
 
     @property
     def children(self) -> list[RunRecord]:
         """The runs that were opened in this one, oldest first."""
-        return self._store.records(self._questions.children(self.id))
+        return self._store.children(self.id)
 
 
 class Batch:
@@ -277,6 +280,11 @@ class Batch:
     @cached_property
     def system(self) -> dict[str, dict[str, float]]:
         return _grouped(self._questions.metrics(self._ids, system=True))
+
+
+def _decoded(rows: Iterable[tuple[float, str, int, bytes]], kind: type[Any]) -> list[Any]:
+    found = (events.decode(line) for *_, line in rows)
+    return [event for event in found if isinstance(event, kind)]
 
 
 def _place(event: events.Artifact) -> tuple[str, str, int | None]:

@@ -12,7 +12,7 @@ from tachograph import settings
 from tachograph.errors import NotFound
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
-from tachograph.questions import Found, Query, Questions, Row
+from tachograph.questions import ALL, PIECE, Found, Page, Query, Questions, Row
 from tachograph.records import Batch, RunRecord, escaped
 
 if TYPE_CHECKING:
@@ -89,9 +89,21 @@ class Store:
         """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
+        return self._scan(Query(experiment, where, order_by, children), ALL if limit is None else limit)
+
+    def _scan(self, query: Query, limit: int = ALL) -> Iterator[RunRecord]:
         self.refresh()
-        pages = self.questions.pages(Query(experiment, where, order_by, limit, children))
-        return (run for rows in pages for run in self.records(rows))
+        page = self.questions.runs(query, None, limit)  # at once: so that a query is wrong where it is asked
+        return self._following(query, page, limit)
+
+    def _following(self, query: Query, page: Page, limit: int) -> Iterator[RunRecord]:
+        while True:
+            for start in range(0, len(page.rows), PIECE):
+                yield from self.records(page.rows[start : start + PIECE])
+            limit -= len(page.rows)
+            if page.after is None or limit <= 0:
+                return
+            page = self.questions.runs(query, page.after, limit)
 
     def run(self, key: str | RunRecord) -> RunRecord:
         """A run by its id, a unique beginning of it, its name, or "latest", the top-level run that started last.
@@ -128,27 +140,37 @@ class Store:
         batch = Batch(self.questions, [row.id for row in rows])
         return [RunRecord(self, row, batch) for row in rows]
 
+    def children(self, id: str) -> Runs:
+        """The runs that were opened in the one with this id, oldest first."""
+        return Runs(self._scan(Query(parent=id, order_by="started, id", children=True)))
+
     def keepers(self, digest: str) -> Runs:
         """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
-        self.refresh()
-        return Runs(self.records(self.questions.keepers(digest)))
+        return Runs(self._scan(Query(keeps=digest, children=True)))
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""
         self.refresh()
-        return self.questions.experiments()
+        return [name for (name,) in self.questions.experiments()]
 
     @property
     def damage(self) -> list[Damage]:
         """The lines in the journals that can't be read: each costs itself alone. Files that we may not read, too."""
-        self.refresh()
-        return self.questions.damage(torn=False)
+        lines = self._damage(torn=False)
+        return lines + [Damage(Path(path), 0, 0, reason) for path, reason in self.questions.unreadable()]
 
     @property
     def torn(self) -> list[Damage]:
         """Last lines that were cut off when their writers died."""
+        return self._damage(torn=True)
+
+    def _damage(self, torn: bool) -> list[Damage]:
         self.refresh()
-        return self.questions.damage(torn=True)
+        runs = (self.questions.root or Path()) / "runs"
+        return [
+            Damage(runs / run / writer / f"{segment}.jsonl", line, offset, reason, torn)
+            for run, writer, segment, line, offset, reason in self.questions.damage(torn)
+        ]
 
     def refresh(self) -> None:
         """Take in what was recorded since. Every question does so first."""

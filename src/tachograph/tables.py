@@ -1,20 +1,19 @@
 """Questions answered by tables, in SQL that all the databases understand.
 
-The tables are those of :mod:`tachograph.database`, which :mod:`tachograph.projection` fills.
+The tables are those of :mod:`tachograph.schema`, which :mod:`tachograph.projection` fills.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from math import nan
 from pathlib import Path
 from typing import Any, Protocol
 
-from tachograph import query
-from tachograph.journal import Damage
-from tachograph.questions import PIECE, SHOWN, Files, Found, Query, Row, State
+from tachograph import paging, query
+from tachograph.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, State
 
 NEWEST_FIRST = "started DESC, id DESC"
 # A child whose parent was deleted would otherwise never be seen.
@@ -46,22 +45,30 @@ class SqlQuestions:
     def close(self) -> None:
         self.tables.close()
 
+    def _part(
+        self, sql: str, values: Sequence[Any], key: Sequence[str], after: Any, limit: int, newest: bool = False
+    ) -> list[Any]:
+        """The rows of a query that ends with a condition, in the order of ``key``, from after a certain one on."""
+        if after is not None:
+            sql = f"{sql} AND ({', '.join(key)}) {'<' if newest else '>'} ({', '.join('?' * len(key))})"
+            values = [*values, *after]
+        order = ", ".join(f"{column}{' DESC' * newest}" for column in key)
+        bound = [] if limit >= ALL else [limit]
+        return self.tables.rows(f"{sql} ORDER BY {order}{' LIMIT ?' * len(bound)}", *values, *bound)
+
     # -- runs --
 
-    def pages(self, query: Query) -> Iterator[list[Row]]:
-        condition, values = _condition(query)
-        order, order_values = _order(query)
-        rows = self._select(condition, [*values, *order_values], order, query.limit)
-        yield from (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
+    def runs(self, query: Query, after: str | None = None, limit: int = ALL) -> Page:
+        return paging.page(self.tables.rows, _condition(query), query.order_by, after, limit)
 
-    def states(self, after: tuple[float, str], limit: int) -> list[State]:
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
         fields = ", ".join(f"page.{name}" for name in Row._fields)
         rows = self.tables.rows(
             f"""SELECT {fields}, writer.id, writer.seen
                 FROM (SELECT * FROM record WHERE (started, id) > (?, ?) ORDER BY started, id LIMIT ?) AS page
                 JOIN writer ON writer.run = page.no AND writer.started IS NOT NULL
                 ORDER BY page.started, page.id, writer.id""",
-            *after, limit,
+            *(after or (-1.0, "")), limit,
         )  # fmt: skip
         known = ((Row(*row[: len(Row._fields)]), row[len(Row._fields) :]) for row in rows)
         return [
@@ -69,8 +76,8 @@ class SqlQuestions:
         ]
 
     def find(self, key: str) -> Found:
-        if (row := self.row(key)) is not None:
-            return Found("id", 1, [row])
+        if rows := self._select("id = ?", [key]):
+            return Found("id", 1, rows)
         begun = self._several("beginning", "substr(id, 1, ?) = ?", [len(key), key]) if key else None
         if begun and begun.count == 1:
             return begun
@@ -78,125 +85,119 @@ class SqlQuestions:
         return begun if begun and begun.count and named.count != 1 else named
 
     def _several(self, how: str, condition: str, values: list[Any]) -> Found:
-        rows = self._select(condition, values, NEWEST_FIRST, SHOWN)
+        rows = self._select(condition, values)
         count = len(rows)
         if count == SHOWN:
             ((count,),) = self.tables.rows(f"SELECT count(*) FROM record WHERE {condition}", *values)
         return Found(how, count, rows)
 
-    def row(self, id: str) -> Row | None:
-        found = self._select("id = ?", [id], "id")
-        return found[0] if found else None
-
-    def children(self, id: str) -> list[Row]:
-        return self._select("parent = ?", [id], "started, id")
-
-    def keepers(self, digest: str) -> list[Row]:
-        return self._select(
-            """id IN (SELECT run.id FROM event JOIN run ON run.no = event.run
-                      WHERE event.kind = 'artifact' AND instr(event.line, ?) > 0)""",
-            [digest.encode()], NEWEST_FIRST,
-        )  # fmt: skip
-
-    def _select(self, condition: str, values: list[Any], order: str, limit: int | None = None) -> list[Row]:
-        sql = f"SELECT {', '.join(Row._fields)} FROM record WHERE {condition} ORDER BY {order}"
-        if limit is not None:
-            sql, values = f"{sql} LIMIT ?", [*values, limit]
+    def _select(self, condition: str, values: list[Any]) -> list[Row]:
+        """The newest of the runs for which a condition holds."""
+        sql = f"SELECT {', '.join(Row._fields)} FROM record WHERE {condition} ORDER BY {NEWEST_FIRST} LIMIT {SHOWN}"
         return [Row(*row) for row in self.tables.rows(sql, *values)]
 
     def removed(self, key: str) -> str | None:
         return None
 
-    def experiments(self) -> list[str]:
-        sql = "SELECT DISTINCT experiment FROM record WHERE experiment IS NOT NULL ORDER BY experiment"
-        return [name for (name,) in self.tables.rows(sql)]
+    def experiments(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str]]:
+        sql = "SELECT DISTINCT experiment FROM record WHERE experiment IS NOT NULL"
+        return [(name,) for (name,) in self._part(sql, [], ["experiment"], after, limit)]
 
-    def damage(self, torn: bool) -> list[Damage]:
-        rows = self.tables.rows(
+    def damage(
+        self, torn: bool, after: tuple[str, str, int, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, int, int, int, str]]:
+        return self._part(
             """SELECT run.id, writer.id, segment, line, "offset", reason
                FROM damage JOIN writer ON writer.no = damage.writer JOIN run ON run.no = writer.run
-               WHERE torn = ? ORDER BY run.id, writer.id, segment, line""",
-            torn,
-        )
-        runs = (self.root or Path()) / "runs"
-        return [
-            Damage(runs / run / writer / f"{segment}.jsonl", line, offset, reason, torn)
-            for run, writer, segment, line, offset, reason in rows
-        ]
+               WHERE torn = ?""",
+            [torn], ["run.id", "writer.id", "segment", "line"], after, limit,
+        )  # fmt: skip
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        return []
 
     # -- of several runs --
 
-    def params(self, ids: Sequence[str]) -> list[tuple[str, str, bytes]]:
-        return self._of_runs("param", "written", ids)
+    def params(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, bytes]]:
+        return self._of_runs("param", "written", ids, after, limit)
 
-    def tags(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
-        return self._of_runs("tag", "text", ids)
+    def tags(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, str]]:
+        return self._of_runs("tag", "text", ids, after, limit)
 
-    def metrics(self, ids: Sequence[str], system: bool) -> list[tuple[str, str, float]]:
+    def metrics(
+        self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, float]]:
         condition = f"AND substr(metric.name, 1, 7) {'=' if system else '<>'} 'system/'"
-        rows = self._of_runs("metric", "number", ids, condition)
+        rows = self._of_runs("metric", "number", ids, after, limit, condition)
         return [(run, name, nan if value is None else value) for run, name, value in rows]
 
-    def _of_runs(self, table: str, column: str, ids: Sequence[str], condition: str = "") -> list[Any]:
-        return self.tables.rows(
-            f"""SELECT run.id, {table}.name, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
-                WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}""",
-            *ids,
-        )
+    def _of_runs(
+        self, table: str, column: str, ids: Sequence[str], after: Any, limit: int, condition: str = ""
+    ) -> list[Any]:
+        sql = f"""SELECT run.id, {table}.name, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
+                  WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}"""
+        return self._part(sql, ids, ["run.id", f"{table}.name"], after, limit)
 
     # -- of one run --
 
-    def events(self, id: str, kind: str) -> list[bytes]:
-        rows = self.tables.rows(
-            """SELECT line FROM event JOIN writer ON writer.no = event.writer
-               WHERE event.run = (SELECT no FROM run WHERE id = ?) AND kind = ? ORDER BY event.clock, writer.id, seq""",
-            id, kind,
-        )  # fmt: skip
-        return [line for (line,) in rows]
-
-    def chunks(self, id: str, metric: str) -> list[tuple[str, int, bytes, bytes, bytes]]:
-        return self._chunks(id, metric, ("count", "steps", "times", "values"))
-
-    def series(self, id: str, writer: str, after: tuple[str, int], limit: int) -> list[tuple[Any, ...]]:
-        return self.tables.rows(
-            """SELECT name, first_seq, count, steps, times, "values" FROM chunk
-               WHERE writer = (SELECT writer.no FROM writer JOIN run ON run.no = writer.run
-                               WHERE run.id = ? AND writer.id = ?)
-                   AND (name, first_seq) > (?, ?) ORDER BY name, first_seq LIMIT ?""",
-            id, writer, *after, limit,
+    def events(
+        self, id: str, kind: str, newest: bool = False, after: tuple[float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, int, bytes]]:
+        return self._part(
+            """SELECT event.clock, writer.id, seq, line FROM event JOIN writer ON writer.no = event.writer
+               WHERE event.run = (SELECT no FROM run WHERE id = ?) AND kind = ?""",
+            [id, kind], ["event.clock", "writer.id", "seq"], after, limit, newest,
         )  # fmt: skip
 
-    def digests(self, id: str, metric: str) -> list[tuple[Any, ...]]:
+    def chunks(self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+        return self._chunks(id, metric, ("count", "steps", "times", "values"), after, limit)
+
+    def digests(
+        self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[Any, ...]]:
         from tachograph.history import Digest
 
-        return self._chunks(id, metric, Digest.__struct_fields__)
+        return self._chunks(id, metric, Digest.__struct_fields__, after, limit)
 
-    def _chunks(self, id: str, metric: str, columns: Sequence[str]) -> list[Any]:
+    def _chunks(self, id: str, metric: str, columns: Sequence[str], after: Any, limit: int) -> list[Any]:
         chosen = ", ".join(f'chunk."{column}"' for column in columns)
-        return self.tables.rows(
-            f"""SELECT writer.id, {chosen} FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
-                WHERE writer.run = (SELECT no FROM run WHERE id = ?) ORDER BY writer.id, first_seq""",
-            metric, id,
+        return self._part(
+            f"""SELECT writer.id, first_seq, {chosen}
+                FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
+                WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
+            [metric, id], ["writer.id", "first_seq"], after, limit,
         )  # fmt: skip
 
-    def next_steps(self, id: str) -> list[tuple[str, int]]:
-        rows = self.tables.rows(
-            "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?", id
-        )
-        return [(name, step + 1) for name, step in rows]
+    def series(self, id: str, writer: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+        return self._part(
+            """SELECT name, first_seq, count, steps, times, "values" FROM chunk
+               WHERE writer = (SELECT writer.no FROM writer JOIN run ON run.no = writer.run
+                               WHERE run.id = ? AND writer.id = ?)""",
+            [id, writer], ["name", "first_seq"], after, limit,
+        )  # fmt: skip
+
+    def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
+        sql = "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?"
+        return [(name, step + 1) for name, step in self._part(sql, [id], ["metric.name"], after, limit)]
 
     def end(self, id: str) -> bytes | None:
         found = self.tables.rows('SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', id)
         end: bytes | None = found[0][0] if found else None
         return end
 
-    def writers(self, id: str) -> list[tuple[str, bytes | None, bytes | None, bool]]:
-        rows = self.tables.rows(
-            """SELECT id, header, "end", sealed FROM writer
-               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL ORDER BY started, id""",
-            id,
-        )
-        return [(writer, header, end, bool(sealed)) for writer, header, end, sealed in rows]
+    def writers(
+        self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
+        rows = self._part(
+            """SELECT started, id, header, "end", sealed FROM writer
+               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL""",
+            [id], ["started", "id"], after, limit,
+        )  # fmt: skip
+        return [(started, writer, header, end, bool(sealed)) for started, writer, header, end, sealed in rows]
 
 
 def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
@@ -209,11 +210,12 @@ def _condition(asked: Query) -> query.Sql:
     condition, values = query.where(asked.where)
     if not asked.children:
         condition = f"{TOP_LEVEL} AND {condition}"
-    if asked.experiment is not None:
-        condition, values = f"{condition} AND experiment = ?", [*values, asked.experiment]
+    for column, value in (("experiment", asked.experiment), ("parent", asked.parent)):
+        if value is not None:
+            condition, values = f"{condition} AND {column} = ?", [*values, value]
+    if asked.keeps is not None:
+        condition = f"""{condition} AND id IN (
+            SELECT run.id FROM event JOIN run ON run.no = event.run
+            WHERE event.kind = 'artifact' AND instr(event.line, ?) > 0)"""
+        values = [*values, asked.keeps.encode()]
     return query.Sql(condition, values)
-
-
-def _order(asked: Query) -> query.Sql:
-    order, values = query.order_by(asked.order_by)
-    return query.Sql(order + NEWEST_FIRST, values)
