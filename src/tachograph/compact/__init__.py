@@ -179,7 +179,7 @@ class _Compaction:
             for state in renewed:
                 self._take(state, points, rows)
             count = len(kept) + len(renewed)
-            while new and count < PART_RUNS and max(points.size, rows.size) < PART_BYTES:
+            while new and (not count or (count < PART_RUNS and max(points.size, rows.size) < PART_BYTES)):
                 self._take(new.popleft(), points, rows)
                 count += 1
         return count
