@@ -1,7 +1,7 @@
 """The sink keeps the rules."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from tachograph_sqlite import SqliteSink
@@ -29,7 +29,15 @@ def test_the_rules(path):
             found.setdefault(writer, []).append(events.decode(line))
         return found
 
-    check_sink(lambda: SqliteSink(path.as_uri().replace("file", "sqlite")), stored)
+    @contextmanager
+    def away():
+        kept = path.rename(path.with_suffix(".kept"))
+        path.mkdir()
+        yield
+        path.rmdir()
+        kept.rename(path)
+
+    check_sink(lambda: SqliteSink(path.as_uri().replace("file", "sqlite")), stored, away)
 
 
 def test_a_training_is_read_with_sql(path, tmp_path, monkeypatch):

@@ -6,30 +6,33 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
 from tachograph import events, guard
 from tachograph.capture.blobs import Blobs
-from tachograph.events import Artifact, Event, Metrics, Params, RunEnd, RunStart
+from tachograph.events import Artifact, Event, Metrics, Note, Params, RunEnd, RunStart
 from tachograph.ship.positions import Positions
 from tachograph.ship.sender import Sender
 from tachograph.sinks import BlobSink, Reject, Retry, Sink
 
 MakeSink = Callable[[], Sink]
 Stored = Callable[[str], Mapping[str, Sequence[Event]]]
+Away = Callable[[], AbstractContextManager[object]]
 
 RETRY_SECONDS = 0.3
 PATIENCE = 60.0
 WRITERS = ("0-here-7-aaaaaa", "1-there-7-bbbbbb")
 
 
-def check_sink(make_sink: MakeSink, stored: Stored | None = None) -> None:
+def check_sink(make_sink: MakeSink, stored: Stored | None = None, away: Away | None = None) -> None:
     """Check that a sink keeps the rules; AssertionError says which one it breaks.
 
     ``make_sink()`` opens the sink, each time on the same far side. ``stored(run)`` reads there what is held of a run:
-    by the id of each writer its events, in order. Without it, only what the sink itself says is checked. The far side
-    gets a few small runs with ids of their own.
+    by the id of each writer its events, in order. Without it, only what the sink itself says is checked. ``away()`` is
+    a context manager within which the far side can't be reached; without it, what a sink does then is not checked. The
+    far side gets a few small runs with ids of their own.
     """
     for rule in (
         _nothing_is_held_of_what_was_not_sent,
@@ -38,20 +41,22 @@ def check_sink(make_sink: MakeSink, stored: Stored | None = None) -> None:
         _another_process_goes_on,
         _runs_and_writers_are_kept_apart,
         _unknown_kinds_are_kept,
+        _lines_are_kept_as_they_are,
         _two_senders_do_no_harm,
         _files_are_stored_by_their_digest,
         _a_retry_is_waited_for,
         _a_lost_answer_makes_no_event_twice,
         _a_rejected_line_takes_no_other_with_it,
+        _what_is_not_stored_is_not_returned_from,
     ):
-        rule(_Case(make_sink, stored))
+        rule(_Case(make_sink, stored, away))
 
 
 class _Case:
     """The far side, and a run that it does not know yet."""
 
-    def __init__(self, make: MakeSink, stored: Stored | None) -> None:
-        self.make, self._stored = make, stored
+    def __init__(self, make: MakeSink, stored: Stored | None, away: Away | None) -> None:
+        self.make, self._stored, self.away = make, stored, away
         self.run = new_run()
 
     def needs(self, sink: Sink, expected: Mapping[str, Sequence[bytes]], rule: str) -> None:
@@ -130,6 +135,16 @@ def _unknown_kinds_are_kept(case: _Case) -> None:
     lines.append(_line(Metrics(0, 0, 0.0, 3, {"loss": "NaN"}), 93))  # numbers may be missing, too
     sink.write(case.run, WRITERS[0], lines)
     case.needs(sink, {WRITERS[0]: lines}, "kinds that are not known must be kept")
+    sink.close()
+
+
+def _lines_are_kept_as_they_are(case: _Case) -> None:
+    sink, lines = case.make(), recorded(case.run, points=2)
+    lines.append(_line(Note(text='\u2028\x85\x00 \r\n"\\ 🚚'), 11))
+    lines.append(b'{"kind":"note","v":1,"seq":12,"at":1.5,"text":"%s"}' % (b"long " * 60_000))
+    lines.append(b' {"seq": 13, "kind": "note", "v": 1, "at": 17e8, "text": "of another\\u0020encoder"} ')
+    sink.write(case.run, WRITERS[0], lines)
+    case.needs(sink, {WRITERS[0]: lines}, "long lines and odd characters must be kept")
     sink.close()
 
 
@@ -257,3 +272,33 @@ def _a_rejected_line_takes_no_other_with_it(case: _Case) -> None:
             case.needs(case.make(), {WRITERS[0]: kept}, "a line that is rejected must take no other with it")
             aside = Positions(Path(folder), "check").rejected(case.run)
             assert [(one.seq, one.why) for one in aside] == [(8, "it is odd")], "a rejected line must be set aside"
+
+
+# -- with a far side that is away --
+
+
+def _what_is_not_stored_is_not_returned_from(case: _Case) -> None:
+    if case.away is None:
+        return
+    sink, lines = case.make(), recorded(case.run)
+    sink.write(case.run, WRITERS[0], lines[:5])
+    with tempfile.TemporaryDirectory() as folder:
+        blobs = Blobs(Path(folder))
+        digest, _ = blobs.put_bytes(os.urandom(1000))
+        with case.away():
+            _fails(lambda: sink.write(case.run, WRITERS[0], lines[5:9]), "write")
+            _fails(lambda: case.make().write(case.run, WRITERS[0], lines[5:9]), "write")
+            if isinstance(sink, BlobSink):
+                _fails(lambda: sink.put(digest, blobs.path(digest)), "put")
+    sink.resume(case.run)  # as the shipper does after a failure
+    sink.write(case.run, WRITERS[0], lines[5:])
+    case.needs(case.make(), {WRITERS[0]: lines}, "what could not be stored must be stored when it comes again")
+    sink.close()
+
+
+def _fails(act: Callable[[], None], what: str) -> None:
+    try:
+        act()
+    except (Retry, OSError):
+        return
+    raise AssertionError(f"{what} must raise Retry or OSError where the far side can't be reached, and it returned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import socket
@@ -31,12 +32,20 @@ def stored(server: Server, run: str) -> dict[str, list[events.Event]]:
     return {writer: list(map(events.decode, held(server.root, run, writer))) for writer in writers}
 
 
+@contextlib.contextmanager
+def killed(server: Server) -> Iterator[None]:
+    server.kill()
+    yield
+    server.start()
+
+
 def test_it_keeps_the_rules(server):
-    check_sink(lambda: HttpSink(server.url), lambda run: stored(server, run))
+    check_sink(lambda: HttpSink(server.url), lambda run: stored(server, run), lambda: killed(server))
 
 
 def test_it_keeps_the_rules_with_small_requests_and_a_token(server, monkeypatch):
     monkeypatch.setattr(http_sink, "BATCH_BYTES", 5000)
+    monkeypatch.setattr(http_sink, "PART_BYTES", 30_000)
     monkeypatch.setenv("TACHOGRAPH_TOKEN", server.token("write"))
     check_sink(lambda: open_sink(server.url + "/"), lambda run: stored(server, run))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,18 @@ def stored(there: Path, run: str) -> dict[str, list[Event]]:
     return found
 
 
+@contextlib.contextmanager
+def unmounted(there: Path) -> Iterator[None]:
+    """Something else lies where the folder was."""
+    kept = there.rename(there.with_name("kept"))
+    there.touch()
+    yield
+    there.unlink()
+    kept.rename(there)
+
+
 def test_it_keeps_the_rules(there: Path) -> None:
-    check_sink(lambda: FolderSink(there.as_uri()), lambda run: stored(there, run))
+    check_sink(lambda: FolderSink(there.as_uri()), lambda run: stored(there, run), lambda: unmounted(there))
 
 
 def test_small_segments_keep_the_rules(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
