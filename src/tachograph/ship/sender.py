@@ -12,9 +12,10 @@ from pathlib import Path
 from tachograph import guard
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.positions import Positions
-from tachograph.sinks import Retry, Sink
+from tachograph.sinks import Costly, Retry, Sink
 
 LOOK_SECONDS = 1.0
+FIRST_PAUSE, PAUSE_SHARE = 5.0, 0.05  # for a sink that costs: seconds, then that share of the time a run has taken
 FIRST_DELAY, LONGEST_DELAY, LONGEST_ASKED = 0.5, 60.0, 3600.0
 CALM = 19  # seconds of rest for each second that the thread had the processor while a training wants it
 
@@ -52,6 +53,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
         self._looked = False
+        self._since = 0.0  # when the newest run began
         self._has_error = True  # of an earlier process, as far as we know
         self._patience, self._progress = Patience(), 0
         self._retry_at = 0.0
@@ -66,7 +68,9 @@ class Sender:
             self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, mine))
             self._runs[run_id] = run
             self._closed.discard(run_id)
+            self._since = time.monotonic()
             self._start()
+            self._wake.notify_all()
 
     def close(self, run_id: str) -> None:
         """The run has ended: what it recorded is on disk."""
@@ -142,7 +146,7 @@ class Sender:
 
     def _turn(self, sink: Sink) -> bool:
         """Send what there is, and wait for more; False where no more will come."""
-        asked, closed = self._asked, set(self._closed)
+        asked, closed, since = self._asked, set(self._closed), self._since
         sent = self._send_all(sink)
         with self._wake:
             if sent:
@@ -153,10 +157,18 @@ class Sender:
                 if not self._deliveries:
                     self._thread = None  # from here on another one is started
                     return False
-                self._wake.wait_for(lambda: self._asked > asked or self._closed, LOOK_SECONDS)
+                self._wake.wait_for(
+                    lambda: self._asked > asked or self._closed or self._since != since, self._pause(sink)
+                )
             else:
                 self._await_retry(asked)
         return True
+
+    def _pause(self, sink: Sink) -> float:
+        """Seconds until the next look: for a sink that costs, the more the longer a run goes on."""
+        if not isinstance(sink, Costly):
+            return LOOK_SECONDS
+        return min(sink.pause, max(FIRST_PAUSE, PAUSE_SHARE * (time.monotonic() - self._since)))
 
     def _send_all(self, sink: Sink) -> bool:
         """Whether the sink took all that there was."""

@@ -53,9 +53,8 @@ class CloudSink:
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         """Store lines of a writer as a segment, or several."""
-        if (run, writer) not in self._held:
-            self._held.setdefault((run, writer), self.resume(run).get(writer, 0))
-        held = self._held.pop((run, writer))  # asked for anew where this fails
+        held = self._held[run, writer] if (run, writer) in self._held else self.resume(run).get(writer, 0)
+        self._held.pop((run, writer), None)  # asked for anew where this fails
         for part in _parts(lines[bisect_right(lines, held, key=_number) :]):
             last = _number(part[-1])
             content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)

@@ -1,0 +1,29 @@
+"""Ports that nobody listens on."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+
+LOWEST, HIGHEST = 20_000, 30_000  # below those that the system gives away by itself
+
+
+def free_ports(count: int, also: int = 0) -> list[int]:
+    """So many ports; where ``also`` is given, the ports that many numbers above them are free, too."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(LOWEST, HIGHEST)
+        if port not in found and all(_is_free(one) for one in {port, port + also}):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
