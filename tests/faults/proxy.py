@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -269,11 +270,13 @@ def losing_answers(exchange: Exchange) -> None:
 
 
 def every_second(mode: Mode, other: Mode = passing) -> Mode:
-    """Of the requests that have a body one is treated by ``mode``, the next one by ``other``, and so on."""
-    turn = iter(range(1 << 62))
+    """Of the requests that have a body and go to an address one is treated by ``mode``, the next one by ``other``."""
+    turns: Counter[str] = Counter()
 
     def alternating(exchange: Exchange) -> None:
-        (other if not exchange.request.length or next(turn) % 2 else mode)(exchange)
+        place = exchange.request.path.partition("?")[0]
+        turns[place] += 1
+        (mode if exchange.request.length and turns[place] % 2 else other)(exchange)
 
     return alternating
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,18 +227,54 @@ def test_a_token_that_is_revoked_and_replaced(
 # -- clocks --
 
 
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+
+static long wrong(void) { const char *seconds = getenv("WRONG_BY"); return seconds ? atol(seconds) : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += wrong();
+    return failed;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+    int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int failed = real(now, zone);
+    now->tv_sec += wrong();
+    return failed;
+}
+
+time_t time(time_t *now) {
+    struct timespec found;
+    clock_gettime(CLOCK_REALTIME, &found);
+    if (now) *now = found.tv_sec;
+    return found.tv_sec;
+}
+"""
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the clock of the processes that are begun from now on wrong by so many hours. Debian's libfaketime."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        pytest.skip("libfaketime is not installed")
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the clock of the processes that are begun from now on wrong by so many hours: what the C library says."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("a clock that is wrong needs Linux and a C compiler")
+    library = tmp_path / "clock.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, "-xc", "-"], input=CLOCK.encode(), check=True)
 
     def set_wrong(hours: int) -> None:
-        monkeypatch.setenv("LD_PRELOAD", str(found[0]))
-        monkeypatch.setenv("FAKETIME", f"{hours:+d}h")
-        monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        monkeypatch.setenv("LD_PRELOAD", str(library))
+        monkeypatch.setenv("WRONG_BY", str(hours * 3600))
 
+    set_wrong(5)
+    seen = subprocess.run([sys.executable, "-c", "import time; print(time.time())"], stdout=-1, check=True)
+    assert float(seen.stdout) - time.time() == pytest.approx(5 * 3600, abs=60)
     return set_wrong
 
 

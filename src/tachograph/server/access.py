@@ -49,10 +49,9 @@ class Access:
             _check_is_local(request)
             _let_pass(self._rates.take(address))
             return
-        _let_pass(self._wrong.wait(address))
         token = self._token(request)
-        if token is None:
-            self._wrong.take(address)
+        if token is None:  # counted apart: who guesses keeps out nobody that comes from the same proxy with a good one
+            _let_pass(self._wrong.take(address))
             raise Refused(401, "a valid token is needed: set TACHOGRAPH_TOKEN (tachograph token create makes one)")
         _let_pass(self._rates.take(token.hash))
         if not token.may(role):

@@ -21,7 +21,7 @@ from tachograph.server.storage import Gone, Heard
 from tachograph.store import Store
 
 T = TypeVar("T")
-LOOK_BYTES = 1 << 20  # of each segment, that a live stream takes at a time
+LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
 
 
 class Folder:

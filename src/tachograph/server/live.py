@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from functools import cached_property
 
 import msgspec
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -23,9 +25,10 @@ from tachograph.server import names
 from tachograph.server.access import Access
 from tachograph.server.answers import LATER, Refused
 from tachograph.server.limits import Limits
-from tachograph.server.storage import Heard, Storage, Tail
+from tachograph.server.storage import Storage, Tail
 
 PERIOD = 0.25  # seconds between two looks where nothing is new
+LOOKS = 2  # at a time
 RECHECK = 1.0  # seconds between two looks at the token, and at whether the run is over
 QUIET = 15.0  # seconds after which an empty line shows that the connection lives
 
@@ -60,6 +63,11 @@ class Live:
         run = self._storage.ask(lambda store: store.run(key))
         return run.id, run.status
 
+    @cached_property
+    def _few(self) -> CapacityLimiter:
+        """Lets a few threads at a time look for streams, however many there are: the others are for all the rest."""
+        return CapacityLimiter(LOOKS)
+
     async def _counted(self, request: Request, run: str, tail: Tail, positions: dict[str, int]) -> AsyncIterator[bytes]:
         self._open += 1
         try:
@@ -76,10 +84,10 @@ class Live:
                 if not self._access.is_good(request, "read"):
                     return
                 # Asked before what is new is read, so that what came just before the end is not missed.
-                (_, status), checked = await run_sync(self._status, run), time.monotonic()
-            heard = await run_sync(tail.new)
-            if heard:
-                yield _encoded(heard, positions)
+                (_, status), checked = await run_sync(self._status, run, limiter=self._few), time.monotonic()
+            chunk = await run_sync(_new, tail, positions, limiter=self._few)
+            if chunk:
+                yield chunk
                 sent = time.monotonic()
                 continue
             if status != "running":
@@ -91,13 +99,16 @@ class Live:
             await asyncio.sleep(PERIOD)
 
 
-def _encoded(heard: Sequence[Heard], positions: dict[str, int]) -> bytes:
+def _new(tail: Tail, positions: dict[str, int]) -> bytes:
+    """What is new, as it is sent; ``positions`` go with it."""
     parts = []
-    for one in heard:
+    for one in tail.new():
         positions[one.writer] = one.seq
         kind = one.kind if one.kind in KINDS else "unknown"
         data = b'{"writer":%s,"event":%s}' % (msgspec.json.encode(one.writer), one.line.replace(b"\r", b" "))
         parts.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+    if not parts:
+        return b""
     parts[-1] = b"id: %s\n%s" % (msgspec.json.encode(positions), parts[-1])
     return b"".join(parts)
 
