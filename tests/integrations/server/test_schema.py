@@ -1,0 +1,103 @@
+"""The description of the API beside what a real server answers to requests made up from it, right and wrong ones."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from tests.integrations.server.serving import Server, lines
+
+from tachograph.server import openapi
+
+schemathesis = pytest.importorskip("schemathesis")
+checks = schemathesis.checks
+
+
+EXAMPLES = 60
+SECONDS = 5.0  # that an answer may take
+CONTENT = b"content"
+DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+HELD = {"run": "held", "writer": "w", "digest": DIGEST, "name": "m0"}  # what the server has of each
+
+# Where what a description can say is not all there is to it: what is right by the description may still be refused.
+SAYS_LESS = {
+    "GET /api/v1/runs": "a query has a grammar",
+    "GET /api/v1/runs/{run}/stream": "the id of an event is what the server has given out",
+    "POST /api/v1/runs/{run}/writers/{writer}/events": "events have schemas of their own, line by line",
+    "PUT /api/v1/blobs/{digest}": "the content must have the digest",
+    "PATCH /api/v1/blobs/{digest}/uploads/{upload}": "so must it here",
+    "GET /api/v1/blobs/{digest}": "a range may be none that the file has",
+}
+
+LINES = lines("held", "w", 5)
+
+
+def _batch(chosen: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in chosen)
+
+
+parts = st.sampled_from([*LINES, *(line[:-9] for line in LINES), b"", b"{}", b"[]", b"\xff"])
+batches = st.just(_batch(LINES[1:])) | st.lists(parts, max_size=6).map(_batch) | st.binary()
+schemathesis.openapi.media_type("application/x-ndjson", batches)
+schemathesis.openapi.media_type("application/octet-stream", st.just(CONTENT) | st.binary())
+schemathesis.openapi.media_type("application/partial-upload", st.just(CONTENT) | st.binary(max_size=100))
+
+
+def of_what_is_held() -> dict[str, Any]:
+    """The description, if there were no more runs, writers, files and metrics than those that there are."""
+    document = copy.deepcopy(openapi.document())
+    for item in document["paths"].values():
+        for parameter in (one for operation in item.values() for one in operation["parameters"]):
+            if parameter["name"] in HELD:
+                parameter["schema"] = {"type": "string", "enum": [HELD[parameter["name"]]]}
+    return document
+
+
+anything = schemathesis.openapi.from_dict(openapi.document())
+held = schemathesis.openapi.from_dict(of_what_is_held())
+thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+done: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that holds a run, and a file."""
+    server = Server(tmp_path_factory.mktemp("described") / "served")
+    server.post("held", "w", LINES)
+    server.put(DIGEST, CONTENT)
+    yield server
+    server.kill()
+
+
+def check(case: Any, server: Server, *excluded: Any) -> None:
+    if case.operation.label in SAYS_LESS:
+        excluded = (*excluded, checks.positive_data_acceptance)
+    if case.operation.label.endswith("/stream"):  # described as the text that it is; the tool has parsed it already
+        excluded = (*excluded, checks.response_schema_conformance)
+    answer = case.call_and_validate(base_url=server.url, timeout=SECONDS, excluded_checks=list(excluded))
+    if answer.status_code < 300:
+        done.add(case.operation.label)
+
+
+@anything.parametrize()
+@thorough
+def test_it_answers_as_it_says(case: Any, described: Server) -> None:
+    check(case, described)
+
+
+@held.exclude(method="DELETE").parametrize()
+@thorough
+def test_it_answers_as_it_says_about_what_it_holds(case: Any, described: Server) -> None:
+    check(case, described, checks.negative_data_rejection)  # other names are no wrong ones
+
+
+def test_each_operation_was_done() -> None:
+    """Else the checks above would have said little."""
+    if not done:
+        pytest.skip("there were no other tests")
+    assert done >= {result.ok().label for result in anything.get_all_operations()}
