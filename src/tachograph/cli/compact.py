@@ -14,6 +14,7 @@ from tachograph import document
 from tachograph.cli import reading, words
 from tachograph.cli.arguments import UsageError, add_json, add_root
 from tachograph.compact import compact, shelf_at
+from tachograph.objects import SCHEMES
 from tachograph.store import Store
 
 EXAMPLES = """\
@@ -52,6 +53,7 @@ def run(options: Namespace, store: Store) -> int:
 
 def _beside(root: str | None, store: Store) -> str | Path:
     """Where a store has its tables, unless they are wanted elsewhere."""
-    if root and root.startswith(("http://", "https://")):
-        raise UsageError(f"{root} keeps no tables: say where to put them (--to PLACE)")
-    return f"{root.rstrip('/')}/tables" if root and "://" in root else store.root / "tables"
+    scheme = (root or "").partition("://")[0]
+    if root and scheme in ("http", "https"):
+        raise UsageError(f"{store.name} keeps no tables: say where to put them (--to PLACE)")
+    return f"{root.rstrip('/')}/tables" if root and scheme in SCHEMES else store.root / "tables"

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from tachograph.errors import Error, NotFound
+from tachograph.errors import Error
 from tachograph.server.locking import sync_folder, try_lock
 
 DRAFTS = ".drafts"
@@ -92,7 +92,9 @@ class Folder:
 
 
 def shelf_at(place: str | Path) -> Shelf:
-    """The shelf in a folder. Raises ``NotFound`` for a URL."""
-    if isinstance(place, str) and "://" in place:
-        raise NotFound(f"tables can't be put at {place}: a folder is needed")
-    return Folder(Path(place).expanduser().absolute())
+    """The shelf in a folder, or in a bucket given by its URL. Raises ``Error`` for a URL that is of neither."""
+    if isinstance(place, Path) or "://" not in place:
+        return Folder(Path(place).expanduser().absolute())
+    from tachograph.compact.bucket import Bucket
+
+    return Bucket(place)
