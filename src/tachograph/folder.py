@@ -17,14 +17,12 @@ from tachograph.tables import SqlQuestions
 class FolderQuestions(SqlQuestions):
     """See :class:`tachograph.questions.Questions`, which this is."""
 
-    root: Path
-
     def __init__(self, root: Path) -> None:
         self.index = Index(root)
         super().__init__(self.index, FolderFiles(root), str(root), root)
 
     def removed(self, key: str) -> str | None:
-        for stone in reversed(removal.removed(self.root).values()):
+        for stone in reversed(removal.removed(self.index.root).values()):
             if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
                 return str(stone)
         return None

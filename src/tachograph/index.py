@@ -66,9 +66,14 @@ class Index:
         """Bring the tables up to date with the journals."""
         self._guarded(self._refresh)
 
+    def look_again(self) -> None:
+        """Have the next refresh look at every writer, those that were done too."""
+        self._due = 0.0
+
     def rebuild(self) -> None:
         """Throw the tables away and read all journals anew."""
         with self._lock:
+            self.refresh()  # connects, to know which file it is
             self._discard()
             self.refresh()
 

@@ -1,0 +1,224 @@
+"""A bucket's store, mirrored: a folder in the user's cache that holds the same tree, brought up to date with each
+question by fetching what is new. Over it lies the ordinary index; files are fetched when they are asked for.
+
+    <cache>/runs/ blobs/ removed.jsonl ...    a store as any other
+    <cache>/mirror.sqlite                     what was fetched, see :mod:`tachograph.mirror.state`
+    <cache>/mirror.lock                       held by whoever fetches; other processes wait, and then find it there
+
+It may be deleted at any time, and is then fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from tachograph import bucket, removal
+from tachograph.capture.blobs import Blobs
+from tachograph.database import cache_folder
+from tachograph.errors import Damaged
+from tachograph.folder import FolderFiles, FolderQuestions
+from tachograph.mirror.copying import Lost, add
+from tachograph.mirror.looking import Group, Listed, Look, ahead
+from tachograph.mirror.state import State, Writer
+from tachograph.objects import Objects
+from tachograph.server.locking import locked
+
+AT_ONCE = 8  # requests
+KEEP_EVERY = 200  # objects, and what is known of them
+
+Job = tuple[Group | Listed, int, Callable[[], bytes | None]]
+
+
+class Mirror:
+    """The mirror of the store at ``url``. Connects to nothing yet; raises ``Error`` for a URL that can't be used.
+
+    Safe to use from several threads and processes.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.objects = Objects(url)
+        self.name = self.objects.name
+        self.root = cache_folder(Path(os.sep, "buckets", quote(f"{self.objects.endpoint} {self.name}", safe="")))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
+        self._seen = -1.0
+
+    def refresh(self) -> bool:
+        """Fetch what is new; whether anything has come since this was called last, by whomever it was fetched.
+
+        Raises ``Error`` where the bucket can't be reached.
+        """
+        if self._process != os.getpid():  # threads don't come along
+            self._begin()
+        try:
+            return self._refresh()
+        except (sqlite3.DatabaseError, FileNotFoundError, NotADirectoryError):  # damaged, or deleted under us
+            shutil.rmtree(self.root, ignore_errors=True)
+            return self._refresh()
+
+    def fetch(self, digest: str) -> None:
+        """Fetch a file to where blobs lie, if the bucket has it. Raises ``Damaged`` where it has another digest."""
+        blobs, path = Blobs(self.root), bucket.blob_path(digest)
+        found, draft = hashlib.sha256(), blobs.draft()
+        try:
+            with open(draft, "xb") as file:
+                for piece in self.objects.pieces(path):
+                    found.update(piece)
+                    file.write(piece)
+            if f"sha256:{found.hexdigest()}" != digest:
+                raise Damaged(f"{self.name}/{path} does not match its digest; restore it from a copy")
+            blobs.publish(draft, digest)
+        except FileNotFoundError:
+            pass
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the threads back; they come again when they are needed."""
+        pool, self._pool = self._pool, ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
+        pool.shutdown()
+
+    # -- fetching --
+
+    def _refresh(self) -> bool:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock, locked(self.root / "mirror.lock"):
+            state = State(self.root)
+            try:
+                if self._look(state):
+                    state.set_fact("version", state.fact("version") + 1)
+                state.keep()
+                seen, self._seen = self._seen, state.fact("version")
+                return seen != self._seen
+            finally:
+                state.close()
+
+    def _look(self, state: State) -> bool:
+        """Whether anything was new."""
+        stones = self._pool.submit(self._fetch_removed)
+        look = Look(self.objects, state, self._pool, self.root / bucket.RUNS)
+        fetched, again = self._fetch(state, look.changed())
+        for run in look.gone:
+            self._forget(state, run)
+        if again:
+            fetched += self._fetch(state, map(look.group, again))[0]
+        return stones.result() or bool(look.gone) or fetched > 0
+
+    def _fetch(self, state: State, groups: Iterable[Group]) -> tuple[int, set[str]]:
+        """Fetch what is new of these runs: how much that was, and the runs of which something was lost on the way."""
+        count, again = 0, set[str]()
+        for wanted, content in ahead(self._pool, self._jobs(state, groups)):
+            run = wanted.run if isinstance(wanted, Group) else wanted.segment.run
+            if run in again:
+                continue
+            if isinstance(wanted, Group):
+                state.set_run(run, wanted.known, list(state.writers(run).values()))
+                continue
+            if not self._add(state, wanted, content):
+                again.add(run)
+            count += 1
+            if count % KEEP_EVERY == 0:
+                state.keep()
+        return count, again
+
+    def _jobs(self, state: State, groups: Iterable[Group]) -> Iterator[Job]:
+        """The objects to fetch of each run, and behind them the run itself."""
+        for group in groups:
+            if not (self.root / bucket.RUNS / group.run).is_dir():
+                state.forget(group.run)
+            writers, copied = state.writers(group.run), state.copied(group.run)
+            for one in sorted(group.listed, key=lambda one: (one.segment.writer, one.segment.first)):
+                writer = writers.get(one.segment.writer)
+                if one.segment.last and writer and writer.holds(one.segment.first, one.segment.last):
+                    continue
+                if not one.segment.last and copied.get(one.object.path) == one.object.tag:
+                    continue
+                yield one, one.object.size, partial(self._read, one.object.path)
+            yield group, 0, lambda: None
+
+    def _add(self, state: State, wanted: Listed, content: bytes | None) -> bool:
+        """Add an object to the journals; False where it, or what it is to be added to, is not there any more."""
+        segment = wanted.segment
+        if content is None:
+            return False
+        writer = state.writers(segment.run).get(segment.writer) or Writer(segment.run, segment.writer)
+        try:
+            add(writer, self.root / bucket.RUNS / segment.run / segment.writer, wanted, content)
+        except Lost:
+            self._forget(state, segment.run)
+            return False
+        state.save(writer)
+        if not segment.last:
+            state.set_copied(wanted.object.path, segment.run, wanted.object.tag)
+        return True
+
+    def _forget(self, state: State, run: str) -> None:
+        state.forget(run)
+        shutil.rmtree(self.root / bucket.RUNS / run, ignore_errors=True)
+
+    def _read(self, path: str) -> bytes | None:
+        """An object's content; None where it was deleted since it was listed."""
+        try:
+            return self.objects.read(path)
+        except FileNotFoundError:
+            return None
+
+    def _fetch_removed(self) -> bool:
+        """Take over which runs were removed; whether that is new."""
+        content = self._read(removal.FILENAME) or b""
+        path = self.root / removal.FILENAME
+        if content == (path.read_bytes() if path.exists() else b""):
+            return False
+        draft = path.with_name(f".draft-{os.getpid()}-{os.urandom(6).hex()}")
+        draft.write_bytes(content)
+        os.replace(draft, path)
+        return True
+
+
+class MirrorFiles(FolderFiles):
+    """See :class:`tachograph.questions.Files`, which this is."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__(mirror.root)
+        self._mirror = mirror
+
+    def blob(self, digest: str) -> Path:
+        path = super().blob(digest)
+        if not path.is_file():
+            self._mirror.fetch(digest)
+        return path
+
+    def lacking(self, digests: Sequence[str]) -> list[str]:
+        objects = self._mirror.objects
+        return [digest for digest in super().lacking(digests) if objects.size(bucket.blob_path(digest)) is None]
+
+
+class MirrorQuestions(FolderQuestions):
+    """See :class:`tachograph.questions.Questions`, which this is."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__(mirror.root)
+        self._mirror = mirror
+        self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
+
+    def refresh(self) -> None:
+        if self._mirror.refresh():
+            self.index.look_again()
+        super().refresh()
+
+    def close(self) -> None:
+        self._mirror.close()
+        super().close()
