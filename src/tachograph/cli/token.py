@@ -1,7 +1,7 @@
 """Make, list and revoke the tokens that clients of a server show it, in TACHOGRAPH_TOKEN.
 
 The roles: read asks, write also sends, admin may everything. A token is shown once, when it is made; the server's
-folder holds a hash of it. What is changed counts at once, also where the server runs.
+folder, or database, holds a hash of it. What is changed counts at once, also where the server runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import NoReturn
 from tachograph import document, settings
 from tachograph.cli import draw, words
 from tachograph.cli.arguments import UsageError, add_json
-from tachograph.server.tokens import ROLES, Token, Tokens
+from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
 
 EXAMPLES = """\
   tachograph token create training --role write --root /srv/tachograph
-  tachograph token list
+  tachograph token list --database postgresql://tachograph@db.example.com/runs
   tachograph token revoke training
 """
 
@@ -36,6 +36,7 @@ def configure(parser: ArgumentParser) -> None:
     revoke.add_argument("name", metavar="NAME")
     for one in (create, listing, revoke):
         one.add_argument("--root", metavar="DIR", help="the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)")
+        one.add_argument("--database", metavar="URL", help="the server's database, if it has one: postgresql://...")
         add_json(one)
 
 
@@ -50,10 +51,17 @@ def run(options: Namespace) -> int:
     """0; a name that is taken, or not known, raises."""
     if options.root and "://" in options.root:
         raise UsageError(f"{options.root} is no folder: tokens are made where the server's folder lies")
-    root = Path(options.root).expanduser().absolute() if options.root else settings.root()
     commands = {"create": _create, "list": _list, "revoke": _revoke}
-    commands[options.command](Tokens(root), options)
+    commands[options.command](_tokens(options), options)
     return 0
+
+
+def _tokens(options: Namespace) -> Tokens:
+    if options.database:
+        from tachograph.server import database
+
+        return database.tokens(options.database)
+    return FolderTokens(Path(options.root).expanduser().absolute() if options.root else settings.root())
 
 
 def _create(tokens: Tokens, options: Namespace) -> None:

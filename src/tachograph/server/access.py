@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tachograph.server.answers import Refused
 from tachograph.server.limits import Limits, Rates
-from tachograph.server.tokens import Token, Tokens
+from tachograph.server.tokens import Token, Tokens, matching
 
 _FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"}
 
@@ -37,19 +38,20 @@ class Access:
         """``endpoint``, for those who have that role."""
 
         async def inner(request: Request) -> Response:
-            self.check(request, role)
+            await self.check(request, role)
             return await endpoint(request)
 
         return inner
 
-    def check(self, request: Request, role: str) -> None:
+    async def check(self, request: Request, role: str) -> None:
         """Raises :class:`Refused`: 401, 403 or 429."""
         address = request.client.host if request.client else ""
-        if self._local and not self._tokens.all():
+        known = await self._known()
+        if self._local and not known:
             _check_is_local(request)
             _let_pass(self._rates.take(address))
             return
-        token = self._token(request)
+        token = _shown(request, known)
         if token is None:  # counted apart: who guesses keeps out nobody that comes from the same proxy with a good one
             _let_pass(self._wrong.take(address))
             raise Refused(401, "a valid token is needed: set TACHOGRAPH_TOKEN (tachograph token create makes one)")
@@ -57,21 +59,26 @@ class Access:
         if not token.may(role):
             raise Refused(403, f"this needs a token with the role {role}, and yours has {token.role}")
 
-    def is_good(self, request: Request, role: str) -> bool:
+    async def is_good(self, request: Request, role: str) -> bool:
         """Whether a request that was let in would be let in again: tokens are revoked while streams go on."""
-        if self._local and not self._tokens.all():
+        known = await self._known()
+        if self._local and not known:
             return True
-        token = self._token(request)
+        token = _shown(request, known)
         return token is not None and token.may(role)
 
-    def owner(self, request: Request) -> str:
+    async def owner(self, request: Request) -> str:
         """What tells holders of one token from those of another, as 16 hexadecimal digits."""
-        token = self._token(request)
+        token = _shown(request, await self._known())
         return "0" * 16 if token is None else token.hash[:16]
 
-    def _token(self, request: Request) -> Token | None:
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        return self._tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
+    async def _known(self) -> list[Token]:
+        return self._tokens.all() if self._tokens.is_near else await run_sync(self._tokens.all)
+
+
+def _shown(request: Request, known: list[Token]) -> Token | None:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return matching(known, secret.strip()) if scheme.lower() == "bearer" else None
 
 
 def _let_pass(wait: float) -> None:

@@ -81,7 +81,7 @@ class Live:
         status, checked, sent = "running", 0.0, time.monotonic()
         while True:
             if time.monotonic() - checked > RECHECK:
-                if not self._access.is_good(request, "read"):
+                if not await self._access.is_good(request, "read"):
                     return
                 # Asked before what is new is read, so that what came just before the end is not missed.
                 (_, status), checked = await run_sync(self._status, run, limiter=self._few), time.monotonic()

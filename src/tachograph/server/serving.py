@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 
@@ -11,34 +12,52 @@ from tachograph.errors import Error
 from tachograph.server.access import is_loopback
 from tachograph.server.app import build
 from tachograph.server.folder import Folder
-from tachograph.server.tokens import Tokens
+from tachograph.server.storage import Storage
+from tachograph.server.tokens import FolderTokens, Tokens
 
 GRACE = 10  # seconds that requests have to end in, when the server is told to
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox")]
 
 
-def serve(root: Path, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None) -> None:
-    """Serve the store in ``root`` until the process is told to end.
+class Place(NamedTuple):
+    """Where runs are kept: in the folder ``root``, or in a database. Then ``blobs`` says where files go."""
+
+    root: Path
+    database: str | None = None
+    blobs: str | None = None
+
+    def opened(self) -> tuple[str, Storage, Tokens]:
+        """What to call it, and what the server needs of it. Raises ``Error`` where it can't be used."""
+        if self.database is None:
+            return str(self.root), Folder(self.root), FolderTokens(self.root)
+        from tachograph.server import database
+
+        return database.opened(self.database, self.blobs, self.root)
+
+
+def serve(place: Place, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None) -> None:
+    """Serve the runs of a place until the process is told to end.
 
     Raises ``Error`` where nobody else should be let in but nothing would keep them out.
     """
-    tokens = Tokens(root)
+    name, storage, tokens = place.opened()
     local = is_loopback(host)
     if not local and not tokens.all():
+        where = "--database URL" if place.database else f"--root {place.root}"
         raise Error(
             f"{host} can be reached from other machines, and there is no token yet: make one first, with "
-            f"`tachograph token create NAME --role write --root {root}`"
+            f"`tachograph token create NAME --role write {where}`"
         )
-    root.mkdir(parents=True, exist_ok=True)
+    place.root.mkdir(parents=True, exist_ok=True)
     config = uvicorn.Config(
-        build(Folder(root), tokens, local), host, port, log_level="warning", access_log=False, server_header=False,
+        build(storage, tokens, local), host, port, log_level="warning", access_log=False, server_header=False,
         headers=HEADERS, ssl_certfile=certfile, ssl_keyfile=keyfile, timeout_graceful_shutdown=GRACE, ws="none",
         lifespan="off",
     )  # fmt: skip
     with _listening(host, port) as listener:
         scheme = "https" if certfile else "http"
-        place = f"[{host}]" if ":" in host else host
-        print(f"serving {root} on {scheme}://{place}:{listener.getsockname()[1]}", flush=True)
+        shown = f"[{host}]" if ":" in host else host
+        print(f"serving {name} on {scheme}://{shown}:{listener.getsockname()[1]}", flush=True)
         uvicorn.Server(config).run([listener])
 
 

@@ -25,6 +25,10 @@ class Gone(Error):
     """The run was removed."""
 
 
+class Unavailable(Error):
+    """What keeps the runs is not to be had at the moment. Nothing was kept; it may be better later."""
+
+
 class Heard(NamedTuple):
     """An event as it came: who wrote it, its number, kind, and the line."""
 

@@ -2,6 +2,8 @@
 
     <root>/server/tokens.json    each token's name, role, hash, and when it was made and revoked
 
+A server that keeps its runs in a database has its tokens there, too (see :mod:`tachograph.server.granted`).
+
 A token is 256 random bits. Its SHA-256 is what is kept: a slow hash protects what people think up and others may
 guess, but here there is nothing to guess, and a hash that takes its time would be a way to keep the server busy.
 """
@@ -13,7 +15,9 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -39,8 +43,49 @@ class Token(Struct, frozen=True):
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
-class Tokens:
-    """The tokens of the server of one root folder. What another process changes counts at once."""
+class Tokens(Protocol):
+    """All tokens of a server. What another process changes counts at once."""
+
+    is_near: bool  # whether asking for them takes no time worth mentioning
+
+    def all(self) -> list[Token]:
+        """All that were ever made, oldest first."""
+
+    def create(self, name: str, role: str) -> str:
+        """Make a token; the secret, which is nowhere else. Raises ``Error`` where the name is taken."""
+
+    def revoke(self, name: str) -> None:
+        """Let a token be good no more. Raises ``NotFound`` where there is none of that name."""
+
+
+def matching(tokens: Iterable[Token], secret: str) -> Token | None:
+    """The token that ``secret`` is, if it is good. How long that takes tells nothing of the others."""
+    found, hash = None, _hash(secret)
+    for token in tokens:
+        if hmac.compare_digest(token.hash, hash) and token.revoked is None:
+            found = token
+    return found
+
+
+def made(known: Iterable[Token], name: str, role: str) -> tuple[str, Token]:
+    """A new token and its secret. Raises ``Error`` where a good one has that name."""
+    if not name or not name.isprintable():
+        raise Error("a token needs a name that can be printed")
+    if any(token.name == name and token.revoked is None for token in known):
+        raise Error(f"there is a token {name!r}: revoke it first, or choose another name")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    return secret, Token(name, role, _hash(secret), time.time())
+
+
+def unknown(name: str) -> NotFound:
+    """What to raise where there is no good token of that name."""
+    return NotFound(f"there is no token {name!r} that could be revoked: `tachograph token list` has them all")
+
+
+class FolderTokens:
+    """See :class:`Tokens`: those of the server of one root folder."""
+
+    is_near = True
 
     def __init__(self, root: Path) -> None:
         self._path = root / "server" / "tokens.json"
@@ -48,7 +93,6 @@ class Tokens:
         self._known: list[Token] = []
 
     def all(self) -> list[Token]:
-        """All that were ever made, oldest first."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -60,31 +104,17 @@ class Tokens:
             self._seen = seen
         return self._known
 
-    def find(self, secret: str) -> Token | None:
-        """The token that ``secret`` is, if it is good. How long that takes tells nothing of the others."""
-        found, hash = None, _hash(secret)
-        for token in self.all():
-            if hmac.compare_digest(token.hash, hash) and token.revoked is None:
-                found = token
-        return found
-
     def create(self, name: str, role: str) -> str:
-        """Make a token; the secret, which is nowhere else."""
-        if not name or not name.isprintable():
-            raise Error("a token needs a name that can be printed")
-        secret = PREFIX + secrets.token_urlsafe(32)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self._lock):
             known = self.all()
-            if any(token.name == name and token.revoked is None for token in known):
-                raise Error(f"there is a token {name!r}: revoke it first, or choose another name")
-            self._write([*known, Token(name, role, _hash(secret), time.time())])
+            secret, token = made(known, name, role)
+            self._write([*known, token])
         return secret
 
     def revoke(self, name: str) -> None:
-        """Let a token be good no more. Raises ``NotFound`` where there is none of that name."""
         if not any(token.name == name and token.revoked is None for token in self.all()):
-            raise NotFound(f"there is no token {name!r} that could be revoked: `tachograph token list` has them all")
+            raise unknown(name)
         with locked(self._lock):
             self._write([_revoked(token) if token.name == name else token for token in self.all()])
 

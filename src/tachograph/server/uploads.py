@@ -46,7 +46,7 @@ class Uploads:
 
     async def answer(self, request: Request) -> Response:
         """Tell how far an upload is, go on with it, or throw it away."""
-        upload = self._access.owner(request), _name(request), names.digest(request.path_params["digest"])
+        upload = await self._access.owner(request), _name(request), names.digest(request.path_params["digest"])
         if request.method == "PATCH":
             return await self._go_on(request, upload)
         if request.method == "DELETE":
@@ -98,7 +98,7 @@ async def receive(request: Request, media_type: str, limits: Limits, draft: Draf
 
 async def keep(request: Request, access: Access, draft: Draft, digest: str) -> Response:
     """All of a file is there: keep it, if it is what its digest says; else throw it away."""
-    if not access.is_good(request, "write"):
+    if not await access.is_good(request, "write"):
         raise Refused(401, "the token was revoked")
     size, found = draft.size, await run_sync(draft.digest)
     if found != digest:

@@ -15,7 +15,7 @@ import requests
 
 from tachograph import events
 from tachograph.events import Event, Metrics, RunEnd, RunStart
-from tachograph.server.tokens import Tokens
+from tachograph.server.tokens import FolderTokens
 
 
 class Server:
@@ -51,7 +51,7 @@ class Server:
         self.process.stdout.close()
 
     def token(self, role: str, name: str = "") -> str:
-        return Tokens(self.root).create(name or role, role)
+        return FolderTokens(self.root).create(name or role, role)
 
     def ask(self, path: str, token: str = "", **options: Any) -> requests.Response:
         return self._request("GET", path, token, **options)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tachograph.cli import main
-from tachograph.server.tokens import Tokens
+from tachograph.server.tokens import FolderTokens, matching
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def cli(capfd):
 def test_made_listed_revoked(cli, root):
     status, secret, errors = cli("token", "create", "ada", "--role", "write")
     assert (status, errors) == (0, "")
-    assert Tokens(root).find(secret.strip()).role == "write"
+    assert matching(FolderTokens(root).all(), secret.strip()).role == "write"
     status, listed, _ = cli("token", "list")
     assert "ada" in listed
     assert secret.strip() not in listed
@@ -31,13 +31,13 @@ def test_made_listed_revoked(cli, root):
     assert [(one["name"], one["role"], one["revoked"]) for one in json.loads(shown)] == [("ada", "write", None)]
     assert "hash" not in shown
     assert cli("token", "revoke", "ada")[0] == 0
-    assert Tokens(root).find(secret.strip()) is None
+    assert matching(FolderTokens(root).all(), secret.strip()) is None
     assert json.loads(cli("token", "list", "--json")[1])[0]["revoked"]
 
 
 def test_another_folder(cli, root, tmp_path):
     made = json.loads(cli("token", "create", "ada", "--role", "read", "--root", str(tmp_path / "other"), "--json")[1])
-    assert Tokens(tmp_path / "other").find(made["token"])
+    assert matching(FolderTokens(tmp_path / "other").all(), made["token"])
     assert not root.exists()
     assert cli("token", "list") == (0, "there is no token: tachograph token create NAME --role write makes one\n", "")
 
