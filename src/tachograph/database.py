@@ -173,9 +173,10 @@ def _mounts() -> str:
         return ""  # not Linux
 
 
-def cache_folder(root: Path) -> Path:
-    """A folder of the user's own for what belongs to a store but can't lie in it."""
-    return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+def cache_folder(place: Path | str) -> Path:
+    """A folder of the user's own for what belongs to a store, a folder or a URL, but can't lie in it."""
+    name = place if isinstance(place, str) else place.resolve()
+    return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
 def _user_cache() -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tachograph import settings
+from tachograph.capture.secrets import redact_url
 from tachograph.errors import NotFound
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
@@ -25,21 +26,32 @@ SHOWN_CANDIDATES = 5
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> Store:
-    """The store in a folder; without ``url`` the local one (see ``TACHOGRAPH_DIR``).
+    """The store in a folder or behind a URL (``https://host:8321`` for a server, ``s3://bucket/prefix``, ``gs://`` or
+    ``az://`` for a bucket); without ``url`` the local one (see ``TACHOGRAPH_DIR``).
 
-    A folder that isn't there is an empty store, and is not created. Raises ``NotFound`` for an address that this
-    version can't open.
+    A folder that isn't there is an empty store, and is not created. Nothing is asked through a network yet. Raises
+    ``NotFound`` for an address that this version can't open.
     """
-    return Store(FolderQuestions(settings.root() if url is None else _folder(url)))
+    return Store(_questions(settings.root() if url is None else url))
 
 
-def _folder(url: str | os.PathLike[str]) -> Path:
-    if isinstance(url, str) and "://" in url:
-        parts = urlsplit(url)
-        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-            raise NotFound(f"can't open {url}: this version reads stores in folders only; copy it to one, or mount it")
-        return Path(unquote(parts.path).lstrip("/" if os.name == "nt" else ""))
-    return Path(os.path.abspath(os.path.expanduser(url)))
+def _questions(url: str | os.PathLike[str]) -> Questions:
+    if not isinstance(url, str) or "://" not in url:
+        return FolderQuestions(Path(os.path.abspath(os.path.expanduser(url))))
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        from tachograph.remote import HttpQuestions
+
+        return HttpQuestions(url)
+    if parts.scheme in ("s3", "gs", "az"):
+        from tachograph.mirror import Mirror, MirrorQuestions
+
+        return MirrorQuestions(Mirror(url))
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return FolderQuestions(Path(unquote(parts.path).lstrip("/" if os.name == "nt" else "")))
+    raise NotFound(
+        f"can't open {redact_url(url)}: a store is a folder, or behind file://, https:// or s3://, gs://, az://"
+    )
 
 
 class Store:

@@ -355,15 +355,16 @@ def test_loaders_from_elsewhere(plugged: None, root: Path) -> None:
 # -- finding runs --
 
 
-def test_open_store_takes_folders_only(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_store_takes_folders_and_urls(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_store().root == root
     assert open_store(str(root)).root == open_store(root).root == open_store(root.as_uri()).root == root
     monkeypatch.chdir(tmp_path)
     assert open_store("some").root == tmp_path / "some"
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_store("~/some").root == tmp_path / "some"
-    for url in ("s3://bucket/x", "https://host", "file://host/share"):
-        with pytest.raises(tachograph.NotFound, match=f"^can't open {url}: this version reads"):
+    assert repr(open_store("https://host/")) == "<tachograph store https://host>"
+    for url in ("ftp://host/x", "file://host/share"):
+        with pytest.raises(tachograph.NotFound, match=f"^can't open {url}: a store is a folder, or behind"):
             open_store(url)
 
 

@@ -28,7 +28,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
     """The application. ``local`` says that it listens on this machine alone."""
     limits = limits or Limits()
     access = Access(tokens, limits, local)
-    sending, asking, live = Sending(storage, limits, access), Asking(storage), Live(storage, limits, access)
+    sending, asking, live = Sending(storage, limits, access), Asking(storage, limits), Live(storage, limits, access)
     guarded = access.guarded
     run = f"{API}/runs/{{run}}"
     reading, keeping = guarded("read", asking.blob), guarded("write", sending.blob)
@@ -45,6 +45,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{run}/stream", guarded("read", live.stream)),
         Route(f"{run}/positions", guarded("read", sending.positions)),
         Route(f"{run}/writers/{{writer}}/events", guarded("write", sending.events), methods=["POST"]),
+        Route(f"{API}/questions/{{question}}", guarded("read", asking.question), methods=["POST"]),
         Route(f"{API}/missing", guarded("read", sending.missing), methods=["POST"]),
         Route(f"{API}/blobs/{{digest}}", blob, methods=["GET", "HEAD", "PUT"]),
         Route(

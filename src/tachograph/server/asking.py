@@ -5,23 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tachograph import wire
 from tachograph.document import of_everything, of_run, plain
 from tachograph.errors import NotFound, QueryError
+from tachograph.questions import PIECE, Query
 from tachograph.records import RunRecord
-from tachograph.server import names
+from tachograph.server import bodies, names
 from tachograph.server.answers import Refused, document
 from tachograph.server.bodies import BYTES
+from tachograph.server.limits import Limits
 from tachograph.server.storage import Storage
 from tachograph.store import Store
 
-RUNS = 1000  # that are listed where nobody says how many
-QUERY = {"experiment", "where", "order_by", "limit", "children"}
+RUNS = 1000  # that are listed at once
+QUERY = {"experiment", "where", "order_by", "limit", "children", "cursor"}
+QUESTION_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 _is_range = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII).fullmatch
 
@@ -29,12 +35,29 @@ _is_range = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII).fullmatch
 class Asking:
     """The endpoints that tell something."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, limits: Limits) -> None:
+        self._storage, self._limits = storage, limits
+
+    async def question(self, request: Request) -> Response:
+        """An answer to one of those that :mod:`tachograph.wire` knows."""
+        name = request.path_params["question"]
+        if name not in wire.MOST:
+            raise Refused(404, "there is no such question")
+        most, patience = QUESTION_BYTES, self._limits.patience
+        body = await bodies.plain(request, wire.MEDIA_TYPE, most, most, patience)
+        asked = _arguments(name, body)
+        answer = await self._answer(lambda store: wire.encode(_asked(store, name, asked)))
+        return Response(answer, media_type=wire.MEDIA_TYPE)
 
     async def runs(self, request: Request) -> Response:
-        query = _query(request)
-        return await self._told(lambda store: plain([of_run(run) for run in store.runs(**query)]))
+        """Runs, and in a header where those after them are."""
+        query, cursor, limit = _query(request)
+        found, after = await self._answer(lambda store: _listed(store, query, cursor, min(limit, RUNS)))
+        headers = {}
+        if after is not None and limit > RUNS:
+            more = {"cursor": after, "limit": limit - RUNS}
+            headers["Link"] = f'<{request.url.include_query_params(**more).replace(scheme="", netloc="")}>; rel="next"'
+        return document(found, headers=headers)
 
     async def run(self, request: Request) -> Response:
         key = request.path_params["run"]
@@ -48,12 +71,15 @@ class Asking:
 
     async def _told(self, question: Callable[[Store], Any]) -> Response:
         """What a question gives, which are plain values."""
+        return document(await self._answer(question))
+
+    async def _answer(self, question: Callable[[Store], T]) -> T:
         try:
-            return document(await run_sync(self._storage.ask, question))
+            return await run_sync(self._storage.ask, question)
         except NotFound as error:
             raise Refused(404, str(error)) from None
         except QueryError as error:
-            raise Refused(400, str(error)) from None
+            raise Refused(400, str(error), query=True) from None
 
     async def blob(self, request: Request) -> Response:
         """A file or a part of it; for HEAD what there is to say of it."""
@@ -86,7 +112,37 @@ def _history(run: RunRecord, metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _query(request: Request) -> dict[str, Any]:
+def _arguments(question: str, body: bytes) -> tuple[Any, ...]:
+    try:
+        asked = wire.form(question).arguments.decode(body)
+    except ValueError as error:
+        raise Refused(422, f"that is not what this question takes: {error}") from None
+    most = wire.MOST[question]
+    if most is not None and not 0 <= asked[-1] <= most:
+        raise Refused(400, f"ask for {most} rows at most")
+    if any(isinstance(one, list) and len(one) > PIECE for one in asked):
+        raise Refused(400, f"ask about {PIECE} runs at most")
+    return asked
+
+
+def _asked(store: Store, question: str, asked: tuple[Any, ...]) -> Any:
+    """The answer. With these questions people begin: what was recorded until now has to be in the answers."""
+    if question in ("find", "experiments") or (question in ("runs", "states", "damage") and asked[-2] is None):
+        store.refresh()
+    try:
+        return getattr(store.questions, question)(*asked)
+    except OverflowError:
+        raise Refused(422, "there are no such numbers") from None
+
+
+def _listed(store: Store, query: Query, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+    store.refresh()
+    rows, after = store.questions.runs(query, cursor, limit)
+    return plain([of_run(run) for run in store.records(rows)]), after
+
+
+def _query(request: Request) -> tuple[Query, str | None, int]:
+    """What is asked for, from where on, and how many runs at most."""
     given = request.query_params
     if unknown := given.keys() - QUERY:
         raise Refused(400, f"there is no parameter {sorted(unknown)[0]!r}: there are {', '.join(sorted(QUERY))}")
@@ -97,7 +153,7 @@ def _query(request: Request) -> dict[str, Any]:
     if children not in ("true", "false"):
         raise Refused(400, "children is true or false")
     texts = {name: given.get(name) for name in ("experiment", "where", "order_by")}
-    return {**texts, "limit": int(limit), "children": children == "true"}
+    return Query(**texts, children=children == "true"), given.get("cursor"), int(limit)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int, int]:

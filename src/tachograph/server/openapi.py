@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
+from tachograph import wire
+from tachograph.questions import Questions
 from tachograph.server import names
 from tachograph.server.bodies import BYTES, JSON, LINES, PART
 from tachograph.server.tokens import ROLES
@@ -41,10 +46,10 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {}],
-        "paths": {f"/api/v1{path}": item for path, item in _paths().items()},
+        "paths": {f"/api/v1{path}": item for path, item in (_paths() | _questions()).items()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Refusal": _REFUSAL, "Run": _RUN},
+            "schemas": {"Refusal": _REFUSAL, "Run": _RUN, **_types()[1]},
         },
     }
 
@@ -60,7 +65,8 @@ def _paths() -> dict[str, Any]:
         },
         "/runs": {
             "get": _operation(
-                "runs", "Runs, the newest first", {200: _json({"type": "array", "items": _ref("Run")})}, _QUERY, 400
+                "runs", "Runs, the newest first. Where there are more than one answer has, its `Link` leads on.",
+                {200: {**_json({"type": "array", "items": _ref("Run")}), **_NEXT}}, _QUERY, 400,
             )
         },
         "/runs/{run}": {"get": _operation("run", "All that is known of a run", {200: _json(_ref("Run"))}, [key], 404)},
@@ -124,6 +130,28 @@ def _paths() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _questions() -> dict[str, Any]:
+    """What a store that is opened by its URL asks: arguments in their order, in MessagePack."""
+    found, schemas = {}, iter(_types()[0])
+    for name in wire.MOST:
+        summary = inspect.getdoc(getattr(Questions, name)) or ""
+        taken, given = next(schemas), next(schemas)
+        found[f"/questions/{name}"] = {
+            "post": _operation(
+                f"ask_{name}", " ".join(summary.split()), {200: _content(wire.MEDIA_TYPE, given)}, [],
+                400, 408, 413, 415, 422, body=_content(wire.MEDIA_TYPE, taken),
+            )
+        }  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=1)
+def _types() -> tuple[tuple[Schema, ...], dict[str, Schema]]:
+    """The schemas of what each question takes and gives, and those that they refer to."""
+    known = [kind for name in wire.MOST for kind in wire.types(name)]
+    return msgspec.json.schema_components(known, ref_template="#/components/schemas/{name}")
+
+
 def _operation(
     id: str, summary: str, answers: dict[int, Schema], parameters: list[Schema], *refusals: int,
     body: Schema | None = None, told: bool = True, **more: Any,
@@ -177,6 +205,7 @@ _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _REFUSAL = _object(
     ["reason"],
     reason=_TEXT,
+    query={"type": "boolean", "description": "With 400: that it is where or order_by that can't be read."},
     position={**_COUNT, "description": "With 409: the number of the last event that is held."},
     offset={**_COUNT, "description": "With 409: how many bytes of the upload are held."},
     rejected=_list(_object(["line", "reason"], line={"type": "integer", "minimum": 1}, reason=_TEXT)),
@@ -207,10 +236,12 @@ _KEPT = _object(["digest", "size"], digest=_DIGEST, size=_COUNT)
 _AFTER = _parameter("after", {**_COUNT, "maximum": 10**18 - 1}) | {
     "description": "The number of the last event that the sender knows to be held. Left out: the one before the first."
 }
+_NEXT = {"headers": {"Link": {"schema": _TEXT, "description": "With rel=next, the address of the runs after these."}}}
 _QUERY = [
     _parameter("experiment", _TEXT),
     _parameter("where", _TEXT),
     _parameter("order_by", _TEXT),
     _parameter("limit", {**_COUNT, "maximum": 10**9 - 1}),
     _parameter("children", {"type": "boolean"}),
+    _parameter("cursor", _TEXT),
 ]

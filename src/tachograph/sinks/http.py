@@ -87,7 +87,7 @@ class HttpSink:
         self._api = f"{self.name}/api/v1"
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "tachograph"
-        self._session.auth = _Bearer(_token())
+        self._session.auth = Bearer(given_token())
         self._held: dict[tuple[str, str], int] = {}
 
     def resume(self, run: str) -> Mapping[str, int]:
@@ -172,7 +172,7 @@ class HttpSink:
             with self._session.request(method, self._api + path, **request) as response:
                 content = _content(response)
         except (requests.RequestException, HTTPError) as error:
-            raise Retry(why=f"{self.name} does not answer: {_reason(error)}") from error
+            raise Retry(why=f"{self.name} does not answer: {innermost(error)}") from error
         if response.status_code in (200, 201):
             try:
                 return msgspec.json.decode(content, type=expected)
@@ -197,7 +197,7 @@ class HttpSink:
         return Reject(named or lines, why)
 
 
-class _Bearer(requests.auth.AuthBase):
+class Bearer(requests.auth.AuthBase):
     """Shows the token; without one, too, this keeps ``requests`` from sending what a ``.netrc`` has for the host."""
 
     def __init__(self, token: str) -> None:
@@ -209,7 +209,8 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-def _token() -> str:
+def given_token() -> str:
+    """The token that is set. Raises ValueError where that can't be one."""
     token = str(settings.get("token") or "").strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
@@ -262,12 +263,12 @@ def _content(response: requests.Response) -> bytes:
     return content
 
 
-def _reason(error: Exception) -> str:
+def innermost(error: Exception) -> str:
     """The innermost reason: those around it repeat the address."""
     while error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     reason = getattr(error, "reason", None)
-    return _reason(reason) if isinstance(reason, Exception) else str(error).rpartition(": ")[2]
+    return innermost(reason) if isinstance(reason, Exception) else str(error).rpartition(": ")[2]
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -63,7 +63,7 @@ def test_runs_by_query(server):
     found = server.ask("/runs", params={"where": "metrics.m0 >= 4", "order_by": "metrics.m0 desc", "limit": "2"}).json()
     assert [run["id"] for run in found] == ["r4", "r3"]
     wrong = server.ask("/runs", params={"where": "metrics.m0 >> 4"})
-    assert (wrong.status_code, list(wrong.json())) == (400, ["reason"])
+    assert (wrong.status_code, list(wrong.json())) == (400, ["reason", "query"])
     for query in ({"limit": "-1"}, {"limit": "x"}, {"children": "yes"}, {"were": "1"}):
         assert server.ask("/runs", params=query).status_code == 400
     assert server.ask("/runs/nothing").status_code == 404

@@ -1,0 +1,145 @@
+"""Requests to a tachograph server: ``http://host:8321`` or ``https://host``.
+
+``TACHOGRAPH_TOKEN`` has the token to show. Waiting is bounded; each fault is an error whose line says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from urllib3.exceptions import HTTPError
+
+from tachograph.errors import Error, NotFound, QueryError
+from tachograph.sinks.http import Bearer, given_token, innermost
+
+CONNECT = 5.0  # seconds
+SILENCE = 30.0  # seconds without a byte of an answer
+WHOLE = 300.0  # seconds for all of an answer
+ANSWER_BYTES = 512 << 20
+ATTEMPTS = 4
+LONGEST_WAIT = 10.0  # seconds before an attempt
+
+
+class Unanswered(Error):
+    """There was no whole answer. ``after`` is in how many seconds there may be one; None where there won't be."""
+
+    def __init__(self, why: str, after: float | None) -> None:
+        super().__init__(why)
+        self.after = after
+
+
+class _Refusal(msgspec.Struct):
+    """What a server says of a request that it doesn't do. ``query``: it is the text of a query that can't be read."""
+
+    reason: str
+    query: bool = False
+
+
+class Server:
+    """A server's API. Safe to use from several threads, and in a forked child. Connects to nothing yet."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+            raise Error(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
+        self.name = url.rstrip("/")
+        self._sessions: dict[int, requests.Session] = {}
+
+    def ask(self, path: str, content: bytes, media_type: str) -> bytes:
+        """The answer to what is sent. Where it did not come, or not whole, it is asked for again, some times."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.request("POST", path, {"Content-Type": media_type}, content) as response:
+                    return _content(response)
+            except Unanswered as error:
+                if error.after is None or attempt == ATTEMPTS:
+                    raise
+                time.sleep(min(error.after, LONGEST_WAIT))
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Iterator[requests.Response]:
+        """A response which is no refusal; its content is yet to be read. Raises ``Error``, while that is read, too."""
+        address = f"{self.name}/api/v1{path}"
+        timeouts = (CONNECT, SILENCE)
+        try:
+            with self._session.request(
+                method, address, headers=headers, data=content, timeout=timeouts, allow_redirects=False, stream=True
+            ) as response:
+                if response.status_code not in (200, 206):
+                    raise self._refused(response, _content(response))
+                yield response
+        except (requests.RequestException, HTTPError) as error:
+            never = isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
+            unlikely = "NewConnectionError" in repr(error) or isinstance(error, requests.ConnectTimeout)
+            what = f"{self.name} does not answer ({innermost(error)}): is that the address of a server which runs?"
+            raise Unanswered(what, after=None if never or unlikely else 0.2) from error
+
+    def _refused(self, response: requests.Response, content: bytes) -> Error:
+        status = response.status_code
+        try:
+            refusal = msgspec.json.decode(content, type=_Refusal)
+        except ValueError:
+            return self.foreign(f"it answers {status} {response.reason}")
+        if status in (429, 503):
+            after = response.headers.get("Retry-After", "")
+            why = f"{self.name} is too busy: {refusal.reason}"
+            return Unanswered(why, after=float(after) if after.isdecimal() else 1.0)
+        if status == 401 and not given_token():
+            return Error(f"{self.name} wants a token: set TACHOGRAPH_TOKEN to one that its keeper made for you")
+        if status in (401, 403):
+            return Error(f"{self.name} does not take this token: {refusal.reason}")
+        if refusal.query:
+            return QueryError(refusal.reason)
+        if status == 404 and refusal.reason == "not found":  # the address, not what was asked for
+            return self._older()
+        return (NotFound if status == 404 else Error)(f"{self.name} answers {status}: {refusal.reason}")
+
+    def _older(self) -> Error:
+        with self.request("GET", "/openapi.json", {}) as response:
+            if b'"title":"tachograph"' in _content(response):
+                return Error(f"{self.name} is an older server, whose runs can't be read from here: let it be upgraded")
+        return self.foreign("it has no such addresses")
+
+    def foreign(self, why: str) -> Error:
+        """What to raise for an answer that no server of ours gives."""
+        return Error(f"what answers at {self.name} is no tachograph server ({why}): look at the address")
+
+    @property
+    def _session(self) -> requests.Session:
+        """This process's connections."""
+        session = self._sessions.get(os.getpid())
+        if session is None:
+            session = requests.Session()
+            session.headers["User-Agent"] = "tachograph"
+            try:
+                session.auth = Bearer(given_token())
+            except ValueError as error:
+                raise Error(str(error)) from None
+            self._sessions = {os.getpid(): session}
+        return session
+
+    def close(self) -> None:
+        """Close the connections; the next request opens them again."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions = {}
+
+
+def _content(response: requests.Response) -> bytes:
+    """An answer's content, of bounded size and within a bounded time."""
+    pieces, size, end = [], 0, time.monotonic() + WHOLE
+    while piece := response.raw.read(1 << 20, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > ANSWER_BYTES or time.monotonic() > end:
+            raise requests.ReadTimeout("its answer does not come to an end")
+    return b"".join(pieces)
