@@ -229,13 +229,14 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Mode:
     return mode
 
 
-def later_by_date(seconds: float) -> Mode:
-    """Too many requests; come again at a time of day."""
+def later_by_date(seconds: float, wrong: float = 0.0) -> Mode:
+    """Too many requests; come again at a time of day, by a clock that is ``wrong`` seconds ahead."""
 
     def mode(exchange: Exchange) -> None:
         exchange.body()
-        at = email.utils.formatdate(time.time() + seconds, usegmt=True)
-        exchange.answer(answer(429, b"", Retry_After=at, Date=email.utils.formatdate(usegmt=True)))
+        now = time.time() + wrong
+        said, after = email.utils.formatdate(now, usegmt=True), email.utils.formatdate(now + seconds, usegmt=True)
+        exchange.answer(answer(429, b"", Date=said, Retry_After=after))
 
     return mode
 
@@ -279,6 +280,11 @@ def every_second(mode: Mode, other: Mode = passing) -> Mode:
         (mode if exchange.request.length and turns[place] % 2 else other)(exchange)
 
     return alternating
+
+
+def for_events(mode: Mode) -> Mode:
+    """What has no events is passed on."""
+    return lambda exchange: (mode if exchange.request.has_events else passing)(exchange)
 
 
 def dripping(seconds: float) -> Mode:

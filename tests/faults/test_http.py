@@ -21,6 +21,7 @@ from tests.faults import proxy as modes
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.training import Training, check_arrived, synced
 from tests.integrations.server.serving import Server
+from tests.integrations.server.serving import lines as events
 
 REASON = b'{"reason":"so it is"}'
 PAGE = b"<html><body>Welcome to the wireless network of this hotel</body></html>"
@@ -47,6 +48,7 @@ HARMFUL: dict[str, Mode] = {
     "answers are cut": modes.every_second(modes.cutting_answers),
     "500": modes.every_second(modes.answering(500)),
     "a time in the past": modes.every_second(modes.later_by_date(-100)),
+    "a time of a wrong clock": modes.every_second(modes.later_by_date(1.0, wrong=7 * 3600)),
     "a byte at a time": modes.dripping(0.0),
     "late": modes.delaying(0.2),
     "older ones again": modes.replaying,
@@ -176,7 +178,7 @@ def test_a_servers_disk_is_full(small_disk: Path, root: Path, tmp_path: Path, ex
         result, errors = training.end()
         assert result == expected
         check_left(errors, server.url)
-        assert "507" in synced(expected=1)
+        assert server.post("other", "w", events("other", "w", 1000)).status_code == 507
         (small_disk / "other").unlink()
         synced()
         check_arrived(root, server.root)
@@ -287,7 +289,7 @@ def test_clocks_that_are_hours_apart(
     proxy = Proxy(server.port)
     try:
         clock(-hours)
-        proxy.mode = modes.every_second(modes.losing_answers)
+        proxy.mode = modes.for_events(modes.every_second(modes.losing_answers))
         training = Training(tmp_path, proxy.url, TACHOGRAPH_EXIT_WAIT="60")
         training.wait_for_half()
         server.kill()
