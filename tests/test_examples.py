@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,3 +21,24 @@ def test_it_runs(example: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "store" / "runs").iterdir())) > 0
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+def test_tables_answer_as_the_store_does(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyspark" if engine == "spark" else engine)
+    if engine == "spark" and not shutil.which("java"):
+        pytest.skip("Spark needs Java")
+    folder = Path(__file__).parent.parent / "examples" / "spark_and_duckdb"
+    environment = {**os.environ, "TACHOGRAPH_DIR": str(tmp_path / "store")}
+    for command in (["train.py"], ["-m", "tachograph", "compact"], ["ask.py", engine]):
+        done = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, env=environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            told, errors = done.communicate(timeout=100)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # Spark's Java goes with it, as a rule
+                os.killpg(done.pid, signal.SIGKILL)
+        assert done.returncode == 0, errors
+    assert told.endswith("the store says the same\n")
