@@ -2,14 +2,15 @@
 
 RUN is an id, a beginning of one that no other run has, a name that no other run has, or "latest"; its children go with
 it. Without one, all runs of the store are sent. Each goes to the sinks that it was recorded with, or to URL. Nothing is
-sent twice: the sink says what it holds. This may be interrupted, and done beside a training that sends, too.
+sent twice: the sink says what it holds. Only of runs that are over, that were all there, and that have not changed
+since, it is not asked again, unless they are named or --again is given. This may be interrupted, and done beside a
+training that sends, too.
 
 The exit status is 0 when all is there, 1 when something is not.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
@@ -20,12 +21,13 @@ from typing import Any
 from msgspec import Struct
 
 from tachograph import document, removal, settings, sinks
-from tachograph.capture.secrets import redact_url
+from tachograph.capture.secrets import REDACTED, redact_url
 from tachograph.cli import words
 from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
+from tachograph.cli.progress import Progress
 from tachograph.records import RunRecord
-from tachograph.ship.delivery import Delivery, recorded_with
-from tachograph.ship.positions import Positions
+from tachograph.ship.delivery import Amount, Delivery, recorded_with
+from tachograph.ship.positions import Positions, of_store
 from tachograph.ship.sender import Patience
 from tachograph.sinks import Retry, Sink
 from tachograph.store import open_store
@@ -41,13 +43,23 @@ LONGEST_WAIT = 60.0
 
 
 class Part(Struct):
-    """What became of a run on its way to a sink. ``lines`` and ``bytes`` were sent or, on a dry run, would be."""
+    """What became of a run on its way to a sink. Lines and files, and bytes of them, were sent or, on a dry run, would
+    be."""
 
     run: str
     lines: int = 0
     bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
     rejected: int = 0
     there: bool = False
+
+    def add(self, amount: Amount) -> None:
+        """So much more."""
+        self.lines += amount.lines
+        self.bytes += amount.bytes
+        self.files += amount.files
+        self.file_bytes += amount.file_bytes
 
 
 class Way(Struct):
@@ -68,6 +80,9 @@ def configure(parser: ArgumentParser) -> None:
         "runs", metavar="RUN", nargs="*", help='id, beginning of an id, name, or "latest" (default: all)'
     )
     parser.add_argument("--to", metavar="URL", help="send them there, not to where they were recorded to go")
+    parser.add_argument(
+        "--again", action="store_true", help="ask for runs that were all there, too: it may have lost some"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be sent")
     add_root(parser)
     add_json(parser)
@@ -78,8 +93,15 @@ def run(options: Namespace) -> int:
     if options.to is not None:
         _check(options.to)
     root = local_root(options)
-    by_sink = _wanted(root, options.runs, options.to)
-    ways = [_send(root, url, runs, options.dry_run) for url, runs in by_sink.items()]
+    ways: list[Way] = []
+    try:
+        for url, runs in _wanted(root, options.runs, options.to).items():
+            ways.append(Way(redact_url(url), [Part(run) for run in runs]))
+            _send(root, url, ways[-1], options.dry_run, asks_all=bool(options.runs or options.again))
+    except KeyboardInterrupt:
+        _say(ways, options.dry_run)
+        complain("interrupted: what is left goes with the next tachograph sync")
+        raise
     if options.json:
         document.write({"root": str(root), "sinks": [_plain(way) for way in ways], "there": all(w.there for w in ways)})
     else:
@@ -97,16 +119,26 @@ def _check(url: str) -> None:
 def _wanted(root: Path, keys: list[str], to: str | None) -> dict[str, list[str]]:
     """The runs to send by the URL to send them to."""
     urls = {redact_url(url): url for url in settings.sinks()}  # what is recorded of them lacks what is secret
+    noted = _noted(root) if to is None else {}
     found: dict[str, list[str]] = {}
     for run in _named(root, keys) if keys else _all(root):
-        names = [to] if to is not None else recorded_with(root / "runs" / run)
+        names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
         for name in names:
             found.setdefault(urls.get(name, name), []).append(run)
     return found
 
 
+def _noted(root: Path) -> dict[str, list[str]]:
+    """By run the sinks that it is on its way to, as far as that was noted: their journals need not be opened."""
+    found: dict[str, list[str]] = {}
+    for positions in of_store(root):
+        for run in dict.fromkeys((*positions.unsettled(), *positions.settled())):
+            found.setdefault(run, []).append(positions.name)
+    return found
+
+
 def _all(root: Path) -> list[str]:
-    hidden = removal.hidden(root)
+    hidden = set(removal.hidden(root))
     return sorted(folder.name for folder in root.glob("runs/*") if folder.is_dir() and folder.name not in hidden)
 
 
@@ -124,45 +156,68 @@ def _with_children(run: RunRecord) -> Iterator[RunRecord]:
         yield from _with_children(child)
 
 
-def _send(root: Path, url: str, runs: list[str], dry: bool) -> Way:
-    way = Way(redact_url(url), [Part(run) for run in runs])
+def _send(root: Path, url: str, way: Way, dry: bool, asks_all: bool) -> None:
+    """Send each of a way's runs, and note in it what became of them."""
     try:
-        sink = sinks.open_sink(url)
+        sink = _opened(url)
     except ValueError as error:
         way.error = str(error)
-        return way
+        return
+    act = _count(set()) if dry else _deliver
     positions = Positions(root, way.sink)
-    progress = _Progress(way)
-    act = _count if dry else _deliver
+    left = _left(positions, way.runs, asks_all)
+    progress = Progress(way.sink, [delivery.behind() for _, delivery in left])
     try:
-        for part in way.runs:
-            delivery = Delivery(positions, part.run)
-            _patiently(partial(act, delivery, positions, part, sink, progress), delivery)
+        for part, delivery in left:
+            _patiently(partial(act, delivery, part, sink, progress), delivery)
+            part.rejected = len(positions.rejected(part.run))
+            part.there = not part.rejected and not (dry and part.lines)
+            if not dry and delivery.is_complete():
+                positions.settle(part.run)
+            progress.next_run()
     except (Retry, OSError) as error:
         way.error = str(error)
     finally:
         progress.end()
         sink.close()
-    return way
 
 
-def _count(delivery: Delivery, positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
-    part.lines, part.bytes = delivery.count(sink)
-    part.rejected = len(positions.rejected(part.run))
-    part.there = not part.lines and not part.rejected
-    progress()
+def _opened(url: str) -> Sink:
+    if REDACTED in url:
+        raise ValueError("a part of its URL is secret and not on record: set TACHOGRAPH_SINKS, or --to, to all of it")
+    return sinks.open_sink(url)
 
 
-def _deliver(delivery: Delivery, positions: Positions, part: Part, sink: Sink, progress: Callable[[], None]) -> None:
-    for lines, size in delivery.send(sink, BATCH_BYTES):
-        part.lines += lines
-        part.bytes += size
-        progress()
-    part.rejected = len(positions.rejected(part.run))
-    part.there = not part.rejected
-    if delivery.is_complete():
-        positions.settle(part.run)
-    progress()
+def _left(positions: Positions, parts: list[Part], asks_all: bool) -> list[tuple[Part, Delivery]]:
+    """The runs of which something may not be there; the others are noted as there."""
+    settled = set() if asks_all else set(positions.settled()) - set(positions.runs_with_rejects())
+    found = []
+    for part in parts:
+        delivery = Delivery(positions, part.run)
+        part.there = part.run in settled and not delivery.behind()
+        if not part.there:
+            found.append((part, delivery))
+    return found
+
+
+Act = Callable[[Delivery, Part, Sink, Progress], None]
+
+
+def _count(counted: set[str]) -> Act:
+    """Count what would be sent, each file once."""
+
+    def act(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> None:
+        files = set(counted)
+        part.add(delivery.count(sink, files, BATCH_BYTES))
+        counted.update(files)
+
+    return act
+
+
+def _deliver(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> None:
+    for amount in delivery.send(sink, BATCH_BYTES):
+        part.add(amount)
+        progress.sent(amount)
 
 
 def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
@@ -182,28 +237,6 @@ def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
             time.sleep(max(after, patience.delay()))
 
 
-class _Progress:
-    """Shows on a terminal how it goes on."""
-
-    def __init__(self, way: Way) -> None:
-        self._way = way
-        self._shown = 0.0
-        self._is_wanted = sys.stderr.isatty()
-
-    def __call__(self) -> None:
-        if self._is_wanted and time.monotonic() - self._shown > 0.1:
-            self._shown = time.monotonic()
-            parts = self._way.runs
-            done, size = sum(part.there for part in parts), sum(part.bytes for part in parts)
-            text = f"{done:,} of {words.count(len(parts), 'run')}, {words.size(size)} to {self._way.sink}"
-            print(f"\r{words.printable(text)} \x1b[K", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave the line clear."""
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
 def _plain(way: Way) -> dict[str, Any]:
     return {"sink": way.sink, "runs": way.runs, "error": way.error, "there": way.there}
 
@@ -212,11 +245,14 @@ def _say(ways: list[Way], dry: bool) -> None:
     if not ways:
         print("no run here was recorded with a sink: --to URL names one")
     for way in ways:
-        parts = way.runs
-        lines, size = sum(part.lines for part in parts), sum(part.bytes for part in parts)
-        verb = "would be sent" if dry else "sent"
+        parts, total = way.runs, Part("")
+        for part in parts:
+            total.add(Amount(part.lines, part.bytes, part.files, part.file_bytes))
+        much = f"{words.count(total.lines, 'line')} ({words.size(total.bytes)})"
+        if total.files:
+            much += f" and {words.count(total.files, 'file')} ({words.size(total.file_bytes)})"
         state = f"{sum(part.there for part in parts):,} of {words.count(len(parts), 'run')} all there"
-        print(f"{way.sink}: {words.count(lines, 'line')} ({words.size(size)}) {verb}, {state}")
+        print(f"{way.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
         if way.error is not None:
             complain(f"{way.sink} was given up ({way.error}): run tachograph sync again later")
         if rejected := sum(part.rejected for part in parts):

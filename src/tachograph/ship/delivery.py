@@ -7,9 +7,11 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tachograph import journal, process
 from tachograph.capture.blobs import Blobs
+from tachograph.events import decode
 from tachograph.journal import Unreadable
 from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind, portions
 from tachograph.ship.positions import Place, Positions, Rejected, rejected_file, rejected_line
@@ -17,6 +19,28 @@ from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 
 QUIET_SECONDS = 3600.0
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+
+
+class Amount(NamedTuple):
+    """Lines, and bytes of them; files that came with them, and bytes of those."""
+
+    lines: int = 0
+    bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
+
+    def plus(self, other: Amount) -> Amount:
+        """Both together."""
+        return Amount(*map(sum, zip(self, other, strict=True)))
+
+
+class Lag(NamedTuple):
+    """What is left to send, by what is known here: events, bytes of them, and the time of the oldest (seconds since
+    1970), None where nothing is left."""
+
+    events: int
+    bytes: int
+    oldest: float | None
 
 
 class Delivery:
@@ -39,8 +63,8 @@ class Delivery:
         self._saved = dict(self._places)
         self._begun = False
 
-    def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[tuple[int, int]]:
-        """Send all that is there now, in turns: yields after each batch how many lines and bytes were sent.
+    def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[Amount]:
+        """Send all that is there now, in turns: yields after each batch how much was sent.
 
         Raises :class:`Retry` and ``OSError`` as the sink does. Calling this again goes on from where it held.
         """
@@ -55,16 +79,38 @@ class Delivery:
         finally:
             self._save()
 
-    def count(self, sink: Sink) -> tuple[int, int]:
-        """How many lines are left to send, and bytes of them, by what the sink says. Nothing is sent or noted."""
+    def count(self, sink: Sink, counted: set[str], size: int = BATCH_BYTES) -> Amount:
+        """How much :meth:`send` would send, by what the sink says. Nothing is sent or noted; this is of no use for
+        sending any more. Files that are in ``counted`` are not counted, and those that are get into it."""
         self._ask(sink)
-        lines = [
-            len(line) + 1
-            for writer in self._writers()
-            for batch in batches(writer, self._place(writer), lambda: False)
-            for line in batch.lines
-        ]
-        return len(lines), sum(lines)
+        amount = Amount()
+        for writer in self._writers():
+            for batch in self._batches(sink, writer, size):
+                if batch is not None:
+                    amount = amount.plus(_amount(batch)).plus(self._count_files(sink, batch.lines, counted))
+                    self._places[writer.name] = batch.place
+        return amount
+
+    def _count_files(self, sink: Sink, lines: Sequence[bytes], counted: set[str]) -> Amount:
+        digests = [digest for digest in self._present(lines) if digest not in counted]
+        if not isinstance(sink, BlobSink) or not digests:
+            return Amount()
+        missing = sink.missing(digests)
+        counted.update(missing)
+        return Amount(files=len(missing), file_bytes=sum(map(self._file_size, missing)))
+
+    def lag(self) -> Lag:
+        """What is left to send, by what is known here. Journals are read from there on."""
+        events, size, oldest = 0, 0, None
+        for writer in self._writers():
+            with contextlib.suppress(Unreadable):
+                for batch in _read(writer, self._place(writer)):
+                    events += len(batch.lines)
+                    size += _amount(batch).bytes
+                    if batch.lines:
+                        at = decode(batch.lines[0]).at
+                        oldest = at if oldest is None else min(oldest, at)
+        return Lag(events, size, oldest)
 
     def behind(self) -> int:
         """How many bytes are left to send, by what is known here."""
@@ -102,19 +148,22 @@ class Delivery:
             self.progress += seq > place.seq
         return held
 
-    def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[tuple[int, int]]:
+    def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[Amount]:
+        for batch in self._batches(sink, writer, size):
+            if batch is None:
+                yield Amount()
+                continue
+            files = self._send_batch(sink, writer.name, batch)
+            self._places[writer.name] = batch.place
+            self.progress += 1
+            yield files.plus(_amount(batch))
+
+    def _batches(self, sink: Sink, writer: Path, size: int) -> Iterator[Batch | None]:
+        """What is left of a writer. Who gets a batch moves the writer's place behind it, when it is dealt with."""
         while behind(writer, self._place(writer)):
             before = self._place(writer)
             try:
-                found = batches(writer, before, lambda: _is_silent(writer), size)
-                for batch in portions(found, sink.portion if isinstance(sink, Costly) else 0):
-                    if batch is None:
-                        yield 0, 0
-                        continue
-                    self._send_batch(sink, writer.name, batch)
-                    self._places[writer.name] = batch.place
-                    self.progress += 1
-                    yield len(batch.lines), sum(map(len, batch.lines)) + len(batch.lines)
+                yield from portions(_read(writer, before, size), sink.portion if isinstance(sink, Costly) else 0)
                 return
             except Unreadable:  # nobody can read on in this segment, here or there
                 self._skip_segment(writer)
@@ -131,11 +180,11 @@ class Delivery:
         else:
             self._places[writer.name] = Place(place.seq, following, 0)
 
-    def _send_batch(self, sink: Sink, writer: str, batch: Batch) -> None:
-        if isinstance(sink, BlobSink):
-            self._send_files(sink, batch.lines)
+    def _send_batch(self, sink: Sink, writer: str, batch: Batch) -> Amount:
+        files = self._send_files(sink, batch.lines) if isinstance(sink, BlobSink) else Amount()
         if batch.lines:
             self._write(sink, writer, list(zip(batch.numbers, batch.lines, strict=True)))
+        return files
 
     def _write(self, sink: Sink, writer: str, numbered: Sequence[tuple[int, bytes]]) -> None:
         try:
@@ -153,18 +202,29 @@ class Delivery:
             if rest:
                 self._write(sink, writer, rest)
 
-    def _send_files(self, sink: BlobSink, lines: Sequence[bytes]) -> None:
-        digests = [digest for digest in _digests(lines) if self._blobs.find(digest).is_file()]
+    def _send_files(self, sink: BlobSink, lines: Sequence[bytes]) -> Amount:
+        digests, amount = self._present(lines), Amount()
         for digest in sink.missing(digests) if digests else ():
-            path = self._blobs.find(digest)
+            amount = amount.plus(Amount(files=1, file_bytes=self._file_size(digest)))
             try:
-                sink.put(digest, path)
+                sink.put(digest, self._blobs.find(digest))
                 self.progress += 1
             except Reject as refusal:
                 self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
             except OSError:
                 if self._blobs.find(digest).is_file():
                     raise  # else the run has let go of it meanwhile
+        return amount
+
+    def _present(self, lines: Sequence[bytes]) -> list[str]:
+        """The files that lines name, and that are here."""
+        return [digest for digest in _digests(lines) if self._blobs.find(digest).is_file()]
+
+    def _file_size(self, digest: str) -> int:
+        try:
+            return self._blobs.find(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _set_aside(self, rejected: Sequence[Rejected], why: str) -> None:
         self._positions.reject(self.run, rejected)
@@ -189,6 +249,14 @@ def recorded_with(run_folder: Path) -> list[str]:
     """The sinks (URLs without anything secret) that a run was recorded with, by any of its writers."""
     starts = [journal.header(writer) for writer in journal.writers(run_folder)]
     return list(dict.fromkeys(url for start in starts if start is not None for url in start.sinks))
+
+
+def _read(writer: Path, place: Place, size: int = BATCH_BYTES) -> Iterator[Batch]:
+    return batches(writer, place, lambda: _is_silent(writer), size)
+
+
+def _amount(batch: Batch) -> Amount:
+    return Amount(len(batch.lines), sum(map(len, batch.lines)) + len(batch.lines))
 
 
 def _digests(lines: Sequence[bytes]) -> list[str]:

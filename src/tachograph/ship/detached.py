@@ -130,7 +130,7 @@ def _left(positions: Positions) -> Iterator[Delivery]:
 
 
 def _send(positions: Positions, delivery: Delivery, sink: Sink) -> None:
-    lines = sum(count for count, _ in delivery.send(sink, BATCH_BYTES))
+    lines = sum(amount.lines for amount in delivery.send(sink, BATCH_BYTES))
     if delivery.is_complete():
         positions.settle(delivery.run)
     if lines:

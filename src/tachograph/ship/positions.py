@@ -108,6 +108,10 @@ class Positions:
         """The runs of which something may be left to send, oldest first."""
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
 
+    def settled(self) -> list[str]:
+        """The runs that were over and all there when they were last looked at."""
+        return sorted(path.name.removesuffix(_SUFFIX) for path in (self.folder / SENT).glob(f"*{_SUFFIX}"))
+
     def runs_with_rejects(self) -> list[str]:
         """The runs of which something was rejected."""
         return sorted(path.name.removesuffix(_REJECTED) for path in self.folder.glob(f"*{_REJECTED}"))

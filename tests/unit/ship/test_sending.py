@@ -178,7 +178,7 @@ def test_what_the_far_side_lost_is_sent_again(root: Path, there: Path, own_shipp
     assert tachograph.flush(20)
     (path,) = there.rglob("*.jsonl")
     path.unlink()
-    assert main(["sync"]) == 0
+    assert main(["sync", "--again"]) == 0
     assert contents(there, run.id) == contents(root, run.id)
 
 

@@ -1,0 +1,65 @@
+"""How sending goes on, shown on a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+from tachograph.cli import words
+from tachograph.ship.delivery import Amount
+
+EVERY = 0.1  # seconds
+BAR = 24  # characters
+
+
+class Progress:
+    """A bar on the last line of a terminal; nothing where standard error is none.
+
+    ``behind`` has how many bytes of lines each run is thought to have left. The sink may hold more of one than is known
+    here, so a run that is done counts in full.
+    """
+
+    def __init__(self, sink: str, behind: Sequence[int]) -> None:
+        self._sink, self._behind = sink, behind
+        self._done, self._here = 0, 0  # runs, bytes of the present one
+        self._amount = Amount()
+        self._is_wanted = sys.stderr.isatty()
+        self._shown = 0.0
+
+    def sent(self, amount: Amount) -> None:
+        """So much more of the present run."""
+        self._here += amount.bytes
+        self._amount = self._amount.plus(amount)
+        self._show()
+
+    def next_run(self) -> None:
+        """The present run is done."""
+        self._done, self._here = self._done + 1, 0
+        self._show()
+
+    def end(self) -> None:
+        """Leave the line clear."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1."""
+        if self._done == len(self._behind):
+            return 1.0
+        whole, done = sum(self._behind), sum(self._behind[: self._done])
+        return (done + min(self._here, self._behind[self._done])) / whole if whole else self._done / len(self._behind)
+
+    def _show(self) -> None:
+        if self._is_wanted and time.monotonic() - self._shown > EVERY:
+            self._shown = time.monotonic()
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{words.printable(self._line())[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _line(self) -> str:
+        filled = int(self.share * BAR)
+        size = words.size(self._amount.bytes + self._amount.file_bytes)
+        runs = f"{self._done:,} of {words.count(len(self._behind), 'run')}"
+        return f"[{'#' * filled}{'.' * (BAR - filled)}] {int(self.share * 100):3}%  {runs}, {size} to {self._sink}"
