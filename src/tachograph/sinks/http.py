@@ -276,8 +276,15 @@ def _retry_after(response: requests.Response) -> float | None:
     header = response.headers.get("Retry-After", "").strip()
     if header.isdecimal():
         return min(float(header), LONGEST_WAIT)
+    at = _time(header)
+    if at is None:
+        return None
+    now = _time(response.headers.get("Date", "")) or time.time()  # by the clock of who says so: ours may be wrong
+    return min(max(0.0, at - now), LONGEST_WAIT)
+
+
+def _time(header: str) -> float | None:
     try:
-        at = email.utils.parsedate_to_datetime(header).timestamp()
+        return email.utils.parsedate_to_datetime(header).timestamp()
     except ValueError:
         return None
-    return min(max(0.0, at - time.time()), LONGEST_WAIT)
