@@ -260,7 +260,6 @@ def _parts(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not parts.netloc or parts.username or parts.password or parts.query or parts.fragment:
-        raise Unusable(
-            f"a bucket's URL is like s3://bucket/prefix, gs:// or az://container/prefix, not {redact_url(url)}"
-        )
+        like = "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without more"
+        raise Unusable(f"a bucket's URL is like {like}: not one for {parts.hostname}")
     return scheme, parts.netloc, unquote(parts.path).strip("/")

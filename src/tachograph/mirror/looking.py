@@ -143,7 +143,7 @@ class Look:
 
     def _groups(self, start: str, end: str = "") -> Iterator[Group]:
         """The runs from ``start`` on, in the order of their paths, those before ``end`` where that is given."""
-        after = bucket.run_folder(start) if start else ""
+        after = f"{bucket.run_folder(start)}/!" if start else ""  # before any writer; some servers skip the folder else
         found = _segments(self._objects.listed(bucket.RUNS, after))
         for run, listed in groupby(found, lambda one: one.segment.run):
             if end and f"{run}/" >= f"{end}/":

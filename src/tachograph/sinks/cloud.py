@@ -41,26 +41,27 @@ class CloudSink:
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)
         self.name = self._objects.name
-        self._held: dict[tuple[str, str], int] = {}
+        self._held: dict[str, dict[str, int]] = {}
 
     def resume(self, run: str) -> Mapping[str, int]:
         """How far each writer's events are held."""
         listed = self._objects.listed(bucket.run_folder(run))
         held = bucket.held(found for one in listed if (found := bucket.segment(one.path)))
-        self._held = {key: seq for key, seq in self._held.items() if key[0] != run}
-        self._held |= {(run, writer): seq for writer, seq in held.items()}
+        self._held[run] = dict(held)
         return held
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         """Store lines of a writer as a segment, or several."""
-        held = self._held[run, writer] if (run, writer) in self._held else self.resume(run).get(writer, 0)
-        self._held.pop((run, writer), None)  # asked for anew where this fails
+        if run not in self._held:
+            self.resume(run)
+        known = self._held.pop(run)  # asked for anew where this fails
+        held = known.get(writer, 0)
         for part in _parts(lines[bisect_right(lines, held, key=_number) :]):
             last = _number(part[-1])
             content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)
             self._objects.create(bucket.segment_path(run, writer, held + 1, last), content)
             held = last
-        self._held[run, writer] = held
+        self._held[run] = {**known, writer: held}
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         """Those of ``digests`` that the bucket lacks: a request for each."""
