@@ -11,6 +11,7 @@ import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,21 @@ def _sinks(root: Path) -> list[dict[str, Any]]:
 
 
 def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
-    left = [Delivery(known, run).behind() for run in known.unsettled() if (root / "runs" / run).is_dir()]
+    lags = [Delivery(known, run).lag() for run in known.unsettled() if (root / "runs" / run).is_dir()]
+    behind = [lag for lag in lags if lag.bytes]
+    oldest = min((lag.oldest for lag in behind if lag.oldest is not None), default=None)
+    error = known.last_error()
     rejected = {run: len(known.rejected(run)) for run in known.runs_with_rejects()}
     is_known = sinks.scheme(known.name) in sinks.schemes()
     return {
         "url": known.name,
-        "state": "unknown" if not is_known else "behind" if any(left) else "even",
-        "runs": sum(1 for size in left if size),
-        "bytes": sum(left),
+        "state": "unknown" if not is_known else "behind" if behind else "even",
+        "sent": len(known.settled()),
+        "runs": len(behind),
+        "events": sum(lag.events for lag in behind),
+        "bytes": sum(lag.bytes for lag in behind),
+        "oldest": oldest and datetime.fromtimestamp(oldest, UTC),
+        "error": error and {"at": datetime.fromtimestamp(error.at, UTC), "reason": error.why},
         "rejected": [{"run": run, "count": count, "file": str(known.aside(run))} for run, count in rejected.items()],
     }
 
@@ -146,6 +154,8 @@ def _problems(root: Path, found: dict[str, Any]) -> Iterator[str]:
     for one in found["sinks"]:
         if one["state"] == "unknown":
             yield f"{one['url']}: there is no sink for such URLs; there is one for {', '.join(sinks.schemes())}"
+        if one["error"] and one["state"] == "behind":
+            yield f"{one['url']} takes nothing, as of {words.ago(one['error']['at'])}: {one['error']['reason']}"
         for aside in one["rejected"]:
             what = words.count(aside["count"], "line")
             yield f"{one['url']} did not take {what} of run {aside['run']}: {aside['file']} has them, and why"
@@ -192,13 +202,21 @@ def _told(store: dict[str, Any]) -> dict[str, str]:
 def _told_sinks(found: list[dict[str, Any]]) -> list[draw.Column]:
     if not found:
         return [draw.Column("", ["none: what is recorded stays on this machine"])]
-    left = [f"{words.size(one['bytes'])} of {words.count(one['runs'], 'run')}" if one["bytes"] else "" for one in found]
     return [
         draw.Column("URL", [one["url"] for one in found]),
         draw.Column("STATE", [one["state"] for one in found], styles=STATE_STYLES),
-        draw.Column("LEFT TO SEND", left),
+        draw.Column("SENT", [words.count(one["sent"], "run") for one in found], rank=2),
+        draw.Column("LEFT TO SEND", [_lag(one) for one in found]),
+        draw.Column("OLDEST", [words.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
         draw.Column("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
     ]
+
+
+def _lag(sink: dict[str, Any]) -> str:
+    if not sink["runs"]:
+        return ""
+    events, runs = words.count(sink["events"], "event"), words.count(sink["runs"], "run")
+    return f"{events} ({words.size(sink['bytes'])}) of {runs}"
 
 
 def _pairs(values: dict[str, str]) -> list[draw.Column]:

@@ -175,8 +175,10 @@ def _send(root: Path, url: str, way: Way, dry: bool, asks_all: bool) -> None:
             if not dry and delivery.is_complete():
                 positions.settle(part.run)
             progress.next_run()
+        positions.note_error("")
     except (Retry, OSError) as error:
-        way.error = str(error)
+        way.error = str(error) or type(error).__name__
+        positions.note_error(way.error)
     finally:
         progress.end()
         sink.close()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.unit.cli.conftest import strict
 
 import tachograph
 from tachograph.cli import sync
@@ -96,6 +97,7 @@ def test_doctor_says_how_far_each_sink_is(run_json, run_cli, far, monkeypatch):
     recorded("one", sinks=[far.as_uri()])
     (sink,) = run_json("doctor")["sinks"]
     assert (sink["url"], sink["state"], sink["bytes"], sink["rejected"]) == (far.as_uri(), "even", 0, [])
+    assert (sink["sent"], sink["events"], sink["oldest"], sink["error"]) == (1, 0, None, None)
     assert far.as_uri() in run_cli("doctor")[1]
     monkeypatch.setenv("TACHOGRAPH_SINKS", "gopher://host")
     status, output, _ = run_cli("doctor")
@@ -109,3 +111,27 @@ def test_what_was_rejected_is_a_problem(run_cli, store, far):
     status, output, _ = run_cli("doctor")
     assert status == 1
     assert f"did not take 1 line of run {id}" in " ".join(output.split())
+
+
+def test_doctor_says_what_is_left_and_why(run_json, run_cli, tmp_path, store):
+    far = tmp_path / "not mounted" / "far"
+    code = "import sys, tachograph\nwith tachograph.start_run('one', sinks=[sys.argv[1]]) as run: run.log({'a': 1})"
+    environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": "0.5"}
+    command = [sys.executable, "-c", code, far.as_uri()]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    status, output, _ = run_cli("doctor", "--json")
+    assert status == 1
+    (sink,) = strict(output)["sinks"]
+    (run,) = tachograph.open_store(store).runs()
+    lines = [line for path in run.dir.glob("*/*.jsonl") for line in path.read_bytes().splitlines()]
+    assert (sink["state"], sink["sent"], sink["runs"]) == ("behind", 0, 1)
+    assert (sink["events"], sink["bytes"]) == (len(lines), sum(map(len, lines)) + len(lines))
+    assert sink["oldest"] == run.started.isoformat()
+    assert "not mounted" in sink["error"]["reason"]
+    status, output, _ = run_cli("doctor")
+    assert f"{len(lines)} events" in output
+    assert "takes nothing, as of now" in " ".join(output.split())
+    (tmp_path / "not mounted").mkdir()
+    assert run_cli("sync")[0] == 0
+    (sink,) = run_json("doctor")["sinks"]
+    assert (sink["state"], sink["sent"], sink["error"], sink["oldest"]) == ("even", 1, None, None)
