@@ -19,7 +19,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 from msgspec import Struct
@@ -29,6 +29,7 @@ from tachograph.compact.series import tables
 from tachograph.compact.shelf import Folder, Shelf, shelf_at
 from tachograph.errors import NotFound
 from tachograph.questions import PIECE, State
+from tachograph.records import RunRecord
 from tachograph.store import Store
 
 __all__ = ["Folder", "Report", "Shelf", "compact", "shelf_at"]
@@ -36,6 +37,7 @@ __all__ = ["Folder", "Report", "Shelf", "compact", "shelf_at"]
 FORMAT = "1"  # of the tables: another one makes all of them anew
 PART_BYTES = 64 << 20  # a part takes no more runs from here on
 PART_RUNS = 10_000
+TOGETHER = 100  # runs whose params, tags and last metrics are asked for at once
 
 
 class Report(Struct):
@@ -66,6 +68,7 @@ class _Compaction:
     def __init__(self, store: Store, shelf: Shelf) -> None:
         self._store, self._shelf, self._arrow = store, shelf, Arrow()
         self._sizes = shelf.files()
+        self._asked: dict[str, RunRecord] = {}
         self.report = Report(shelf.name)
 
     def run(self) -> Report:
@@ -176,23 +179,32 @@ class _Compaction:
                 ids = {state.row.id for state in kept}
                 points.copy(self._shelf, place.metrics, ids)
                 rows.copy(self._shelf, place.runs, ids)
-            for state in renewed:
-                self._take(state, points, rows)
+            changed = deque(renewed)
+            while changed:
+                self._take(changed, points, rows)
             count = len(kept) + len(renewed)
             while new and (not count or (count < PART_RUNS and max(points.size, rows.size) < PART_BYTES)):
-                self._take(new.popleft(), points, rows)
+                self._take(new, points, rows)
                 count += 1
         return count
 
-    def _take(self, state: State, points: Points, rows: Rows) -> None:
-        """Take a run from the store."""
-        (run,) = self._store.records([state.row])
+    def _take(self, waiting: deque[State], points: Points, rows: Rows) -> None:
+        """Take the first of some runs from the store."""
+        run, version = self._record(waiting), waiting.popleft().version
         count = 0
         for table in tables(self._arrow, self._store.questions, run):
             points.add(run.id, table)
             count += table.num_rows
-        rows.add(run, count, state.version)
+        rows.add(run, count, version)
         self.report.points += count
+
+    def _record(self, waiting: deque[State]) -> RunRecord:
+        """The first of them, about which the store is asked together with those that come next."""
+        id = waiting[0].row.id
+        if id not in self._asked:
+            asked = self._store.records([state.row for state in islice(waiting, TOGETHER)])
+            self._asked = {run.id: run for run in asked}
+        return self._asked.pop(id)
 
     def _publish(self, draft: Path, name: str) -> None:
         self._sizes[name] = draft.stat().st_size

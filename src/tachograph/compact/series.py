@@ -44,10 +44,12 @@ def tables(arrow: Arrow, questions: Questions, run: RunRecord) -> Iterator[Any]:
 
 
 def _chunks(questions: Questions, run: str, age: int, writer: Writer) -> Iterator[Chunk]:
-    after = ("", 0)
+    after = None
     while page := questions.series(run, writer.id, after, PAGE):
         for name, _, size, steps, times, values in page:
             yield Chunk(name, age, writer, size, steps, times, values)
+        if len(page) < PAGE:
+            break
         after = page[-1][0], page[-1][1]
 
 
