@@ -254,6 +254,23 @@ def cutting_requests(exchange: Exchange) -> None:
     raise Cut
 
 
+def cutting_after(size: int) -> Mode:
+    """Passes on so many bytes of a body, and then all connections are cut."""
+
+    def mode(exchange: Exchange) -> None:
+        request = exchange.request
+        if request.length <= size:
+            passing(exchange)
+            return
+        with exchange.connected() as server:
+            server.sendall(request.head + read(exchange.client, size))
+            time.sleep(0.05)
+            reset(server)
+        raise Cut
+
+    return mode
+
+
 def cutting_answers(exchange: Exchange) -> None:
     """Passes on the first half of an answer."""
     found = exchange.forward(exchange.request.head + exchange.body())
@@ -270,14 +287,15 @@ def losing_answers(exchange: Exchange) -> None:
     raise Cut
 
 
-def every_second(mode: Mode, other: Mode = passing) -> Mode:
-    """Of the requests that have a body and go to an address one is treated by ``mode``, the next one by ``other``."""
-    turns: Counter[str] = Counter()
+def every_second(mode: Mode) -> Mode:
+    """Of the requests of a kind that have a body, one is treated so and the next one passed on."""
+    turns: Counter[tuple[bytes, bool]] = Counter()
 
     def alternating(exchange: Exchange) -> None:
-        place = exchange.request.path.partition("?")[0]
-        turns[place] += 1
-        (mode if exchange.request.length and turns[place] % 2 else other)(exchange)
+        request = exchange.request
+        kind = request.head[:4], request.has_events
+        turns[kind] += 1
+        (mode if request.length and turns[kind] % 2 else passing)(exchange)
 
     return alternating
 

@@ -48,7 +48,7 @@ HARMFUL: dict[str, Mode] = {
     "answers are cut": modes.every_second(modes.cutting_answers),
     "500": modes.every_second(modes.answering(500)),
     "a time in the past": modes.every_second(modes.later_by_date(-100)),
-    "a time of a wrong clock": modes.every_second(modes.later_by_date(1.0, wrong=7 * 3600)),
+    "a time of a wrong clock": modes.for_events(modes.every_second(modes.later_by_date(1.0, wrong=7 * 3600))),
     "a byte at a time": modes.dripping(0.0),
     "late": modes.delaying(0.2),
     "older ones again": modes.replaying,
@@ -137,6 +137,32 @@ def test_a_dead_sink_takes_nothing_from_the_others(
     assert "file:" not in errors[0]
     check_arrived(root, far.root)
     check_arrived(root, folder)
+
+
+LARGE = """
+import os, sys, tachograph
+with tachograph.start_run("large", sinks=sys.argv[1:]) as run:
+    with open("model.bin", "wb") as file:
+        file.write(os.urandom(20 << 20))
+    run.log_artifact("model.bin")
+    run.log({"loss": 1.0})
+"""
+
+
+@pytest.mark.parametrize("wait", ["60", "0"])
+def test_a_large_file_over_a_line_that_is_cut_again_and_again(
+    wait: str, proxy: Proxy, far: Server, root: Path, tmp_path: Path
+) -> None:
+    proxy.mode = modes.cutting_after(3 << 20)
+    command = [sys.executable, "-c", LARGE, proxy.url]
+    environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": wait}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=80)
+    assert done.returncode == 0
+    if wait == "0":
+        check_left(done.stderr.splitlines(), proxy.url)
+        synced()
+    check_arrived(root, far.root)
+    assert len(proxy.requests) < 60
 
 
 # -- harm to the server itself --
