@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tachograph.errors import NotFound
 from tachograph.events import written_number
 
 if TYPE_CHECKING:
@@ -74,8 +75,16 @@ def of_everything(run: RunRecord) -> dict[str, Any]:
         "parent": run.parent_id,
         "children": [child.id for child in run.children],
         "writers": run.writers,
-        "dir": str(run.dir),
+        "dir": _folder(run),
     }  # fmt: skip
+
+
+def _folder(run: RunRecord) -> str | None:
+    """Its journals' folder; None where they don't lie on this machine."""
+    try:
+        return str(run.dir)
+    except NotFound:
+        return None
 
 
 def _without(event: msgspec.Struct, *names: str) -> dict[str, Any]:

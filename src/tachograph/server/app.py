@@ -17,7 +17,7 @@ from tachograph.server.asking import Asking
 from tachograph.server.limits import Limits
 from tachograph.server.live import Live
 from tachograph.server.sending import Sending
-from tachograph.server.storage import Storage
+from tachograph.server.storage import Storage, Unavailable
 from tachograph.server.tokens import Tokens
 from tachograph.server.uploads import Uploads
 
@@ -54,7 +54,9 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
             methods=["GET", "HEAD", "PATCH", "DELETE"],
         ),
     ]
-    handlers = {Refused: refused, HTTPException: _unknown, ClientDisconnect: _cut_off, OSError: _troubled}
+    handlers = {
+        Refused: refused, HTTPException: _unknown, ClientDisconnect: _cut_off, Unavailable: _away, OSError: _troubled,
+    }  # fmt: skip
     return Starlette(routes=routes, exception_handlers={**handlers, Exception: _failed})
 
 
@@ -72,6 +74,10 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 async def _cut_off(request: Request, error: Exception) -> Response:
     return document({"reason": "the body was cut off"}, 400)
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    return Refused(503, str(error), after=LATER).answer()
 
 
 async def _troubled(request: Request, error: Exception) -> Response:

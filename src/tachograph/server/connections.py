@@ -203,9 +203,7 @@ def _parts(url: str) -> dict[str, Any]:
     try:
         return conninfo_to_dict(url)
     except psycopg.Error:  # whose text may have the password
-        raise Error(
-            "that is no URL of a database: in a password, @ / : # ? % are written %40 and so on"
-        ) from None
+        raise Error("that is no URL of a database: in a password, @ / : # ? % are written %40 and so on") from None
 
 
 def _secrets(url: str, parts: dict[str, Any]) -> list[str]:

@@ -12,7 +12,6 @@ for nothing else, and poolers between them break it.
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -32,7 +31,6 @@ from tachograph.store import Store
 from tachograph.tables import SqlQuestions
 
 LOOK_BYTES = 1 << 20  # of a writer's packed lines, that a live stream takes at a time
-SEAL_SECONDS = 1.0  # between two looks at processes of this machine
 PACK_LEVEL = 1  # three times as fast as the usual one, and nearly as small
 
 T = TypeVar("T")
@@ -150,15 +148,14 @@ class Tables:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.rows = pool.rows
-        self._due = 0.0
 
     def refresh(self) -> None:
         """Find out which of the processes on this machine are gone. Those of others may go on for all that is known."""
-        if time.monotonic() < self._due:
-            return
-        self._due = time.monotonic() + SEAL_SECONDS
         is_gone = lru_cache(maxsize=None)(process.is_gone)
-        open_ones = self.rows('SELECT no, header FROM writer WHERE NOT sealed AND "end" IS NULL AND header IS NOT NULL')
+        open_ones = self.rows(
+            'SELECT no, header FROM writer WHERE NOT sealed AND "end" IS NULL AND instr(header, ?) > 0',
+            b'"host":%s' % events.encode(process.this().host),
+        )
         gone = [(no,) for no, header in open_ones if is_gone(_process(header))]
         if gone:
             self._pool.transact(lambda db: db.executemany("UPDATE writer SET sealed = TRUE WHERE no = ?", gone))

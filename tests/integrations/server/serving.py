@@ -13,9 +13,10 @@ from typing import Any
 
 import requests
 
-from tachograph import events
+from tachograph import events, journal
 from tachograph.events import Event, Metrics, RunEnd, RunStart
-from tachograph.server.tokens import FolderTokens
+from tachograph.server.tokens import FolderTokens, Tokens
+from tachograph.store import Store, open_store
 
 
 class Server:
@@ -51,7 +52,28 @@ class Server:
         self.process.stdout.close()
 
     def token(self, role: str, name: str = "") -> str:
-        return FolderTokens(self.root).create(name or role, role)
+        return self.tokens.create(name or role, role)
+
+    @property
+    def place(self) -> list[str]:
+        """What says to commands where the server keeps what it is sent."""
+        return ["--root", str(self.root)]
+
+    @property
+    def tokens(self) -> Tokens:
+        return FolderTokens(self.root)
+
+    def writers(self, run: str) -> list[str]:
+        """Those of a run."""
+        return [path.name for path in journal.writers(self.root / "runs" / run)]
+
+    def held(self, run: str, writer: str) -> list[bytes]:
+        """The lines that are kept of a writer."""
+        return held(self.root, run, writer)
+
+    def store(self) -> Store:
+        """What is kept, without the server."""
+        return open_store(self.root)
 
     def ask(self, path: str, token: str = "", **options: Any) -> requests.Response:
         return self._request("GET", path, token, **options)

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import requests
-from tests.integrations.server.serving import Server, held, lines, numbered
+from tests.integrations.server.serving import Server, lines, numbered
 
 import tachograph
 from tachograph import events
@@ -28,7 +28,7 @@ def test_what_is_sent_is_there_for_every_command(server):
     sent = lines("r1", "w1", 50)
     answer = server.post("r1", "w1", sent)
     assert (answer.status_code, answer.json()) == (200, {"position": 52, "stored": 52})
-    assert held(server.root, "r1", "w1") == sent
+    assert server.held("r1", "w1") == sent
     assert server.ask("/runs").json() == said(server, "runs")
     assert server.ask("/runs/r1").json() == said(server, "show", "r1")
     assert server.ask("/runs/latest").json()["name"] == "name of r1"
@@ -46,7 +46,7 @@ def test_a_batch_that_is_held_changes_nothing_and_a_gap_says_where_to_go_on(serv
     assert (gap.status_code, gap.json()["position"]) == (409, 25)
     assert server.post("r1", "w1", sent[30:], params={"after": "26"}).status_code == 409
     assert server.post("r1", "w1", sent[25:]).json() == {"position": 52, "stored": 27}
-    assert held(server.root, "r1", "w1") == sent
+    assert server.held("r1", "w1") == sent
     assert server.ask("/runs/r1/positions").json() == {"run": "r1", "positions": {"w1": 52}}
     assert server.ask("/runs/unknown/positions").json()["positions"] == {}
 
@@ -163,18 +163,18 @@ def test_two_servers_on_one_folder(server):
                 assert one.ask("/runs").json()[0]["metrics"].get("m0", -1.0) == min(start + 8.0, 99.0)
     finally:
         second.kill()
-    assert held(server.root, "r1", "w1") == sent
+    assert server.held("r1", "w1") == sent
 
 
 def test_the_description_has_every_address(server):
     from tachograph.server.app import build
     from tachograph.server.folder import Folder
-    from tachograph.server.tokens import Tokens
+    from tachograph.server.tokens import FolderTokens
 
     document = server.ask("/openapi.json").json()
     assert document == json.loads(json.dumps(openapi.document()))
     described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
-    routes = build(Folder(server.root), Tokens(server.root), local=True).routes
+    routes = build(Folder(server.root), FolderTokens(server.root), local=True).routes
     real = {(route.path, method) for route in routes for method in route.methods}
     assert {pair for pair in real if pair[1] != "HEAD" or "blobs" in pair[0]} == described
     for path, item in document["paths"].items():

@@ -64,10 +64,10 @@ def test_killed_in_the_middle(tmp_path):
         for client in clients:
             client.join()
             assert not client.faults
-            assert held(server.root, client.run_id, "w") == client.sent
+            assert server.held(client.run_id, "w") == client.sent
             folder = server.root / "runs" / client.run_id / "w"
             assert not [found for path in journal.segments(folder) for found in journal.check_sums(path)]
-            run = open_store(server.root).run(client.run_id)
+            run = server.store().run(client.run_id)
             assert list(run.history("m0").values) == [float(step) for step in range(4000)]
             assert run.status == "finished"
     finally:
@@ -82,7 +82,7 @@ def test_many_clients_at_once(server, count):
     for client in clients:
         client.join()
         assert not client.faults
-        assert held(server.root, client.run_id, "w") == client.sent
+        assert server.held(client.run_id, "w") == client.sent
     assert len(server.ask("/runs").json()) == count
 
 
@@ -95,7 +95,7 @@ def test_told_to_end_it_answers_what_it_was_asked(server):
     server.start()
     client.join()
     assert not client.faults
-    assert held(server.root, "r", "w") == client.sent
+    assert server.held("r", "w") == client.sent
 
 
 TRAINING = """
@@ -124,4 +124,4 @@ def test_a_training_goes_on_while_its_server_is_killed_and_comes_back(server, tm
     assert (training.returncode, errors) == (0, b"")
     run = open_store(root).run("long")
     writer = run.writers[0].id
-    assert held(server.root, run.id, writer) == [line for line in held(root, run.id, writer) if line]
+    assert server.held(run.id, writer) == [line for line in held(root, run.id, writer) if line]

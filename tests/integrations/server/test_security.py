@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 import requests
-from tests.integrations.server.serving import Server, held, lines
+from tests.integrations.server.serving import Server, lines
 
 DIGEST = "sha256:" + hashlib.sha256(b"content").hexdigest()
 
@@ -74,8 +74,8 @@ def test_a_revoked_token_is_good_no_more_at_once(server):
         def slowly():
             for start in range(7):
                 if start == 3:
-                    command = [sys.executable, "-m", "tachograph", "token", "revoke", "ada", "--root"]
-                    subprocess.run([*command, str(server.root)], check=True, capture_output=True)
+                    command = [sys.executable, "-m", "tachograph", "token", "revoke", "ada"]
+                    subprocess.run([*command, *server.place], check=True, capture_output=True)
                 yield b"content"[start : start + 1]
 
         assert server.put(DIGEST, slowly(), token).status_code == 401
@@ -84,7 +84,7 @@ def test_a_revoked_token_is_good_no_more_at_once(server):
         for _ in content:  # it ends
             pass
         assert time.monotonic() - began < 5
-    assert held(server.root, "r", "w") == sent[:5]
+    assert server.held("r", "w") == sent[:5]
     assert not list((server.root / "blobs").rglob("*"))
 
 
@@ -290,7 +290,7 @@ def test_what_is_there_is_changed_by_no_other_writer(server):
     assert server.post("r", "w", sent, first).status_code == 200
     forged = [line.replace(b'"m0":', b'"m0":99') for line in sent]
     assert server.post("r", "w", forged, second).json() == {"position": 12, "stored": 0}
-    assert held(server.root, "r", "w") == sent
+    assert server.held("r", "w") == sent
     assert requests.delete(f"{server.api}/runs/r", headers={"Authorization": f"Bearer {second}"}, timeout=9).ok is False
 
 

@@ -27,9 +27,7 @@ SENT = lines("r", "w", 3)
 
 
 def stored(server: Server, run: str) -> dict[str, list[events.Event]]:
-    folder = server.root / "runs" / run
-    writers = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return {writer: list(map(events.decode, held(server.root, run, writer))) for writer in writers}
+    return {writer: list(map(events.decode, server.held(run, writer))) for writer in server.writers(run)}
 
 
 @contextlib.contextmanager
@@ -61,11 +59,11 @@ def test_a_training_is_sent_and_reads_as_it_does_here(server, script, root):
         """
     )
     assert (done.returncode, done.stderr) == (0, "")
-    here, there = open_store(root).run("sent"), open_store(server.root).run("sent")
+    here, there = open_store(root).run("sent"), server.store().run("sent")
     assert (there.status, there.params, there.metrics) == ("finished", here.params, here.metrics)
     assert there.table("rows") == [{"a": 1}]
     writer = here.writers[0].id
-    assert held(server.root, here.id, writer) == [line for line in held(root, here.id, writer) if line]
+    assert server.held(here.id, writer) == [line for line in held(root, here.id, writer) if line]
 
 
 def test_only_the_wrong_lines_are_rejected(server):
@@ -75,7 +73,7 @@ def test_only_the_wrong_lines_are_rejected(server):
         sink.write("r", "w", [*SENT[:3], *wrong, *SENT[3:]])
     assert list(rejected.value.lines) == wrong
     sink.write("r", "w", SENT)
-    assert held(server.root, "r", "w") == SENT
+    assert server.held("r", "w") == SENT
 
 
 def test_of_a_removed_run_all_is_rejected_at_once(server):
@@ -97,7 +95,7 @@ def test_a_server_that_lost_something_gets_it_again(server):
         sink.write("r", "w", SENT[4:])
     assert sink.resume("r") == {"w": 2}
     sink.write("r", "w", SENT[2:])
-    assert held(server.root, "r", "w") == SENT
+    assert server.held("r", "w") == SENT
 
 
 def test_a_token_that_is_not_good_is_waited_for(server, monkeypatch):
@@ -109,7 +107,7 @@ def test_a_token_that_is_not_good_is_waited_for(server, monkeypatch):
         assert retry.value.after == http_sink.TOKEN_SECONDS
     monkeypatch.setenv("TACHOGRAPH_TOKEN", f" {good}\n")
     HttpSink(server.url).write("r", "w", SENT)
-    assert held(server.root, "r", "w") == SENT
+    assert server.held("r", "w") == SENT
 
 
 @pytest.mark.parametrize("token", ["a\nX-Evil: 1", "ä", "two words", "\x7f"])
@@ -165,7 +163,7 @@ def answering() -> Iterator[Callable[..., Answers]]:
 
     def make(status: int, body: bytes = b"", **headers: str) -> Answers:
         def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-            handler.send_response(status)
+            handler.send_response_only(status)
             for name, value in headers.items():
                 handler.send_header(name.replace("_", "-"), value)
             handler.send_header("Content-Length", str(len(body)))
@@ -191,6 +189,7 @@ REASON = b'{"reason":"so it is"}'
         (503, REASON, {"Retry_After": "99999999"}, http_sink.LONGEST_WAIT),
         (503, REASON, {"Retry_After": "Fri, 01 Jan 2016 00:00:00 GMT"}, 0.0),
         (503, REASON, {"Retry_After": "soon"}, None),
+        (503, REASON, {"Retry_After": "Fri, 01 Jan 2016 00:00:09 GMT", "Date": "Fri, 01 Jan 2016 00:00:00 GMT"}, 9.0),
         (500, b"<html>", {}, None),
         (502, b"", {}, None),
         (507, REASON, {"Retry_After": "5"}, 5.0),
