@@ -1,0 +1,82 @@
+"""What a mirror knows, and how it goes ahead of what it waits for."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tachograph.mirror import looking
+from tachograph.mirror.looking import ahead
+from tachograph.mirror.state import Known, State, Writer
+
+
+def test_ranges_of_numbers():
+    chance = random.Random(3)
+    for _ in range(100):
+        writer, numbers = Writer("r", "w"), set[int]()
+        for _ in range(12):
+            first = chance.randrange(1, 60)
+            last = first + chance.randrange(8)
+            added = set(range(first, last + 1))
+            assert writer.holds(first, last) == (added <= numbers)
+            assert writer.is_new(first, last) == (not added & numbers)
+            writer.add(first, last)
+            numbers |= added
+        assert {number for start, end in writer.held for number in range(start, end + 1)} == numbers
+        assert all(end + 1 < start for (_, end), (start, _) in zip(writer.held, writer.held[1:], strict=False))
+
+
+def test_what_was_not_kept_is_forgotten(tmp_path):
+    state = State(tmp_path)
+    state.set_run("a", Known(2, 7.0), [Writer("a", "w", has_ended=True)])
+    state.keep()
+    state.set_run("b", Known(1, 8.0), [Writer("b", "w")])
+    state.close()
+    state = State(tmp_path)
+    assert state.runs() == {"a": Known(2, 7.0)}
+    assert (state.run("a"), state.run("b")) == (Known(2, 7.0), None)
+    state.close()
+
+
+def test_runs_in_the_order_of_their_paths(tmp_path):
+    state = State(tmp_path)
+    for id in ("run", "run-1", "run-2", "s"):
+        state.set_run(id, Known(1, 1.0), [])
+    assert state.runs("run-2").keys() == {"run-2", "run", "s"}  # as run-2/ comes before run/
+    assert state.runs("", "run").keys() == {"run-1", "run-2"}
+    assert state.going_on("s", 0.0, 2) == ["run", "run-1"]
+    state.close()
+
+
+def test_a_damaged_database_says_so(tmp_path):
+    (tmp_path / "mirror.sqlite").write_bytes(b"nonsense" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        State(tmp_path)
+
+
+def test_jobs_run_ahead_in_order_and_within_bounds(monkeypatch):
+    monkeypatch.setattr(looking, "AHEAD_BYTES", 50)
+    begun: list[int] = []
+    lock = threading.Lock()
+
+    def job(number: int) -> int:
+        with lock:
+            begun.append(number)
+        time.sleep(0.001 * (number % 3))
+        return number * 2
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = ((number, 10, lambda number=number: job(number)) for number in range(40))
+        for count, (number, result) in enumerate(ahead(pool, jobs)):
+            assert (number, result) == (count, 2 * count)
+            assert len(begun) <= count + 7  # five of ten bytes, one more, and this one
+
+
+def test_a_fault_of_a_job_comes_out():
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(ahead(pool, ((number, 0, lambda number=number: 1 // (3 - number)) for number in range(9))))
