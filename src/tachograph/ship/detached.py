@@ -74,13 +74,17 @@ def main(root: Path, url: str) -> None:
     _await_parent()
     wanted.touch()
     until = time.monotonic() + LIFETIME
-    while wanted.exists() and time.monotonic() < until:
-        with _only(positions.folder / "detached.lock") as alone:
-            if not alone:
-                _say("another process sends already")
-                return
-            wanted.unlink(missing_ok=True)
-            _send_patiently(positions, url, until)
+    try:
+        while wanted.exists() and time.monotonic() < until:
+            with _only(positions.folder / "detached.lock") as alone:
+                if not alone:
+                    _say("another process sends already")
+                    return
+                wanted.unlink(missing_ok=True)
+                _send_patiently(positions, url, until)
+    except BaseException as fault:  # it goes into the log with all that is known of it
+        positions.note_error(f"{type(fault).__name__}: {fault}")
+        raise
 
 
 def _await_parent() -> None:

@@ -109,10 +109,14 @@ class Sender:
 
     def _run(self) -> None:
         guard.untimed_thread()
+        has_failed = True
         try:
             with guard.contained(f"sending to {self.name}", next(iter(self._runs.values()), None)):
                 self._serve()
+                has_failed = False
         finally:
+            if has_failed:
+                self._note_error("sending failed by a fault of its own, or of the sink's: a note in the run says which")
             with self._wake:
                 if self._thread is threading.current_thread():
                     self._thread = None

@@ -266,3 +266,64 @@ def test_from_the_settings_it_is_a_warning(root: Path, monkeypatch: pytest.Monke
     with pytest.warns(TachographWarning, match="nothing is sent to gopher://host"), tachograph.start_run() as run:
         wait_for(lambda: any("nothing is sent" in note.text for note in notes(root, run.id)))
     assert not tachograph.flush(0.1)
+
+
+class Faulty(FolderSink):
+    """A sink with a fault of its own in its first calls."""
+
+    left = 0
+
+    def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
+        if Faulty.left:
+            Faulty.left -= 1
+            raise ZeroDivisionError("a fault")
+        super().write(run, writer, lines)
+
+
+def test_a_fault_in_sending_is_told_and_sending_begins_anew_when_somebody_waits(
+    root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
+    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(Faulty, "left", 1)
+    with tachograph.start_run(sinks=[there.as_uri()]) as run:
+        with pytest.warns(TachographWarning, match="sending to file:.* failed .*ZeroDivisionError: a fault"):
+            wait_for(lambda: any("ZeroDivisionError" in note.text for note in notes(root, run.id)))
+        for _ in range(10):
+            run.log({"loss": 1})  # training goes on
+        error = Positions(root, there.as_uri()).last_error()
+        assert error is not None
+        assert "a fault of its own" in error.why
+        assert tachograph.flush(20)
+    assert tachograph.flush(20)
+    assert contents(there, run.id) == contents(root, run.id)
+    assert Positions(root, there.as_uri()).last_error() is None
+
+
+def test_a_fault_that_stays_is_no_success(root: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
+    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(Faulty, "left", 1000)
+    run = tachograph.start_run(sinks=[there.as_uri()])
+    run.log({"loss": 1})
+    with pytest.warns(TachographWarning, match="ZeroDivisionError"):
+        tachograph.flush(5)
+    run.finish()
+    began = time.monotonic()
+    assert not tachograph.flush(5)
+    assert time.monotonic() - began < 4  # it need not be waited for
+    assert "of 1 run to" in ship.shipper.left()[0]
+    Faulty.left = 0
+
+
+def test_in_strict_mode_a_fault_ends_the_thread_loudly(
+    root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(Faulty, "left", 1)
+    with tachograph.start_run(sinks=[there.as_uri()]):
+        wait_for(lambda: seen)
+    assert seen[0].exc_type is ZeroDivisionError
+    assert tachograph.flush(20)
