@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 PIECE = 1000  # runs that are asked about together
 SHOWN = 6  # of the runs that a key could mean
 ALL = 1 << 40  # rows: as many as there are
 
+Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Points = tuple[str, int, int, bytes, bytes, bytes]
 
 
@@ -125,7 +126,7 @@ class Questions(Protocol):
         """Their names."""
 
     def damage(
-        self, torn: bool, after: tuple[str, str, int, int] | None = None, limit: int = ALL
+        self, torn: bool, after: tuple[str, str, Number, Number] | None = None, limit: int = ALL
     ) -> list[tuple[str, str, int, int, int, str]]:
         """Lines that can't be read: those that were cut off when their writers died, or all others. Run, writer,
         segment, line, offset, reason."""
@@ -153,18 +154,18 @@ class Questions(Protocol):
     # -- of one run --
 
     def events(
-        self, id: str, kind: str, newest: bool = False, after: tuple[float, str, int] | None = None, limit: int = ALL
+        self, id: str, kind: str, newest: bool = False, after: tuple[float, str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[float, str, int, bytes]]:
         """Time, writer, sequence number and line of the events of a kind; the ``newest`` first, or the oldest."""
 
-    def chunks(self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+    def chunks(self, id: str, metric: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
         """Writer, first sequence number, and from ``size`` on the fields of :class:`tachograph.history.Packed`."""
 
-    def series(self, id: str, writer: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
+    def series(self, id: str, writer: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
         """The same of all of a writer's metrics, but for the name in place of the writer."""
 
     def digests(
-        self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL
+        self, id: str, metric: str, after: tuple[str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
         """Writer, first sequence number, and the fields of :class:`tachograph.history.Digest` of these chunks."""
 

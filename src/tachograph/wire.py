@@ -1,17 +1,18 @@
 """Questions on their way through a network: MessagePack, which keeps bytes, NaN and infinities as they are.
 
-What a question takes and gives is what :class:`tachograph.questions.Questions` says of it, and is checked against that
-on both sides.
+What a question takes and gives is what :class:`tachograph.questions.Questions` says of it, within bounds. Both sides
+check it.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
-from tachograph.questions import Questions
+from tachograph.questions import PIECE, Questions
 
 MEDIA_TYPE = "application/vnd.msgpack"
 # What can be asked; and of that of which there may be much, how much at once.
@@ -39,6 +40,10 @@ def form(question: str) -> Form:
 
 def types(question: str) -> tuple[Any, Any]:
     """The type of the arguments of a question, in their order, and that of its answer."""
-    hints = get_type_hints(getattr(Questions, question))
+    hints = get_type_hints(getattr(Questions, question), include_extras=True)
     answer = hints.pop("return")
+    if "limit" in hints:
+        hints["limit"] = Annotated[int, Meta(ge=0, le=MOST[question])]
+    if "ids" in hints:
+        hints["ids"] = Annotated[list[str], Meta(max_length=PIECE)]
     return tuple[tuple(hints.values())], answer  # type: ignore[misc]
