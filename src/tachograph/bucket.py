@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 RUNS = "runs"
 SUFFIX = ".jsonl.gz"
-_SEGMENT = re.compile(rf"{RUNS}/([^/]+)/([^/]+)/(\d{{1,20}})(?:-(\d{{1,20}}))?\.jsonl(\.gz)?")
+_NAME = r"([^/\\:\0.][^/\\:\0]*)"  # which is safe as a folder's, too
+_SEGMENT = re.compile(rf"{RUNS}/{_NAME}/{_NAME}/(\d{{1,20}})(?:-(\d{{1,20}}))?\.jsonl(\.gz)?", re.ASCII)
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 

@@ -26,6 +26,10 @@ def test_paths_and_back():
         ("runs/r/w/x/17.jsonl", None),
         ("runs/r/17.jsonl", None),
         ("blobs/aa/17.jsonl", None),
+        ("runs/../w/17.jsonl", None),
+        ("runs/r/../17.jsonl", None),
+        ("runs/r/.w/17.jsonl", None),
+        ("runs/r/..\\w/17.jsonl", None),
     ],
 )
 def test_what_is_a_segment(path, segment):
