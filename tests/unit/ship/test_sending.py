@@ -304,11 +304,14 @@ def test_a_fault_that_stays_is_no_success(root: Path, there: Path, monkeypatch: 
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
     monkeypatch.setattr(ship, "open_sink", Faulty)
     monkeypatch.setattr(Faulty, "left", 1000)
-    run = tachograph.start_run(sinks=[there.as_uri()])
-    run.log({"loss": 1})
+
+    def train() -> None:
+        with tachograph.start_run(sinks=[there.as_uri()]) as run:
+            run.log({"loss": 1})
+            wait_for(lambda: Positions(root, there.as_uri()).last_error())
+
     with pytest.warns(TachographWarning, match="ZeroDivisionError"):
-        tachograph.flush(5)
-    run.finish()
+        train()
     began = time.monotonic()
     assert not tachograph.flush(5)
     assert time.monotonic() - began < 4  # it need not be waited for
