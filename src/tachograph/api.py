@@ -24,6 +24,7 @@ WHOLE = 300.0  # seconds for all of an answer
 ANSWER_BYTES = 512 << 20
 ATTEMPTS = 4
 LONGEST_WAIT = 10.0  # seconds before an attempt
+_HOW_LONG = {"content-length", "transfer-encoding"}  # one of them is in every answer that came as far as that
 
 
 class Unanswered(Error):
@@ -52,10 +53,18 @@ class Server:
         self._sessions: dict[int, requests.Session] = {}
 
     def ask(self, path: str, content: bytes, media_type: str) -> bytes:
-        """The answer to what is sent. Where it did not come, or not whole, it is asked for again, some times."""
+        """The answer to a question that is sent."""
+        return self._answer("POST", path, {"Content-Type": media_type}, content)
+
+    def get(self, path: str) -> bytes:
+        """What is at an address."""
+        return self._answer("GET", path, {})
+
+    def _answer(self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None) -> bytes:
+        """Where an answer did not come, or not whole, it is asked for again, some times."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self.request("POST", path, {"Content-Type": media_type}, content) as response:
+                with self.request(method, path, headers, content) as response:
                     return _content(response)
             except Unanswered as error:
                 if error.after is None or attempt == ATTEMPTS:
@@ -74,6 +83,8 @@ class Server:
             with self._session.request(
                 method, address, headers=headers, data=content, timeout=timeouts, allow_redirects=False, stream=True
             ) as response:
+                if not _HOW_LONG.intersection(map(str.lower, response.headers)):  # Python takes what came for all
+                    raise requests.ConnectionError("its answer was cut off")
                 if response.status_code not in (200, 206):
                     raise self._refused(response, _content(response))
                 yield response

@@ -90,7 +90,7 @@ class Downloads:
         headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         with self._server.request("GET", f"/blobs/{digest}", headers) as response, open(part, "ab") as file:
             file.truncate(start if response.status_code == 206 else 0)
-            while piece := response.raw.read(CHUNK, decode_content=True):
+            while piece := response.raw.read1(CHUNK, decode_content=True):  # what has come stays, if no more does
                 file.write(piece)
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
