@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.integrations.server.serving import Server
+from tests.parts import seaweedfs
 from tests.parts.recorded import Recorded
 
 import tachograph
@@ -59,8 +60,22 @@ def other_server(recorded: Path, own: Path) -> Iterator[str]:
     running.kill()
 
 
-PLACES: dict[str, Place] = {"folder": folder, "file": file_url, "server": server, "other server": other_server}
-SENT = {"other server"}
+@contextmanager
+def bucket(recorded: Path, own: Path) -> Iterator[str]:
+    """A bucket that was sent the runs."""
+    running = seaweedfs.running()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        url = running.new_bucket()
+        sync(recorded, url)
+        yield url
+
+
+PLACES: dict[str, Place] = {
+    "folder": folder, "file": file_url, "server": server, "other server": other_server, "bucket": bucket,
+}  # fmt: skip
+SENT = {"other server", "bucket"}
 
 
 def sync(recorded: Path, url: str) -> None:
