@@ -41,9 +41,9 @@ class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def remove(root: Path, runs: Iterable[tuple[str, str]]) -> None:
-    """Remove runs, each given by its id and its name."""
-    by = _me()
-    lines = [encode(Removed(id, name, time.time(), by)) + b"\n" for id, name in runs]
+    """Remove runs, each given by its id and its name. What began in the future goes, too: clocks are wrong."""
+    by, now = _me(), time.time()
+    lines = [encode(Removed(id, name, max(now, _began(root / "runs" / id)), by)) + b"\n" for id, name in runs]
     _append(root / FILENAME, b"".join(lines))
     sweep(root)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from tests.faults import proxy as modes
 from tests.faults.proxy import Mode, Proxy
-from tests.faults.training import Training, check_arrived, synced
+from tests.faults.training import Training, check_arrived, recorded, synced
 from tests.integrations.server.serving import Server
 from tests.integrations.server.serving import lines as events
 
@@ -72,7 +72,7 @@ def test_all_is_sent_later(fault: str, proxy: Proxy, far: Server, root: Path, tm
     proxy.mode = modes.passing
     assert "all there" in synced()
     check_arrived(root, far.root)
-    assert " 0 lines" in synced()
+    assert " 0 lines" in synced(*recorded(root))
 
 
 @pytest.mark.parametrize("fault", HARMFUL)
@@ -84,7 +84,7 @@ def test_all_is_sent_all_the_same(
     assert (result, errors) == (expected, [])
     check_arrived(root, far.root)
     proxy.mode = modes.passing
-    assert " 0 lines" in synced()
+    assert " 0 lines" in synced(*recorded(root))
 
 
 def test_a_redirect_leads_nowhere(proxy: Proxy, far: Server, root: Path, tmp_path: Path, expected: str) -> None:
@@ -324,7 +324,30 @@ def test_clocks_that_are_hours_apart(
         result, errors = training.end(wait=60)
         assert (result, errors) == (expected, [])
         check_arrived(root, server.root)
-        assert " 0 lines" in synced()
+        assert " 0 lines" in synced(*recorded(root))
     finally:
         proxy.close()
         server.kill()
+
+
+@pytest.mark.parametrize("hours", [-7, 7])
+def test_a_run_that_was_removed_stays_so_whatever_its_clock(
+    hours: int,
+    clock: Callable[[int], None],
+    server: Server,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock(hours)
+    Training(tmp_path, server.url, TACHOGRAPH_EXIT_WAIT="60").end(wait=60)
+    monkeypatch.delenv("LD_PRELOAD")
+    check_arrived(root, server.root)
+    remove = [sys.executable, "-m", "tachograph", "rm", "trained", "--yes", "--root"]
+    subprocess.run([*remove, str(server.root)], check=True)
+    assert list((server.root / "runs").iterdir()) == []
+    assert "did not take" in synced(*recorded(root), expected=1)
+    assert server.ask("/runs").json() == []
+    assert list((server.root / "runs").iterdir()) == []
+    subprocess.run([*remove, str(root)], check=True)
+    assert list((root / "runs").iterdir()) == []

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.faults.training import check_arrived, synced
+from tests.faults.training import check_arrived, recorded, synced
 from tests.integrations.server.serving import Server
 
 from tachograph import journal
@@ -62,7 +62,7 @@ def check(root: Path, server: Server, seed: int) -> None:
     check_arrived(root, server.root)
     for path in server.root.glob("runs/*/*/*.jsonl"):
         assert list(journal.check_sums(path)) == []
-    assert " 0 lines" in synced()
+    assert " 0 lines" in synced(*recorded(root))
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))

@@ -80,6 +80,11 @@ def synced(*arguments: str, expected: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def recorded(root: Path) -> list[str]:
+    """The runs of a store; of those that are named, a sink is asked what it has, whatever is known here."""
+    return sorted(path.name for path in (root / "runs").iterdir())
+
+
 def lines(root: Path) -> dict[tuple[str, str], list[bytes]]:
     """The good lines of each writer as they lie there, repetitions and disorder too."""
     found = {}

@@ -43,10 +43,11 @@ class Folder:
         return {writer: seq for writer, seq in found.items() if seq}
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
+        folder = self._run(run) / writer
         stone = removal.removed(self.root).get(run)
-        if stone is not None and batch.at <= stone.at:
+        if stone is not None and _began(folder, batch) <= stone.at:
             raise Gone(str(stone))
-        position, count = received.append(self._run(run) / writer, after, batch)
+        position, count = received.append(folder, after, batch)
         if count:
             self._tell()
         return position, count
@@ -103,6 +104,14 @@ class Folder:
         sync_folder(folder)
         sync_folder(folder.parent)
         return made
+
+
+def _began(folder: Path, batch: Batch) -> float:
+    """When a writer began, whose first events are here or in the batch; else long ago."""
+    header = journal.header(folder)
+    if header is not None:
+        return header.at
+    return batch.at if batch.seqs[0] == 1 else 0.0
 
 
 class Tail:
