@@ -64,6 +64,8 @@ class Draft:
 
     def discard(self) -> None:
         """Throw it away."""
+        if os.name == "nt":  # what is open can't be deleted there; elsewhere the lock stays until it is
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -124,8 +126,13 @@ class Drafts:
 
 def _discard(path: Path) -> None:
     descriptor = _locked(path, os.O_RDWR)
-    path.unlink()
-    os.close(descriptor)
+    try:
+        if os.name != "nt":
+            path.unlink()
+    finally:
+        os.close(descriptor)
+    if os.name == "nt":
+        path.unlink(missing_ok=True)
 
 
 def _locked(path: Path, flags: int = _FLAGS) -> int:

@@ -209,6 +209,9 @@ class Delivery:
             try:
                 sink.put(digest, self._blobs.find(digest))
                 self.progress += 1
+            except Retry as retry:
+                self.progress += retry.moved
+                raise
             except Reject as refusal:
                 self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
             except OSError:

@@ -24,8 +24,11 @@ GROUP = "tachograph.sinks"
 class Retry(Error):
     """The sink can't take this now, but may later: not before ``after`` seconds, where it says so.
 
-    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same.
+    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same. ``moved`` says that
+    a part of a file got over before: the sink is not down.
     """
+
+    moved = False
 
     def __init__(self, after: float | None = None, why: str = "") -> None:
         super().__init__(why or "it can't take more now")

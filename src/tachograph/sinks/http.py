@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import email.utils
 import gzip
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +27,9 @@ import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from tachograph import process, settings
+from tachograph import settings
 from tachograph.sinks import Reject, Retry
+from tachograph.sinks.uploads import Kept, TooLarge, Upload, name_of
 
 CONNECT = 5.0  # seconds
 ANSWER_SECONDS = 30.0  # for each piece of an answer
@@ -38,8 +38,8 @@ WHOLE_ANSWER = 120.0
 ANSWER_BYTES = 16 << 20
 BATCH_BYTES = 8 << 20  # of lines in one request
 DIGESTS = 1000  # in one request
+WHOLE_BYTES = 1 << 20  # up to which a file is sent in one request
 PART_BYTES = 8 << 20  # of a file in one request: proxies limit it, and some hand on only what they have all of
-LEAST_BYTES = 1 << 20  # that have to come over before a connection is cut, to go on at once
 TOKEN_SECONDS = 300.0  # after which to try again with a token that was refused
 LONGEST_WAIT = 3600.0  # that a server can ask for
 NEVER = (400, 410, 413, 422)
@@ -57,14 +57,6 @@ class _Stored(Struct):
 
 class _Missing(Struct):
     missing: list[str]
-
-
-class _Kept(Struct):
-    digest: str
-
-
-class _Upload(Struct):
-    offset: int
 
 
 class _Wrong(Struct):
@@ -89,6 +81,8 @@ class HttpSink:
         self._session.headers["User-Agent"] = "tachograph"
         self._session.auth = Bearer(given_token())
         self._held: dict[tuple[str, str], int] = {}
+        self._part_bytes = PART_BYTES
+        self._uploads: dict[str, int] = {}  # how much of those that were cut off was there
 
     def resume(self, run: str) -> Mapping[str, int]:
         """How far each writer's events are held."""
@@ -124,40 +118,21 @@ class HttpSink:
         there = f"/blobs/{quote(digest, safe=':')}"
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= PART_BYTES:
+            if size <= WHOLE_BYTES:
                 headers = {"Content-Type": "application/octet-stream"}
-                self._ask("PUT", there, _Kept, data=file, headers=headers, patience=FILE_PATIENCE)
+                self._ask("PUT", there, Kept, data=file, headers=headers, patience=FILE_PATIENCE)
             else:
-                self._upload(f"{there}/uploads/{_upload_name(path)}", file, size)
+                self._upload(f"{there}/uploads/{name_of(path)}", file, size)
 
     def _upload(self, there: str, file: BinaryIO, size: int) -> None:
-        at = self._ask("GET", there, _Upload).offset
-        if at > size:  # of what was here before, and wrong
-            at = self._ask("DELETE", there, _Upload).offset
-        while True:
-            part = _Part(file, at, min(PART_BYTES, size - at))
-            try:
-                if self._send_part(there, part, at, is_last=at + len(part) >= size):
-                    return
-                at += PART_BYTES
-            except Retry as retry:
-                if retry.after:
-                    raise
-                before, at = at, self._ask("GET", there, _Upload).offset
-                if at < before + LEAST_BYTES:  # else it goes on, if slowly
-                    raise
-
-    def _send_part(self, there: str, part: _Part, at: int, is_last: bool) -> bool:
-        """Whether the file is stored now."""
-        headers = {
-            "Content-Type": "application/partial-upload",
-            "Upload-Offset": str(at),
-            "Upload-Complete": "?1" if is_last else "?0",
-        }
-        patience = FILE_PATIENCE if is_last else 1.0
-        expected: type[_Kept | _Upload] = _Kept if is_last else _Upload
-        self._ask("PATCH", there, expected, data=part, headers=headers, patience=patience)
-        return is_last
+        upload = Upload(self._ask, there, file, size, self._uploads.pop(there, 0), self._part_bytes)
+        try:
+            upload.send()
+        except Retry:
+            self._uploads[there] = upload.at
+            raise
+        finally:
+            self._part_bytes = upload.part_bytes
 
     def close(self) -> None:
         """Close the connections."""
@@ -185,7 +160,8 @@ class HttpSink:
         try:
             refusal = msgspec.json.decode(content, type=_Refusal)
         except ValueError:  # of a proxy, whose word is no verdict on events
-            return Retry(_retry_after(response), f"{self.name} answers {status}: {response.reason}")
+            kind = TooLarge if status == 413 else Retry
+            return kind(_retry_after(response), f"{self.name} answers {status}: {response.reason}")
         why = f"{self.name} answers {status}: {refusal.reason}"
         if status in (401, 403):
             return Retry(TOKEN_SECONDS, why)
@@ -215,29 +191,6 @@ def given_token() -> str:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
     return token
-
-
-class _Part:
-    """A part of a file as a body: it is read piece by piece, and its length is known."""
-
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
-        file.seek(start)
-        self._file, self._length, self._left = file, length, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def read(self, size: int = -1) -> bytes:
-        """The next piece; nothing at the end."""
-        piece = self._file.read(self._left if size < 0 else min(size, self._left))
-        self._left -= len(piece)
-        return piece
-
-
-def _upload_name(path: Path) -> str:
-    """A name for the upload of the file at ``path``: the same one whenever that is tried, and nobody else's."""
-    place = f"{process.this().host}:{os.path.abspath(path)}"
-    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:

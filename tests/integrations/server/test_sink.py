@@ -43,6 +43,7 @@ def test_it_keeps_the_rules(server):
 
 def test_it_keeps_the_rules_with_small_requests_and_a_token(server, monkeypatch):
     monkeypatch.setattr(http_sink, "BATCH_BYTES", 5000)
+    monkeypatch.setattr(http_sink, "WHOLE_BYTES", 20_000)
     monkeypatch.setattr(http_sink, "PART_BYTES", 30_000)
     monkeypatch.setenv("TACHOGRAPH_TOKEN", server.token("write"))
     check_sink(lambda: open_sink(server.url + "/"), lambda run: stored(server, run))

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 import requests
-from tests.integrations.server.serving import Server
+from tests.faults.proxy import Cut, Exchange, Mode, Proxy, answer, cutting_after, passing
+from tests.integrations.server.serving import Server, numbered
 
 from tachograph.capture.blobs import Blobs
+from tachograph.cli import main
+from tachograph.events import Artifact, Event, RunStart
 from tachograph.server.drafts import UPLOAD, Drafts, TooMany
-from tachograph.sinks import Reject, Retry
-from tachograph.sinks import http as http_sink
+from tachograph.sinks import Reject, Retry, uploads
 from tachograph.sinks.http import HttpSink
 
 MB = 1 << 20
@@ -147,8 +149,9 @@ def test_a_connection_that_is_cut_ten_times(server, cutting, large, size):
 def test_another_client_process_and_another_server_go_on_with_it(server, cutting, large):
     digest, path = large(40 * MB)
     between = cutting([20 * MB, 20 * MB + 1])  # the second cut takes the question how much has come
-    with pytest.raises(Retry):
+    with pytest.raises(Retry) as retry:
         HttpSink(between.url).put(digest, path)
+    assert retry.value.moved
     (draft,) = drafts(server)
     held = draft.stat().st_size
     assert 8 * MB < held < 21 * MB
@@ -178,6 +181,69 @@ def test_a_server_that_is_killed_again_and_again(server, large):
         server.start()
     thread.join(60)
     check_kept(server, digest, path)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    running = Proxy(server.port)
+    yield running
+    running.close()
+
+
+def taking(limit: int) -> Mode:
+    """As nginx does, which takes 1 MiB where nobody has set more: it answers before it has read the body."""
+
+    def mode(exchange: Exchange) -> None:
+        if exchange.request.length > limit:
+            exchange.answer(answer(413, b"<html>Request Entity Too Large"))
+            raise Cut
+        passing(exchange)
+
+    return mode
+
+
+def test_a_proxy_that_takes_small_requests_only(server, proxy, large):
+    digest, path = large(20 * MB)
+    proxy.mode = taking(1 * MB)
+    sink = HttpSink(proxy.url)
+    patient(lambda: sink.put(digest, path))
+    check_kept(server, digest, path)
+    proxy.mode = taking(MB // 2)
+    digest, path = large(3 * MB)
+    with pytest.raises(Retry, match=r"answers 413|does not answer"):
+        sink.put(digest, path)
+
+
+def test_sync_is_patient_with_a_line_that_is_cut_again_and_again(server, proxy, large, root):
+    """More often than it tries where nothing gets over: each time a part of the file does."""
+    digest, path = large(60 * MB)
+    store = Blobs(root)
+    store.publish(store.copy(path), digest)
+    happened = [*started(), Artifact(name="m", type="model", digest=digest, size=60 * MB, filename="m")]
+    folder = root / "runs" / "r" / "w"
+    folder.mkdir(parents=True)
+    (folder / "1.jsonl").write_bytes(b"".join(line + b"\n" for line in numbered(happened)))
+    cuts = 0
+
+    def mode(exchange: Exchange) -> None:
+        nonlocal cuts
+        if exchange.request.head.startswith(b"GET") and b"/uploads/" in exchange.request.head and cuts < 12:
+            cuts += 1
+            if cuts % 2:  # of two questions how much has come, one is not answered: that ends an attempt
+                raise Cut
+        if exchange.request.length > 7 * MB:
+            cutting_after(2 * MB)(exchange)
+        else:
+            passing(exchange)
+
+    proxy.mode = mode
+    assert main(["sync", "--to", proxy.url]) == 0
+    assert cuts == 12
+    check_kept(server, digest, path)
+
+
+def started() -> list[Event]:
+    return [RunStart(run="r", writer="w", role="owner", host="elsewhere", boot="b", pid=1, born=1)]
 
 
 def test_clients_that_send_the_same_file_do_not_disturb_each_other(server, large, tmp_path):
@@ -215,7 +281,7 @@ def test_wrong_bytes_are_refused_at_the_end_and_thrown_away(server, large):
 
 def test_what_was_sent_of_a_longer_file_before_is_begun_anew(server, large):
     digest, path = large(20 * MB)
-    ask(server, "PATCH", digest, http_sink._upload_name(path), data=b"x" * 21 * MB, offset=0, complete="?0")
+    ask(server, "PATCH", digest, uploads.name_of(path), data=b"x" * 21 * MB, offset=0, complete="?0")
     HttpSink(server.url).put(digest, path)
     check_kept(server, digest, path)
 
