@@ -122,8 +122,11 @@ class Tail:
         self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
 
     def new(self) -> list[Heard]:
-        found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
-        return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+        while True:
+            places = dict(self._places)
+            found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
+            if found or places == self._places:  # else all that was read is known, and there may be more
+                return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
 
     def _of_writer(self, folder: Path) -> Iterator[tuple[float, Heard]]:
         for path in journal.segments(folder):
