@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,11 +56,22 @@ def serve(place: Place, host: str, port: int, certfile: Path | None = None, keyf
         headers=HEADERS, ssl_certfile=certfile, ssl_keyfile=keyfile, timeout_graceful_shutdown=GRACE, ws="none",
         lifespan="off",
     )  # fmt: skip
+    _allow_connections()
     with _listening(host, port) as listener:
         scheme = "https" if certfile else "http"
         shown = f"[{host}]" if ":" in host else host
         print(f"serving {name} on {scheme}://{shown}:{listener.getsockname()[1]}", flush=True)
         uvicorn.Server(config).run([listener])
+
+
+def _allow_connections() -> None:
+    """As many as this process may have: the usual 1,024 are few, with one for each training and each live stream."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # "as many as there are" is not taken everywhere
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listening(host: str, port: int) -> socket.socket:

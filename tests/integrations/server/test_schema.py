@@ -19,7 +19,7 @@ schemathesis = pytest.importorskip("schemathesis")
 checks = schemathesis.checks
 
 
-EXAMPLES = 60
+EXAMPLES = 30
 SECONDS = 5.0  # that an answer may take
 CONTENT = b"content"
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()

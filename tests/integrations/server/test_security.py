@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -372,6 +373,21 @@ def test_those_who_are_slow_delay_nobody(server, kind):
     print(f"{kind}: median {median(alone):.4f} s alone, {median(beside):.4f} s beside them; most {beside[-1]:.3f} s")
     assert median(beside) < 2 * median(alone) + 0.02
     assert beside[-1] < 2.0
+
+
+def test_many_that_say_nothing_keep_nobody_out(tmp_path):
+    """Up to what the system allows, that is; not up to what it begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    server = Server(tmp_path / "served")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]
+    try:
+        assert server.ask("/runs").status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+        server.kill()
 
 
 def test_what_is_no_address_and_no_method(server):
