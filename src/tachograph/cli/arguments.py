@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from tachograph import settings
 from tachograph.errors import Error, NotFound
 
 
@@ -61,9 +60,13 @@ def whole_number(text: str) -> int:
 
 def local_root(options: Namespace) -> Path:
     """The store's folder. Raises UsageError for a URL, NotFound where there is no such folder."""
-    if options.root and "://" in options.root:
-        raise UsageError(f"{options.root} is no folder: this works where the journals lie")
-    root = Path(options.root).expanduser().absolute() if options.root else settings.root()
+    from tachograph.capture.secrets import redact_url
+    from tachograph.store import open_store
+
+    place = options.root or ""
+    if "://" in place and not place.startswith("file://"):
+        raise UsageError(f"{redact_url(place)} is no folder: this works on the machine where the journals lie")
+    root = open_store(options.root).root
     if not root.is_dir():
         raise NotFound(f"there is no store at {root}: --root names another")
     return root

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from tachograph import __version__, document, settings, sinks
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import draw, outlook, reading, words
 from tachograph.cli.arguments import add_json, add_root
+from tachograph.folder import FolderQuestions
 from tachograph.ship import positions
 from tachograph.ship.delivery import Delivery
 from tachograph.store import Store
@@ -65,10 +67,10 @@ def run(options: Namespace, store: Store) -> int:
         "executable": sys.executable,
         "store": _store(store),
         "settings": _settings(),
-        "sinks": _sinks(store.root),
+        "sinks": _sinks(_folder(store)),
         "plugins": [one._asdict() for one in plugins],
     }
-    problems = list(_problems(store.root, found))
+    problems = list(_problems(found))
     if options.json:
         document.write({**found, "problems": problems})
     else:
@@ -76,19 +78,26 @@ def run(options: Namespace, store: Store) -> int:
     return 1 if problems else 0
 
 
+def _folder(store: Store) -> Path:
+    """Where trainings are recorded: the store's folder; where the store is elsewhere, the one of this machine."""
+    return store.root if type(store.questions) is FolderQuestions else settings.root()
+
+
 def _store(store: Store) -> dict[str, Any]:
-    runs = store.runs(children=True)
-    place = _existing(store.root)
-    return {
-        "root": str(store.root),
-        "exists": store.root.is_dir(),
-        "writable": place.is_dir() and os.access(place, os.W_OK),
-        "free": shutil.disk_usage(place).free,
-        "runs": len(runs),
-        "running": sum(run.status == "running" for run in runs),
-        "crashed": sum(run.status == "crashed" for run in runs),
+    """What there is in it; of a folder also whether it can take more."""
+    status = Counter(run.status for run in store.scan(children=True))
+    found = {
+        "root": store.name,
+        "runs": status.total(),
+        "running": status["running"],
+        "crashed": status["crashed"],
         "damage": [{"path": str(one.path), "line": one.line, "reason": one.reason} for one in store.damage],
     }
+    if type(store.questions) is not FolderQuestions:
+        return {**found, "exists": True, "writable": None, "free": None}
+    place = _existing(store.root)
+    writable = place.is_dir() and os.access(place, os.W_OK)
+    return {**found, "exists": store.root.is_dir(), "writable": writable, "free": shutil.disk_usage(place).free}
 
 
 def _sinks(root: Path) -> list[dict[str, Any]]:
@@ -138,12 +147,12 @@ def _settings() -> list[dict[str, Any]]:
     return found
 
 
-def _problems(root: Path, found: dict[str, Any]) -> Iterator[str]:
+def _problems(found: dict[str, Any]) -> Iterator[str]:
     store = found["store"]
-    if not store["writable"]:
-        yield f"{root} can't be written: set TACHOGRAPH_DIR to a folder that can"
-    if store["free"] < LITTLE:
-        yield f"only {words.size(store['free'])} are free where {root} lies"
+    if store["writable"] is False:
+        yield f"{store['root']} can't be written: set TACHOGRAPH_DIR to a folder that can"
+    if store["free"] is not None and store["free"] < LITTLE:
+        yield f"only {words.size(store['free'])} are free where {store['root']} lies"
     if store["damage"]:
         yield f"{words.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
     if not found["plugins"]:
@@ -192,9 +201,10 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
 
 def _told(store: dict[str, Any]) -> dict[str, str]:
     state = "" if store["exists"] else " (made by the first run)"
+    free = {} if store["free"] is None else {"free": words.size(store["free"])}
     return {
         "root": store["root"] + state,
-        "free": words.size(store["free"]),
+        **free,
         "runs": f"{store['runs']:,}, of them {store['running']:,} running, {store['crashed']:,} crashed",
     }
 

@@ -1,7 +1,8 @@
-"""Following a run's journals: what its writers append, a moment after they did."""
+"""Following a run: what its writers append, a moment after they did."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,12 @@ from typing import NamedTuple
 from tachograph import journal
 from tachograph.events import Event
 from tachograph.journal import Damage
+from tachograph.records import RunRecord
+from tachograph.store import Store
+
+PERIOD = 0.25  # seconds between two looks at journals
+PATIENCE = 5.0  # seconds for what was there before
+LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would have to come from afar
 
 
 class Heard(NamedTuple):
@@ -16,6 +23,44 @@ class Heard(NamedTuple):
 
     writer: str
     event: Event
+
+
+def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+    """What was recorded up to now at once, or the end of it; and then what comes, until the run is over."""
+    if store.questions.root is None:
+        return _from_afar(store, run, is_all)
+    return _from_journals(store, run)
+
+
+def _from_journals(store: Store, run: RunRecord) -> Iterator[list[Heard]]:
+    follower, status = Follower(run.dir), "running"
+    while status == "running":
+        # Asked before what is new is read, so that what came just before the end is not missed.
+        status = store.run(run.id).status
+        yield follower.new()
+        if status == "running":
+            time.sleep(PERIOD)
+
+
+def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+    from tachograph import stream
+    from tachograph.remote import HttpQuestions
+
+    assert isinstance(store.questions, HttpQuestions)
+    server = store.questions.server
+    left = stream.positions(server, run.id)  # what was there before is one batch
+    begin = {} if is_all else {writer: max(0, seq - LAST_EVENTS) for writer, seq in left.items()}
+    held: list[Heard] = []
+    until = time.monotonic() + PATIENCE
+    for batch in stream.follow(server, run.id, begin):
+        held += [Heard(writer, event) for writer, event in batch]
+        for writer, event in batch:
+            if event.seq >= left.get(writer, 0):
+                left.pop(writer, None)
+        if not left or time.monotonic() > until:
+            yield held
+            held = []
+    yield held
 
 
 class Follower:

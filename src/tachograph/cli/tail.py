@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from rich.text import Text
 from tachograph import document, events
 from tachograph.cli import draw, reading, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
-from tachograph.cli.follow import Follower, Heard
+from tachograph.cli.follow import Heard, follow
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -28,7 +27,6 @@ EXAMPLES = """\
   tachograph tail baseline --lines 100
   tachograph tail latest && tachograph export latest --format csv results
 """
-PERIOD = 0.25  # seconds between two looks
 FLOOD = 50  # lines of one look; of more than these the last ones are shown
 LINES = 10
 SHOWN = (events.Metrics, events.Console, events.Note, events.Artifact)
@@ -48,15 +46,10 @@ def run(options: Namespace, store: Store) -> int:
     """Whether the run finished."""
     found = store.run(options.run)
     viewer: Viewer = _Document(options.lines) if options.json else _Lines(found, options.lines)
-    follower = Follower(found.dir)
     try:
-        while True:
-            # Asked before what is new is read, so that what came just before the end is not missed.
-            found = store.run(found.id)
-            viewer.show(follower.new())
-            if found.status != "running":
-                break
-            time.sleep(PERIOD)
+        for heard in follow(store, found, is_all=options.json and options.lines is None):
+            viewer.show(heard)
+        found = store.run(found.id)
         viewer.end(found)
     finally:
         viewer.close()
@@ -82,7 +75,7 @@ class _Lines:
     def __init__(self, run: RunRecord, lines: int | None) -> None:
         self._console = draw.console()
         self._limit = LINES if lines is None else lines
-        self._ranks: dict[str, int] = {}
+        self._ranks = {writer.id: writer.rank for writer in run.writers}
         self._print(Text.assemble((words.line(run.name), "bold"), "  ", (run.id, "dim")))
 
     def show(self, heard: list[Heard]) -> None:

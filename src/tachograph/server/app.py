@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tachograph import wire
 from tachograph.server import openapi
 from tachograph.server.access import Access
 from tachograph.server.answers import LATER, Refused, document, refused
@@ -45,7 +46,10 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{run}/stream", guarded("read", live.stream)),
         Route(f"{run}/positions", guarded("read", sending.positions)),
         Route(f"{run}/writers/{{writer}}/events", guarded("write", sending.events), methods=["POST"]),
-        Route(f"{API}/questions/{{question}}", guarded("read", asking.question), methods=["POST"]),
+        *(
+            Route(f"{API}/questions/{name}", guarded("read", asking.question(name)), methods=["POST"])
+            for name in wire.MOST
+        ),
         Route(f"{API}/missing", guarded("read", sending.missing), methods=["POST"]),
         Route(f"{API}/blobs/{{digest}}", blob, methods=["GET", "HEAD", "PUT"]),
         Route(

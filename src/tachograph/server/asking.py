@@ -17,6 +17,7 @@ from tachograph.errors import NotFound, QueryError
 from tachograph.questions import Query
 from tachograph.records import RunRecord
 from tachograph.server import bodies, names
+from tachograph.server.access import Endpoint
 from tachograph.server.answers import Refused, document
 from tachograph.server.bodies import BYTES
 from tachograph.server.limits import Limits
@@ -38,16 +39,16 @@ class Asking:
     def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage, self._limits = storage, limits
 
-    async def question(self, request: Request) -> Response:
-        """An answer to one of those that :mod:`tachograph.wire` knows."""
-        name = request.path_params["question"]
-        if name not in wire.MOST:
-            raise Refused(404, "there is no such question")
-        most, patience = QUESTION_BYTES, self._limits.patience
-        body = await bodies.plain(request, wire.MEDIA_TYPE, most, most, patience)
-        asked = _arguments(name, body)
-        answer = await self._answer(lambda store: wire.encode(_asked(store, name, asked)))
-        return Response(answer, media_type=wire.MEDIA_TYPE)
+    def question(self, name: str) -> Endpoint:
+        """The endpoint that answers one of the questions that :mod:`tachograph.wire` knows."""
+
+        async def answer(request: Request) -> Response:
+            most, patience = QUESTION_BYTES, self._limits.patience
+            asked = _arguments(name, await bodies.plain(request, wire.MEDIA_TYPE, most, most, patience))
+            content = await self._answer(lambda store: wire.encode(_asked(store, name, asked)))
+            return Response(content, media_type=wire.MEDIA_TYPE)
+
+        return answer
 
     async def runs(self, request: Request) -> Response:
         """Runs, and in a header where those after them are."""
