@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tachograph.events import MAX_INT
+
 RUNS = "runs"
 SUFFIX = ".jsonl.gz"
 _NAME = r"([^/\\:\0.][^/\\:\0]*)"  # which is safe as a folder's, too
@@ -50,7 +52,8 @@ def segment(path: str) -> Segment | None:
     if match is None:
         return None
     run, writer, first, last, packed = match.groups()
-    return Segment(run, writer, int(first), int(last or 0), bool(packed))
+    found = Segment(run, writer, int(first), int(last or 0), bool(packed))
+    return found if 0 < found.first <= (found.last or found.first) <= MAX_INT else None
 
 
 def blob_path(digest: str) -> str:

@@ -25,8 +25,9 @@ from tachograph.errors import Error
 
 READY_SECONDS = 60.0
 KEY, SECRET = "tachograph-key", "tachograph-secret"
-PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
-GRPC = 10_000  # so far above each of them is its port for gRPC
+SERVERS = ("master", "volume", "filer", "s3")
+# Each has one more port for gRPC, by itself 10,000 above the first: there somebody's connection may have it.
+PORTS = [name for server in SERVERS for name in (f"{server}.port", f"{server}.port.grpc")]
 
 
 class Seaweed:
@@ -34,7 +35,7 @@ class Seaweed:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="seaweedfs-"))
-        self.ports = dict(zip(PORTS, free_ports(len(PORTS), also=GRPC), strict=True))
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self.endpoint = f"http://127.0.0.1:{self.ports['s3.port']}"
         self.environment = {
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -50,8 +51,7 @@ class Seaweed:
             "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder}/identities.json",
             "-s3.autoCreateBucket=false", "-volume.max=60", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
         ]  # fmt: skip
-        for name, port in self.ports.items():
-            command += [f"-{name}={port}", f"-{name}.grpc={port + GRPC}"]
+        command += [f"-{name}={port}" for name, port in self.ports.items()]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         self._await()

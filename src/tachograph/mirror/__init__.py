@@ -23,14 +23,15 @@ from urllib.parse import quote
 
 from tachograph import bucket, removal
 from tachograph.capture.blobs import Blobs
-from tachograph.database import cache_folder
-from tachograph.errors import Damaged
+from tachograph.database import cache_folder, is_damaged, is_missing
+from tachograph.errors import Damaged, Error
 from tachograph.folder import FolderFiles, FolderQuestions
 from tachograph.mirror.copying import Lost, add
 from tachograph.mirror.looking import Group, Listed, Look, ahead
-from tachograph.mirror.state import State, Writer
-from tachograph.objects import Objects
+from tachograph.mirror.state import State, Writer, discard
+from tachograph.objects import PIECE, Objects
 from tachograph.server.locking import locked
+from tachograph.sinks import Retry
 
 AT_ONCE = 8  # requests
 KEEP_EVERY = 200  # objects, and what is known of them
@@ -56,33 +57,48 @@ class Mirror:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
         self._seen = -1.0
 
+    def _survive_fork(self) -> None:
+        if self._process != os.getpid():  # threads don't come along
+            self._begin()
+
     def refresh(self) -> bool:
         """Fetch what is new; whether anything has come since this was called last, by whomever it was fetched.
 
-        Raises ``Error`` where the bucket can't be reached.
+        Raises ``Error`` where the bucket can't be reached, or the cache can't be written.
         """
-        if self._process != os.getpid():  # threads don't come along
-            self._begin()
+        self._survive_fork()
         try:
-            return self._refresh()
-        except (sqlite3.DatabaseError, FileNotFoundError, NotADirectoryError):  # damaged, or deleted under us
-            shutil.rmtree(self.root, ignore_errors=True)
-            return self._refresh()
+            try:
+                return self._refresh()
+            except (FileNotFoundError, NotADirectoryError):  # deleted under us
+                return self._refresh()
+            except sqlite3.DatabaseError as error:
+                if not (is_damaged(error) or is_missing(error)):
+                    raise
+                discard(self.root)
+                return self._refresh()
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise Error(f"the copy of {self.name} in {self.root} can't be kept ({error}): make room there") from error
 
     def fetch(self, digest: str) -> None:
         """Fetch a file to where blobs lie, if the bucket has it. Raises ``Damaged`` where it has another digest."""
-        blobs, path = Blobs(self.root), bucket.blob_path(digest)
-        found, draft = hashlib.sha256(), blobs.draft()
+        self._survive_fork()
+        path = bucket.blob_path(digest)
+        size = self.objects.size(path)
+        if size is None:
+            return
+        parts = ((start, min(PIECE, size - start)) for start in range(0, size, PIECE))
+        jobs = ((start, length, partial(self.objects.read_range, path, start, length)) for start, length in parts)
+        blobs, found = Blobs(self.root), hashlib.sha256()
+        draft = blobs.draft()
         try:
             with open(draft, "xb") as file:
-                for piece in self.objects.pieces(path):
+                for _, piece in ahead(self._pool, jobs):
                     found.update(piece)
                     file.write(piece)
             if f"sha256:{found.hexdigest()}" != digest:
                 raise Damaged(f"{self.name}/{path} does not match its digest; restore it from a copy")
             blobs.publish(draft, digest)
-        except FileNotFoundError:
-            pass
         finally:
             draft.unlink(missing_ok=True)
 
@@ -98,27 +114,31 @@ class Mirror:
         with self._lock, locked(self.root / "mirror.lock"):
             state = State(self.root)
             try:
-                if self._look(state):
-                    state.set_fact("version", state.fact("version") + 1)
+                self._look(state)
                 state.keep()
                 seen, self._seen = self._seen, state.fact("version")
                 return seen != self._seen
+            except Retry:
+                state.keep()  # what was fetched until now is good
+                raise
             finally:
                 state.close()
 
-    def _look(self, state: State) -> bool:
-        """Whether anything was new."""
+    def _look(self, state: State) -> None:
+        if state.is_new:
+            shutil.rmtree(self.root / bucket.RUNS, ignore_errors=True)  # nothing is known of what lies there
         stones = self._pool.submit(self._fetch_removed)
         look = Look(self.objects, state, self._pool, self.root / bucket.RUNS)
-        fetched, again = self._fetch(state, look.changed())
+        again = self._fetch(state, look.changed())
         for run in look.gone:
             self._forget(state, run)
         if again:
-            fetched += self._fetch(state, map(look.group, again))[0]
-        return stones.result() or bool(look.gone) or fetched > 0
+            self._fetch(state, map(look.group, again))
+        if stones.result():
+            state.change()
 
-    def _fetch(self, state: State, groups: Iterable[Group]) -> tuple[int, set[str]]:
-        """Fetch what is new of these runs: how much that was, and the runs of which something was lost on the way."""
+    def _fetch(self, state: State, groups: Iterable[Group]) -> set[str]:
+        """Fetch what is new of these runs; those of which something was lost on the way."""
         count, again = 0, set[str]()
         for wanted, content in ahead(self._pool, self._jobs(state, groups)):
             run = wanted.run if isinstance(wanted, Group) else wanted.segment.run
@@ -129,10 +149,11 @@ class Mirror:
                 continue
             if not self._add(state, wanted, content):
                 again.add(run)
+            state.change()
             count += 1
             if count % KEEP_EVERY == 0:
                 state.keep()
-        return count, again
+        return again
 
     def _jobs(self, state: State, groups: Iterable[Group]) -> Iterator[Job]:
         """The objects to fetch of each run, and behind them the run itself."""
@@ -167,6 +188,7 @@ class Mirror:
 
     def _forget(self, state: State, run: str) -> None:
         state.forget(run)
+        state.change()
         shutil.rmtree(self.root / bucket.RUNS / run, ignore_errors=True)
 
     def _read(self, path: str) -> bytes | None:

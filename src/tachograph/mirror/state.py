@@ -12,7 +12,7 @@ import msgspec
 FILENAME = "mirror.sqlite"
 VERSION = 1
 SCHEMA = f"""
-PRAGMA user_version = {VERSION};
+BEGIN;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE run (
     id TEXT PRIMARY KEY, objects INTEGER NOT NULL, changed REAL NOT NULL, -- as they were listed
@@ -24,6 +24,8 @@ CREATE TABLE writer (
     PRIMARY KEY (run, id)
 ) WITHOUT ROWID;
 CREATE TABLE copied (path TEXT PRIMARY KEY, run TEXT NOT NULL, tag TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = {VERSION};
+COMMIT;
 """
 
 Ranges = list[tuple[int, int]]
@@ -66,14 +68,24 @@ class Writer(msgspec.Struct):
         self.held = merged
 
 
+def discard(folder: Path) -> None:
+    """Throw the database in ``folder`` away."""
+    for path in folder.glob(f"{FILENAME}*"):
+        path.unlink(missing_ok=True)
+
+
 class State:
-    """The database in ``folder``; opened for one look at the bucket, and closed behind it."""
+    """The database in ``folder``; opened for one look at the bucket, and closed behind it.
+
+    ``is_new`` says that there was none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._db = sqlite3.connect(folder / FILENAME, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = OFF")  # what is lost with the machine is fetched again
-        if self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        self.is_new = self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION
+        if self.is_new:
             self._db.executescript(SCHEMA)
         self._db.execute("BEGIN")
 
@@ -85,6 +97,10 @@ class State:
     def close(self) -> None:
         """Close it; what was not kept is forgotten."""
         self._db.close()
+
+    def change(self) -> None:
+        """Note that the tree is no longer what it was: its readers go by the fact "version"."""
+        self.set_fact("version", self.fact("version") + 1)
 
     # -- facts --
 

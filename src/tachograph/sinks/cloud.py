@@ -6,6 +6,9 @@ the number behind the last that is held, so that none is missing between two of 
 from there on is sent again.
 
 Each request costs money and time, and the bucket is none the safer for many: this asks for a lot at once, seldom.
+
+Files of more than 8 MiB go in parts. A process that is killed leaves its parts behind, out of sight: let the bucket
+have a rule that clears unfinished uploads away after some days.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -196,7 +197,7 @@ def test_without_the_client(script):
     assert told.stdout.strip() == "s3:// URLs need a part that is missing: pip install 'tachograph[cloud]'", told.stderr
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_does_not_hang(s3, script):
     told = script(f"""
         import os
@@ -213,6 +214,20 @@ def test_a_forked_process_does_not_hang(s3, script):
     """)
     assert "Retry" in told.stdout, told.stderr
     assert "forked" in told.stdout
+    told = script(f"""
+        import os
+        import tachograph
+        store = tachograph.open_store({s3!r})
+        store.runs()
+        if os.fork() == 0:
+            try:
+                store.runs()
+            except tachograph.Error as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.wait()
+    """)
+    assert "forked" in told.stdout, told.stderr
 
 
 def test_open_store_says_what_is_missing():
