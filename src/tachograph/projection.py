@@ -217,7 +217,9 @@ def _split(raw: Any) -> tuple[float | None, str | None, bool, bytes]:
 
 
 def _number(value: float) -> float:
-    return value if isinstance(value, float) or abs(value) <= events.MAX_INT else float(value)
+    if isinstance(value, float):
+        return value
+    return int(value) if abs(value) <= events.MAX_INT else float(value)
 
 
 def _kind(event: Event) -> str:

@@ -344,7 +344,7 @@ def _on(field: Field, test: Sql) -> Sql:
     """``test`` of a field's columns, as a condition on the run, which is never NULL."""
     if field.table is None:
         return Sql(f"({field.name} IS NOT NULL AND ({test.text}))", test.values)
-    found = f"no IN (SELECT run FROM {field.table} WHERE name = ? AND ({test.text}))"
+    found = f"(no IN (SELECT run FROM {field.table} WHERE name = ? AND ({test.text})))"
     return Sql(found, [field.name, *test.values])
 
 

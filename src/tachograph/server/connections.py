@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.numeric import FloatDumper
+from psycopg.types.numeric import FloatDumper, NumericBinaryLoader
 from psycopg.types.string import StrDumper
 
 from tachograph.dialect import Cursor, postgresql
@@ -37,7 +37,8 @@ SETTINGS = """
 SET search_path TO tachograph; SET TimeZone TO 'UTC'; SET synchronous_commit TO on; SET lock_timeout TO '20s';
 SET idle_in_transaction_session_timeout TO '60s'
 """
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+# Connection, state, resources, locks, shutdown, system: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_AWAY = ("08", "25", "53", "55", "57", "58")
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ _log = logging.getLogger(__name__)
 class _Text(StrDumper):
     """PostgreSQL's texts can't have the character with the number 0: its picture stands for it."""
 
+    oid = 0
+
     def dump(self, obj: Any) -> Any:
         return obj.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace")
 
@@ -55,6 +58,14 @@ class _Number(FloatDumper):
     """Without a type, so that all its digits count, whether it meets floating or exact numbers."""
 
     oid = 0
+
+
+class _Exact(NumericBinaryLoader):
+    """An exact number as it was put in."""
+
+    def load(self, data: Any) -> Any:
+        value = super().load(data)
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
 
 
 class Connection:
@@ -124,16 +135,16 @@ class Pool:
         try:
             with self._lent() as connection:
                 return work(connection)
-        except _IN_THE_WAY:
-            raise
-        except _LOST:
+        except psycopg.Error as error:
+            if not _is_away(error):
+                raise
             self.close()  # what is idle was lost with it
         try:
             with self._lent() as connection:
                 return work(connection)
-        except _IN_THE_WAY:
-            raise
-        except _LOST as error:
+        except psycopg.Error as error:
+            if not _is_away(error):
+                raise
             _log.warning("PostgreSQL: %s", self.reason(error))
             raise Unavailable("the server's database is not to be had at the moment: come again later") from None
 
@@ -167,6 +178,7 @@ class Pool:
         connection = psycopg.connect(self._settings, autocommit=True, client_encoding="utf-8")
         connection.adapters.register_dumper(str, _Text)
         connection.adapters.register_dumper(float, _Number)
+        connection.adapters.register_loader("numeric", _Exact)
         connection.execute(SETTINGS)
         return connection
 
@@ -185,8 +197,8 @@ class Pool:
 
     def reason(self, error: BaseException) -> str:
         """What PostgreSQL says, in one line, without anything secret."""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        text = (lines[-1] if lines else type(error).__name__).rpartition("FATAL:")[2].strip()
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("\t", " "))]
+        text = (lines[-1] if lines else type(error).__name__).rpartition("failed: ")[2].removeprefix("FATAL:").strip()
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
@@ -195,6 +207,13 @@ class Pool:
         """Close the connections that nobody uses now."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _is_away(error: psycopg.Error) -> bool:
+    """Whether it may work over another connection, or later."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_AWAY)
 
 
 def _parts(url: str) -> dict[str, Any]:

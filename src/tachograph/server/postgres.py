@@ -18,11 +18,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from psycopg.errors import ProgramLimitExceeded
+
 from tachograph import events, process
 from tachograph.events import Unknown
 from tachograph.journal import Block
 from tachograph.projection import WRITER_COLUMNS, Writer, decode_start
 from tachograph.projection import Batch as Projected
+from tachograph.server.answers import Refused
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import BlobStore
 from tachograph.server.connections import Connection, Pool
@@ -56,7 +59,10 @@ class Postgres:
         )
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
-        taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
+        try:
+            taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
+        except ProgramLimitExceeded:
+            raise Refused(422, "a name in it is longer than PostgreSQL can find again: 2,700 bytes") from None
         if taken is not None:
             return taken
         if after:
@@ -185,11 +191,12 @@ class Tail:
         return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
 
     def _of_writer(self, writer: str) -> Iterator[tuple[float, Heard]]:
-        after = self._after.get(writer, 0)
+        after, clock = self._after.get(writer, 0), 0.0  # which is taken to stand still where it is set back
         for _, last, content in unpacked(self._pool.rows, self._run, writer, after):
             self._after[writer] = last
             for line in content.removesuffix(b"\n").split(b"\n"):
                 event = events.decode(line)
+                clock = max(clock, event.at)
                 if event.seq > after:
                     kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
-                    yield event.at, Heard(writer, event.seq, kind, line)
+                    yield clock, Heard(writer, event.seq, kind, line)
