@@ -18,8 +18,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.integrations.postgres.serving import DatabaseServer
 from tests.integrations.server.serving import Server
-from tests.parts import seaweedfs
+from tests.parts import postgres, seaweedfs
 from tests.parts.recorded import Recorded
 
 import tachograph
@@ -72,10 +73,21 @@ def bucket(recorded: Path, own: Path) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def database(recorded: Path, own: Path) -> Iterator[str]:
+    """A server that keeps its runs in PostgreSQL, and was sent them."""
+    running = DatabaseServer(own / "served", postgres.running().new_database())
+    sync(recorded, running.url)
+    yield running.url
+    running.kill()
+    running.pool.close()
+
+
 PLACES: dict[str, Place] = {
     "folder": folder, "file": file_url, "server": server, "other server": other_server, "bucket": bucket,
+    "database": database,
 }  # fmt: skip
-SENT = {"other server", "bucket"}
+SENT = {"other server", "bucket", "database"}
 
 
 def sync(recorded: Path, url: str) -> None:
