@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,13 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 import pytest
+from tests.integrations.server.serving import Server
+from tests.parts import postgres, seaweedfs
 
 from tachograph import events
 from tachograph.compact import Folder, compact
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
+from tachograph.objects import Objects
 from tachograph.store import open_store
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
@@ -142,7 +146,7 @@ def test_what_asking_costs(count: int, tmp_path: Path) -> None:
     assert again < compacting / 2
 
 
-def _of_store(root: Path, count: int) -> dict[str, Callable[[], Any]]:
+def _of_store(root: Path | str, count: int) -> dict[str, Callable[[], Any]]:
     store, one = open_store(root), f"r{count // 2:07}"
     return {
         "store: opened anew, newest 20": lambda: open_store(root).runs(limit=20),
@@ -179,6 +183,93 @@ def _of_tables(tables: Path, count: int) -> dict[str, Callable[[], Any]]:
     }
 
 
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """An empty bucket."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in seaweedfs.running().environment.items():
+        monkeypatch.setenv(name, value)
+    return seaweedfs.running().new_bucket()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many were made of a bucket, by kind. Lists are of less than a thousand objects here."""
+    counts: Counter[str] = Counter()
+    kinds = {"PUT": ["create", "put", "put_pieces"], "GET": ["read", "read_range"], "HEAD": ["size"],
+             "LIST": ["listed", "folders"], "DELETE": ["delete"]}  # fmt: skip
+
+    def count(kind: str, verb: str) -> None:
+        original = getattr(Objects, verb)
+
+        def counted(self: Objects, *given: Any) -> Any:
+            counts[kind] += 1
+            return original(self, *given)
+
+        monkeypatch.setattr(Objects, verb, counted)
+
+    for kind, verbs in kinds.items():
+        for verb in verbs:
+            count(kind, verb)
+    return counts
+
+
+def test_what_a_bucket_is_asked(tmp_path: Path, s3: str, requests: Counter[str]) -> None:
+    """A day of 288 runs, which are sent, asked for, and compacted; then another hour's."""
+    from tachograph.cli import main
+
+    def ask() -> None:
+        store = open_store(s3)
+        assert store.runs(limit=20)
+        store.close()
+
+    print()
+    for first, count in ((0, 288), (288, 12)):
+        record(tmp_path, Shape(runs=count, metrics=10, points=10, together=10), first)
+        for what, work in {
+            "sent": lambda: main(["sync", "--root", str(tmp_path), "--to", s3]),
+            "asked for": ask,
+            "asked for again": ask,
+            "compacted": lambda: main(["compact", "--root", s3]),
+        }.items():
+            requests.clear()
+            print(f"  {count} runs {what}: {seconds(work):.1f} s, {dict(requests)}")
+
+
+@pytest.mark.parametrize("shape", [Shape(RUNS[0], 10, 10, 10), LAST], ids=["small", "last"])
+@pytest.mark.parametrize("place", ["folder", "postgresql"])
+def test_what_a_server_takes_and_answers(shape: Shape, place: str, tmp_path: Path) -> None:
+    from tachograph.cli import main
+
+    root, database = tmp_path / "here", postgres.running().new_database() if place == "postgresql" else None
+    record(root, shape)
+    count = shape.runs
+    blobs = ("--database", database, "--blobs", str(tmp_path / "blobs")) if database else ()
+    server = Server(tmp_path / "served", *blobs)
+    try:
+        print(f"\n{shape} on a server with a {place}")
+        sending = seconds(lambda: main(["sync", "--root", str(root), "--to", server.url]))
+        print(f"  taken at {count / sending:,.0f} runs/s")
+        for name, ask in _of_store(server.url, count).items():
+            first, second = seconds(ask), min(seconds(ask) for _ in range(3))
+            print(f"  {name:50} {first * 1e3:9.1f} ms, then {second * 1e3:9.1f} ms")
+        if database:
+            _tell_sizes(database, count)
+    finally:
+        server.kill()
+
+
+def _tell_sizes(database: str, count: int) -> None:
+    import psycopg
+
+    with psycopg.connect(database) as connection:
+        sizes = connection.execute(
+            """SELECT relname, pg_total_relation_size(oid) FROM pg_class
+               WHERE relkind = 'r' AND oid > 16383 ORDER BY 2 DESC LIMIT 8"""
+        ).fetchall()
+    print("  bytes a run:", ", ".join(f"{name} {size / count:,.0f}" for name, size in sizes))
+
+
 def test_memory_of_a_compaction_is_bounded(tmp_path: Path) -> None:
     record(tmp_path, Shape(runs=1, metrics=1, points=10_000_000, together=1))
     open_store(tmp_path).refresh()
@@ -188,6 +279,7 @@ def test_memory_of_a_compaction_is_bounded(tmp_path: Path) -> None:
     )
     started = time.perf_counter()
     told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    used = int(told.stdout.split()[-1]) / 1024
-    print(f"\na run of 10,000,000 points: {time.perf_counter() - started:.1f} s, {used:.0f} MB of memory")
+    taken, used = time.perf_counter() - started, int(told.stdout.split()[-1]) / 1024
+    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/tables/metrics/*/*.parquet'").fetchall() == [(10_000_000,)]
+    print(f"\na run of 10,000,000 points: {taken:.1f} s, {used:.0f} MB of memory")
     assert used < 500

@@ -119,7 +119,7 @@ def twice(root: Path) -> list[Any]:
     for table, key in (("runs", "id"), ("metrics", "run, name, step, time, writer")):
         if any((root / "tables" / table).rglob("*.parquet")):
             files = f"'{root}/tables/{table}/*/*.parquet'"
-            found += duckdb.sql(f"SELECT {key} FROM {files} GROUP BY {key} HAVING count(*) > 1").fetchall()
+            found += duckdb.sql(f"SELECT count(*) FROM {files} GROUP BY {key} HAVING count(*) > 1").fetchall()
     return found
 
 
@@ -169,6 +169,15 @@ def test_duckdb_reads_them_by_a_pattern(root: Path) -> None:
     sums = [float(store.run(f"r{number}").history("loss").values.sum()) for number in range(4)]
     assert [(str(date), count) for date, count, _ in found] == [("2026-11-16", 21), ("2026-11-17", 25)]
     assert [total for _, _, total in found] == pytest.approx([sums[0] + sums[1], sums[2] + sums[3]])
+
+
+def test_files_of_other_days_are_left_out(root: Path) -> None:
+    for number in range(3):
+        write(root, f"r{number}", losses(10), MONDAY + number * DAY)
+    tables(root)
+    asked = f"FROM '{root}/tables/metrics/*/*.parquet' WHERE date = DATE '2026-11-17' AND name = 'loss'"
+    assert "Scanning Files: 1/3" in str(duckdb.sql(f"EXPLAIN {asked}").fetchall())
+    assert duckdb.sql(f"SELECT count(*) {asked}").fetchall() == [(10,)]
 
 
 def test_their_types_are_those_that_all_readers_know(root: Path) -> None:

@@ -86,6 +86,23 @@ def test_who_was_held_up_for_too_long_changes_nothing(s3: str, tmp_path: Path) -
     assert shelf.files() == {}
 
 
+def test_a_buckets_own_runs(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
+    record(3)
+    assert main(["sync", "--to", s3]) == 0
+    capsys.readouterr()
+    assert main(["compact", "--root", s3]) == 0
+    assert capsys.readouterr().out.startswith("3 runs added\n2 files (")
+    store = open_store(s3)
+    expected = {run.id: run.history("loss").values.sum() for run in store.runs()}
+    store.close()
+    found = dict.fromkeys(expected, 0.0)
+    for row in rows(f"{s3}/tables", "metrics"):
+        found[row["run"]] += row["value"] * (row["name"] == "loss")
+    assert found == pytest.approx(expected)
+    assert main(["compact", "--root", s3]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"nothing written in {s3}/tables"
+
+
 def test_the_command(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
     record(1)
     assert main(["compact", "--to", s3]) == 0
