@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,15 @@ def test_a_sink_that_comes_back_is_waited_for(
     wait_for(lambda: not senders(tmp_path))
     far.check_equal(root)
     assert positions.last_error() is None
+
+
+def test_it_ends_with_the_store(root: Path, far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far").write_text("in the way")
+    end_of(train(far), root)
+    wait_for(lambda: Positions(root, detached.redact_url(far.url)).last_error())
+    shutil.rmtree(root)
+    wait_for(lambda: not senders(tmp_path), 30)
+    assert not root.exists()
 
 
 def test_where_all_is_sent_no_process_is_begun(root: Path, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:

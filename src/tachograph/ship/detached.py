@@ -110,6 +110,9 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
     deliveries = list(_left(positions))
     try:
         while time.monotonic() < until:
+            if not positions.folder.is_dir():
+                _say("the store is no more")
+                return
             try:
                 for delivery in deliveries:
                     _send(positions, delivery, sink)

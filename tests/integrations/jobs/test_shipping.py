@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.crash.test_detached import senders
 from tests.integrations.server.serving import Server, held
 
 import tachograph
@@ -28,6 +30,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("TACHOGRAPH_EXIT_WAIT", "60")
     yield running
     running.kill()
+    for number in senders(tmp_path):
+        os.kill(number, signal.SIGKILL)
 
 
 def said(launched: subprocess.Popen[str]) -> str:
@@ -136,6 +140,36 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(root: Path, launch: Lau
     run = the_run(server.root)
     assert writers(run) == BOTH
     assert len(run.history("loss").steps) == 205
+
+
+def test_ranks_that_do_not_wait(root: Path, launch: Launched, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ends beside a server that takes nothing; what torchrun ends with it is not the process that sends."""
+    monkeypatch.setenv("TACHOGRAPH_DETACH", "1")
+    code = """
+        dist.init_process_group("gloo")
+        with tachograph.start_run("ddp") as run:
+            tachograph.flush(30)
+            dist.barrier()
+            if dist.get_rank() == 0:
+                os.kill(int(os.environ["SERVER"]), signal.SIGSTOP)
+            dist.barrier()
+            train(run, steps=50)
+        dist.destroy_process_group()
+    """
+    monkeypatch.setenv("SERVER", str(server.process.pid))
+    job = launch(code, *TORCHRUN)
+    try:
+        output = said(job)
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert job.returncode == 0, output
+    assert output.count("a process in the background does that") == 2
+    until = time.monotonic() + 60
+    while senders(root.parent) and list((root / "sinks").glob("*/*.json")):  # until all is there
+        assert time.monotonic() < until, next((root / "sinks").glob("*/detached.log")).read_text()
+        time.sleep(0.1)
+    check_equal(server, root)
+    assert writers(the_run(server.root)) == BOTH
 
 
 PLAIN = """
