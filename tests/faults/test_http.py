@@ -46,8 +46,8 @@ HARMFUL: dict[str, Mode] = {
     "answers are lost": modes.every_second(modes.losing_answers),
     "requests are cut": modes.every_second(modes.cutting_requests),
     "answers are cut": modes.every_second(modes.cutting_answers),
-    "500": modes.every_second(modes.answering(500)),
-    "a time in the past": modes.every_second(modes.later_by_date(-100)),
+    "500": modes.for_events(modes.every_second(modes.answering(500))),
+    "a time in the past": modes.for_events(modes.every_second(modes.later_by_date(-100))),
     "a time of a wrong clock": modes.for_events(modes.every_second(modes.later_by_date(1.0, wrong=7 * 3600))),
     "a byte at a time": modes.dripping(0.0),
     "late": modes.delaying(0.2),
@@ -129,8 +129,8 @@ def test_a_dead_sink_takes_nothing_from_the_others(
 ) -> None:
     proxy.mode = DEAD[fault]
     folder = tmp_path / "folder"
-    training = Training(tmp_path, proxy.url, far.url, folder.as_uri(), TACHOGRAPH_EXIT_WAIT="4")
-    result, errors = training.end(wait=4)
+    training = Training(tmp_path, proxy.url, far.url, folder.as_uri(), TACHOGRAPH_EXIT_WAIT="3")
+    result, errors = training.end(wait=3)
     assert result == expected
     check_left(errors, proxy.url)
     assert far.url not in errors[0]
