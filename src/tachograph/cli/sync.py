@@ -27,8 +27,8 @@ from tachograph.cli.arguments import UsageError, add_json, add_root, complain, l
 from tachograph.cli.progress import Progress
 from tachograph.records import RunRecord
 from tachograph.ship.delivery import Amount, Delivery, recorded_with
+from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions, of_store
-from tachograph.ship.sender import Patience
 from tachograph.sinks import Retry, Sink
 from tachograph.store import open_store
 
@@ -224,19 +224,17 @@ def _deliver(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> 
 
 def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
     """Try again where the sink can't take something now, as long as any of so many attempts gets on."""
-    patience, attempt, progress = Patience(), 1, delivery.progress
+    patience = Patience()
     while True:
         try:
             act()
             return
         except (Retry, OSError) as error:
-            if delivery.progress > progress:
-                patience, attempt, progress = Patience(), 1, delivery.progress
+            delay = patience.failed(delivery.progress)
             after = (error.after if isinstance(error, Retry) else None) or 0.0
-            if attempt == ATTEMPTS or after > LONGEST_WAIT:
+            if patience.failures == ATTEMPTS or after > LONGEST_WAIT:
                 raise
-            attempt += 1
-            time.sleep(max(after, patience.delay()))
+            time.sleep(max(after, delay))
 
 
 def _plain(way: Way) -> dict[str, Any]:

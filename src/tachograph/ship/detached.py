@@ -25,8 +25,8 @@ from tachograph.capture.secrets import redact_url
 from tachograph.cli import words
 from tachograph.server.locking import try_lock
 from tachograph.ship.delivery import Delivery, is_over
+from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
-from tachograph.ship.sender import Patience
 from tachograph.sinks import Retry, Sink, open_sink
 
 LIFETIME = 24 * 3600.0  # seconds, after which it gives up
@@ -105,7 +105,7 @@ def _only(path: Path) -> Iterator[bool]:
 
 
 def _send_patiently(positions: Positions, url: str, until: float) -> None:
-    sink, patience, progress = open_sink(url), Patience(), 0
+    sink, patience = open_sink(url), Patience()
     _say(f"sending to {positions.name}")
     deliveries = list(_left(positions))
     try:
@@ -120,11 +120,11 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
                 _say(f"done with {words.count(len(deliveries), 'run')}")
                 return
             except (Retry, OSError) as error:
-                if (made := sum(delivery.progress for delivery in deliveries)) > progress:
-                    progress, patience = made, Patience()
-                positions.note_error(str(error) or type(error).__name__)
-                _say(str(error))
-                time.sleep(max(patience.delay(), (error.after if isinstance(error, Retry) else None) or 0.0))
+                why = str(error) or type(error).__name__
+                positions.note_error(why)
+                _say(why)
+                delay = patience.failed(sum(delivery.progress for delivery in deliveries))
+                time.sleep(max(delay, (error.after if isinstance(error, Retry) else None) or 0.0))
         _say(f"given up after {LIFETIME / 3600:.0f} hours: the next run sends it, or tachograph sync")
     finally:
         sink.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,27 +10,14 @@ from pathlib import Path
 
 from tachograph import guard
 from tachograph.ship.delivery import Delivery, is_over
+from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
 from tachograph.sinks import Costly, Retry, Sink
 
 LOOK_SECONDS = 1.0
 FIRST_PAUSE, PAUSE_SHARE = 5.0, 0.05  # for a sink that costs: seconds, then that share of the time a run has taken
-FIRST_DELAY, LONGEST_DELAY, LONGEST_ASKED = 0.5, 60.0, 3600.0
+LONGEST_ASKED = 3600.0
 CALM = 19  # seconds of rest for each second that the thread had the processor while a training wants it
-
-
-class Patience:
-    """How long to wait after failures in a row: at random up to a bound that doubles, so that many clients of a server
-    that was down don't come back at the same moment. The user's random state is left alone."""
-
-    def __init__(self) -> None:
-        self._bound = FIRST_DELAY
-
-    def delay(self) -> float:
-        """Seconds to wait after one more failure."""
-        share = int.from_bytes(os.urandom(4), "little") / 2**32
-        bound, self._bound = self._bound, min(2 * self._bound, LONGEST_DELAY)
-        return share * bound
 
 
 class Sender:
@@ -55,7 +41,7 @@ class Sender:
         self._looked = False
         self._since = 0.0  # when the newest run began
         self._has_error = True  # of an earlier process, as far as we know
-        self._patience, self._progress = Patience(), 0
+        self._patience = Patience()
         self._retry_at = 0.0
 
     # -- for the threads of the training --
@@ -184,7 +170,6 @@ class Sender:
                     began = time.thread_time()
                 self._remark(run, delivery)
         except (Retry, OSError) as error:
-            self._note_progress()
             self._note_error(str(error) or type(error).__name__)
             asked = error.after if isinstance(error, Retry) and error.after else 0.0
             self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
@@ -197,12 +182,6 @@ class Sender:
             self._has_error = bool(why)
             self._positions.note_error(why)
 
-    def _note_progress(self) -> None:
-        """A sink that took something since the last failure is not down: wait for it as after the first one."""
-        progress = sum(delivery.progress for delivery in list(self._deliveries.values()))
-        if progress != self._progress:
-            self._progress, self._patience = progress, Patience()
-
     def _rest(self, used: float) -> None:
         """Leave the processor to the training, unless somebody waits for us."""
         with self._wake:
@@ -210,7 +189,8 @@ class Sender:
 
     def _await_retry(self, asked: int) -> None:
         """Wait before the next attempt. Who waits for us has it come at once, but for a sink that said when."""
-        at = time.monotonic() + self._patience.delay()
+        progress = sum(delivery.progress for delivery in list(self._deliveries.values()))
+        at = time.monotonic() + self._patience.failed(progress)
         self._wake.wait_for(lambda: self._asked > asked, max(0.0, max(at, self._retry_at) - time.monotonic()))
         while (left := self._retry_at - time.monotonic()) > 0:
             self._wake.wait(left)
