@@ -38,6 +38,7 @@ ROUNDS = 5  # of each generation
 STEPS = 300
 DEAD_RATIO = 1.01
 LIVE_RATIO = 1.10
+OTHERS = 0.02  # seconds of the processor that a dead server may take on other threads, for each second
 CHANCE = 0.005  # the widest error bar by which anything can be told
 WITHOUT = ("none", "again")
 DEAD: dict[str, Mode] = {
@@ -167,13 +168,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
     running.kill()
 
 
-def check(found: dict[str, Cost], most: float) -> None:
+def check(found: dict[str, Cost], most: float, most_others: float) -> None:
     assert found["again"].waiting.error < CHANCE, "this machine is too busy to tell"
     for kind, (waiting, wall, own, others) in found.items():
         assert waiting.mean <= most, f"{kind}: {waiting} by waiting"
         assert wall.mean - wall.error <= most, f"{kind}: {wall} by the clock"
         assert own.mean - own.error <= most, f"{kind}: {own} of the loop's processor"
-        assert others.mean - found["none"].others.mean <= most - 1, f"{kind}: {others} for other threads"
+        assert others.mean - found["none"].others.mean <= most_others, f"{kind}: {others} for other threads"
 
 
 def test_a_loop_beside_a_dead_server(server: Server, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_loop_beside_a_dead_server(server: Server, tmp_path: Path) -> None:
         proxy.mode = DEAD[kind]
     try:
         sinks = {kind: (proxy.url,) for kind, proxy in proxies.items()}
-        check(measured({**dict.fromkeys(WITHOUT, ()), **sinks}, tmp_path), DEAD_RATIO)
+        check(measured({**dict.fromkeys(WITHOUT, ()), **sinks}, tmp_path), DEAD_RATIO, OTHERS)
     finally:
         for proxy in proxies.values():
             proxy.close()
@@ -190,4 +191,4 @@ def test_a_loop_beside_a_dead_server(server: Server, tmp_path: Path) -> None:
 
 def test_a_loop_beside_a_living_one(server: Server, tmp_path: Path) -> None:
     sinks = {"server": (server.url,), "folder": ((tmp_path / "far").as_uri(),)}
-    check(measured({**dict.fromkeys(WITHOUT, ()), **sinks}, tmp_path), LIVE_RATIO)
+    check(measured({**dict.fromkeys(WITHOUT, ()), **sinks}, tmp_path), LIVE_RATIO, LIVE_RATIO - 1)
