@@ -58,8 +58,8 @@ def of_everything(run: RunRecord) -> dict[str, Any]:
         "error": run.error,
         "seconds": run.seconds,
         "overhead": run.overhead,
-        "summary": {name: run.summary(name) for name in run.metrics},
-        "system": {name: run.summary(name) for name in run.system},
+        "summary": run.summaries(run.metrics),
+        "system": run.summaries(run.system),
         "datasets": [_without(dataset, "v", "seq", "at") for dataset in run.datasets],
         "artifacts": [
             {

@@ -165,9 +165,10 @@ class Questions(Protocol):
         """The same of all of a writer's metrics, but for the name in place of the writer."""
 
     def digests(
-        self, id: str, metric: str, after: tuple[str, Number] | None = None, limit: int = ALL
+        self, id: str, metrics: Sequence[str], after: tuple[str, str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
-        """Writer, first sequence number, and the fields of :class:`tachograph.history.Digest` of these chunks."""
+        """Of chunks of several metrics the name, writer, first sequence number, and the fields of
+        :class:`tachograph.history.Digest`."""
 
     def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
         """By metric the step after its last one."""

@@ -17,7 +17,7 @@ from tachograph.artifacts import Artifact
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
 from tachograph.projection import decode_start
-from tachograph.questions import Questions, Row
+from tachograph.questions import PIECE, Questions, Row
 
 if TYPE_CHECKING:
     from tachograph.history import History, Summary
@@ -132,23 +132,30 @@ class RunRecord:
         """
         from tachograph.history import Packed, merge
 
-        return merge(
-            [Packed(writer, *row) for writer, _, *row in self._known(name, self._questions.chunks(self.id, name))]
-        )
+        chunks = self._questions.chunks(self.id, name)
+        if not chunks:
+            raise self._unknown(name)
+        return merge([Packed(row[0], *row[2:]) for row in chunks])
 
     def summary(self, name: str) -> Summary:
         """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
+        return self.summaries([name])[name]
+
+    def summaries(self, names: Iterable[str]) -> dict[str, Summary]:
+        """The summaries of several metrics, which are asked for together. Raises ``NotFound``."""
         from tachograph.history import Digest, summarize
 
-        writers: dict[str, list[Digest]] = {}
-        for writer, _, *row in self._known(name, self._questions.digests(self.id, name)):
-            writers.setdefault(writer, []).append(Digest(*row))
-        return summarize(list(writers.values()))
+        writers: dict[str, dict[str, list[Digest]]] = {name: {} for name in names}
+        known = list(writers)
+        for start in range(0, len(known), PIECE):
+            for name, writer, _, *row in self._questions.digests(self.id, known[start : start + PIECE]):
+                writers[name].setdefault(writer, []).append(Digest(*row))
+        for name in (name for name, own in writers.items() if not own):
+            raise self._unknown(name)
+        return {name: summarize(list(own.values())) for name, own in writers.items()}
 
-    def _known(self, name: str, chunks: list[Any]) -> list[Any]:
-        if not chunks:
-            raise NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
-        return chunks
+    def _unknown(self, name: str) -> NotFound:
+        return NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
 
     def next_steps(self) -> dict[str, int]:
         """For each metric of rank 0 the step that follows its last one: where a resumed run goes on."""

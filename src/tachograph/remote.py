@@ -108,9 +108,9 @@ class HttpQuestions:
         return self._all("series", id, writer, after=after, limit=limit)
 
     def digests(
-        self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL
+        self, id: str, metrics: Sequence[str], after: tuple[str, str, int] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
-        return self._all("digests", id, metric, after=after, limit=limit)
+        return self._all("digests", id, metrics, after=after, limit=limit, key=3)
 
     def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
         return self._all("next_steps", id, after=after, limit=limit, key=1)

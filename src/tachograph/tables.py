@@ -154,22 +154,24 @@ class SqlQuestions:
         )  # fmt: skip
 
     def chunks(self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
-        return self._chunks(id, metric, ("count", "steps", "times", "values"), after, limit)
+        return self._part(
+            """SELECT writer.id, first_seq, count, steps, times, "values"
+               FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
+               WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
+            [metric, id], ["writer.id", "first_seq"], after, limit,
+        )  # fmt: skip
 
     def digests(
-        self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL
+        self, id: str, metrics: Sequence[str], after: tuple[str, str, int] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
         from tachograph.history import Digest
 
-        return self._chunks(id, metric, Digest.__struct_fields__, after, limit)
-
-    def _chunks(self, id: str, metric: str, columns: Sequence[str], after: Any, limit: int) -> list[Any]:
-        chosen = ", ".join(f'chunk."{column}"' for column in columns)
+        chosen = ", ".join(f"chunk.{column}" for column in Digest.__struct_fields__)
         return self._part(
-            f"""SELECT writer.id, first_seq, {chosen}
-                FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
+            f"""SELECT chunk.name, writer.id, first_seq, {chosen}
+                FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name IN ({", ".join("?" * len(metrics))})
                 WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
-            [metric, id], ["writer.id", "first_seq"], after, limit,
+            [*metrics, id], ["chunk.name", "writer.id", "first_seq"], after, limit,
         )  # fmt: skip
 
     def series(self, id: str, writer: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:

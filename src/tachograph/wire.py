@@ -44,6 +44,6 @@ def types(question: str) -> tuple[Any, Any]:
     answer = hints.pop("return")
     if "limit" in hints:
         hints["limit"] = Annotated[int, Meta(ge=0, le=MOST[question])]
-    if "ids" in hints:
-        hints["ids"] = Annotated[list[str], Meta(max_length=PIECE)]
+    for name in hints.keys() & {"ids", "metrics"}:
+        hints[name] = Annotated[list[str], Meta(max_length=PIECE)]
     return tuple[tuple(hints.values())], answer  # type: ignore[misc]

@@ -63,7 +63,7 @@ def console_lines(lines: Sequence[str]) -> Iterator[Text]:
 
 def metrics(run: RunRecord, console: Console) -> Iterator[RenderableType]:
     """Single values, and those that have a course."""
-    summaries = {name: run.summary(name) for name in telling.metrics(run.metrics)}
+    summaries = run.summaries(telling.metrics(run.metrics))
     single = {name: words.number(own.last) for name, own in summaries.items() if own.count == 1}
     courses = {name: own for name, own in summaries.items() if own.count > 1}
     if single:
@@ -238,7 +238,7 @@ def _packages(versions: Mapping[str, str]) -> str:
 
 def hardware(run: RunRecord, console: Console) -> RenderableType:
     """What the machine did meanwhile."""
-    summaries = {name: run.summary(name) for name in sorted(run.system)}
+    summaries = run.summaries(sorted(run.system))
     seen = {name: own for name, own in summaries.items() if own.max != 0}
     columns = [draw.Column("NAME", [words.line(name.removeprefix("system/")) for name in seen])]
     for header in ("MIN", "MEAN", "MAX"):
