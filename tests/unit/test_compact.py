@@ -405,24 +405,28 @@ def killed(root: Path, step: int) -> int:
 
 
 def test_killed_before_any_step_it_shows_nothing_twice(root: Path) -> None:
-    """One step after the other: each compaction gets one step further than the one before, and the store changes."""
+    """Each compaction gets one step further than the one before: at first, and after all kinds of changes."""
     for number in range(8):
         write(root, f"r{number}", losses(20), MONDAY + number * DAY / 4)
+    assert _killed_at_each_step(root) > 4
+    assert main(["rm", "--yes", "r1"]) == 0
+    write(root, "r2", losses(5, first=30), MONDAY + DAY, attempt=1)  # resumed
+    write(root, "r6", losses(1, end=False), MONDAY, rank=1)  # so it began a day earlier
+    write(root, "new", losses(1), MONDAY + DAY)
+    assert _killed_at_each_step(root) > 4
+
+
+def _killed_at_each_step(root: Path) -> int:
     open_store(root).refresh()
-    step, status = 1, -signal.SIGKILL
-    while status == -signal.SIGKILL and step < 40:
+    for step in range(1, 40):
         status = killed(root, step)
         assert twice(root) == []
-        step += 1
-        if step == 6:
-            assert main(["rm", "--yes", "r1"]) == 0
-        if step == 9:
-            write(root, "r2", losses(5, first=30), MONDAY + DAY, attempt=1)
-    assert status == 0
-    assert step > 4
-    assert tables(root).dropped == 0
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
     check(root)
     assert not list((root / "tables/.drafts").glob("*"))
+    return step
 
 
 def test_killed_at_any_moment_it_shows_nothing_twice(root: Path) -> None:

@@ -18,7 +18,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -37,6 +39,7 @@ __all__ = ["Folder", "Report", "Shelf", "compact", "shelf_at"]
 FORMAT = "1"  # of the tables: another one makes all of them anew
 PART_BYTES = 64 << 20  # a part takes no more runs from here on
 PART_RUNS = 10_000
+AT_ONCE = 8  # parts that are looked into
 TOGETHER = 100  # runs whose params, tags and last metrics are asked for at once
 
 
@@ -112,6 +115,12 @@ class _Compaction:
         found = {place for name in self._sizes if (place := Place.of(name)) and date in (None, place.date)}
         return sorted(found)
 
+    def _parts(self, date: str) -> Iterator[tuple[Place, dict[str, str]]]:
+        """The parts of a day with their members, some of which are asked for at a time: a bucket takes its time."""
+        places = self._places(date)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from zip(places, pool.map(partial(self._arrow.members, self._shelf), places), strict=True)
+
     # -- what is to be done --
 
     def _renew(self, date: str, runs: dict[str, State]) -> bool:
@@ -120,8 +129,7 @@ class _Compaction:
         A run that was resumed stays as it was until it is closed again.
         """
         known: set[str] = set()
-        for place in self._places(date):
-            members = self._arrow.members(self._shelf, place)
+        for place, members in self._parts(date):
             there = [(version, runs[id]) for id, version in members.items() if id in runs and id not in known]
             kept = [state for version, state in there if version == state.version or (version and _is_open(state))]
             changed = [state for version, state in there if version != state.version and not _is_open(state)]
@@ -135,7 +143,7 @@ class _Compaction:
     def _add(self, date: str) -> None:
         """Add the runs of a day that are in none of its parts: to the last one while it has room, else to new ones."""
         runs = self._day(date)
-        parts = {place: self._arrow.members(self._shelf, place) for place in self._places(date)}
+        parts = dict(self._parts(date))
         known = {id for members in parts.values() for id in members}
         new = deque(state for id, state in runs.items() if id not in known and not _is_open(state))
         self.report.added += len(new)

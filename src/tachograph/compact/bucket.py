@@ -23,6 +23,7 @@ from tachograph.objects import Objects, piece_length
 
 LEASES = ".compacting"
 LEASE_SECONDS = 1800.0
+WHOLE_BYTES = 1 << 20  # up to which a file is read with one request
 
 
 class Bucket:
@@ -33,6 +34,7 @@ class Bucket:
         self.name = self._objects.name
         self._lease = f"{LEASES}/{os.urandom(8).hex()}"
         self._drafts = Path()
+        self._sizes: dict[str, int] = {}
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -58,13 +60,17 @@ class Bucket:
             self._objects.delete(list(leases))
 
     def files(self) -> dict[str, int]:
-        return {one.path: one.size for table in ("metrics", "runs") for one in self._objects.listed(table)}
+        self._sizes = {one.path: one.size for table in ("metrics", "runs") for one in self._objects.listed(table)}
+        return dict(self._sizes)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Any]:
-        size = self._objects.size(name)
+        size = self._sizes.get(name)
         if size is None:
             raise FileNotFoundError(f"{self.name}/{name} is not there")
+        if size <= WHOLE_BYTES:
+            yield io.BytesIO(self._objects.read(name))
+            return
         with io.BufferedReader(_Ranges(self._objects, name, size), 1 << 16) as file:
             yield file
 
@@ -83,8 +89,10 @@ class Bucket:
         length = piece_length(draft.stat().st_size)
         with open(draft, "rb") as file:
             self._objects.put_pieces(name, iter(lambda: file.read(length), b""), length)
+        self._sizes[name] = draft.stat().st_size
 
     def remove(self, name: str) -> None:
+        self._sizes.pop(name, None)
         self._objects.delete([name])
 
 

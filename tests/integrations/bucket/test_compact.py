@@ -35,7 +35,7 @@ def tables(url: str) -> Report:
 
 
 def rows(url: str, table: str) -> list[dict[str, Any]]:
-    shelf, found = shelf_at(url), []
+    shelf, found = shelf_at(url), list[Any]()
     for name in shelf.files():
         if name.startswith(table):
             with shelf.reading(name) as file:
