@@ -13,16 +13,25 @@ import pytest
 from tests.integrations.server.serving import Server, lines
 
 from tachograph.sinks.http import HttpSink
-from tachograph.store import open_store
 
 pytestmark = pytest.mark.benchmark
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path / "served")
+@pytest.fixture(params=["folder", "PostgreSQL"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    print(f"\n{request.param}:", end=" ")
+    if request.param == "folder":
+        running = Server(tmp_path / "served")
+        yield running
+        running.kill()
+        return
+    from tests.integrations.postgres.serving import DatabaseServer
+    from tests.parts import postgres
+
+    running = DatabaseServer(tmp_path / "served", postgres.running().new_database())
     yield running
     running.kill()
+    running.pool.close()
 
 
 def send(server: Server, run: str, sent: list[bytes], batch: int) -> list[float]:
@@ -46,9 +55,9 @@ def test_points_per_second(server, batch, names):
     began = time.perf_counter()
     took = send(server, "r", sent, batch)
     seconds = time.perf_counter() - began
-    assert len(open_store(server.root).run("r").history("m0")) == len(sent) - 2
+    assert len(server.store().run("r").history("m0")) == len(sent) - 2
     points = (len(sent) - 2) * names / seconds
-    print(f"\none client, {batch} events a request, {names} points an event: {points:,.0f} points/s,", end=" ")
+    print(f"one client, {batch} events a request, {names} points an event: {points:,.0f} points/s,", end=" ")
     print(f"{1e3 * statistics.median(took):.1f} ms a request, {megabytes(server):.0f} MB")
     assert points > 5_000
 
@@ -71,9 +80,9 @@ def test_a_hundred_clients_at_once(server):
         thread.join()
     seconds = time.perf_counter() - began
     assert not faults
-    runs = open_store(server.root).runs()
+    runs = server.store().runs()
     assert [len(run.history("m0")) for run in runs] == [998] * 100
-    print(f"\n100 clients at once: {100_000 / seconds:,.0f} events/s, slowest request {max(slowest):.2f} s,", end=" ")
+    print(f"100 clients at once: {100_000 / seconds:,.0f} events/s, slowest request {max(slowest):.2f} s,", end=" ")
     print(f"{megabytes(server):.0f} MB")
 
 
@@ -87,5 +96,5 @@ def test_memory_over_time(server):
             assert server.ask("/runs").status_code == 200
             server.put("sha256:" + "0" * 64, b"x" * (4 << 20))
         found.append(megabytes(server))
-    print(f"\nmemory after each 20,000 events: {', '.join(f'{one:.0f}' for one in found)} MB")
+    print(f"memory after each 20,000 events: {', '.join(f'{one:.0f}' for one in found)} MB")
     assert found[-1] < found[2] + 30
