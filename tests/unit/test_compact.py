@@ -429,6 +429,31 @@ def _killed_at_each_step(root: Path) -> int:
     return step
 
 
+class Killed(BaseException):
+    """Nothing but what the system does comes after it."""
+
+
+def test_points_of_which_no_row_came_to_tell_go_with_their_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root, "old", losses(3))
+    tables(root)
+    write(root, "new", losses(3), MONDAY + 1)
+    publish = Folder.publish
+
+    def halfway(self: Folder, draft: Path, name: str) -> None:
+        if name.startswith("runs"):
+            raise Killed
+        publish(self, draft, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "publish", halfway)
+        with pytest.raises(Killed):
+            tables(root)
+    assert {row["run"] for row in rows(root, "metrics")} == {"old", "new"}
+    assert main(["rm", "--yes", "new"]) == 0
+    tables(root)
+    check(root)
+
+
 def test_killed_at_any_moment_it_shows_nothing_twice(root: Path) -> None:
     chance = random.Random(5)
     for number in range(40):
