@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from tachograph import journal, removal
-from tachograph.capture.blobs import CHUNK, Blobs
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
 from tachograph.server import received
 from tachograph.server.batch import Batch
-from tachograph.server.drafts import Drafts
-from tachograph.server.locking import sync_folder
+from tachograph.server.blobs import FolderBlobs
 from tachograph.server.storage import Gone, Heard
 from tachograph.store import Store
 
@@ -29,8 +27,8 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._blobs = Blobs(root)
-        self.drafts = Drafts(self._blobs.folder, self._publish)
+        self._blobs = FolderBlobs(root)
+        self.drafts = self._blobs.drafts
         self._store = Store(FolderQuestions(root))
         self._asking = threading.Lock()
         self._stamp = root / "server" / "received"
@@ -86,24 +84,10 @@ class Folder:
     # -- blobs --
 
     def blob_size(self, digest: str) -> int | None:
-        try:
-            return self._blobs.find(digest).stat().st_size
-        except FileNotFoundError:
-            return None
+        return self._blobs.size(digest)
 
     def read_blob(self, digest: str, start: int, length: int) -> Iterator[bytes]:
-        with open(self._blobs.find(digest), "rb") as file:
-            file.seek(start)
-            while length and (block := file.read(min(CHUNK, length))):
-                length -= len(block)
-                yield block
-
-    def _publish(self, path: Path, digest: str) -> bool:
-        made = self._blobs.publish(path, digest) is not None
-        folder = self._blobs.path(digest).parent
-        sync_folder(folder)
-        sync_folder(folder.parent)
-        return made
+        return self._blobs.read(digest, start, length)
 
 
 def _began(folder: Path, batch: Batch) -> float:

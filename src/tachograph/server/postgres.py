@@ -33,7 +33,7 @@ from tachograph.server.storage import Gap, Heard
 from tachograph.store import Store
 from tachograph.tables import SqlQuestions
 
-LOOK_BYTES = 1 << 20  # of a writer's packed lines, that a live stream takes at a time
+LOOK_BYTES = 32 << 10  # of a writer's packed lines, that a live stream takes at a time; but a batch at least
 PACK_LEVEL = 1  # three times as fast as the usual one, and nearly as small
 
 T = TypeVar("T")
