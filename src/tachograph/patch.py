@@ -178,7 +178,7 @@ class Hooks:
 
             return functools.update_wrapper(call, original)
 
-        self._replace(owner, name, watched)
+        self.replace(owner, name, watched)
 
     def inject(
         self,
@@ -205,7 +205,7 @@ class Hooks:
 
             return functools.update_wrapper(call, original)
 
-        self._replace(owner, name, injected)
+        self.replace(owner, name, injected)
 
     def listen(
         self,
@@ -246,7 +246,7 @@ class Hooks:
             before_only = after is _nothing and raised is _nothing
             return functools.update_wrapper(call if before_only else call_and_hear, original)
 
-        self._replace(owner, name, listened)
+        self.replace(owner, name, listened)
 
     def _heard(self, site: str, listener: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if not self.on:
@@ -266,7 +266,11 @@ class Hooks:
 
     # -- replacing attributes --
 
-    def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put ``wrap(original)`` in the place of ``owner.name``, for what even :meth:`listen` is too slow for.
+
+        The replacement minds :attr:`on` and keeps its own faults to itself.
+        """
         inherited = name not in vars(owner)
         original = _static(owner, name) if inherited else vars(owner)[name]
         replacement = _rewrap(original, wrap)

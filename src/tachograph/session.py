@@ -21,6 +21,7 @@ from tachograph.run import Run
 
 _STARTED_IN = "_tachograph_started_in"
 _threads_follow = False  # whether any thread was ever started inside a session or a ``suppress()``
+alive: set[object] = set()  # the calls and ``suppress()`` blocks that last, of all threads: mostly there are none
 
 
 class Session(msgspec.Struct, eq=False, weakref=True):
@@ -41,6 +42,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
     def end(self, error: BaseException | None) -> None:
         """The call is over."""
         self.open = False
+        alive.discard(self)
         if self.owned is not None:
             self.owned.finish(ending.outcome(error), error)
 
@@ -102,11 +104,13 @@ def suppress() -> Iterator[None]:
         yield
         return
     quiet = Quiet()
+    alive.add(quiet)
     token = _quiet.set(quiet)
     try:
         yield
     finally:
         quiet.open = False
+        alive.discard(quiet)
         _quiet.reset(token)
 
 
@@ -120,6 +124,8 @@ def enabled(plugin: str) -> bool:
 
 def inside() -> bool:
     """Whether this code runs in an open session or under ``suppress()``; quick, for what is asked at every step."""
+    if not alive:
+        return False
     session, quiet = _session.get(), _quiet.get()
     if (session is not None and session.open) or (quiet is not None and quiet.open):
         return True
@@ -161,6 +167,7 @@ def training(
             return
         title = name(call)
         session = begin(plugin, title, records(call), many(call), silences)
+        alive.add(session)
         token = _session.set(session)
         watch: Watch | None = None
         outcome: BaseException | None = None

@@ -256,9 +256,9 @@ class _NotingHooks(Hooks):
         self.natives += 1
         super().native(handle)
 
-    def _replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self.hooked.append((owner, name))
-        super()._replace(owner, name, wrap)
+        super().replace(owner, name, wrap)
 
     def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
         def noting(call: Call) -> Watcher:
@@ -350,7 +350,7 @@ def _replaced(owner: Any, name: str, instead: Instead) -> Iterator[None]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         return functools.wraps(original)(lambda *args, **kwargs: instead(original, args, kwargs))
 
-    hooks._replace(owner, name, wrap)
+    hooks.replace(owner, name, wrap)
     try:
         yield
     finally:

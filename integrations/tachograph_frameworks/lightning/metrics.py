@@ -10,22 +10,23 @@ from torch import Tensor
 from tachograph.patch import Call, Watcher
 from tachograph_frameworks.lightning import recording
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
-from tachograph_frameworks.lightning.rates import Rates
+from tachograph_frameworks.lightning.rates import Rates, is_due
 from tachograph_frameworks.lightning.recording import Recording
 
 
-def note_metrics(call: Call) -> Watcher:
-    """Watch metrics go to the loggers: any number of them, or none."""
-    trainer = call.instance.trainer
+def before_metrics(connector: Any, metrics: Any = None, step: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Metrics go to the loggers: any number of them, or none."""
+    trainer = connector.trainer
     found = recording.of(trainer)
     if found is None:
-        yield
-        return
-    _record(found, trainer, call.argument("metrics"), call.argument("step"))
-    token = handing.set(True)  # a logger of ours among them has them already
-    try:
-        yield
-    finally:
+        return None
+    _record(found, trainer, metrics, step)
+    return handing.set(True)  # a logger of ours among them has them already
+
+
+def after_metrics(token: Any, outcome: object) -> None:
+    """They have gone, or not."""
+    if token is not None:
         handing.reset(token)
 
 
@@ -59,7 +60,9 @@ def _is_epochs(connector: Any) -> bool:
 def before_batch(connector: Any, *args: Any, **kwargs: Any) -> None:
     """A batch begins: these are the learning rates that it is trained with."""
     trainer = connector.trainer
-    found = recording.of(trainer) if trainer.training else None
+    if not (is_due(trainer) and trainer.training):
+        return
+    found = recording.of(trainer)
     if found is not None:
         found.rates = found.rates or Rates(trainer)
         step = _step(trainer)

@@ -18,8 +18,8 @@ class Rates:
         self._step = -1
 
     def at(self, trainer: Any, step: int) -> dict[str, Any]:
-        """Those that are in force, if they are to be recorded at ``step`` and are not yet."""
-        if self._left or step == self._step or not _is_due(trainer):
+        """Those that are in force, if they are not recorded yet at ``step``."""
+        if self._left or step == self._step:
             return {}
         self._step = step
         if not self._names or any(map(_has_grown, self._optimizers, self._names)):
@@ -44,7 +44,7 @@ def _has_grown(optimizer: Any, names: list[str]) -> bool:
     return len(optimizer.param_groups) != len(names)
 
 
-def _is_due(trainer: Any) -> bool:
+def is_due(trainer: Any) -> bool:
     """Whether this batch is one whose metrics go to the loggers, or the first of its epoch."""
     epoch, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
     return bool(epoch.batch_idx == 0 or connector.should_update_logs or trainer.fast_dev_run)

@@ -38,7 +38,13 @@ def _hooked(name: str) -> Hooks:
 
     package, hooks = Package(name), Hooks(f"{name} (inside)")
     connector = package.find("trainer.connectors.logger_connector.logger_connector", "_LoggerConnector")
-    hooks.around(connector, "log_metrics", metrics.note_metrics)
+    hooks.listen(
+        connector,
+        "log_metrics",
+        before=metrics.before_metrics,
+        after=metrics.after_metrics,
+        raised=metrics.after_metrics,
+    )
     hooks.listen(connector, "on_batch_start", before=metrics.before_batch)
     hooks.around(package.find("callbacks", "LearningRateMonitor"), "_extract_stats", metrics.note_monitor)
     hooks.around(package.trainer, "_run_stage", facts.note_stage)

@@ -7,16 +7,20 @@ it reads and by what it saves. It belongs to the user's run where one is open, e
 
 from __future__ import annotations
 
+import sys
 import weakref
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer, optimizer
 
 from tachograph import active, cells, ending, guard, opening, session, settings
+from tachograph.active import stack
 from tachograph.patch import Hooks
 from tachograph.run import Run
+from tachograph.session import alive
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.readings import Reading, Readings
@@ -24,7 +28,6 @@ from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
-MEASURED = 64  # of so many steps one is measured
 _FRAMES = 2  # between the user's call of ``backward`` and the place where its name is asked for
 
 
@@ -45,8 +48,10 @@ class Loop:
         self._owned: Run | None = None
         self._target: Run | None = None
         self._stack: tuple[Run, ...] | None = None
-        self._calls = 0
         self._fresh: Recording | None = None  # where the last backward pass was recorded, and the steps after it are
+        self._plain: Recording | None = None  # the same, where nothing is special about the coming step
+        self._taken = 0  # steps of it that were taken when one was last measured
+        self._weight = 1  # for how many steps the one that is measured stands
         self._scaled: tuple[weakref.ref[Any], Any] | None = None
 
     def install(self, hooks: Hooks) -> None:
@@ -63,21 +68,72 @@ class Loop:
 
     # -- what is heard --
 
+    # These two are called at every step of any training, when nothing of ours is in the processor's caches: hence few
+    # calls, and few things that are touched. What is special about a step is left to the two after them.
+
     def backward(self, tensor: Any, *args: Any, **kwargs: Any) -> None:
         """``tensor.backward()`` is called."""
+        plain = self._plain
+        if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor or not tensor.is_cpu:
+            self._backward(tensor)
+            return
+        place = sys._getframe(_FRAMES)
+        known = naming.latest.get(place.f_lasti)
+        if known is None or known[0] is not place.f_code or known[1] in plain.losses or tensor.numel() != 1:
+            self._backward(tensor)
+        else:
+            plain.losses[known[1]] = tensor.item()
+
+    def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
+        try:
+            plain = self._plain
+            if plain is None or (slot := plain.slot) is None or slot.optimizer() is not optimizer:
+                self._stepped(optimizer)
+            elif plain.stepped_again(slot, optimizer):
+                self._settle(plain)
+        except guard.FAULTS as error:
+            guard.fault("torch: optimizer step", error, active.here())
+
+    def _backward(self, tensor: Any) -> None:
+        began = perf_counter()
+        self._plain = None
         recording = self._fresh = self.recording()
         if recording is None:
             return
-        self._calls += 1
-        began = 0.0 if self._calls % MEASURED else perf_counter()
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
-            recording.lost(naming.loss_name(_FRAMES), value)
+            recording.lost(naming.loss_name(_FRAMES + 1), value)
         if self.readings.new is not None:
             self._train_on(self.readings.new, recording)
-        if began:
-            self._spent(began)
+        self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
+        recording.run.spent += (perf_counter() - began) * self._weight
+
+    def _stepped(self, optimizer: Optimizer) -> None:
+        began = perf_counter()
+        recording = self._fresh or self.recording()
+        if recording is None or recording.run.ended or (self.only is not None and optimizer not in self.only):
+            return
+        if self.gradient_norm:
+            recording.extra("grad_norm", read(_gradient_norm(optimizer)))
+        is_due = recording.stepped(optimizer)
+        if self.only is None and not self.gradient_norm:
+            self._plain = self._fresh
+        recording.run.spent += (perf_counter() - began) * self._weight
+        if is_due:
+            self._settle(recording)
+
+    def _settle(self, recording: Recording) -> None:
+        """Make events of what was noted. The next step, which comes after it, is measured."""
+        began = perf_counter()
+        self._plain = None
+        recording.settle_unless_busy()
+        recording.run.spent += perf_counter() - began
+
+    def _special(self) -> None:
+        """There is something special about the coming step."""
+        self._plain = None
 
     def _train_on(self, reading: Reading, recording: Recording) -> None:
         self.readings.new = None
@@ -85,30 +141,9 @@ class Loop:
             reading.trained = True
             recording.trained_on(reading)
 
-    def _spent(self, began: float) -> None:
-        """What one call in so many took stands for all of them."""
-        if self._recording is not None:
-            self._recording.run.spent += (perf_counter() - began) * MEASURED
-
-    def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
-        began = 0.0 if self._calls % MEASURED else perf_counter()
-        try:
-            self._stepped(optimizer)
-        except guard.FAULTS as error:
-            guard.fault("torch: optimizer step", error, active.here())
-        if began:
-            self._spent(began)
-
-    def _stepped(self, optimizer: Optimizer) -> None:
-        if self.only is not None and optimizer not in self.only:
-            return
-        recording = self._fresh or self.recording()
-        if recording is None or recording.run.ended:
-            return
-        if self.gradient_norm:
-            recording.extra("grad_norm", read(_gradient_norm(optimizer)))
-        recording.stepped(optimizer)
+    def batch_is_new(self) -> None:
+        """A data loader has given a batch after which it is to be seen whether something is trained on it."""
+        self._special()
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
@@ -119,16 +154,19 @@ class Loop:
         """Mixed precision has scaled a loss: what it was before is recorded."""
         if isinstance(result, torch.Tensor) and result is not outputs and not session.inside():
             self._scaled = (weakref.ref(result), read(outputs))
+            self._special()
 
     def rescaled(self, scaler: Any) -> None:
         """Mixed precision has chosen its next scale."""
         if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not session.inside():
             self._recording.extra("amp_scale", read(scaler._scale))
+            self._special()
 
     def clipped(self, norm: Any) -> None:
         """The user's code has clipped gradients, and so knows their norm."""
         if self._recording is not None and isinstance(norm, torch.Tensor) and not session.inside():
             self._recording.extra("grad_norm", read(norm))
+            self._special()
 
     # -- where it belongs --
 
@@ -136,7 +174,7 @@ class Loop:
         """Where to record; None where nothing is to be recorded."""
         if session.inside():
             return None
-        if active.stack() is not self._stack or self._target is None or self._target.ended:
+        if stack() is not self._stack or self._target is None or self._target.ended:
             self._find()
         return self._recording
 
@@ -158,13 +196,14 @@ class Loop:
             run, self._target = found.run, found.run or found.owned or given
         else:
             run, self._target = (given if given.rank == 0 else None), given
-        self._stack = active.stack()
+        self._stack = stack()
         self._recording = None if run is None else self._of(run)
 
     def _of(self, run: Run) -> Recording:
         recording = self._recordings.get(run)
         if recording is None:
             run._before_end(self.readings.leave)
+            run._before_end(self._special)
             recording = self._recordings[run] = Recording(run, run is self._owned, self.models)
             self.files.begun(run)
             if run is self._owned:

@@ -15,6 +15,8 @@ _SAME_NUMBER = {"scale", "mean", "sum", "backward"}  # one-argument functions th
 _MOST_PLACES = 1000
 
 _known: dict[tuple[int, int], tuple[CodeType, str | None]] = {}  # the code is held, so that its id stays its own
+# The names by the instruction alone, which is found faster: most loops have one place.
+latest: dict[int, tuple[CodeType, str]] = {}
 
 
 def loss_name(depth: int) -> str:
@@ -23,12 +25,15 @@ def loss_name(depth: int) -> str:
     Calls through libraries that wrap ``backward`` are followed up to the user's own line. Each place in the code is
     looked at once; the values of variables are never touched, so nothing is kept alive.
     """
-    frame: FrameType | None = sys._getframe(depth + 1)
+    place = sys._getframe(depth + 1)
+    frame: FrameType | None = place
     while frame is not None:
         code, instruction = frame.f_code, frame.f_lasti
         known = _known.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
         name = known[1] if known is not None else _look(frame, code, instruction)
         if name is not None:
+            if frame is place:
+                latest[instruction] = (code, name)
             return name
         frame = frame.f_back
     return DEFAULT
@@ -38,6 +43,7 @@ def _look(frame: FrameType, code: CodeType, instruction: int) -> str | None:
     """The name at a place that was not seen before; None in a library that only hands the call on."""
     if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
         _known.clear()
+        latest.clear()
     name = None if _is_wrapper(frame) else _name(_call(code, instruction)) or DEFAULT
     _known[id(code), instruction] = (code, name)
     return name

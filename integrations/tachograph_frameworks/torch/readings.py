@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from tachograph import session
+from tachograph import active, guard, session
 from tachograph.patch import Hooks
+
+_READING = "_tachograph_reading"
 
 
 class Reading:
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
-    ``inputs`` has the shapes and types of what a model is given of a batch, and none of its data.
     """
 
     def __init__(self, loader: DataLoader[Any], now: float) -> None:
         self.loader = loader
         self.trained = self.over = False
         self.began = self.last = self.reported = now
-        self.inputs: Any = None
-        self.samples = 0
+        self._inputs: Any = None
+        self.batches = 0
         self.waited = self.aside = 0.0
-        self._reported_samples = 0
+        self._expected = _expected(loader)
+        self.is_regular = self._expected is not None
+        self._counted = self._reported_samples = 0
+
+    def first(self, batch: Any) -> None:
+        """The first batch has come."""
+        self._inputs = _inputs(batch)
+
+    @property
+    def inputs(self) -> Any:
+        """The shapes and types of what a model is given of a batch, as tensors without data; None if unknown."""
+        return _stand_in(self._inputs)
+
+    def count(self, batch: Any) -> None:
+        """Count the samples of a batch, where that has to be looked at."""
+        self._counted += _samples(batch, self.loader)
+
+    @property
+    def samples(self) -> int:
+        """How many have come."""
+        if self._expected is None:
+            return self._counted
+        size = self.loader.batch_size or 1
+        most = self.batches * size
+        return self._expected if 0 < most - self._expected < size else most
 
     def rate(self) -> float:
         """Samples per second since it was last asked for, or since the beginning."""
         seconds = self.last - self.reported - self.aside
-        samples = self.samples - self._reported_samples
-        self.reported, self._reported_samples, self.aside = self.last, self.samples, 0.0
+        total = self.samples
+        samples = total - self._reported_samples
+        self.reported, self._reported_samples, self.aside = self.last, total, 0.0
         return samples / seconds if seconds > 0 else 0.0
 
 
 class Listener(Protocol):
     """Who is told of readings."""
+
+    def batch_is_new(self) -> None:
+        """A batch came from another reading than the one before."""
 
     def reading_over(self, reading: Reading) -> None:
         """Nothing more comes from it."""
@@ -55,12 +84,11 @@ class Readings:
         self.latest: Reading | None = None
         self.new: Reading | None = None
         self._listener = listener
-        self._of: weakref.WeakKeyDictionary[Any, Reading] = weakref.WeakKeyDictionary()
 
     def install(self, hooks: Hooks) -> None:
         """Listen to data loaders."""
         hooks.listen(DataLoader, "__iter__", before=_itself, after=self._begun)
-        hooks.listen(_BaseDataLoaderIter, "__next__", before=self._asked, after=self._given, raised=self._stopped)
+        hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._heard(hooks, original))
 
     def leave(self) -> None:
         """Whatever is being read is over: it was left before its end."""
@@ -73,29 +101,46 @@ class Readings:
             return
         if self.latest is not None and self.latest.loader.dataset is loader.dataset:
             self._end(self.latest)
-        self._of[iterator] = Reading(loader, perf_counter())
+        setattr(iterator, _READING, Reading(loader, perf_counter()))
 
-    def _asked(self, iterator: Any) -> tuple[Reading, float] | None:
-        reading = self._of.get(iterator)
-        return None if reading is None else (reading, perf_counter())
+    def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``__next__`` of an iterator; all in one function, since it is called at every step."""
 
-    def _given(self, asked: tuple[Reading, float] | None, batch: Any) -> None:
-        if asked is None:
-            return
-        reading, began = asked
-        now = perf_counter()
-        if not reading.samples:
-            reading.inputs = _inputs(batch)
-        reading.waited += now - began
-        reading.samples += samples(batch, reading.loader)
-        reading.last = now
+        def call(iterator: Any) -> Any:
+            reading = iterator.__dict__.get(_READING)
+            if reading is None or not hooks.on:
+                return original(iterator)
+            began = perf_counter()
+            try:
+                batch = original(iterator)
+            except StopIteration:
+                self._contained(self._stopped, reading, None)
+                raise
+            reading.last = now = perf_counter()
+            reading.waited += now - began
+            reading.batches += 1
+            if not reading.is_regular or reading is not self.latest:
+                self._contained(self._given, reading, batch)
+            return batch
+
+        return update_wrapper(call, original)
+
+    def _contained(self, listener: Callable[[Reading, Any], None], reading: Reading, batch: Any) -> None:
+        with guard.contained("torch: data loader", active.here()):
+            listener(reading, batch)
+
+    def _given(self, reading: Reading, batch: Any) -> None:
+        if reading.batches == 1:
+            reading.first(batch)
+        if not reading.is_regular:
+            reading.count(batch)
         if reading is not self.latest:
             self.latest, self.new = reading, None if reading.trained else reading
+            self._listener.batch_is_new()
 
-    def _stopped(self, asked: tuple[Reading, float] | None, error: BaseException) -> None:
-        if asked is not None and isinstance(error, StopIteration):
-            asked[0].last = perf_counter()
-            self._end(asked[0])
+    def _stopped(self, reading: Reading, _: Any) -> None:
+        reading.last = perf_counter()
+        self._end(reading)
 
     def _end(self, reading: Reading) -> None:
         if not reading.over:
@@ -107,16 +152,38 @@ def _itself(loader: DataLoader[Any]) -> DataLoader[Any]:
     return loader
 
 
+def _expected(loader: DataLoader[Any]) -> int | None:
+    """How many samples a pass has, where each batch has ``batch_size`` of them, and the last what is left over: then
+    batches need not be looked at. None where that is not so."""
+    if type(loader.batch_sampler) is not BatchSampler or loader.collate_fn is not default_collate:
+        return None
+    try:
+        return len(loader.sampler)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+class _Kind(NamedTuple):
+    shape: torch.Size
+    dtype: torch.dtype
+
+
 def _inputs(batch: Any) -> Any:
-    """What a batch gives the model, as tensors without data: by custom its first part, or all of a dict."""
+    """What a batch gives the model: by custom its first part, or all of a dict."""
     if isinstance(batch, list | tuple) and batch:
         batch = batch[0]
     if isinstance(batch, Mapping):
         return {name: _inputs(part) for name, part in batch.items() if isinstance(part, Tensor)}
-    return torch.empty_like(batch, device="meta") if type(batch) is Tensor else None
+    return _Kind(batch.shape, batch.dtype) if type(batch) is Tensor else None
 
 
-def samples(batch: Any, loader: DataLoader[Any]) -> int:
+def _stand_in(inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return {name: _stand_in(part) for name, part in inputs.items()}
+    return None if inputs is None else torch.empty(inputs.shape, dtype=inputs.dtype, device="meta")
+
+
+def _samples(batch: Any, loader: DataLoader[Any]) -> int:
     """How many samples are in a batch: the length of the first tensor in it."""
     for _ in range(10):
         if isinstance(batch, Tensor):

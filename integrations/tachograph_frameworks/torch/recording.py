@@ -6,8 +6,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
-from math import isfinite
+from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
@@ -31,9 +30,6 @@ REPORT_SECONDS = 10.0
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
 
-_LOSS, _EXTRA, _STEP = range(3)
-
-
 class Recording:
     """The plain loop's part of a run. ``owned`` says that the run was opened for it.
 
@@ -44,12 +40,14 @@ class Recording:
 
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
+        self.slot: Slot | None = None  # of the last step, where its optimizer has one group of parameters
+        self.taken = 0  # steps that were made into events
         self._trained = Trained(run, models)
-        self._noted: deque[tuple[Any, ...]] = deque()
-        self._noted_since = 0.0
+        self._noted: deque[tuple[Any, ...]] = deque()  # each a method, and what to give it
+        self._settled = 0.0
         self._ready: list[Metrics] = []
         self._one_at_a_time = threading.RLock()  # a signal handler may save a checkpoint, which asks for the step
-        self._losses: dict[str, Any] = {}  # of the coming step: the values of each name
+        self.losses: dict[str, Any] = {}  # of the coming step: of each name the value, or a list of several
         self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self._extras: dict[str, Any] = {}
         self._step = 0
@@ -63,17 +61,17 @@ class Recording:
             self._held = []
             run._listen(self._hear)
         run._before_end(self._end)
-        background.regularly(self._settle)
+        background.regularly(self.settle_unless_busy)
         _recordings.add(self)
 
     def _forked(self) -> None:
         """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
         self._one_at_a_time = threading.RLock()
-        for kind, slot, *_ in self._noted:
-            if kind == _STEP:
+        for take, slot, *_ in self._noted:
+            if take is Recording._take_step:
                 slot.steps += 1
         self._noted.clear()
-        self._ready, self._losses, self._extras, self._training = [], {}, {}, None
+        self._ready, self.losses, self._extras, self._training = [], {}, {}, None
         if self._held is not None:
             self._held = []
         self.run._before_end(self.settle)
@@ -82,28 +80,60 @@ class Recording:
 
     def lost(self, name: str, value: Any) -> None:
         """A backward pass has begun, at the loss ``name``."""
-        self._noted.append((_LOSS, name, value))
-        if len(self._noted) > MOST_ACCUMULATED:
-            self.settle()
+        if name in self.losses or self._bare is not None:
+            self._lost_again(name, value)
+        else:
+            self.losses[name] = value
+
+    def _lost_again(self, name: str, value: Any) -> None:
+        if self._bare is not None:
+            self._note(Recording._take_bare, name, value)
+            return
+        parts = self.losses[name]
+        if type(parts) is not list:
+            parts = self.losses[name] = [parts]
+        parts.append(value)
+        if len(parts) >= MOST_ACCUMULATED and not self._slots:
+            self._go_bare()
+
+    def _go_bare(self) -> None:
+        """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
+        self._bare = {}
+        losses, self.losses = self.losses, {}
+        for name, parts in losses.items():
+            for value in parts if type(parts) is list else [parts]:
+                self._note(Recording._take_bare, name, value)
 
     def extra(self, name: str, value: Any) -> None:
         """A value that belongs to the coming step."""
         if value is not None:
-            self._noted.append((_EXTRA, name, value))
+            self._extras[name] = value
 
-    def stepped(self, optimizer: Optimizer) -> None:
-        """An optimizer has made a step."""
+    def stepped(self, optimizer: Optimizer) -> bool:
+        """An optimizer has made a step. Gives whether it is time to settle."""
         slot = self._slots.get(id(optimizer))
         if slot is None or slot.optimizer() is not optimizer:
             self.settle()
             slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
-        now = time()
+        self.losses |= self._extras
+        self._extras = {}
+        self.slot = slot if len(optimizer.param_groups) == 1 else None
+        return self.stepped_again(slot, optimizer)
+
+    def stepped_again(self, slot: Slot, optimizer: Optimizer) -> bool:
+        """The same for one that has made steps before."""
+        values, self.losses = self.losses, {}
         groups = optimizer.param_groups
         rates = groups[0].get("lr") if len(groups) == 1 else [group.get("lr") for group in groups]
-        self._noted.append((_STEP, slot, rates, now))
-        if now - self._noted_since > PERIOD:
-            self._noted_since = now
-            self._settle()
+        now = time()
+        self._noted.append((Recording._take_step, slot, values, rates, now))
+        return now - self._settled > PERIOD
+
+    def _note(self, take: Callable[..., None], what: Any, values: Any) -> None:
+        now = time()
+        self._noted.append((take, what, values, None, now))
+        if now - self._settled > PERIOD:
+            self.settle_unless_busy()
 
     # -- making events of it --
 
@@ -112,7 +142,7 @@ class Recording:
         with self._one_at_a_time:
             self._take()
 
-    def _settle(self) -> None:
+    def settle_unless_busy(self) -> None:
         """:meth:`settle`, unless another thread is at it."""
         if self._one_at_a_time.acquire(blocking=False):
             try:
@@ -121,14 +151,10 @@ class Recording:
                 self._one_at_a_time.release()
 
     def _take(self) -> None:
+        self._settled = time()
         while self._noted:
-            kind, *what = self._noted.popleft()
-            if kind == _STEP:
-                self._take_step(*what)
-            elif kind == _LOSS:
-                self._take_loss(*what)
-            else:
-                self._extras[what[0]] = what[1]
+            take, what, values, rates, at = self._noted.popleft()
+            take(self, what, values, rates, at)
         self._report()
         self._send()
 
@@ -138,42 +164,26 @@ class Recording:
         if ready:
             self.run._journal.append_all(ready)
 
-    def _take_loss(self, name: str, value: Any) -> None:
-        if self._bare is not None:
-            self._put_bare(name, value)
-        elif name not in self._losses:
-            self._losses[name] = [value]
-        else:
-            self._losses[name].append(value)
-            if len(self._losses[name]) >= MOST_ACCUMULATED and not self._slots:
-                self._go_bare()
-
-    def _go_bare(self) -> None:
-        """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
-        self._bare = {}
-        losses, self._losses = self._losses, {}
-        for name, values in losses.items():
-            for value in values:
-                self._put_bare(name, value)
-
-    def _put_bare(self, name: str, value: Any) -> None:
+    def _take_bare(self, name: str, value: Any, _: None, at: float) -> None:
         assert self._bare is not None
+        self.taken += 1
         self._step = self._bare.get(name, 0)
         self._bare[name] = self._step + 1
-        self._write({name: value}, self._step)
+        self._write({name: value}, self._step, at)
 
-    def _take_step(self, slot: Slot, rates: Any, at: float) -> None:
+    def _take_step(self, slot: Slot, noted: dict[str, Any], rates: Any, at: float) -> None:
         self._step = step = slot.steps
         slot.steps = step + 1
-        values, self._losses = self._losses, {}
+        self.taken += 1
         if step % options.every_n_steps:
             return
-        for name, parts in values.items():
-            values[name] = parts[0] if len(parts) == 1 else _mean(parts)
-        if self._extras:
-            values |= self._extras
-            self._extras = {}
-        for name, rate in zip(slot.rates, rates if type(rates) is list else [rates], strict=False):
+        values = dict(noted)  # another thread's loop may be at it
+        for name, value in noted.items():
+            if type(value) is list:
+                values[name] = _mean(value)
+        if type(rates) is not list:
+            rates = [rates]
+        for name, rate in zip(slot.rates, rates, strict=False):
             values[name] = rate
         self._write(values, step, at)
 
@@ -202,7 +212,7 @@ class Recording:
 
     def _first_step(self) -> int:
         """0, or in a run that is resumed where it left off."""
-        return max((self.run._journal.steps.next(name) for name in self._losses), default=0)
+        return max((self.run._journal.steps.next(name) for name in self.losses), default=0)
 
     # -- writing --
 
@@ -223,10 +233,15 @@ class Recording:
             self._write(values, step, at)
 
     def _put(self, values: dict[str, Any], step: int, at: float) -> None:
-        if all(type(value) is float and isfinite(value) for value in values.values()):
-            if values:
-                self._ready.append(Metrics(0, 0, at, step, values))
-            return
+        for value in values.values():
+            if type(value) is not float or value - value != 0.0:
+                self._put_unusual(values, step)
+                return
+        if values:
+            self._ready.append(Metrics(0, 0, at, step, values))
+
+    def _put_unusual(self, values: dict[str, Any], step: int) -> None:
+        """What isn't finite, or is on its way from a device."""
         self._send()
         values, copies = self._split(values)
         if copies:
@@ -247,25 +262,25 @@ class Recording:
 
     def trained_on(self, reading: Reading) -> None:
         """The first backward pass on what a data loader gave: an epoch has begun."""
-        self.settle()
         self._training = reading
         dataset = reading.loader.dataset
         key = (type(dataset), length(dataset))  # some make it anew for each epoch
         epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
-        self._write({"epoch": float(epoch)}, self._next_step())
-        self._send()
+        self._note(Recording._take_epoch, epoch, None)
         if epoch == 0:
+            self.settle()
             name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
             with guard.contained("torch: data", self.run):
                 describe(self.run, reading.loader, name, "train")
+
+    def _take_epoch(self, epoch: int, _: None, __: None, at: float) -> None:
+        step = max((slot.steps for slot in self._slots.values()), default=0)
+        self._write({"epoch": float(epoch)}, step, at)
 
     @property
     def has_stepped(self) -> bool:
         """Whether an optimizer has made a step. A data loader that was read to its end since is no training data."""
         return bool(self._slots)
-
-    def _next_step(self) -> int:
-        return max((slot.steps for slot in self._slots.values()), default=0)
 
     def _report(self) -> None:
         """How fast a long epoch goes, every ten seconds."""
@@ -275,25 +290,25 @@ class Recording:
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
-        self.settle()
         seconds = reading.last - reading.began
-        if not reading.trained:
+        if reading.trained:
+            values = {"samples_per_second": reading.rate(), "data_seconds": reading.waited, "train_seconds": seconds}
+        else:
+            values = {"eval_seconds": seconds}
             if self._training is not None:
                 self._training.aside += seconds
-            self._write({"eval_seconds": seconds}, self._step)
-            self._send()
-            return
-        rate = reading.rate()
-        self._write({"samples_per_second": rate, "data_seconds": reading.waited, "train_seconds": seconds}, self._step)
-        self._send()
+        self._note(Recording._take_reading, None, values)
+
+    def _take_reading(self, _: None, values: dict[str, Any], __: None, at: float) -> None:
+        self._write(values, self._step, at)
 
     # -- the end --
 
     def _end(self) -> None:
-        background.no_longer(self._settle)
-        self.settle()
-        if self._losses and not self._slots:
+        background.no_longer(self.settle_unless_busy)
+        if self.losses and not self._slots:
             self._go_bare()
+        self.settle()
         self._release()
         self._send()
         if options.models:

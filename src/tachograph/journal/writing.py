@@ -37,6 +37,7 @@ _LEAST, _MOST = -(1 << 62), 1 << 62  # beyond these whole numbers are left to th
 _SWAPS = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 _write = os.write
 _encode_into = msgspec.json.Encoder().encode_into
+_encode_lines = msgspec.json.Encoder().encode_lines
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -87,8 +88,7 @@ class Journal:
         """:meth:`append` for several, with nothing else in between."""
         with self.alone():
             self._begin()
-            for event in events:
-                self._put(event)
+            self._put(events)
 
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
@@ -215,41 +215,49 @@ class Journal:
     def _begin(self) -> None:
         if not self._headed:
             self._headed = True
-            self._put(self._header())
+            self._put([self._header()])
 
-    def _put(self, event: Event) -> None:
-        line, seq = self._numbered(event)
+    def _put(self, events: Sequence[Event]) -> None:
+        lines, seq = self._numbered(events)
         before, self._putting = self._putting, True
         if before or self._kept is None:  # another append of this thread, interrupted, may have written half a line
-            line = b"\n" + line
+            lines = b"\n" + lines
         try:
-            written = os.write(self._fd, line)
+            written = os.write(self._fd, lines)
         except OSError as error:
-            self._trouble(line, 0, error if self._fd >= 0 else None)
+            self._trouble(lines, 0, error if self._fd >= 0 else None)
         else:
-            self._top = max(self._top, seq)
-            if written != len(line):
-                self._trouble(line, written)
+            if written != len(lines):
+                self._trouble(lines, written)
+            else:
+                self._top = max(self._top, seq)
         finally:
             self._putting = before
 
-    def _numbered(self, event: Event) -> tuple[bytes, int]:
-        """The event as the next line, and its number. That is taken last, with no call in between, so that a signal
-        handler that logs while its own thread is in here takes another one, and is written in its place."""
+    def _numbered(self, coming: Sequence[Event]) -> tuple[bytes, int]:
+        """Events as the next lines, and the last number. Numbers are taken last, with no call in between, so that a
+        signal handler that logs while its own thread is in here takes others, and is written in its place."""
         while True:
-            seq = self._seq + 1
-            event.v, event.seq, event.at = events.VERSION, seq, event.at or _now()
-            line = encode(event) + b"\n"
-            if self._seq == seq - 1:
+            seq = before = self._seq
+            for event in coming:
+                seq += 1
+                event.v, event.seq, event.at = events.VERSION, seq, event.at or _now()
+            lines = _encode_lines(coming)
+            if self._seq == before:
                 self._seq = seq
-                self.careful += 1
-                return line, seq
+                self.careful += seq - before
+                return lines, seq
 
     # -- trouble: what the disk did not take --
 
-    def _trouble(self, line: bytes, written: int, error: OSError | None = None) -> None:
+    def _trouble(self, lines: bytes, written: int, error: OSError | None = None) -> None:
         self._fd = -1
-        self._hold(line, written)
+        for line in _each(lines):
+            if written < len(line):
+                self._hold(line, written)
+            else:
+                self._top = max(self._top, _number(line))
+            written = max(0, written - len(line))
         if error is not None and error.errno != errno.EFBIG:
             self._refused(error)
         self._drain()
@@ -258,7 +266,7 @@ class Journal:
         if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
-        held: Pending = (msgspec.json.decode(line, type=Numbered).seq, line, written)
+        held: Pending = (_number(line), line, written)
         if self._overtaken(held):
             held = self._renewed(line)
         # In order of their numbers, by one call: a signal handler's line may come before or after, but not in between.
@@ -271,7 +279,7 @@ class Journal:
 
     def _renewed(self, line: bytes) -> Pending:
         """An overtaken line with a new number: readers take a lower one than the last for a line that came again."""
-        line, seq = self._numbered(events.decode(line))
+        line, seq = self._numbered([events.decode(line)])
         return (seq, line, 0)
 
     def _refused(self, error: OSError) -> None:
@@ -329,7 +337,7 @@ class Journal:
 
     def _report_of_loss(self) -> bytes:
         lost, self._lost = self._lost, 0
-        return self._numbered(Note(text=f"{lost} events were lost while the disk took none", source="tachograph"))[0]
+        return self._numbered([Note(text=f"{lost} events were lost while the disk took none", source="tachograph")])[0]
 
     # -- files --
 
@@ -416,6 +424,16 @@ class Numbered(msgspec.Struct):
     """Of a line, its number."""
 
     seq: int
+
+
+def _number(line: bytes) -> int:
+    return msgspec.json.decode(line, type=Numbered).seq
+
+
+def _each(lines: bytes) -> list[bytes]:
+    """One by one; a line end that comes first belongs to the first."""
+    found = lines.splitlines(keepends=True)
+    return [found[0] + found[1], *found[2:]] if found[0] == b"\n" else found
 
 
 def _crc(fd: int, start: int, to: int) -> int:
