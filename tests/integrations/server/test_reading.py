@@ -168,9 +168,7 @@ def once(mode: Mode, then: Mode) -> Mode:
 BUSY = answering(503, b'{"reason":"too many"}', Retry_After="1")
 
 
-@pytest.mark.parametrize(
-    "mode", [cutting_answers_after(0), cutting_answers_after(100), BUSY]
-)
+@pytest.mark.parametrize("mode", [cutting_answers_after(0), cutting_answers_after(100), BUSY])
 def test_an_answer_that_did_not_come_is_asked_for_again(server: Server, proxy: Proxy, mode: Mode) -> None:
     server.post("r", "w", lines("r", "w", 3))
     proxy.mode = once(mode, passing)
