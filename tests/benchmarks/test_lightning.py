@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
 
-REPETITIONS = 15
+REPETITIONS = 40  # one differs from the next by more than what is looked for
 
 
 class Net(LightningModule):
@@ -60,8 +60,8 @@ def test_five_epochs_of_digits(tmp_path, monkeypatch, models):
         plain.append(seconds(data))
         with tachograph.autolog("lightning", system=False, models=models):
             recorded.append(seconds(data))
-    ratio = statistics.median(b / a for a, b in zip(plain[1:], recorded[1:], strict=True))  # the first ones import
     alone, added = statistics.median(plain[1:]), statistics.median(recorded[1:]) - statistics.median(plain[1:])
+    ratio = 1 + added / alone  # the first ones import
     print(f"{alone:.3f} s alone, {added * 1e3:.1f} ms more with models={models}: {ratio:.4f}")
     assert alone > 0.3
     assert ratio < (1.06 if models else 1.03)
