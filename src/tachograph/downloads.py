@@ -22,7 +22,7 @@ from tachograph.api import ATTEMPTS, LONGEST_WAIT, Server, Unanswered
 from tachograph.capture.blobs import CHUNK, Blobs, digest_of
 from tachograph.database import cache_folder
 from tachograph.errors import Damaged, NotFound
-from tachograph.server.locking import locked
+from tachograph.locking import locked
 
 JSON = "application/json"
 DIGESTS = 1000  # in one request

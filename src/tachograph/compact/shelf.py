@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tachograph.errors import Error
-from tachograph.server.locking import sync_folder, try_lock
+from tachograph.locking import sync_folder, try_lock
 
 DRAFTS = ".drafts"
 LOCK = ".compacting"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tachograph.journal.reading import PACKED_LIMIT, _packed, segments
+from tachograph.locking import sync_folder
 
 DRAFT = ".draft-"
 
@@ -41,7 +42,7 @@ def compress(path: Path) -> int:
         os.utime(_packed(path), ns=(status.st_atime_ns, status.st_mtime_ns))  # when the events were written
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     path.unlink(missing_ok=True)  # somebody else may be at it, too
     return freed
 
@@ -75,13 +76,3 @@ def _holds(draft: Path, path: Path) -> bool:
             if packed.read(len(block)) != block:
                 return False
         return not packed.read(1)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # a folder can't be opened there
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -26,11 +26,11 @@ from tachograph.capture.blobs import Blobs
 from tachograph.database import cache_folder, is_damaged, is_missing
 from tachograph.errors import Damaged, Error
 from tachograph.folder import FolderFiles, FolderQuestions
+from tachograph.locking import locked
 from tachograph.mirror.copying import Lost, add
 from tachograph.mirror.looking import Group, Listed, Look, ahead
 from tachograph.mirror.state import State, Writer, discard
 from tachograph.objects import PIECE, Objects
-from tachograph.server.locking import locked
 from tachograph.sinks import Retry
 
 AT_ONCE = 8  # requests

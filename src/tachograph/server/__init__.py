@@ -7,7 +7,7 @@
     live.py      the live stream of a run                   batch.py     which lines are taken
     openapi.py   the description of it all                  limits.py    how much is too much
     storage.py   what the API needs of a place that keeps runs; folder.py and received.py are that for a folder
-    serving.py   listening                                answers.py, names.py, locking.py: small things
+    serving.py   listening                                answers.py, names.py: small things
 
 The embedded server keeps a store as everybody has one (see :mod:`tachograph.journal`): every command reads it as it is,
 also while the server runs, and several servers may have one store.

@@ -12,9 +12,9 @@ from tachograph.capture.blobs import CHUNK, Blobs
 from tachograph.credentials import Unusable
 from tachograph.database import cache_folder
 from tachograph.errors import Error
+from tachograph.locking import sync_folder
 from tachograph.objects import Objects
 from tachograph.server.drafts import Drafts
-from tachograph.server.locking import sync_folder
 from tachograph.server.storage import Unavailable
 from tachograph.sinks import Retry
 

@@ -27,8 +27,8 @@ from msgspec import Struct
 
 from tachograph import events, journal, process
 from tachograph.journal import Sum
+from tachograph.locking import locked, sync_folder
 from tachograph.server.batch import Batch
-from tachograph.server.locking import locked, sync_folder
 from tachograph.server.storage import Gap
 
 SEGMENT_BYTES = 64 << 20

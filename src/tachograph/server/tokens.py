@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from tachograph.errors import Error, NotFound
-from tachograph.server.locking import locked, sync_folder
+from tachograph.locking import locked, sync_folder
 
 ROLES = ("read", "write", "admin")  # each may do what those before it may
 PREFIX = "tachograph_"  # so that scanners for secrets, and people, see what it is

@@ -23,7 +23,7 @@ from pathlib import Path
 from tachograph import process, settings
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import words
-from tachograph.server.locking import try_lock
+from tachograph.locking import try_lock
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
