@@ -105,13 +105,14 @@ class Waiting:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
-    def add(self, run: Run, step: int, copies: dict[str, Copy]) -> None:
-        """Write the points ``copies`` of ``step`` to ``run`` when they have arrived."""
-        self._points.append(Late(run, Metrics(0, 0, time.time(), step, {}), copies))
+    def add(self, run: Run, step: int, copies: dict[str, Copy], beside: Metrics | None = None) -> None:
+        """Write the points ``copies`` of ``step`` to ``run`` when they have arrived, with those ``beside`` them."""
+        self._points.append(Late(run, beside or Metrics(0, 0, time.time(), step, {}), copies))
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="tachograph-late", daemon=True)
             self._thread.start()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def settle(self, run: Run, timeout: float = SETTLE) -> None:
         """Wait for the points of ``run``, for a bounded time."""

@@ -74,15 +74,17 @@ class Loop:
     def backward(self, tensor: Any, *args: Any, **kwargs: Any) -> None:
         """``tensor.backward()`` is called."""
         plain = self._plain
-        if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor or not tensor.is_cpu:
+        if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
             self._backward(tensor)
             return
         place = sys._getframe(_FRAMES)
         known = naming.latest.get(place.f_lasti)
         if known is None or known[0] is not place.f_code or known[1] in plain.losses or tensor.numel() != 1:
             self._backward(tensor)
-        else:
+        elif tensor.is_cpu:
             plain.losses[known[1]] = tensor.item()
+        elif (value := read(tensor)) is not None:
+            plain.losses[known[1]] = value
 
     def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""

@@ -235,24 +235,24 @@ class Recording:
     def _put(self, values: dict[str, Any], step: int, at: float) -> None:
         for value in values.values():
             if type(value) is not float or value - value != 0.0:
-                self._put_unusual(values, step)
+                self._put_unusual(values, step, at)
                 return
         if values:
             self._ready.append(Metrics(0, 0, at, step, values))
 
-    def _put_unusual(self, values: dict[str, Any], step: int) -> None:
-        """What isn't finite, or is on its way from a device."""
-        self._send()
-        values, copies = self._split(values)
-        if copies:
-            late.waiting.add(self.run, step, copies)
-        if values:
-            self.run._journal.log(values, step)
-
-    def _split(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _put_unusual(self, values: dict[str, Any], step: int, at: float) -> None:
+        """What is on its way from a device, or isn't finite."""
         copies = {name: value for name, value in values.items() if hasattr(value, "ready")}
-        plain, more = late.start({name: value for name, value in values.items() if name not in copies})
-        return plain, copies | more
+        rest = {name: value for name, value in values.items() if name not in copies}
+        if copies and all(type(value) is float and value - value == 0.0 for value in rest.values()):
+            late.waiting.add(self.run, step, copies, Metrics(0, 0, at, step, rest))
+            return
+        self._send()
+        rest, more = late.start(rest)
+        if copies or more:
+            late.waiting.add(self.run, step, copies | more)
+        if rest:
+            self.run._journal.log(rest, step)
 
     def _hear(self, values: Any) -> None:
         if isinstance(values, Mapping):
