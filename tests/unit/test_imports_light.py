@@ -16,8 +16,19 @@ import tachograph
 SOURCE = Path(tachograph.__file__).parent
 HEAVY = {
     *("numpy", "pandas", "polars", "pyarrow", "scipy", "torch", "tensorflow", "jax", "keras", "sklearn", "xgboost"),
-    *("lightning", "matplotlib", "plotly", "sqlite3", "sqlalchemy", "starlette", "uvicorn", "http.server", "obstore", "psycopg"),
-    *("boto3", "requests", "psutil", "pynvml", "rich", "packaging", "asyncio", "multiprocessing", "subprocess"),
+    *("lightning", "matplotlib", "plotly", "sqlite3", "sqlalchemy", "starlette", "uvicorn", "http.server", "obstore"),
+    *(
+        "boto3",
+        "psycopg",
+        "requests",
+        "psutil",
+        "pynvml",
+        "rich",
+        "packaging",
+        "asyncio",
+        "multiprocessing",
+        "subprocess",
+    ),
     *("concurrent.futures", "importlib.metadata", "hashlib", "traceback"),
 }
 
