@@ -298,6 +298,7 @@ class Recording:
             if self._training is not None:
                 self._training.aside += seconds
         self._note(Recording._take_reading, None, values)
+        self.settle_unless_busy()  # who knows when the next step comes
 
     def _take_reading(self, _: None, values: dict[str, Any], __: None, at: float) -> None:
         self._write(values, self._step, at)
