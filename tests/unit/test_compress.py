@@ -162,7 +162,7 @@ def test_at_every_step_there_is_one_whole_copy_and_it_is_read_once(
     interrupted("_pack", after=False)
     interrupted("_pack", after=True)
     interrupted("_holds", after=True)
-    interrupted("_sync_folder", after=True)
+    interrupted("sync_folder", after=True)
     assert seen == [["1.jsonl"]] * 3 + [["1.jsonl", "1.jsonl.gz"]]
     assert len(list(writer.glob(".draft-*"))) == 2
     assert list(journal.abandoned(writer, time.time() - 60)) == []  # somebody may still be at them
