@@ -55,7 +55,7 @@ PROGRAM = textwrap.dedent(
         trainer.fit(module, loader)
         if {strategy!r} != "ddp_spawn":  # a run that goes on is not found by spawned processes yet
             trainer.test(module, loader, verbose=False)
-        if torch.distributed.is_initialized():  # as torch asks for: a process that exits with it aborts now and then
+        if torch.distributed.is_initialized():  # as torch asks for
             torch.distributed.destroy_process_group()
     """
 )
