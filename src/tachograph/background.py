@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tachograph import guard
+from tachograph import forks, guard
 
 Job = Callable[[], object]
 
@@ -107,4 +107,4 @@ class Background:
 
 background = Background()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=background._forked)
+    os.register_at_fork(before=forks.before, after_in_child=background._forked)

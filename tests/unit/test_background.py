@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +172,50 @@ def test_what_is_left_when_no_thread_can_be_started(script: Script) -> None:
         atexit.register(at_exit)
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_leaves_no_module_half_imported_in_the_child(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(0.3); ready = True")
+    done = script(
+        """
+        import importlib, os, sys, time
+        from tachograph.background import background
+        background.soon(lambda: importlib.import_module("slow_to_import"))
+        while "slow_to_import" not in sys.modules:
+            time.sleep(0.01)
+        child = os.fork()
+        if child == 0:
+            import slow_to_import
+            os._exit(0 if slow_to_import.ready else 1)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        PYTHONPATH=str(tmp_path),
+        PYTHONWARNINGS="ignore",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_does_not_wait_for_ever_for_an_import(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "never_imported.py").write_text("import time; time.sleep(60)")
+    done = script(
+        """
+        import importlib, os, sys, time
+        from tachograph import forks
+        from tachograph.background import background
+        forks.LONGEST = 0.1
+        background.soon(lambda: importlib.import_module("never_imported"))
+        while "never_imported" not in sys.modules:
+            time.sleep(0.01)
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert 0.1 <= time.monotonic() - began < 2
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        PYTHONPATH=str(tmp_path),
+        PYTHONWARNINGS="ignore",
+    )
+    assert done.returncode == 0, done.stderr

@@ -219,10 +219,11 @@ def test_a_fork_prints_into_its_own_file(script: Script, root: Path) -> None:
         import os, sys, tachograph
         with tachograph.start_run() as run:
             print("parent", flush=True)
-            if os.fork() == 0:
+            child = os.fork()
+            if child == 0:
                 print("child", flush=True)
                 sys.exit()
-            os.wait()
+            os.waitpid(child, 0)
             print("parent again")
     """,
         PYTHONWARNINGS="ignore",

@@ -267,12 +267,14 @@ def test_a_child_that_records_nothing_leaves_no_trace(script: Script, root: Path
         import os, tachograph
         run = tachograph.start_run()
         run.log({"loss": 0.5})
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             os._exit(0)
-        if os.fork() == 0:
+        other = os.fork()
+        if other == 0:
             raise SystemExit
-        os.wait()
-        os.wait()
+        os.waitpid(child, 0)
+        os.waitpid(other, 0)
     """)
     assert done.returncode == 0, done.stderr
     (run,) = tachograph.open_store(root).runs()
@@ -287,12 +289,13 @@ def test_a_bare_fork_is_a_writer_of_its_own(script: Script, root: Path) -> None:
         log = run.log                       # kept from before the fork
         for step in range(100):
             log({"loss": 0.5}, step)
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             for step in range(100):
                 log({"kept": 1.0}, step)
                 run.log({"child": 1.0}, step)
             sys.exit(3)
-        os.wait()
+        os.waitpid(child, 0)
         for step in range(100, 200):
             log({"loss": 0.5}, step)
     """)

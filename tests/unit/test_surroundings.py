@@ -83,11 +83,12 @@ def test_a_forked_child_does_not_sample_for_its_parent(script: Script, root: Pat
     done = script("""
         import contextvars, os, sys, time, tachograph
         run = tachograph.start_run("parent")
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             contextvars.Context().run(tachograph.start_run, "child")   # which knows nothing of the parent's
             time.sleep(1.5)
             sys.exit()
-        os.wait()
+        os.waitpid(child, 0)
     """, PYTHONWARNINGS="ignore")  # fmt: skip
     assert done.returncode == 0, done.stderr
     runs = {run.name: run for run in tachograph.open_store(root).runs()}
