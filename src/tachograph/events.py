@@ -19,6 +19,7 @@ from msgspec import Struct
 VERSION = 1
 
 MAX_INT = 2**63 - 1  # what every reader can hold, databases too
+WITNESS = "witness"  # the role of a writer that tells of another one's death
 
 Param: TypeAlias = bool | int | float | str | list[Any] | None
 NonFinite: TypeAlias = Literal["NaN", "Infinity", "-Infinity"]
@@ -47,9 +48,10 @@ class RunStart(Event, tag="run.start", kw_only=True):
     """The first event of each writer: which run, and who writes.
 
     ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
-    processes). ``host``, ``boot``, ``pid`` and ``born`` identify the process, so that a reader can tell whether it
-    still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that
-    the run is sent to, without anything secret.
+    processes), "witness" for what tells of another writer's death: all else in it is that writer's (see
+    :mod:`tachograph.witness`). ``host``, ``boot``, ``pid`` and ``born`` identify the process, so that a reader can tell
+    whether it still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the
+    URLs that the run is sent to, without anything secret.
     """
 
     run: str
@@ -70,12 +72,18 @@ class RunStart(Event, tag="run.start", kw_only=True):
 
 
 class RunEnd(Event, tag="run.end", kw_only=True):
-    """The writer is done. ``seconds`` is measured on the monotonic clock; ``overhead`` is recording's share of it."""
+    """The writer is done. ``seconds`` is measured on the monotonic clock; ``overhead`` is recording's share of it.
+
+    That of a witness is the end of another writer, ``of``, whose last event has the number ``last``: its status is
+    "crashed" and its time that of this event.
+    """
 
     status: str
     error: Fault | None = None
     seconds: float = 0.0
     overhead: float = 0.0
+    of: str = ""
+    last: int = 0
 
 
 class Params(Event, tag="params", kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -76,6 +76,16 @@ class Writer(Struct):
     def age(self) -> tuple[int, float, str]:
         """What tells older writers of a run from newer ones."""
         return (self.header.attempt if self.header else 0, self.started or 0.0, self.id)
+
+    @property
+    def is_witness(self) -> bool:
+        """Whether it only tells of another writer's death."""
+        return self.header is not None and self.header.role == events.WITNESS
+
+    @property
+    def last(self) -> int:
+        """The number of its last event."""
+        return self.seen.ranges[-1][1] if self.seen.ranges else 0
 
     @property
     def rank(self) -> int:
@@ -259,26 +269,38 @@ def _upsert(db: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
 def fold_run(db: Connection, run: int) -> None:
     """What a run's writers together say of the run itself.
 
-    The first owner tells its name and origin, the newest one how it ended. Without an owner, any writer does.
+    The first owner tells its name and origin, the newest one how it ended (see :func:`ends`). Without an owner, any
+    writer does.
     """
     db.hold(run)
     found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND started IS NOT NULL", (run,))
-    writers = [Writer.loaded(row) for row in found.fetchall()]
+    everybody = [Writer.loaded(row) for row in found.fetchall()]
+    writers = [writer for writer in everybody if not writer.is_witness]
     if not writers:
         return
+    latest = max(writer.clock for writer in everybody)
     told = [writer for writer in writers if writer.header is not None] or writers
     owners = [writer for writer in told if writer.header is not None and writer.header.role == "owner"] or told
     first, leader = min(owners, key=Writer.age), max(owners, key=Writer.age)
-    header, end = first.header, leader.end
+    header, end = first.header, ends(everybody).get(leader.id)
+    ended = end and (latest if end.of else end.at)
     db.execute(
         """UPDATE run SET name = ?, experiment = ?, parent = ?, opener = ?, leader = ?, status = ?, ended = ?,
            started = ?, latest = ? WHERE no = ?""",
         (
             header and header.name, header and header.experiment, header and header.parent, header and header.opener,
-            leader.no, end and end.status, end and end.at,
-            min(writer.started or 0.0 for writer in writers), max(writer.clock for writer in writers), run,
+            leader.no, end and end.status, ended, min(writer.started or 0.0 for writer in writers), latest, run,
         ),
     )  # fmt: skip
+
+
+def ends(writers: Iterable[Writer]) -> dict[str, RunEnd]:
+    """By the ids of a run's writers how they ended: as they said themselves; else, as long as nothing was heard of them
+    since, as a witness says. Whatever came first."""
+    known = {writer.id: writer for writer in writers}
+    told = [writer.end for writer in known.values() if writer.is_witness and writer.end is not None]
+    seen = {end.of: end for end in told if end.of in known and known[end.of].last <= end.last}
+    return seen | {writer.id: writer.end for writer in known.values() if writer.end is not None}
 
 
 decode_start = msgspec.json.Decoder(RunStart).decode

@@ -179,4 +179,5 @@ class Questions(Protocol):
     def writers(
         self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
     ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
-        """When it started, id, start, end, and whether nothing more is to be expected."""
+        """When it started, id, start, end (that it wrote, or a witness of its death), and whether nothing more is to be
+        expected. Witnesses are no writers here."""

@@ -12,9 +12,10 @@ from math import nan
 from pathlib import Path
 from typing import Any, Protocol
 
-from tachograph import paging, query
+from tachograph import events, paging, projection, query
 from tachograph.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, State
 
+WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
 # A child whose parent was deleted would otherwise never be seen.
 TOP_LEVEL = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
@@ -196,10 +197,24 @@ class SqlQuestions:
     ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
         rows = self._part(
             """SELECT started, id, header, "end", sealed FROM writer
-               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL""",
-            [id], ["started", "id"], after, limit,
+               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL
+               AND (header IS NULL OR instr(header, ?) = 0)""",
+            [id, WITNESS], ["started", "id"], after, limit,
         )  # fmt: skip
-        return [(started, writer, header, end, bool(sealed)) for started, writer, header, end, sealed in rows]
+        ends = self._witnessed(id)
+        return [
+            (started, writer, header, end or ends.get(writer), bool(sealed))
+            for started, writer, header, end, sealed in rows
+        ]
+
+    def _witnessed(self, id: str) -> dict[str, bytes]:
+        """By writer of a run the end that it has, where there are witnesses."""
+        among = "FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL"
+        if not self.tables.rows(f"SELECT 1 {among} AND instr(header, ?) > 0 LIMIT 1", id, WITNESS):
+            return {}
+        rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {among}", id)
+        ends = projection.ends(map(projection.Writer.loaded, rows))
+        return {writer: events.encode(end) for writer, end in ends.items()}
 
 
 def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
