@@ -55,6 +55,8 @@ def of_everything(run: RunRecord) -> dict[str, Any]:
     """All that is known of a run but its points and its console."""
     return {
         **of_run(run),
+        "latest": run.latest,
+        "silent_since": run.silent_since,
         "error": run.error,
         "seconds": run.seconds,
         "overhead": run.overhead,

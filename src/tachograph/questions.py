@@ -21,7 +21,7 @@ Points = tuple[str, int, int, bytes, bytes, bytes]
 
 
 class Row(NamedTuple):
-    """A run, at a glance. Times are in seconds since 1970, UTC."""
+    """A run, at a glance. Times are in seconds since 1970, UTC; ``latest`` is that of its last event."""
 
     id: str
     name: str | None
@@ -31,6 +31,7 @@ class Row(NamedTuple):
     ended: float | None
     parent: str | None
     opener: str | None
+    latest: float
 
 
 class State(NamedTuple):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tachograph.store import Store
 
 CONSOLE_LINES = 10_000
+SILENT_SECONDS = 600.0
 
 _decode = msgspec.json.Decoder().decode
 _decode_end = msgspec.json.Decoder(RunEnd).decode
@@ -54,17 +55,22 @@ class RunRecord:
     """A run as it was when the store was asked for it. Ask the store again for what came since.
 
     ``status`` is "running", "finished", "failed", "interrupted" or "crashed"; ``started`` and ``ended`` are aware
-    datetimes (UTC), ``ended`` None while it runs. ``opener`` is "user" or the plug-in whose call opened the run.
+    datetimes (UTC), ``ended`` None while it runs; ``latest`` is the time of its last event. ``opener`` is "user" or the
+    plug-in whose call opened the run.
+
+    A run has crashed where its process (that of the newest attempt of rank 0) is gone and has written no end. The
+    machine on which it ran can prove that; elsewhere it is known from a witness (see :mod:`tachograph.witness`).
     """
 
     def __init__(self, store: Store, row: Row, batch: Batch) -> None:
         self._store, self._questions, self._batch = store, store.questions, batch
         self.id: str
-        self.id, name, self.experiment, self.status, started, ended, self.parent_id, opener = row
+        self.id, name, self.experiment, self.status, started, ended, self.parent_id, opener, latest = row
         self.name: str = name or self.id
         self.opener: str = opener or "user"
         self.started: datetime = moment(started)
         self.ended: datetime | None = None if ended is None else moment(ended)
+        self.latest: datetime = moment(latest)
 
     def __repr__(self) -> str:
         return f"<tachograph run {self.name} ({self.id}), {self.status}>"
@@ -232,6 +238,19 @@ class RunRecord:
             return self._end.error if self._end else None
         newest = max((writer.attempt for writer in self.writers), default=0)
         return next((writer.error for writer in self.writers if writer.attempt == newest and writer.error), None)
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """The time of its last event, if it reads as running and nothing came for ten minutes.
+
+        The hardware is sampled every ten seconds unless that was switched off, so that the process, its machine or the
+        way from there may be no more. A nested run, which is not sampled, is no more silent than its parent.
+        """
+        if self.status != "running" or (datetime.now(UTC) - self.latest).total_seconds() < SILENT_SECONDS:
+            return None
+        parent = self.parent
+        is_heard = parent is not None and parent.status == "running" and parent.silent_since is None
+        return None if is_heard else self.latest
 
     @property
     def seconds(self) -> float | None:

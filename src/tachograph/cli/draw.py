@@ -26,6 +26,7 @@ STATUS_STYLES = {
     "crashed": "bold red",
     "interrupted": "yellow",
 }
+SILENT_STYLE = "yellow"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille character: left and right, from the top
 

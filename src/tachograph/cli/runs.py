@@ -101,11 +101,17 @@ def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.
         columns.append(draw.Column("EXPERIMENT", draw.clipped(experiments, widest), rank=2))
     return [
         *columns,
-        draw.Column("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
+        _status(runs),
         draw.Column("STARTED", [words.ago(run.started, now) for run in runs], right=True),
         draw.Column("AT", [words.moment(run.started) for run in runs], rank=5),
         draw.Column("TOOK", [words.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
     ]
+
+
+def _status(runs: list[RunRecord]) -> draw.Column:
+    silent = {run.id: f"running, silent since {words.moment(at)}" for run in runs if (at := run.silent_since)}
+    styles = {**draw.STATUS_STYLES, **dict.fromkeys(silent.values(), draw.SILENT_STYLE)}
+    return draw.Column("STATUS", [silent.get(run.id, run.status) for run in runs], styles=styles)
 
 
 def _of_experiment(runs: list[RunRecord]) -> str:

@@ -52,6 +52,8 @@ def _header(run: RunRecord) -> Text:
     text = Text.assemble((words.line(run.name), "bold"), "  ", (run.id, "dim"), "\n")
     text.append(run.status, draw.STATUS_STYLES.get(run.status, ""))
     text.append(f" {'for' if run.ended is None else 'after'} {took}")
+    if (silent := run.silent_since) is not None:
+        text.append(f", silent since {words.moment(silent)} ({words.ago(silent, now)})", draw.SILENT_STYLE)
     text.append(f", started {words.moment(run.started)} ({words.ago(run.started, now)})")
     text.append(f", experiment {words.line(run.experiment or '')}")
     if run.seconds and run.overhead:
