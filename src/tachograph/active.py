@@ -130,7 +130,7 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
         return None
     job = jobs.job()
     # A rank that rank 0 has started opens its own part of each run, as all ranks do.
-    for folder in _newest(root / "runs") if job is None or job.first != parent else ():
+    for folder in newest(root / "runs") if job is None or job.first != parent else ():
         for writer in journal.writers(folder):
             if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
                 return _Joined(Run.join(root, folder.name, journal.header(writer)), writer)
@@ -147,7 +147,8 @@ def _changed(folder: Path) -> int:
         return 0
 
 
-def _newest(folder: Path) -> list[Path]:
+def newest(folder: Path) -> list[Path]:
+    """The runs in ``folder`` whose own folders were changed last, some two hundred."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
     except OSError:

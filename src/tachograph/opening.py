@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, ending, guard, jobs, ranks, settings, surroundings
+from tachograph import active, ending, guard, jobs, ranks, settings, surroundings, witness
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -106,6 +106,7 @@ def _begin(run: Run) -> Run:
         active.announce(run.root)
         ending.watch()
         surroundings.enter(run)
+        witness.look(run.root)
     if run.sinks:
         with guard.contained("sinks", run):
             from tachograph.ship import shipper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -23,6 +24,11 @@ class Process(msgspec.Struct, frozen=True):
     boot: str
     pid: int
     born: int
+
+    @property
+    def place(self) -> str:
+        """The host as it stands in the names of writers."""
+        return re.sub(r"[^A-Za-z0-9.]", "_", self.host)[:40]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.boot}:{self.pid}:{self.born}"

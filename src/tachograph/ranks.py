@@ -150,7 +150,7 @@ def _earlier(folder: Path, rank: int) -> list[RunStart]:
     starts = [journal.header(writer) for writer in journal.writers(folder)]
     return [
         start for start in starts
-        if start is not None and start.rank == rank and (start.role == "owner") == (rank == 0)
+        if start is not None and start.rank == rank and start.role == ("worker" if rank else "owner")
         and (start.host, start.pid, start.born) != (me.host, me.pid, me.born)
     ]  # fmt: skip
 

@@ -7,7 +7,6 @@ None of the recording verbs raises: a misuse warns once and is noted in the run,
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -63,8 +62,7 @@ class Run:
     def _become_writer(self) -> Path:
         """The folder of a journal of our own, with nobody else in it."""
         me = process.this()
-        host = re.sub(r"[^A-Za-z0-9.]", "_", me.host)[:40]
-        self.writer = f"{self.rank}-{host}-{me.pid}-{_random(6)}"
+        self.writer = f"{self.rank}-{me.place}-{me.pid}-{_random(6)}"
         return self.root / "runs" / self.id / self.writer
 
     def _header(self) -> RunStart:

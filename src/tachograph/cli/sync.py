@@ -3,7 +3,8 @@
 RUN is an id, a beginning of one that no other run has, a name that no other run has, or "latest"; its children go with
 it. Without one, all runs of the store are sent. Each goes to the sinks that it was recorded with, or to URL. Nothing is
 sent twice: the sink says what it holds. Only of runs that are over, that were all there, and that have not changed
-since, it is not asked again, unless they are named or --again is given. This may be interrupted, and done beside a
+since, it is not asked again, unless they are named or --again is given. Of processes that were killed on this machine
+it is put on record that they are no more, which nobody else can know. This may be interrupted, and done beside a
 training that sends, too.
 
 The exit status is 0 when all is there, 1 when something is not.
@@ -20,7 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tachograph import document, removal, settings, sinks
+from tachograph import document, removal, settings, sinks, witness
 from tachograph.capture.secrets import REDACTED, redact_url
 from tachograph.cli import words
 from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
@@ -93,9 +94,12 @@ def run(options: Namespace) -> int:
     if options.to is not None:
         _check(options.to)
     root = local_root(options)
+    chosen = _named(root, options.runs) if options.runs else _all(root)
+    if not options.dry_run:
+        witness.testify(root, chosen)
     ways: list[Way] = []
     try:
-        for url, runs in _wanted(root, options.runs, options.to).items():
+        for url, runs in _wanted(root, chosen, options.to).items():
             ways.append(Way(redact_url(url), [Part(run) for run in runs]))
             _send(root, url, ways[-1], options.dry_run, asks_all=bool(options.runs or options.again))
     except KeyboardInterrupt:
@@ -116,12 +120,12 @@ def _check(url: str) -> None:
         raise UsageError(str(error)) from None
 
 
-def _wanted(root: Path, keys: list[str], to: str | None) -> dict[str, list[str]]:
+def _wanted(root: Path, chosen: list[str], to: str | None) -> dict[str, list[str]]:
     """The runs to send by the URL to send them to."""
     urls = {redact_url(url): url for url in settings.sinks()}  # what is recorded of them lacks what is secret
     noted = _noted(root) if to is None else {}
     found: dict[str, list[str]] = {}
-    for run in _named(root, keys) if keys else _all(root):
+    for run in chosen:
         names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
         for name in names:
             found.setdefault(urls.get(name, name), []).append(run)

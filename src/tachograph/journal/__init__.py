@@ -15,6 +15,7 @@ goes on where it stopped, so that even a half-written line is completed, not tor
 """
 
 from tachograph.journal.packing import abandoned, compress, sealed
+from tachograph.journal.placing import place
 from tachograph.journal.reading import (
     BLOCK_BYTES,
     Block,
@@ -24,6 +25,7 @@ from tachograph.journal.reading import (
     check_sums,
     has_ended,
     header,
+    last,
     opened,
     read,
     read_block,
@@ -48,7 +50,9 @@ __all__ = [
     "compress",
     "has_ended",
     "header",
+    "last",
     "opened",
+    "place",
     "read",
     "read_block",
     "read_writer",

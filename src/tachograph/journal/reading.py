@@ -257,6 +257,22 @@ def has_ended(writer_folder: Path) -> bool:
     return False
 
 
+def last(writer_folder: Path) -> tuple[int, float]:
+    """The number of a writer's last event, and when it was; a look at the last events alone. 0 where there is none."""
+    for path in reversed(segments(writer_folder)):
+        length = TAIL_BYTES
+        while True:
+            begin = max(0, size(path) - length)
+            items = read_block(path, begin, final=True, limit=length + 1).items()
+            found = [item for item in items if isinstance(item, Event)]
+            if found:
+                return max(event.seq for event in found), max(event.at for event in found)
+            if begin == 0:
+                break
+            length *= 8
+    return 0, 0.0
+
+
 def header(writer_folder: Path) -> RunStart | None:
     """What a writer said of itself first; None where that can't be read."""
     for path in segments(writer_folder)[:1]:

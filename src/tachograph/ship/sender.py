@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tachograph import guard
+from tachograph import guard, witness
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
@@ -127,7 +127,9 @@ class Sender:
         """Take up what earlier processes left behind; not what others are at."""
         if not self._looked:
             self._looked = True
-            for run in self._positions.unsettled():
+            left = self._positions.unsettled()
+            witness.testify(self._root, left)
+            for run in left:
                 if not (self._root / "runs" / run).is_dir():
                     self._positions.forget(run)
                 elif run not in self._deliveries:

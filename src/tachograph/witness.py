@@ -1,0 +1,78 @@
+"""Witnesses: what a machine knows of a process that died on it, for those who can't look there.
+
+Of a process on another machine nothing can be proven: one that was killed would read as running for ever on a server,
+in a bucket, in a folder that machines share. So who can prove that it is gone (the next run in the store, and
+``tachograph sync``) adds a witness to its run, a further writer with two events:
+
+    <root>/runs/<run>/<writer>.gone-<last>/1.jsonl   a run.start with the role "witness", else as the writer's own
+                                                     a run.end with the status "crashed": ``of`` the writer, ``last``
+                                                     is the number of its last event, ``at`` the time of that
+
+They follow from the writer's journal alone. So it doesn't matter who writes them, nor how many do at once; and they
+are sent where the journal is sent. Readers take them for the writer's end where it has none of its own and was not
+heard of since (:func:`tachograph.projection.ends`): where they were wrong, since two containers can pass for one
+machine, that shows with the next event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from tachograph import active, events, journal, process
+from tachograph.background import background
+from tachograph.events import RunEnd
+
+_looked: set[Path] = set()  # stores
+
+
+def look(root: Path) -> None:
+    """This process begins to record in the store in ``root``: look, once and in the background, at the runs there that
+    were changed last."""
+    if root not in _looked:
+        _looked.add(root)
+        background.soon(partial(_look, root))
+
+
+def _look(root: Path) -> None:
+    testify(root, [folder.name for folder in active.newest(root / "runs")])
+
+
+def testify(root: Path, runs: Iterable[str]) -> None:
+    """Add what witnesses there can be to runs of the store in ``root``. What was all sent is then to be sent again."""
+    host = f"-{process.this().place}-"
+    for run in runs:
+        with contextlib.suppress(OSError):  # it is not ours to write to, or was removed just now
+            for writer in journal.writers(root / "runs" / run):
+                if host in writer.name and _testify(writer):
+                    _reopen(root, run)
+
+
+def _testify(writer: Path) -> bool:
+    """Add a witness of a writer's death, if that can be proven, and there is none yet."""
+    if journal.has_ended(writer):
+        return False
+    start = journal.header(writer)
+    if start is None or not process.is_gone(process.Process(start.host, start.boot, start.pid, start.born)):
+        return False
+    last, at = journal.last(writer)
+    folder = writer.with_name(f"{writer.name}.gone-{last}")
+    if journal.segments(folder):
+        return False
+    own = msgspec.structs.replace(start, writer=folder.name, role=events.WITNESS)
+    journal.place(folder, [own, RunEnd(status="crashed", of=writer.name, last=last, at=at)])
+    return True
+
+
+def _reopen(root: Path, run: str) -> None:
+    if not (root / "sinks").is_dir():
+        return
+    from tachograph.ship.positions import of_store
+
+    for positions in of_store(root):
+        if run in positions.settled():
+            positions.begin(run)
