@@ -52,20 +52,26 @@ class Server:
         self.name = url.rstrip("/")
         self._sessions: dict[int, requests.Session] = {}
 
-    def ask(self, path: str, content: bytes, media_type: str) -> bytes:
-        """The answer to a question that is sent."""
-        return self._answer("POST", path, {"Content-Type": media_type}, content)
+    def ask(self, path: str, content: bytes, media_type: str, whole: float = WHOLE) -> bytes:
+        """The answer to a question that is sent; all of it comes within ``whole`` seconds."""
+        return self._answer("POST", path, {"Content-Type": media_type}, content, whole)
 
     def get(self, path: str) -> bytes:
         """What is at an address."""
         return self._answer("GET", path, {})
 
-    def _answer(self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None) -> bytes:
+    def delete(self, path: str) -> bytes:
+        """The answer when what is at an address was deleted."""
+        return self._answer("DELETE", path, {})
+
+    def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None, whole: float = WHOLE
+    ) -> bytes:
         """Where an answer did not come, or not whole, it is asked for again, some times."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self.request(method, path, headers, content) as response:
-                    return _content(response)
+                    return _content(response, whole)
             except Unanswered as error:
                 if error.after is None or attempt == ATTEMPTS:
                     raise
@@ -110,14 +116,14 @@ class Server:
             return Error(f"{self.name} does not take this token: {refusal.reason}")
         if refusal.query:
             return QueryError(refusal.reason)
-        if status == 404 and refusal.reason == "not found":  # the address, not what was asked for
+        if status == 405 or (status == 404 and refusal.reason == "not found"):  # the address, not what was asked for
             return self._older()
-        return (NotFound if status == 404 else Error)(f"{self.name} answers {status}: {refusal.reason}")
+        return (NotFound if status in (404, 410) else Error)(f"{self.name} answers {status}: {refusal.reason}")
 
     def _older(self) -> Error:
         with self.request("GET", "/openapi.json", {}) as response:
             if b'"title":"tachograph"' in _content(response):
-                return Error(f"{self.name} is an older server, whose runs can't be read from here: let it be upgraded")
+                return Error(f"{self.name} is an older server, which can't do that: let it be upgraded")
         return self.foreign("it has no such addresses")
 
     def foreign(self, why: str) -> Error:
@@ -145,9 +151,9 @@ class Server:
         self._sessions = {}
 
 
-def _content(response: requests.Response) -> bytes:
+def _content(response: requests.Response, whole: float = WHOLE) -> bytes:
     """An answer's content, of bounded size and within a bounded time."""
-    pieces, size, end = [], 0, time.monotonic() + WHOLE
+    pieces, size, end = [], 0, time.monotonic() + whole
     while piece := response.raw.read(1 << 20, decode_content=True):
         pieces.append(piece)
         size += len(piece)

@@ -3,6 +3,8 @@
     runs/<run id>/<writer>/<first>-<last>.jsonl.gz    a segment: all that its writer recorded from number <first> up to
                                                       <last>, an event on each line; numbers have 20 digits
     blobs/<aa>/<digest>                               files, content-addressed
+    removed/<run id>/<at>.json                        the run was removed, at so many microseconds since 1970
+    doomed/<digest>, doomed/.collecting               see :mod:`tachograph.shelves`
 
 A segment is created, never changed. Several senders of one writer may have made segments that overlap: where their
 numbers are the same, so are their events, and readers take each number once. A number that is missing in a segment was
@@ -19,10 +21,11 @@ from typing import NamedTuple
 
 from tachograph.events import MAX_INT
 
-RUNS = "runs"
+RUNS, BLOBS, REMOVED = "runs", "blobs", "removed"
 SUFFIX = ".jsonl.gz"
 _NAME = r"([^/\\:\0.][^/\\:\0]*)"  # which is safe as a folder's, too
 _SEGMENT = re.compile(rf"{RUNS}/{_NAME}/{_NAME}/(\d{{1,20}})(?:-(\d{{1,20}}))?\.jsonl(\.gz)?", re.ASCII)
+_STONE = re.compile(rf"{REMOVED}/{_NAME}/(\d{{1,20}})\.json", re.ASCII)
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -56,12 +59,28 @@ def segment(path: str) -> Segment | None:
     return found if 0 < found.first <= (found.last or found.first) <= MAX_INT else None
 
 
+def stones_folder(run: str) -> str:
+    """Where it lies that a run was removed."""
+    return f"{REMOVED}/{_plain(run)}"
+
+
+def stone_path(run: str, at: float) -> str:
+    """The path of a tombstone. ``at`` is in seconds since 1970."""
+    return f"{stones_folder(run)}/{round(at * 1e6):020}.json"
+
+
+def stone(path: str) -> tuple[str, float] | None:
+    """The run of a tombstone's path, and when it was removed; None for another object."""
+    match = _STONE.fullmatch(path)
+    return None if match is None else (match[1], int(match[2]) / 1e6)
+
+
 def blob_path(digest: str) -> str:
     """Where the file with the digest ``sha256:...`` lies. Raises ValueError for what is no digest."""
     match = _DIGEST.fullmatch(digest)
     if match is None:
         raise ValueError(f"{digest!r} is no digest")
-    return f"blobs/{match[1][:2]}/{match[1]}"
+    return f"{BLOBS}/{match[1][:2]}/{match[1]}"
 
 
 def held(segments: Iterable[Segment]) -> dict[str, int]:

@@ -9,6 +9,7 @@ The cache is a folder of the user's own for each server, which can be deleted at
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -42,7 +43,10 @@ class Downloads:
 
     @cached_property
     def _cache(self) -> Path:
-        return cache_folder(self._server.name)
+        folder = cache_folder(self._server.name)
+        with contextlib.suppress(OSError):  # not there yet
+            os.utime(folder)  # it is used
+        return folder
 
     @property
     def copies(self) -> Path:

@@ -10,6 +10,7 @@ that was queued again) is a recording of its own and stays.
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import os
 import shutil
@@ -25,6 +26,7 @@ from tachograph import journal, process
 from tachograph.events import encode
 
 FILENAME = "removed.jsonl"
+ATTEMPTS = 5
 
 
 class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,22 +42,37 @@ class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"run {self.id} was removed on {when}" + (f" by {self.by}" if self.by else "")
 
 
-def remove(root: Path, runs: Iterable[tuple[str, str]]) -> None:
-    """Remove runs, each given by its id and its name. What began in the future goes, too: clocks are wrong."""
-    by, now = _me(), time.time()
-    lines = [encode(Removed(id, name, max(now, _began(root / "runs" / id)), by)) + b"\n" for id, name in runs]
-    _append(root / FILENAME, b"".join(lines))
+def remove(root: Path, runs: Iterable[tuple[str, str]], by: str | None = None) -> None:
+    """Remove runs, each given by its id and its name; ``by`` whom, where that is not this process's user."""
+    _append(root / FILENAME, b"".join(encode(stone) + b"\n" for stone in stones(root, runs, by)))
     sweep(root)
+
+
+def stones(root: Path, runs: Iterable[tuple[str, str]], by: str | None = None) -> list[Removed]:
+    """What there is to say of runs that are removed now. What began in the future goes, too: clocks are wrong."""
+    by, now = _me() if by is None else by, time.time()
+    return [Removed(id, name, max(now, _began(root / "runs" / id)), by) for id, name in runs]
 
 
 def sweep(root: Path) -> list[str]:
     """Delete what is left of removed runs; their ids."""
     left = hidden(root)
     for id in left:
-        folder = root / "runs" / id
-        with contextlib.suppress(FileNotFoundError):  # somebody else is at it, too
-            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+        _delete(root / "runs" / id)
     return left
+
+
+def _delete(folder: Path) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+            return
+        except FileNotFoundError:  # somebody else is at it, too
+            if not os.path.lexists(folder):
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or attempt == ATTEMPTS - 1:  # else something came in meanwhile
+                raise
 
 
 def hidden(root: Path) -> list[str]:
@@ -84,11 +101,16 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Removed]:
     found = {}
     for line in path.read_bytes()[:size].splitlines():
         try:
-            stone = msgspec.json.decode(line, type=Removed)
+            stone = read(line)
         except ValueError:  # cut off by a full disk: that removal never began
             continue
         found[stone.id] = stone
     return found
+
+
+def read(line: bytes) -> Removed:
+    """What a line says. Raises ValueError."""
+    return msgspec.json.decode(line, type=Removed)
 
 
 def _append(path: Path, lines: bytes) -> None:

@@ -246,14 +246,14 @@ def test_damage_to_a_compressed_segment_is_told(writer: Path, root: Path) -> Non
 
 
 def test_the_journal_of_a_living_process_is_left_alone(root: Path) -> None:
-    from tachograph.cli import gc
+    from tachograph.upkeep import folder as upkeep
 
     folder = root / "runs" / "r" / "0-w"
     writing = journal.Journal(folder, lambda: _header_of_this(), lambda values, step: None)
     writing.append(Note(text="a"))
     writing.close()
     os.utime(folder / "1.jsonl", (1e9, 1e9))
-    assert list(gc._sealed(folder, 0)) == []
+    assert list(upkeep._sealed(folder, 0)) == []
     writing.append(Note(text="late"))
     assert [getattr(item, "text", "") for item in journal.read_writer(folder)] == ["", "a", "late"]
 

@@ -126,6 +126,14 @@ class Blobs:
                 return None
             return None if target.parent.stat().st_mode & stat.S_ISVTX else stamp
 
+    def touch(self, digest: str) -> bool:
+        """Whether the blob is held, and not on its way out; from now on it counts as new, for who relies on it."""
+        path = self.path(digest)
+        try:
+            return _touch(path)
+        except OSError:  # somebody else's, which isn't ours to touch
+            return path.is_file()
+
     def drop(self, path: Path, stamp: Stamp) -> bool:
         """Delete the blob at ``path``, if nobody has touched it since it had ``stamp``; whether it is gone."""
         aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}{ASIDE}")

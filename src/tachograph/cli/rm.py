@@ -1,27 +1,29 @@
 """Remove runs with their children, for good.
 
 RUN is an id, a beginning of one that no other run has, a name that no other run has, or "latest". That a run was
-removed, when and by whom stays on record. Files that it kept are deleted by `tachograph gc`.
+removed, when and by whom stays on record: whoever sends it again does not bring it back. Files that it kept are deleted
+by `tachograph gc`. With --root a server, too, where it needs a token with the role admin, or a bucket.
 """
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from contextlib import closing
 
-from tachograph import document, process, removal
+from tachograph import document, process
 from tachograph.cli import words
-from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
+from tachograph.cli.arguments import UsageError, add_json, add_root, complain
 from tachograph.errors import Error
 from tachograph.records import RunRecord
 from tachograph.store import Store, open_store
+from tachograph.upkeep import upkeep_of, with_children
 
 EXAMPLES = """\
   tachograph rm 20261123-0147
   tachograph rm baseline second-try --dry-run
   tachograph rm latest --yes && tachograph gc
+  tachograph rm baseline --root https://tachograph.example.com
 """
 
 
@@ -36,10 +38,10 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """0 where they were removed; 1 where one is still running, or the answer was no."""
-    root = local_root(options)
+    upkeep = upkeep_of(options.root)
     if not options.dry_run:
-        removal.sweep(root)
-    with closing(open_store(root)) as store:
+        upkeep.sweep()
+    with closing(open_store(options.root)) as store:
         named, all_of_them = _found(store, options.runs)
     for one in all_of_them.values():
         _refuse_running(one)
@@ -48,26 +50,21 @@ def run(options: Namespace) -> int:
         complain("nothing was removed")
         return 1
     if not options.dry_run:
-        removal.remove(root, [(one.id, one.name) for one in all_of_them.values()])
+        upkeep.remove([(one.id, one.name) for one in reversed(all_of_them.values())])  # those above others last
     if options.json:
         runs = [{"id": one.id, "name": one.name} for one in all_of_them.values()]
-        document.write({"root": str(root), "runs": runs, "removed": not options.dry_run})
+        document.write({"root": upkeep.name, "runs": runs, "removed": not options.dry_run})
     else:
-        print(f"{what} {'would be ' if options.dry_run else ''}removed from {root}")
+        print(f"{what} {'would be ' if options.dry_run else ''}removed from {upkeep.name}")
     return 0
 
 
 def _found(store: Store, keys: list[str]) -> tuple[list[RunRecord], dict[str, RunRecord]]:
     """The runs that were named, but for those that another one brings along; and by id all that go."""
     asked = {run.id: run for run in map(store.run, keys)}
-    below = {run.id: run for top in asked.values() for run in _below(top)}
-    return [run for id, run in asked.items() if id not in below], asked | below
-
-
-def _below(run: RunRecord) -> Iterator[RunRecord]:
-    for child in run.children:
-        yield child
-        yield from _below(child)
+    all_of_them = {run.id: run for top in asked.values() for run in with_children(top)}
+    below = {run.id for top in asked.values() for run in with_children(top) if run.id != top.id}
+    return [run for id, run in asked.items() if id not in below], all_of_them
 
 
 def _refuse_running(run: RunRecord) -> None:

@@ -31,6 +31,7 @@ from tachograph.mirror.copying import Lost, add
 from tachograph.mirror.looking import Group, Listed, Look, ahead
 from tachograph.mirror.state import State, Writer, discard
 from tachograph.objects import PIECE, Objects
+from tachograph.shelves import Shelves
 from tachograph.sinks import Retry
 
 AT_ONCE = 8  # requests
@@ -61,22 +62,23 @@ class Mirror:
         if self._process != os.getpid():  # threads don't come along
             self._begin()
 
-    def refresh(self) -> bool:
+    def refresh(self, everything: bool = False) -> bool:
         """Fetch what is new; whether anything has come since this was called last, by whomever it was fetched.
+        ``everything`` has all of the bucket looked at, whenever that was done last.
 
         Raises ``Error`` where the bucket can't be reached, or the cache can't be written.
         """
         self._survive_fork()
         try:
             try:
-                return self._refresh()
+                return self._refresh(everything)
             except (FileNotFoundError, NotADirectoryError):  # deleted under us
-                return self._refresh()
+                return self._refresh(everything)
             except sqlite3.DatabaseError as error:
                 if not (is_damaged(error) or is_missing(error)):
                     raise
                 discard(self.root)
-                return self._refresh()
+                return self._refresh(everything)
         except (sqlite3.DatabaseError, OSError) as error:
             raise Error(f"the copy of {self.name} in {self.root} can't be kept ({error}): make room there") from error
 
@@ -109,11 +111,13 @@ class Mirror:
 
     # -- fetching --
 
-    def _refresh(self) -> bool:
+    def _refresh(self, everything: bool) -> bool:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock, locked(self.root / "mirror.lock"):
             state = State(self.root)
             try:
+                if everything:
+                    state.set_fact("wide at", 0.0)
                 self._look(state)
                 state.keep()
                 seen, self._seen = self._seen, state.fact("version")
@@ -127,14 +131,14 @@ class Mirror:
     def _look(self, state: State) -> None:
         if state.is_new:
             shutil.rmtree(self.root / bucket.RUNS, ignore_errors=True)  # nothing is known of what lies there
-        stones = self._pool.submit(self._fetch_removed)
+        stones = self._pool.submit(self._find_stones)
         look = Look(self.objects, state, self._pool, self.root / bucket.RUNS)
         again = self._fetch(state, look.changed())
         for run in look.gone:
             self._forget(state, run)
         if again:
             self._fetch(state, map(look.group, again))
-        if stones.result():
+        if self._take_stones(*stones.result()):
             state.change()
 
     def _fetch(self, state: State, groups: Iterable[Group]) -> set[str]:
@@ -198,16 +202,32 @@ class Mirror:
         except FileNotFoundError:
             return None
 
-    def _fetch_removed(self) -> bool:
-        """Take over which runs were removed; whether that is new."""
-        content = self._read(removal.FILENAME) or b""
+    def _find_stones(self) -> tuple[bytes, list[str]]:
+        """Which runs were removed: what was copied from a folder, and the paths of tombstones."""
+        return self._read(removal.FILENAME) or b"", [one.path for one in self.objects.listed(bucket.REMOVED)]
+
+    def _take_stones(self, copied: bytes, stones: list[str]) -> bool:
+        """Take over which runs were removed; whether that is new. Tombstones never change: each is fetched once."""
         path = self.root / removal.FILENAME
-        if content == (path.read_bytes() if path.exists() else b""):
+        before = path.read_bytes() if path.exists() else b""
+        known = {bucket.stone_path(stone.id, stone.at): line for line in before.splitlines() if (stone := _stone(line))}
+        jobs = ((one, 0, partial(self._read, one)) for one in stones if one not in known and bucket.stone(one))
+        known |= {one: content.strip() for one, content in ahead(self._pool, jobs) if content and _stone(content)}
+        lines = sorted((known[one] for one in stones if one in known), key=lambda line: removal.read(line).at)
+        content = copied.rstrip(b"\n") + b"\n" * bool(copied and lines) + b"\n".join(lines) + b"\n"
+        if content == (before or b"\n"):
             return False
         draft = path.with_name(f".draft-{os.getpid()}-{os.urandom(6).hex()}")
         draft.write_bytes(content)
         os.replace(draft, path)
         return True
+
+
+def _stone(line: bytes) -> removal.Removed | None:
+    try:
+        return removal.read(line)
+    except ValueError:
+        return None
 
 
 class MirrorFiles(FolderFiles):
@@ -224,8 +244,7 @@ class MirrorFiles(FolderFiles):
         return path
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
-        objects = self._mirror.objects
-        return [digest for digest in super().lacking(digests) if objects.size(bucket.blob_path(digest)) is None]
+        return Shelves(self._mirror.objects).lacking(super().lacking(digests))
 
 
 class MirrorQuestions(FolderQuestions):
@@ -237,8 +256,7 @@ class MirrorQuestions(FolderQuestions):
         self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
 
     def refresh(self) -> None:
-        if self._mirror.refresh():
-            self.index.look_again()
+        self._mirror.refresh()
         super().refresh()
 
     def close(self) -> None:

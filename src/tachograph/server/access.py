@@ -72,6 +72,11 @@ class Access:
         token = _shown(request, await self._known())
         return "0" * 16 if token is None else token.hash[:16]
 
+    async def name(self, request: Request) -> str:
+        """The name of the token that a request shows; "" where it needs none."""
+        token = _shown(request, await self._known())
+        return "" if token is None else token.name
+
     async def _known(self) -> list[Token]:
         return self._tokens.all() if self._tokens.is_near else await run_sync(self._tokens.all)
 

@@ -20,6 +20,7 @@ from tachograph.server.live import Live
 from tachograph.server.sending import Sending
 from tachograph.server.storage import Storage, Unavailable
 from tachograph.server.tokens import Tokens
+from tachograph.server.upkeep import Upkeep
 from tachograph.server.uploads import Uploads
 
 API = "/api/v1"
@@ -33,7 +34,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
     guarded = access.guarded
     run = f"{API}/runs/{{run}}"
     reading, keeping = guarded("read", asking.blob), guarded("write", sending.blob)
-    uploads = Uploads(storage, limits, access)
+    uploads, upkeep = Uploads(storage, limits, access), Upkeep(storage, access)
 
     async def blob(request: Request) -> Response:
         return await (keeping if request.method == "PUT" else reading)(request)
@@ -42,6 +43,8 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{API}/openapi.json", _describe),
         Route(f"{API}/runs", guarded("read", asking.runs)),
         Route(run, guarded("read", asking.run)),
+        Route(run, guarded("admin", upkeep.remove), methods=["DELETE"]),
+        Route(f"{API}/collect", guarded("admin", upkeep.collect), methods=["POST"]),
         Route(f"{run}/history", guarded("read", asking.history)),
         Route(f"{run}/stream", guarded("read", live.stream)),
         Route(f"{run}/positions", guarded("read", sending.positions)),

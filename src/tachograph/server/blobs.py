@@ -16,7 +16,10 @@ from tachograph.locking import sync_folder
 from tachograph.objects import Objects
 from tachograph.server.drafts import Drafts
 from tachograph.server.storage import Unavailable
+from tachograph.shelves import Shelves
 from tachograph.sinks import Retry
+from tachograph.upkeep import Collected
+from tachograph.upkeep.folder import collect_blobs
 
 
 class BlobStore(Protocol):
@@ -39,6 +42,12 @@ class BlobStore(Protocol):
 
     def lacking(self, digests: Sequence[str]) -> Sequence[str]:
         """Those of ``digests`` whose bytes are not held."""
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """The same, for those who send: the others will be held for an hour, and then as long as they are needed."""
+
+    def collect(self, needed: set[str], dry: bool) -> Collected:
+        """Delete what nobody needs any more; ``needed`` are digests, without what stands before their digits."""
 
 
 class FolderBlobs:
@@ -78,12 +87,19 @@ class FolderBlobs:
     def lacking(self, digests: Sequence[str]) -> list[str]:
         return [digest for digest in digests if self.size(digest) is None]
 
+    def missing(self, digests: Sequence[str]) -> list[str]:
+        return [digest for digest in digests if not self._blobs.touch(digest)]
+
+    def collect(self, needed: set[str], dry: bool) -> Collected:
+        return collect_blobs(self._root, needed, dry)
+
 
 class BucketBlobs:
     """Files in a bucket; those on their way in lie in a folder of this server's own."""
 
     def __init__(self, url: str, root: Path) -> None:
         self._objects, self._root = Objects(url), root
+        self._shelves = Shelves(self._objects)
         self.drafts = Drafts(root / "server" / "drafts", self._publish)
 
     def size(self, digest: str) -> int | None:
@@ -95,7 +111,7 @@ class BucketBlobs:
 
     def _publish(self, path: Path, digest: str) -> bool:
         with _available():
-            return self._objects.size(_path(digest)) is None and self._objects.create_file(_path(digest), path)
+            return bool(self._shelves.missing([digest])) and self._objects.create_file(_path(digest), path)
 
     @property
     def copies(self) -> Path:
@@ -113,7 +129,16 @@ class BucketBlobs:
         return target
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
-        return [digest for digest in digests if self.size(digest) is None]
+        with _available():
+            return self._shelves.lacking(digests)
+
+    def missing(self, digests: Sequence[str]) -> list[str]:
+        with _available():
+            return self._shelves.missing(digests)
+
+    def collect(self, needed: set[str], dry: bool) -> Collected:
+        with _available():
+            return self._shelves.collect(needed, dry)
 
 
 def opened(url: str | None, root: Path) -> BlobStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from tachograph.server.batch import Batch
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.storage import Gone, Heard
 from tachograph.store import Store
+from tachograph.upkeep import Collected
+from tachograph.upkeep.folder import FolderUpkeep
 
 T = TypeVar("T")
 LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
@@ -81,7 +83,24 @@ class Folder:
             self._store, self._seen = Store(FolderQuestions(self.root)), changed
         return self._store
 
+    # -- upkeep --
+
+    def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
+        removal.remove(self.root, runs, by)
+
+    def sweep(self) -> None:
+        removal.sweep(self.root)
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        return FolderUpkeep(self.root).collect(dry, days)
+
     # -- blobs --
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.missing(digests)
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.lacking(digests)
 
     def blob_size(self, digest: str) -> int | None:
         return self._blobs.size(digest)

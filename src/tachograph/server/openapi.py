@@ -13,6 +13,8 @@ from tachograph.questions import Questions
 from tachograph.server import names
 from tachograph.server.bodies import BYTES, JSON, LINES, PART
 from tachograph.server.tokens import ROLES
+from tachograph.server.upkeep import MOST_DAYS
+from tachograph.upkeep import Collected
 
 Schema = dict[str, Any]
 
@@ -22,7 +24,8 @@ REASONS = {
     403: "The token's role does not allow this.",
     404: "There is no such thing.",
     408: "The body took too long to come.",
-    409: "What comes before is missing: send from after event `position` on, of a file from byte `offset` on.",
+    409: "What comes before is missing: send from after event `position` on, of a file from byte `offset` on. Of a run "
+    "that is to be removed: it is still running.",
     410: "The run was removed.",
     413: "The body is too large.",
     415: "The media type or the content encoding is not taken.",
@@ -69,7 +72,22 @@ def _paths() -> dict[str, Any]:
                 {200: {**_json({"type": "array", "items": _ref("Run")}), **_NEXT}}, _QUERY, 400,
             )
         },
-        "/runs/{run}": {"get": _operation("run", "All that is known of a run", {200: _json(_ref("Run"))}, [key], 404)},
+        "/runs/{run}": {
+            "get": _operation("run", "All that is known of a run", {200: _json(_ref("Run"))}, [key], 404),
+            "delete": _operation(
+                "remove", "Remove the run of that id with all below it, for good; its files go with the next "
+                "collection. A run that is still running is refused (409) but with `force`. Needs the role admin.",
+                {200: _json(_REMOVED)}, [run, _parameter("force", {"type": "boolean"})], 400, 404, 409, 410, 503,
+            ),
+        },
+        "/collect": {
+            "post": _operation(
+                "collect", "Delete files that nothing refers to any more, and compress old journals, as `tachograph "
+                "gc` does. While that takes long, empty lines come before the answer. Needs the role admin.",
+                {200: _json(_ref("Collected"))},
+                [_parameter("dry_run", {"type": "boolean"}), _parameter("compress_after", _DAYS)], 400, 503,
+            )
+        },
         "/runs/{run}/history": {
             "get": _operation(
                 "history", "The points of a metric", {200: _json(_HISTORY)},
@@ -148,7 +166,7 @@ def _questions() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _types() -> tuple[tuple[Schema, ...], dict[str, Schema]]:
     """The schemas of what each question takes and gives, and those that they refer to."""
-    known = [kind for name in wire.MOST for kind in wire.types(name)]
+    known = [*(kind for name in wire.MOST for kind in wire.types(name)), Collected]
     return msgspec.json.schema_components(known, ref_template="#/components/schemas/{name}")
 
 
@@ -236,6 +254,8 @@ _KEPT = _object(["digest", "size"], digest=_DIGEST, size=_COUNT)
 _AFTER = _parameter("after", {**_COUNT, "maximum": 10**18 - 1}) | {
     "description": "The number of the last event that the sender knows to be held. Left out: the one before the first."
 }
+_DAYS: Schema = {**_COUNT, "maximum": MOST_DAYS, "default": 30}
+_REMOVED = _object(["removed"], removed=_list(_object(["id", "name"], id=_TEXT, name=_TEXT)))
 _NEXT = {"headers": {"Link": {"schema": _TEXT, "description": "With rel=next, the address of the runs after these."}}}
 _QUERY = [
     _parameter("experiment", _TEXT),

@@ -25,6 +25,7 @@ from tachograph.events import Unknown
 from tachograph.journal import Block
 from tachograph.projection import WRITER_COLUMNS, Writer, decode_start
 from tachograph.projection import Batch as Projected
+from tachograph.server import removing
 from tachograph.server.answers import Refused
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import BlobStore
@@ -32,6 +33,7 @@ from tachograph.server.connections import Connection, Pool
 from tachograph.server.storage import Gap, Heard
 from tachograph.store import Store
 from tachograph.tables import SqlQuestions
+from tachograph.upkeep import Collected
 
 LOOK_BYTES = 32 << 10  # of a writer's packed lines, that a live stream takes at a time; but a batch at least
 PACK_LEVEL = 1  # three times as fast as the usual one, and nearly as small
@@ -44,7 +46,7 @@ class Postgres:
 
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs
-        self._store = Store(SqlQuestions(Tables(pool), blobs, pool.name))
+        self._store = Store(PostgresQuestions(pool, blobs))
         self.drafts = blobs.drafts
 
     # -- events --
@@ -68,7 +70,7 @@ class Postgres:
         if after:
             raise Gap(0)
         # Apart, since the next to meet a row that is being made waits until that is done.
-        self._pool.transact(lambda db: make_writer(db, run, writer))
+        self._pool.transact(lambda db: _make_writer(db, run, writer, batch))
         return self.append(run, writer, after, batch)
 
     def tail(self, run: str, after: Mapping[str, int]) -> Tail:
@@ -86,7 +88,25 @@ class Postgres:
     def ask(self, question: Callable[[Store], T]) -> T:
         return question(self._store)
 
+    # -- upkeep --
+
+    def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
+        for id, name in runs:
+            self._pool.transact(lambda db, id=id, name=name: removing.remove(db, id, name, by))  # type: ignore[misc]
+
+    def sweep(self) -> None:
+        """There is nothing to finish: a removal is done as a whole, or not."""
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        return self._blobs.collect(removing.referred(self._pool), dry)
+
     # -- files --
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.missing(digests)
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.lacking(digests)
 
     def blob_size(self, digest: str) -> int | None:
         return self._blobs.size(digest)
@@ -98,20 +118,36 @@ class Postgres:
 def make_writer(db: Connection, run: str, writer: str) -> None:
     """Make the rows of a run and a writer, where they aren't there."""
     db.execute("INSERT INTO run (id) VALUES (?) ON CONFLICT DO NOTHING", (run,))
-    db.execute("INSERT INTO writer (run, id) SELECT no, ? FROM run WHERE id = ? ON CONFLICT DO NOTHING", (writer, run))
+    db.execute(
+        "INSERT INTO writer (run, id) SELECT no, ? FROM run WHERE id = ? FOR KEY SHARE ON CONFLICT DO NOTHING",
+        (writer, run),
+    )
+
+
+def _make_writer(db: Connection, run: str, writer: str, batch: Batch) -> None:
+    removing.check(db, run, _began(None, batch))
+    make_writer(db, run, writer)
+
+
+def _began(started: float | None, batch: Batch) -> float:
+    """When a writer began, whose first events are here or in the batch; else long ago."""
+    return started if started is not None else batch.at if batch.seqs[0] == 1 else 0.0
 
 
 def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int] | None:
     """Take a batch; the position, and how many events were new. None where the writer is not known."""
     columns = ", ".join(f"writer.{column}" for column in WRITER_COLUMNS)
     row = db.execute(
-        f"""SELECT {columns}, held FROM writer JOIN run ON run.no = writer.run
+        f"""SELECT {columns}, held, (SELECT at FROM removed WHERE removed.id = run.id)
+            FROM writer JOIN run ON run.no = writer.run
             WHERE run.id = ? AND writer.id = ? FOR UPDATE OF writer""",
         (run, writer),
     ).fetchone()
     if row is None:
         return None
-    *state, held = row
+    *state, held, removed = row
+    if removed is not None:
+        removing.check(db, run, _began(state[WRITER_COLUMNS.index("started")], batch))
     if after > held:
         raise Gap(held)
     new = batch.after(held)
@@ -146,6 +182,18 @@ def unpacked(
         run, writer, after, LOOK_BYTES,
     )  # fmt: skip
     return [(first, last, zlib.decompress(lines)) for first, last, lines in found]
+
+
+class PostgresQuestions(SqlQuestions):
+    """See :class:`tachograph.questions.Questions`, which this is."""
+
+    def __init__(self, pool: Pool, files: BlobStore) -> None:
+        super().__init__(Tables(pool), files, pool.name)
+        self._pool = pool
+
+    def removed(self, key: str) -> str | None:
+        found = removing.meant(self._pool, key)
+        return None if found is None else str(found)
 
 
 class Tables:

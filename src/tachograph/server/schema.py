@@ -2,6 +2,7 @@
 
 batch    the truth: the lines as they came, compressed with zlib
 token    who is let in
+removed  which runs were removed
 version  of all this
 others   those of every store (see :mod:`tachograph.schema`), which can be made again from the batches
 """
@@ -32,6 +33,11 @@ CREATE TABLE tachograph.token (
 CREATE FUNCTION tachograph.instr(BLOB, BLOB) RETURNS INTEGER LANGUAGE sql IMMUTABLE RETURN position($2 IN $1);
 INSERT INTO tachograph.version VALUES (0);
 """
+SINCE = """
+CREATE TABLE IF NOT EXISTS tachograph.removed (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, by TEXT NOT NULL
+);
+"""
 MADE = f"""
 {SCHEMA}
 ALTER TABLE writer ADD COLUMN held BIGINT NOT NULL DEFAULT 0;  -- the number of the last event
@@ -59,6 +65,7 @@ def _prepare(db: Connection, name: str) -> None:
     db.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
     if db.execute("SELECT to_regclass('tachograph.version')").fetchone() == (None,):
         db.script(postgresql_schema(KEPT))
+    db.script(postgresql_schema(SINCE))
     (version,) = db.execute("SELECT version FROM version").fetchone()
     if version > SCHEMA_VERSION:
         raise Error(f"{name} was set up by a newer tachograph (version {version}): upgrade this one ({SCHEMA_VERSION})")

@@ -56,10 +56,8 @@ class Sending:
         if len(asked) > limits.digests:
             raise Refused(413, f"ask for {limits.digests} digests at most")
         digests = list(dict.fromkeys(map(names.digest, asked)))
-        return document({"missing": await run_sync(self._missing, digests)})
-
-    def _missing(self, digests: list[str]) -> list[str]:
-        return [digest for digest in digests if self._storage.blob_size(digest) is None]
+        ask = self._storage.missing if await self._access.is_good(request, "write") else self._storage.lacking
+        return document({"missing": list(await run_sync(ask, digests))})
 
     async def blob(self, request: Request) -> Response:
         """Take a file, if it is what its digest says."""

@@ -9,6 +9,7 @@ from tachograph.errors import Error
 from tachograph.server.batch import Batch
 from tachograph.server.drafts import Drafts
 from tachograph.store import Store
+from tachograph.upkeep import Collected
 
 T = TypeVar("T")
 
@@ -27,6 +28,10 @@ class Gone(Error):
 
 class Unavailable(Error):
     """What keeps the runs is not to be had at the moment. Nothing was kept; it may be better later."""
+
+
+class Reading(Unavailable):
+    """No question is answered before what is new was read."""
 
 
 class Heard(NamedTuple):
@@ -63,6 +68,21 @@ class Storage(Protocol):
 
     def ask(self, question: Callable[[Store], T]) -> T:
         """What ``question`` gives of the store, in which there is all that was appended before."""
+
+    def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
+        """Remove runs, each given by its id and its name, for good; ``by`` says who does."""
+
+    def sweep(self) -> None:
+        """Finish removals that were interrupted."""
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        """See :class:`tachograph.upkeep.Upkeep`."""
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` that are not held. The others will be for an hour: who asks relies on them."""
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        """The same, for who only wants to know."""
 
     def blob_size(self, digest: str) -> int | None:
         """How many bytes the blob has; None where there is none."""

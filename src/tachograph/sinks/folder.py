@@ -67,7 +67,7 @@ class FolderSink:
         self._ends[run, writer] = end
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
-        return [digest for digest in digests if not self._blobs.path(digest).is_file()]
+        return [digest for digest in digests if not self._blobs.touch(digest)]
 
     def put(self, digest: str, path: Path) -> None:
         self._make()

@@ -1,0 +1,82 @@
+"""Upkeep of a store: runs are removed, and what nothing refers to any more is deleted. One way for each kind of place.
+
+A removal is a fact on record first, a tombstone for each run; only then is anything deleted. Whatever was interrupted
+is finished by the next removal or collection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from tachograph.errors import NotFound
+from tachograph.objects import SCHEMES
+
+if TYPE_CHECKING:
+    from tachograph.records import RunRecord
+
+# Who sends a run keeps a file first, and then says so in an event: so long, nothing that is not referred to is deleted.
+GRACE_SECONDS = 3600.0
+
+
+class Collected(Struct):
+    """What a collection did, or would do: ``files`` deleted, of ``bytes`` together; ``runs`` of which something was
+    left though they were removed; journals ``compressed``, which ``freed`` so many bytes; and files that are to be
+    deleted ``later``, by a collection that begins an hour after this one, if still nothing refers to them."""
+
+    files: list[str] = []
+    bytes: int = 0
+    runs: list[str] = []
+    compressed: list[str] = []
+    freed: int = 0
+    later: int = 0
+    deleted: bool = True
+
+
+class Upkeep(Protocol):
+    """What is done to the runs of a place."""
+
+    name: str
+
+    def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
+        """Remove runs in this order, each given by its id and its name, for good. A server refuses those that are
+        running, unless ``force`` is given."""
+
+    def sweep(self) -> None:
+        """Finish removals that were interrupted."""
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        """Delete what nothing refers to any more; compress journals that were last written ``days`` ago, where there
+        are such. ``dry`` only says what would be done."""
+
+
+def with_children(run: RunRecord) -> Iterator[RunRecord]:
+    """A run and all below it."""
+    yield run
+    for child in run.children:
+        yield from with_children(child)
+
+
+def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
+    """That of the place which :func:`tachograph.store.open_store` opens under this name. Raises ``NotFound`` where
+    there is no such folder."""
+    scheme = urlsplit(place).scheme if isinstance(place, str) and "://" in place else ""
+    if isinstance(place, str) and scheme in ("http", "https"):
+        from tachograph.upkeep.server import ServerUpkeep
+
+        return ServerUpkeep(place)
+    if isinstance(place, str) and scheme in SCHEMES:
+        from tachograph.upkeep.bucket import BucketUpkeep
+
+        return BucketUpkeep(place)
+    from tachograph.store import open_store
+    from tachograph.upkeep.folder import FolderUpkeep
+
+    root = open_store(place).root
+    if not root.is_dir():
+        raise NotFound(f"there is no store at {root}: --root names another")
+    return FolderUpkeep(root)

@@ -1,0 +1,99 @@
+"""Upkeep of a store in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tachograph import journal, process, removal
+from tachograph.capture.blobs import ASIDE, Blobs, Stamp, put_back
+from tachograph.upkeep import GRACE_SECONDS, Collected
+from tachograph.upkeep.references import referred
+
+DAY_SECONDS = 86_400.0
+
+
+class FolderUpkeep:
+    """See :class:`tachograph.upkeep.Upkeep`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.name = root, str(root)
+
+    def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
+        removal.remove(self._root, runs)
+
+    def sweep(self) -> None:
+        removal.sweep(self._root)
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        root = self._root
+        removed = removal.hidden(root) if dry else removal.sweep(root)
+        found = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
+        done = collect_blobs(root, referred(root, found), dry)
+        abandoned = [path for folder in found for path in journal.abandoned(folder, time.time() - GRACE_SECONDS)]
+        done.bytes += sum(path.stat().st_size for path in abandoned)
+        done.files += map(str, abandoned)
+        sealed = [path for folder in found for path in _sealed(folder, days)]
+        if not dry:
+            for path in abandoned:
+                path.unlink(missing_ok=True)
+            done.freed = sum(map(_compress, sealed))
+        done.runs, done.compressed = removed, list(map(str, sealed))
+        return done
+
+
+def collect_blobs(root: Path, needed: set[str], dry: bool) -> Collected:
+    """Delete the blobs of a folder that nobody needs, but for those that were kept or asked for within the hour."""
+    blobs = Blobs(root)
+    if not dry:
+        _put_back(blobs)
+    stamps = {path: stamp for path, stamp in _old_files(blobs.folder) if path.name not in needed}
+    size = sum(path.stat().st_size for path in stamps)
+    if not dry:
+        for path, stamp in stamps.items():
+            _delete(path, stamp, blobs)
+    return Collected(files=list(map(str, stamps)), bytes=size, deleted=not dry)
+
+
+def _sealed(writer: Path, days: int) -> Iterator[Path]:
+    """What is to be compressed. Of a process that may still live, only what it left behind at least an hour ago."""
+    header = journal.header(writer)
+    gone = header is not None and process.is_gone(process.Process(header.host, header.boot, header.pid, header.born))
+    age = days * DAY_SECONDS
+    yield from journal.sealed(writer, gone, time.time() - (age if gone else max(age, GRACE_SECONDS)))
+
+
+def _compress(path: Path) -> int:
+    try:
+        return journal.compress(path)
+    except FileNotFoundError:
+        return 0  # another process did, or removed the run
+
+
+def _old_files(folder: Path) -> Iterator[tuple[Path, Stamp]]:
+    """Kept files, and drafts of such whose writers died."""
+    before = (time.time() - GRACE_SECONDS) * 1e9
+    for path in sorted((*folder.glob("*/*"), *folder.glob(".draft-*"))):
+        with contextlib.suppress(FileNotFoundError):  # a run lets go of it just now
+            stamp = Stamp.of(path)
+            if path.is_file() and stamp.modified < before and path.suffix != ASIDE:
+                yield path, stamp
+
+
+def _put_back(blobs: Blobs) -> None:
+    """What processes put aside that were killed before they had looked whether it was needed."""
+    before = time.time() - GRACE_SECONDS
+    for aside in blobs.asides():
+        with contextlib.suppress(FileNotFoundError):
+            if aside.stat().st_ctime < before:
+                put_back(aside)
+
+
+def _delete(path: Path, stamp: Stamp, blobs: Blobs) -> None:
+    """Delete a file; a blob only if nobody has come to need it since it was looked at."""
+    if path.name.startswith("."):
+        path.unlink(missing_ok=True)
+    else:
+        blobs.drop(path, stamp)
