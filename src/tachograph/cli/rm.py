@@ -3,6 +3,9 @@
 RUN is an id, a beginning of one that no other run has, a name that no other run has, or "latest". That a run was
 removed, when and by whom stays on record: whoever sends it again does not bring it back. Files that it kept are deleted
 by `tachograph gc`. With --root a server, too, where it needs a token with the role admin, or a bucket.
+
+A run that reads as running is removed with --force alone. If its process was killed, only the machine where it ran can
+tell: the next run there does, or `tachograph sync`.
 """
 
 from __future__ import annotations
@@ -32,28 +35,30 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help='id, beginning of an id, name, or "latest"')
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument("--force", action="store_true", help="also what reads as running")
     add_root(parser)
     add_json(parser)
 
 
 def run(options: Namespace) -> int:
-    """0 where they were removed; 1 where one is still running, or the answer was no."""
+    """0 where they were removed; 1 where one reads as running, and without --force; or where the answer was no."""
     upkeep = upkeep_of(options.root)
     if not options.dry_run:
         upkeep.sweep()
     with closing(open_store(options.root)) as store:
         named, all_of_them = _found(store, options.runs)
-    for one in all_of_them.values():
+    for one in () if options.force else all_of_them.values():
         _refuse_running(one)
     what = _described(named, len(all_of_them) - len(named))
     if not options.dry_run and not (options.yes or _is_wanted(what)):
         complain("nothing was removed")
         return 1
     if not options.dry_run:
-        upkeep.remove([(one.id, one.name) for one in reversed(all_of_them.values())])  # those above others last
+        runs = [(one.id, one.name) for one in reversed(all_of_them.values())]  # those above others last
+        upkeep.remove(runs, options.force)
     if options.json:
-        runs = [{"id": one.id, "name": one.name} for one in all_of_them.values()]
-        document.write({"root": upkeep.name, "runs": runs, "removed": not options.dry_run})
+        found = [{"id": one.id, "name": one.name} for one in all_of_them.values()]
+        document.write({"root": upkeep.name, "runs": found, "removed": not options.dry_run})
     else:
         print(f"{what} {'would be ' if options.dry_run else ''}removed from {upkeep.name}")
     return 0
@@ -69,10 +74,14 @@ def _found(store: Store, keys: list[str]) -> tuple[list[RunRecord], dict[str, Ru
 
 def _refuse_running(run: RunRecord) -> None:
     here = process.this().host
-    hosts = [writer.host for writer in run.writers if writer.status == "running"]
+    hosts = {writer.host for writer in run.writers if writer.status == "running"} - {""}
     if run.status == "running" or here in hosts:
-        where = f" on {', '.join(sorted(set(hosts)))}" if any(hosts) else ""
-        raise Error(f"run {run.id} ({words.line(run.name)}) is still running{where}: nothing was removed")
+        where = f" on {words.line(', '.join(sorted(hosts)))}" if hosts else ""
+        known = "" if here in hosts else f" as far as is known here (its last event came {words.ago(run.latest)})"
+        raise Error(
+            f"run {run.id} ({words.line(run.name)}) is still running{where}{known}: nothing was removed; "
+            "--force removes it all the same"
+        )
 
 
 def _described(named: list[RunRecord], children: int) -> str:
