@@ -9,12 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 from tests.parts.ports import free_ports
 
@@ -23,9 +25,10 @@ QUOTED = "p%40ss%2Fword%3A%2541%23%3F"
 
 
 class Postgres:
-    """A server with a folder of its own, which asks for a password."""
+    """A server with a folder of its own, which asks for a password. With ``fsync`` it survives as it does elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        self.fsync = "on" if fsync else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
         [self.port] = free_ports(1)
         secret = self.folder / "password"
@@ -39,11 +42,18 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
-        self._control("start", "-l", str(self.folder / "log"), "-o", options)
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync={self.fsync}"
+        self._control("start", "-l", str(self.folder / "log"), "-o", f"{options} -c max_connections=100")
 
     def stop(self) -> None:
         self._control("stop", "-m", "immediate")
+
+    def kill(self) -> None:
+        """Kill the process that all others belong to, as the system does for want of memory; those then end."""
+        first = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        left = psutil.Process(first).children()
+        os.kill(first, signal.SIGKILL)
+        psutil.wait_procs(left, timeout=30)
 
     def close(self) -> None:
         self.stop()
@@ -65,13 +75,16 @@ class Postgres:
         self._run("pg_ctl", "-w", "-D", str(self.folder / "data"), *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_programs() / program), *arguments]
-        if os.getuid() == 0:
-            command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]
+        command = as_nobody([str(_programs() / program), *arguments])
         with open(self.folder / "output", "ab") as output:
             done = subprocess.run(command, stdout=output, stderr=output, cwd=self.folder, timeout=60)
         if done.returncode:
             raise RuntimeError(f"{program}: {(self.folder / 'output').read_text()[-2000:]}")
+
+
+def as_nobody(command: list[str]) -> list[str]:
+    """A command that is not carried out as root."""
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command] if os.getuid() == 0 else command
 
 
 def _programs() -> Path:

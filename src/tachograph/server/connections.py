@@ -3,6 +3,9 @@
 After a restart of PostgreSQL the connections that are left are dead. Work that meets a dead one is done again over a
 new one, once; it may be done again because a question changes nothing, and a batch that is there already is not taken
 twice. Where a new one can't be had either, :class:`~tachograph.server.storage.Unavailable` says so.
+
+Between us and PostgreSQL there may be a pooler, as PgBouncer, that gives each transaction another session, which other
+programs use too. So behind one all is done in transactions, settings hold for one of them, and nothing is prepared.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ SETTINGS = """
 SET search_path TO tachograph; SET TimeZone TO 'UTC'; SET synchronous_commit TO on; SET lock_timeout TO '20s';
 SET idle_in_transaction_session_timeout TO '60s'
 """
+SETTINGS_OF_A_TRANSACTION = SETTINGS.replace("SET ", "SET LOCAL ")
 # Connection, state, resources, locks, shutdown, system: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = ("08", "25", "53", "55", "57", "58")
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -155,7 +159,8 @@ class Pool:
         try:
             connection = self._take()
             try:
-                yield connection
+                with _settled(connection):
+                    yield connection
             finally:
                 self._put_back(connection)
         finally:
@@ -179,7 +184,10 @@ class Pool:
         connection.adapters.register_dumper(str, _Text)
         connection.adapters.register_dumper(float, _Number)
         connection.adapters.register_loader("numeric", _Exact)
-        connection.execute(SETTINGS)
+        if _is_pooled(connection):
+            connection.prepare_threshold = None
+        else:
+            connection.execute(SETTINGS)
         return connection
 
     def check(self) -> None:
@@ -207,6 +215,23 @@ class Pool:
         """Close the connections that nobody uses now."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the process that we were told of is not the one that answers."""
+    told = connection.info.backend_pid
+    return connection.execute("SELECT pg_backend_pid()").fetchone() != (told,)
+
+
+@contextmanager
+def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """While our settings hold."""
+    if connection.prepare_threshold is not None:
+        yield
+        return
+    with connection.transaction():
+        connection.execute(SETTINGS_OF_A_TRANSACTION)
+        yield
 
 
 def _is_away(error: psycopg.Error) -> bool:
