@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tachograph.errors import Error
-from tachograph.schema import SCHEMA, SCHEMA_VERSION
+from tachograph.schema import LOCAL, SCHEMA, SCHEMA_VERSION
 
 BUSY_SECONDS = 60.0
 FILENAME = "index.sqlite"
@@ -248,7 +248,7 @@ def _alone(path: Path) -> Iterator[None]:
 def _prepared(name: str) -> Connection:
     connection = _connection(name)
     connection.executescript(
-        f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+        f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; {SCHEMA} {LOCAL} PRAGMA user_version = {SCHEMA_VERSION};"
     )
     return connection
 

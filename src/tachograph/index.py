@@ -1,10 +1,13 @@
 """The index: what the journals say, as tables that can be asked. It can be deleted at any time.
 
-A refresh reads what was appended since the last one, and only that. It looks at every run's folder (for new writers),
-but at the files of those writers alone from which something may still come. A writer is *sealed* once its process is
-provably gone, or, where nothing can be proven, once it has written its end and was quiet for an hour. Sealed ones are
-looked at when a store is opened and once a minute, in case files were copied here. Of one that ended but is not sealed,
-only the lengths of its files are looked at in between.
+A refresh reads what was appended since the last one, and only that. It looks at the files of those writers alone from
+which something may still come, and at others when there are news of them (see :mod:`tachograph.finding`). A writer is
+*sealed* once its process is provably gone, or it has written its end and was quiet for a while, or, where nothing can
+be read of either, was quiet for an hour.
+
+Files that were copied here into a run that was there are looked for when a store is opened and once a minute: then
+everything is looked at. With more than a thousand writers that is done the less often the more there are, so that it
+takes a thousandth of the time at most. New runs always show at once, and so does what tachograph itself adds.
 
 Several processes may index at once. Each piece is read without a lock and added in a short transaction, where nobody
 else has added it meanwhile.
@@ -12,26 +15,27 @@ else has added it meanwhile.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from tachograph import journal, process, removal
+from tachograph import journal, process
 from tachograph.database import Database, explained, is_damaged, is_missing
+from tachograph.finding import Finder, empty
 from tachograph.journal import Damage
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
 
-RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
 QUIET_SECONDS = 3600.0
+ENDED_SECONDS = 10.0  # that a writer has to be quiet once it has written its end
 LOOK_SECONDS = 60.0
+FEW = 1000  # writers
 
 T = TypeVar("T")
 
@@ -46,6 +50,7 @@ class Index:
         self.root = root
         self._runs = root / "runs"
         self._database = Database(root)
+        self._finder = Finder(root, self._database)
         self._lock = threading.RLock()
         self._due = 0.0
         self._refused: dict[Path, str] = {}
@@ -65,10 +70,6 @@ class Index:
     def refresh(self) -> None:
         """Bring the tables up to date with the journals."""
         self._guarded(self._refresh)
-
-    def look_again(self) -> None:
-        """Have the next refresh look at every writer, those that were done too."""
-        self._due = 0.0
 
     def rebuild(self) -> None:
         """Throw the tables away and read all journals anew."""
@@ -101,7 +102,8 @@ class Index:
     @property
     def unreadable(self) -> list[Damage]:
         """Files and folders that the last refresh could not read."""
-        return [Damage(path, 0, 0, f"can't be read: {reason}") for path, reason in sorted(self._refused.items())]
+        refused = self._refused | self._finder.refused
+        return [Damage(path, 0, 0, f"can't be read: {reason}") for path, reason in sorted(refused.items())]
 
     def close(self) -> None:
         """Give the file back."""
@@ -115,94 +117,72 @@ class Index:
             self._database.close()  # nothing was recorded, or it is gone, and the index with it
             return
         self._database.connect()
-        due = time.monotonic() >= self._due
-        if due:
+        everything = self._is_due()
+        if everything:
             self._unseal()
-            self._due = time.monotonic() + LOOK_SECONDS
-        if not self._read_all(due):
-            self._read_all(True)
+        if not self._read_all(everything):
+            self._read_all(everything)
+        if everything:
+            self._looked()
 
-    def _read_all(self, due: bool) -> bool:
+    def _is_due(self) -> bool:
+        """Whether it is time to look at everything."""
+        if time.monotonic() < self._due:
+            return False
+        self._due = time.monotonic() + LOOK_SECONDS
+        ((looked, writers),) = self._all("SELECT looked, (SELECT max(no) FROM writer) FROM look")
+        return (writers or 0) <= FEW or not 0 <= time.time() - looked < LOOK_SECONDS * writers / FEW
+
+    def _looked(self) -> None:
+        ((writers,),) = self._all("SELECT max(no) FROM writer")
+        if (writers or 0) > FEW:
+            with self._database.transaction() as db:
+                db.execute("UPDATE look SET looked = ?", (time.time(),))
+
+    def _read_all(self, everything: bool) -> bool:
         self._refused.clear()
-        self._find_runs()
+        told = self._finder.find(everything)
         # A writer's header tells whose process to look for: those that are new are read once before the real look.
-        whole = self._look(self._writers("header IS NULL"))
-        return self._look(self._writers("1") if due else self._writers('"end" IS NULL') + self._late()) and whole
+        whole = self._look(self._writers("NOT sealed AND header IS NULL"))
+        return self._look(self._writers("NOT sealed") + self._told(told)) and whole
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         return self._database.connection.execute(sql, values).fetchall()
 
-    def _find_runs(self) -> None:
-        known = {id: (no, changed) for no, id, changed in self._all("SELECT no, id, folder_time FROM run")}
-        removed = set(removal.hidden(self.root))
-        present = {id: changed for id, changed in _folders(self._runs) if id not in removed}
-        for id in known.keys() - present.keys():
-            self._forget(known[id][0])
-        found = []
-        for id, changed in present.items():
-            no, known_time = known.get(id, (None, 0))
-            if changed and changed == known_time:
-                continue
-            before = {name for (name,) in self._all("SELECT id FROM writer WHERE run = ?", no)}
-            try:
-                names = {name for name, _ in _folders(self._runs / id)}
-            except PermissionError as error:
-                self._refused[self._runs / id] = error.strerror or "no reason given"
-                continue
-            if before - names and no is not None:
-                self._forget(no)  # it lost a writer: what is left is read anew
-            elif no is not None and names == before and changed == known_time:
-                continue
-            found.append((id, changed, names))
-        if found:
-            with self._database.transaction() as db:
-                for run in found:
-                    _write_run(db, *run)
-
-    def _forget(self, run: int) -> None:
-        with self._database.transaction() as db:
-            for table in ("segment", "chunk", "damage"):
-                db.execute(f"DELETE FROM {table} WHERE writer IN (SELECT no FROM writer WHERE run = ?)", (run,))
-            for table in ("event", "metric", "param", "tag", "writer"):
-                db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
-            db.execute("DELETE FROM run WHERE no = ?", (run,))
-
     def _writers(self, condition: str) -> list[_Writer]:
-        """Those of the unsealed writers for which an SQL condition holds."""
+        """The writers for which an SQL condition holds."""
         offsets: dict[int, dict[int, int]] = {}
         for no, first, offset in self._all(
-            f"SELECT writer, first, offset FROM segment JOIN writer ON no = writer WHERE NOT sealed AND {condition}"
+            f"SELECT writer, first, offset FROM segment JOIN writer ON no = writer WHERE {condition}"
         ):
             offsets.setdefault(no, {})[first] = offset
         found = self._all(
-            f"""SELECT writer.no, run.no, run.id, writer.id, header, "end" IS NOT NULL
-                FROM writer JOIN run ON run.no = writer.run WHERE NOT sealed AND {condition}"""
+            f"""SELECT writer.no, run.id, writer.id, header, "end" IS NOT NULL, sealed
+                FROM writer JOIN run ON run.no = writer.run WHERE {condition}"""
         )
         return [
-            _Writer(no, run_no, f"{self._runs}/{run}/{id}", _process(header), bool(ended), offsets.get(no, {}))
-            for no, run_no, run, id, header, ended in found
+            _Writer(no, run, self._runs / run / id, _process(header), bool(ended), bool(sealed), offsets.get(no, {}))
+            for no, run, id, header, ended, sealed in found
         ]
 
-    def _late(self) -> list[_Writer]:
-        """Writers that went on after their end."""
-        changed = self._changed('NOT sealed AND "end" IS NOT NULL')
-        return self._writers(f"writer.no IN ({', '.join(map(str, changed))})") if changed else []
+    def _told(self, told: Iterable[tuple[str, str]]) -> list[_Writer]:
+        """Writers that were done, and of which there are news."""
+        sql = (
+            "SELECT writer.no FROM writer JOIN run ON run.no = writer.run WHERE sealed AND run.id = ? AND writer.id = ?"
+        )
+        numbers = [str(no) for names in told for (no,) in self._all(sql, *names)]
+        return self._writers(f"writer.no IN ({', '.join(numbers)})") if numbers else []
 
     def _unseal(self) -> None:
         """Look again at writers who were done, but aren't: somebody copied more of theirs here."""
-        changed = [(no,) for no in self._changed("sealed")]
+        known = self._all(
+            """SELECT writer.no, run.id, writer.id, first, offset
+               FROM writer JOIN run ON run.no = writer.run JOIN segment ON segment.writer = writer.no WHERE sealed"""
+        )
+        changed = {no for no, run, id, first, offset in known if _differs(f"{self._runs}/{run}/{id}", first, offset)}
         if changed:
             with self._database.transaction() as db:
-                db.executemany("UPDATE writer SET sealed = FALSE WHERE no = ?", changed)
-
-    def _changed(self, condition: str) -> set[int]:
-        """Writers with a segment that is not as long as what was read of it."""
-        known = self._all(
-            f"""SELECT writer.no, run.id, writer.id, first, offset
-                FROM writer JOIN run ON run.no = writer.run JOIN segment ON segment.writer = writer.no
-                WHERE {condition}"""
-        )
-        return {no for no, run, id, first, offset in known if _differs(f"{self._runs}/{run}/{id}", first, offset)}
+                db.executemany("UPDATE writer SET sealed = FALSE WHERE no = ?", [(no,) for no in changed])
 
     def _look(self, writers: Iterable[_Writer]) -> bool:
         """Read what was appended, and seal where that was the last of it. False where a file was cut or is gone."""
@@ -219,7 +199,7 @@ class Index:
             except (PermissionError, journal.Unreadable) as error:
                 self._refused[Path(error.filename)] = error.strerror or "no reason given"
                 continue
-            if writer.gone or (writer.may_be_quiet and changed < time.time() - QUIET_SECONDS):
+            if not writer.sealed and (writer.gone or changed < time.time() - writer.patience):
                 sealed.append((writer.no,))
         added.write()
         while late := added.take_late():
@@ -238,7 +218,8 @@ class Index:
         for first, offset in writer.offsets.items():
             size = writer.sizes.get(first, -1)
             if size < offset or (size > offset and first in torn):  # cut; or the line we took for torn is there now
-                self._forget(writer.run)
+                with self._database.transaction() as db:
+                    empty(db, writer.run)
                 return False
         self._read(writer, added)
         return True
@@ -302,31 +283,24 @@ class _Additions:
 
 
 class _Writer(Struct):
-    """A writer from which more may come. ``process`` is None where its header was not read yet, or is damaged."""
+    """A writer to look at. ``process`` is None where its header was not read yet, or is damaged."""
 
     no: int
-    run: int
-    folder: str
+    run: str
+    folder: Path
     process: process.Process | None
     ended: bool
+    sealed: bool
     offsets: dict[int, int]  # by the first sequence number of each segment, the bytes that were read
     sizes: dict[int, int] = {}  # and the bytes that are there
     gone: bool = False
 
     @property
-    def may_be_quiet(self) -> bool:
-        return self.ended or (self.process is None and bool(self.offsets))
-
-
-def _write_run(db: sqlite3.Connection, id: str, changed: int, writers: Iterable[str]) -> None:
-    db.execute(
-        """INSERT INTO run (id, folder_time) VALUES (?, ?)
-           ON CONFLICT (id) DO UPDATE SET folder_time = excluded.folder_time""",
-        (id, changed),
-    )
-    db.executemany(
-        "INSERT OR IGNORE INTO writer (run, id) SELECT no, ? FROM run WHERE id = ?", [(name, id) for name in writers]
-    )
+    def patience(self) -> float:
+        """After how many quiet seconds nothing more is to be expected."""
+        if self.ended:
+            return ENDED_SECONDS
+        return QUIET_SECONDS if self.process is None and self.offsets else inf
 
 
 def _process(header: bytes | None) -> process.Process | None:
@@ -336,24 +310,8 @@ def _process(header: bytes | None) -> process.Process | None:
     return process.Process(start.host, start.boot, start.pid, start.born)
 
 
-def _folders(folder: Path) -> Iterator[tuple[str, int]]:
-    """The names of the folders in ``folder`` that may be ours, and when each was changed, in ns; 0 = just now."""
-    now = time.time_ns()
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or not entry.name.isprintable():
-            continue
-        with contextlib.suppress(FileNotFoundError):  # deleted just now
-            if entry.is_dir():
-                changed = entry.stat().st_mtime_ns
-                yield entry.name, changed if changed < now - RECENT_NS else 0
-
-
 def _differs(folder: str, first: int, offset: int) -> bool:
     try:
         return journal.size(journal.segment(folder, first)) != offset
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE run (
@@ -75,4 +75,14 @@ SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.sta
     coalesce(run.status, CASE WHEN leader.sealed THEN 'crashed' ELSE 'running' END) AS status,
     CASE WHEN run.status IS NOT NULL THEN run.ended WHEN leader.sealed THEN run.latest END AS ended
 FROM run JOIN writer AS leader ON leader.no = run.leader;
+"""
+
+# Up to where the index of a folder knows what is there: see :mod:`tachograph.finding`.
+LOCAL = """
+CREATE TABLE look (
+    folder_time BIGINT NOT NULL, removed BIGINT NOT NULL, news BLOB NOT NULL, news_end BIGINT NOT NULL,
+    looked DOUBLE PRECISION NOT NULL  -- when at everything, in seconds since 1970
+);
+CREATE INDEX run_unsettled ON run (no) WHERE folder_time = 0 OR leader IS NULL;
+INSERT INTO look VALUES (0, 0, '', 0, 0.0);
 """

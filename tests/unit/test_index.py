@@ -24,6 +24,8 @@ import tachograph
 from tachograph import database, events, index, process
 from tachograph.events import Event, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.history import History  # before the test that gives up the right to import it
+from tachograph.journal import news
+from tachograph.sinks.folder import FolderSink
 from tachograph.store import Store, open_store
 
 # Processes: one on another machine, of which nothing can be proven; one of before this machine was started; ourselves.
@@ -352,7 +354,124 @@ def test_a_writer_that_comes_later_is_found(root: Path) -> None:
     store = open_store()
     assert store.run("r").status == "failed"
     append(root, "r", "0-b", lines(header("r", "0-b", GONE, attempt=1), RunEnd(status="finished"), at=20.0))
+    assert open_store().run("r").status == "finished"  # copied from elsewhere: once a store is opened
     assert store.run("r").status == "finished"
+
+
+def test_what_comes_to_an_old_run_shows_at_the_next_question(root: Path) -> None:
+    append(root, "r", "0-a", lines(header("r", "0-a", GONE), RunEnd(status="failed"), at=10.0))
+    append(root, "s", "0-a", lines(header("s", "0-a", GONE), RunEnd(status="finished"), at=10.0))
+    for path in [root / "runs", *(root / "runs").rglob("*")]:
+        os.utime(path, (1, 1))
+    store = open_store()
+    assert {run.id: run.status for run in store.runs()} == {"r": "failed", "s": "finished"}
+    _in_a_process("import tachograph; run = tachograph.start_run(resume='r'); run.log({'x': 1}); run.finish()", root)
+    assert (store.run("r").status, store.run("r").metrics) == ("finished", {"x": 1})
+    _in_a_process(
+        "import tachograph; tachograph.start_run(resume='r').log({'y': 2}); import os; os.kill(os.getpid(), 9)", root
+    )
+    assert (store.run("r").status, store.run("r").metrics) == ("crashed", {"x": 1, "y": 2})
+    sink = FolderSink(root.as_uri())
+    sink.write("s", "0-a", [line.rstrip() for line in lines(Tags(values={"late": "yes"}), first=3, at=12.0)])
+    assert store.run("s").tags == {"late": "yes"}
+
+
+def _in_a_process(code: str, root: Path) -> None:
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TACHOGRAPH_DIR": str(root)}, timeout=60)
+
+
+def test_what_is_recorded_after_the_end_shows_at_the_next_question(root: Path) -> None:
+    run = tachograph.start_run("r")
+    run.finish()
+    for path in (root / "runs").rglob("*"):
+        os.utime(path, (1, 1))
+    store = open_store()
+    assert store.run("r").metrics == {}
+    assert index.Index(root).rows("SELECT sealed FROM writer") == [(1,)]
+    for step in range(3):
+        run.log({"x": step})
+        assert store.run("r").metrics == {"x": step}
+
+
+def test_a_question_looks_at_what_may_have_changed_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        append(root, f"r{number}", "0-a", lines(header(f"r{number}", "0-a", GONE), RunEnd(status="finished")))
+    append(root, "live", "0-a", lines(header("live", "0-a", ALIVE)))
+    for path in (root / "runs").rglob("*"):
+        os.utime(path, (1, 1))
+    os.utime(root / "runs", (1, 1))
+    store = open_store()
+    assert len(store.runs()) == 31
+    looked: list[str] = []
+
+    def noting(function: Any) -> Any:
+        def noted(path: Any, **options: Any) -> Any:
+            looked.append(str(path))
+            return function(path, **options)
+
+        return noted
+
+    with monkeypatch.context() as patch:
+        for name in ("scandir", "listdir", "stat"):
+            patch.setattr(os, name, noting(getattr(os, name)))
+        found = store.runs()
+    assert len(found) == 31
+    assert any("live" in path for path in looked)
+    assert not any("runs/r" in path for path in looked)
+    assert len(looked) < 15
+
+
+def test_an_index_of_many_writers_looks_at_all_of_them_the_less_often(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "FEW", 2)
+    for run in "rstu":
+        append(root, run, "0-a", lines(header(run, "0-a", GONE), point(0, x=1)))
+    assert len(open_store().runs()) == 4
+    append(root, "r", "0-a", lines(point(1, x=2), first=3))  # copied from elsewhere
+    assert open_store().run("r").metrics == {"x": 1}
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + index.LOOK_SECONDS * 1.9)
+    assert open_store().run("r").metrics == {"x": 1}
+    monkeypatch.setattr(time, "time", lambda: now + index.LOOK_SECONDS * 2.1)
+    assert open_store().run("r").metrics == {"x": 2}
+
+
+def test_news_are_begun_anew_once_they_are_long(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(news, "MOST_BYTES", 100)
+    monkeypatch.setattr(news, "RECENT_NS", 0)
+    folder = append(root, "r", "0-a", lines(header("r", "0-a", GONE), point(0, x=0))).parent
+    following, other = open_store(), open_store()
+    for number in range(1, 30):
+        append(root, "r", "0-a", lines(point(number, x=number), first=number + 2))
+        news.tell(folder)
+        assert following.run("r").metrics == {"x": number}
+        if number % 7 == 0:
+            assert other.run("r").metrics == open_store().run("r").metrics == {"x": number}
+            assert not (root / news.FILENAME).exists()
+
+
+@given(first=st.booleans(), count=st.integers(1, 40), torn=st.booleans())
+def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for number in range(count):
+            news.tell(root / "runs" / f"r{number}" / "0-a")
+        place = news.Place()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(news, "RECENT_NS", 0)
+            if first:
+                told, place = news.read(root, place)
+                assert told == {f"r{number}": {"0-a"} for number in range(count)}
+                assert news.read(root, place) == ({}, place)
+            with open(root / news.FILENAME, "ab") as file:
+                file.write(b"17 s/0-b\n" + b"18 t/0-b"[: 8 * torn])
+            told, place = news.read(root, place)
+            assert told == {**({} if first else {f"r{number}": {"0-a"} for number in range(count)}), "s": {"0-b"}}
+        (root / news.FILENAME).write_bytes(b"19 t/0-a\n")
+        assert news.read(root, place).told is None
+        (root / news.FILENAME).unlink()
+        assert news.read(root, place) == (None, news.Place())
 
 
 def test_deleted_runs_writers_and_files_are_forgotten(root: Path) -> None:

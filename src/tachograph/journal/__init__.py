@@ -3,6 +3,7 @@
     <root>/runs/<run id>/<writer>/<first seq>.jsonl    a segment: events, one line each, each appended with one write
     <root>/runs/<run id>/<writer>/<first seq>.jsonl.gz the same, once it was compressed: readers take either of them
     <root>/runs/<run id>/<writer>/<first seq>.sums     checksums of what was synced of it, block by block
+    <root>/news                                        to which of the older runs something came
 
 Appending is all that happens on a training thread. Once a second, on the background thread, what was appended is
 forced to disk (``fsync``) and a line ``{"from":0,"to":8192,"crc32":"9ae1bc02"}`` is added to the sums. A segment is

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tachograph import events
 from tachograph.events import Event
+from tachograph.journal import news
 from tachograph.journal.packing import DRAFT
 from tachograph.journal.reading import segment
 from tachograph.locking import sync_folder
@@ -29,3 +30,4 @@ def place(folder: Path, happened: Sequence[Event]) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(folder)
+    news.tell(folder)

@@ -23,6 +23,7 @@ import msgspec
 from tachograph import events, guard
 from tachograph.background import background
 from tachograph.events import Event, Metrics, Note, encode
+from tachograph.journal import news
 from tachograph.journal.reading import Sum
 from tachograph.steps import Steps
 
@@ -344,8 +345,10 @@ class Journal:
     def _open(self) -> None:
         if not self._first:
             self._first = self._pending[0][0]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        is_old = news.make(self.folder)
         self._file = os.open(self._path(), _FLAGS, 0o666)
+        if is_old:
+            news.tell(self.folder)
 
     def _path(self, suffix: str = "jsonl") -> Path:
         return self.folder / f"{self._first}.{suffix}"

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from tachograph import journal
+from tachograph.journal import news
 from tachograph.mirror.looking import Listed
 from tachograph.mirror.state import Writer
 
@@ -53,6 +54,7 @@ def add(writer: Writer, folder: Path, listed: Listed, content: bytes) -> None:
     if segment.last:
         writer.add(segment.first, segment.last)
     os.utime(path, (listed.object.changed, listed.object.changed))  # when it came there: readers go by that
+    news.tell(folder)
 
 
 def _opened(path: Path, size: int) -> BinaryIO:

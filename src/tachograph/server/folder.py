@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TypeVar
 from tachograph import journal, removal
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
-from tachograph.journal import Damage
+from tachograph.journal import Damage, news
 from tachograph.server import received
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import FolderBlobs
@@ -33,8 +32,6 @@ class Folder:
         self.drafts = self._blobs.drafts
         self._store = Store(FolderQuestions(root))
         self._asking = threading.Lock()
-        self._stamp = root / "server" / "received"
-        self._seen = 0
 
     # -- events --
 
@@ -48,20 +45,11 @@ class Folder:
         if stone is not None and _began(folder, batch) <= stone.at:
             raise Gone(str(stone))
         position, count = received.append(folder, after, batch)
-        if count:
-            self._tell()
+        news.tell(folder)  # of what is there already, too: a server that was killed may have told nobody
         return position, count
 
     def _run(self, run: str) -> Path:
         return self.root / "runs" / run
-
-    def _tell(self) -> None:
-        """Let all servers of this store know that something came: their indexes may take its writer for done."""
-        try:
-            os.utime(self._stamp)
-        except FileNotFoundError:
-            self._stamp.parent.mkdir(parents=True, exist_ok=True)
-            self._stamp.touch()
 
     def tail(self, run: str, after: Mapping[str, int]) -> Tail:
         return Tail(self._run(run), after)
@@ -70,18 +58,7 @@ class Folder:
 
     def ask(self, question: Callable[[Store], T]) -> T:
         with self._asking:
-            return question(self._fresh())
-
-    def _fresh(self) -> Store:
-        """The store, opened anew where something came since: so its index looks again at writers that were done."""
-        try:
-            changed = os.stat(self._stamp).st_mtime_ns
-        except FileNotFoundError:
-            changed = 0
-        if changed != self._seen:
-            self._store.close()
-            self._store, self._seen = Store(FolderQuestions(self.root)), changed
-        return self._store
+            return question(self._store)
 
     # -- upkeep --
 

@@ -19,6 +19,7 @@ import msgspec
 from tachograph import journal
 from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.capture.secrets import redact_url
+from tachograph.journal import news
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 64 << 20
@@ -61,10 +62,12 @@ class FolderSink:
         end = self._ends.pop((run, writer), None) or _end(folder)  # found out anew where this fails
         self._make()
         folder.mkdir(parents=True, exist_ok=True)
+        news.tell(folder)
         for start, block in _pieces(lines, end):
             _write(folder, start, block)
             end = End(_number(block[-1]).seq, start.first, start.offset + _size(block))
         self._ends[run, writer] = end
+        news.tell(folder)  # again: who looked meanwhile may have seen nothing yet
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         return [digest for digest in digests if not self._blobs.touch(digest)]
