@@ -22,7 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
+from tachograph import process
 from tachograph.bucket import BLOBS, blob_path
+from tachograph.events import encode
 from tachograph.objects import PAGE, Object, Objects
 from tachograph.sinks import Retry
 from tachograph.upkeep import GRACE_SECONDS, Collected
@@ -106,16 +110,23 @@ class Shelves:
         if dry:
             return self._sorted(needed, self._doomed()[0], time.time()).told(deleted=False)
         me, until = f"{AT_WORK}{os.urandom(8).hex()}", time.monotonic() + WORK_SECONDS
-        self._objects.put(me, b"")
+        self._objects.put(me, encode(process.this()))
         marks, at_work = self._doomed()
         now = at_work.pop(me).changed  # by the bucket's own clock, as the others
-        stale = [path for path, one in at_work.items() if one.changed < now - STALE_SECONDS]
+        stale = [path for path, one in at_work.items() if one.changed < now - STALE_SECONDS or self._is_gone(path)]
         found = self._sorted(needed, marks, now)
         self._delete(found, until)
         self._objects.delete([me, *stale])
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket") as pool:
             list(pool.map(lambda path: self._objects.put(path, b""), found.new))
         return found.told(deleted=True)
+
+    def _is_gone(self, at_work: str) -> bool:
+        """Whether a collection was killed, on this machine."""
+        try:
+            return process.is_gone(msgspec.json.decode(self._objects.read(at_work), type=process.Process))
+        except (FileNotFoundError, ValueError):
+            return False
 
     def _sorted(self, needed: set[str], marks: dict[str, Object], now: float) -> _Found:
         found = _Found([], [], set(marks))
