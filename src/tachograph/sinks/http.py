@@ -5,7 +5,7 @@
     200, 201             it is stored
     429, 503             later, when the answer says
     409                  the server holds less (of a file: other) than it told us before; ask it anew how far it has
-                         come, and go on there
+                         come, and go on there; a file of which that leads nowhere is sent in one request
     401, 403             later, in some minutes: tokens are replaced, and no event is wrong because of one
     400, 410, 413, 422   never: it is set aside with the server's reason; where that is about some lines, those alone
     anything else        later; no connection, a time-out or a broken answer, too
@@ -29,7 +29,7 @@ from urllib3.exceptions import HTTPError
 
 from tachograph import settings
 from tachograph.sinks import Reject, Retry
-from tachograph.sinks.uploads import Kept, TooLarge, Upload, name_of
+from tachograph.sinks.uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
 CONNECT = 5.0  # seconds
 ANSWER_SECONDS = 30.0  # for each piece of an answer
@@ -118,11 +118,14 @@ class HttpSink:
         there = f"/blobs/{quote(digest, safe=':')}"
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= WHOLE_BYTES:
-                headers = {"Content-Type": "application/octet-stream"}
-                self._ask("PUT", there, Kept, data=file, headers=headers, patience=FILE_PATIENCE)
-            else:
-                self._upload(f"{there}/uploads/{name_of(path)}", file, size)
+            try:
+                if size > WHOLE_BYTES:
+                    self._upload(f"{there}/uploads/{name_of(path)}", file, size)
+                    return
+            except Elsewhere:
+                file.seek(0)
+            headers = {"Content-Type": "application/octet-stream"}
+            self._ask("PUT", there, Kept, data=file, headers=headers, patience=FILE_PATIENCE)
 
     def _upload(self, there: str, file: BinaryIO, size: int) -> None:
         upload = Upload(self._ask, there, file, size, self._uploads.pop(there, 0), self._part_bytes)
@@ -166,7 +169,8 @@ class HttpSink:
         if status in (401, 403):
             return Retry(TOKEN_SECONDS, why)
         if status not in NEVER:
-            return Retry(_retry_after(response), why)
+            kind = Elsewhere if status == 409 else Retry
+            return kind(_retry_after(response), why)
         if status == 413 and len(lines) > 1:  # fewer at once may do
             return Reject((), why)
         named = [lines[wrong.line - 1] for wrong in refusal.rejected if 0 < wrong.line <= len(lines)]

@@ -1,4 +1,8 @@
-"""Sending a file to a server in parts: what was cut off is gone on with (see :mod:`tachograph.server.uploads`)."""
+"""Sending a file to a server in parts: what was cut off is gone on with (see :mod:`tachograph.server.uploads`).
+
+What was sent in parts lies with one server. Where several on one database take turns, and the next part comes to
+another one that has its drafts in another folder, the file is sent anew, in one request.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,10 @@ T = TypeVar("T")
 
 class TooLarge(Retry):
     """Something on the way takes smaller requests only."""
+
+
+class Elsewhere(Retry):
+    """What was sent before is not there: another server answers, which has its drafts elsewhere."""
 
 
 class Ask(Protocol):
@@ -47,7 +55,8 @@ class Upload:
         self.at, self.part_bytes = at, part_bytes
 
     def send(self) -> None:
-        """Send what is not there yet. Raises :class:`Retry`, which says whether anything got over since that look."""
+        """Send what is not there yet. Raises :class:`Retry`, which says whether anything got over since that look;
+        :class:`Elsewhere` where parts lead to nothing."""
         before = self.at
         try:
             self.at = self._begin()
@@ -79,7 +88,7 @@ class Upload:
             return False
         except Retry as retry:
             before, self.at = self.at, self.at if retry.after else self._held("GET")
-            if self.at < before + LEAST_BYTES:
+            if self.at < before + (1 if isinstance(retry, Elsewhere) else LEAST_BYTES):
                 raise
             return False
         return is_last

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.faults.proxy import Exchange, Mode, Proxy, passing
 from tests.integrations.postgres.serving import DatabaseServer
 from tests.integrations.server.serving import lines
 from tests.integrations.server.test_api import test_files_are_kept_under_their_digest_and_handed_out_in_ranges
@@ -18,6 +19,7 @@ from tests.integrations.server.test_security import test_a_file_that_is_cut_off_
 from tests.parts import seaweedfs
 
 from tachograph.objects import Objects
+from tachograph.sinks.http import HttpSink
 
 pytest.importorskip("obstore")
 
@@ -98,3 +100,52 @@ def test_a_bucket_that_is_away_is_told_and_harms_nothing_else(tmp_path, database
         server.pool.close()
     finally:
         away.close()
+
+
+@pytest.fixture
+def second(server: DatabaseServer, tmp_path: Path, bucket: str) -> Iterator[DatabaseServer]:
+    """Another server, as on another machine: of the first one's it has the database and the bucket."""
+    running = DatabaseServer(tmp_path / "elsewhere", server.database, "--blobs", bucket)
+    yield running
+    running.kill()
+    running.pool.close()
+
+
+@pytest.fixture
+def balancer(server: DatabaseServer) -> Iterator[Proxy]:
+    """A proxy in front of the first of them."""
+    made = Proxy(server.port)
+    yield made
+    made.close()
+
+
+def to(ports: Iterable[int]) -> Mode:
+    """Each request goes to the next of these."""
+    turns = iter(ports)
+
+    def mode(exchange: Exchange) -> None:
+        exchange.proxy.target = next(turns)
+        passing(exchange)
+
+    return mode
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 4])
+def test_a_half_sent_file_whose_next_part_comes_to_another_server(server, second, balancer, tmp_path, before):
+    """After so many requests to the first one, of which one is a question; and then to both in turn."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(30 << 20))
+    digest = digest_of(path.read_bytes())
+    balancer.mode = to([server.port] * before + [second.port, server.port] * 20)
+    HttpSink(balancer.url).put(digest, path)
+    assert second.ask(f"/blobs/{digest}").content == path.read_bytes()
+    assert len(balancer.requests) < 10
+
+
+def test_a_half_sent_file_whose_server_is_gone(server, second, balancer, tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(30 << 20))
+    digest = digest_of(path.read_bytes())
+    balancer.mode = to([server.port] * 3 + [second.port] * 20)
+    HttpSink(balancer.url).put(digest, path)
+    assert server.ask(f"/blobs/{digest}").content == path.read_bytes()
