@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -30,6 +29,9 @@ from tachograph.events import encode
 from tachograph.objects import PAGE, Object, Objects
 from tachograph.sinks import Retry
 from tachograph.upkeep import GRACE_SECONDS, Collected
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 DOOMED = "doomed"
 AT_WORK = f"{DOOMED}/.collecting-"
@@ -41,6 +43,12 @@ TOGETHER = 500  # objects that are deleted with one request
 AT_ONCE = 16  # requests
 FEW = 30  # files that are asked for one by one; of more, the bucket lists what it has
 PAGES = 20  # files that are asked for with the time that a list of PAGE objects takes
+
+
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # senders do without: a process that is ending can't import it
+
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
 
 
 class Shelves:
@@ -62,7 +70,7 @@ class Shelves:
             self._looked = -FRESH_SECONDS
             self._objects.delete(mine)
             self._look()
-        return self.lacking(digests)
+        return self._lacking(digests, map)  # one after the other: a process that is ending may begin no pool of threads
 
     def _look(self) -> None:
         """Find out what is doomed. Raises ``Retry`` while a collection is at work."""
@@ -82,12 +90,17 @@ class Shelves:
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
         """Those of ``digests`` that are not held: several requests at a time, or for many a look at what there is."""
+        with _pool() as pool:
+            return self._lacking(digests, pool.map)
+
+    def _lacking(
+        self, digests: Sequence[str], ask: Callable[[Callable[[str], int | None], list[str]], Iterable[int | None]]
+    ) -> list[str]:
         left = sorted(set(digests))
         held = set[str]()
         if len(left) > FEW:
             left, held = self._looked_for(left)
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket") as pool:
-            sizes = list(pool.map(self._objects.size, map(blob_path, left)))
+        sizes = list(ask(self._objects.size, [blob_path(digest) for digest in left]))
         held |= {digest for digest, size in zip(left, sizes, strict=True) if size is not None}
         return [digest for digest in digests if digest not in held]
 
@@ -117,7 +130,7 @@ class Shelves:
         found = self._sorted(needed, marks, now)
         self._delete(found, until)
         self._objects.delete([me, *stale])
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket") as pool:
+        with _pool() as pool:
             list(pool.map(lambda path: self._objects.put(path, b""), found.new))
         return found.told(deleted=True)
 
