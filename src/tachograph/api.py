@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -23,27 +23,34 @@ SILENCE = 30.0  # seconds without a byte of an answer
 WHOLE = 300.0  # seconds for all of an answer
 ANSWER_BYTES = 512 << 20
 ATTEMPTS = 4
+STUCK = 120.0  # seconds in which a server that reads what is new gets nowhere
 LONGEST_WAIT = 10.0  # seconds before an attempt
 _HOW_LONG = {"content-length", "transfer-encoding"}  # one of them is in every answer that came as far as that
 
 
 class Unanswered(Error):
-    """There was no whole answer. ``after`` is in how many seconds there may be one; None where there won't be."""
+    """There was no whole answer. ``after`` is in how many seconds there may be one; None where there won't be. Where
+    the server reads what is new before it answers, ``reading`` is how much of that is done."""
 
-    def __init__(self, why: str, after: float | None) -> None:
+    def __init__(self, why: str, after: float | None, reading: float | None = None) -> None:
         super().__init__(why)
-        self.after = after
+        self.after, self.reading = after, reading
 
 
 class _Refusal(msgspec.Struct):
-    """What a server says of a request that it doesn't do. ``query``: it is the text of a query that can't be read."""
+    """What a server says of a request that it doesn't do. ``query``: it is the text of a query that can't be read;
+    ``reading``: how much of what is new was read, before which it answers no question."""
 
     reason: str
     query: bool = False
+    reading: float | None = None
 
 
 class Server:
-    """A server's API. Safe to use from several threads, and in a forked child. Connects to nothing yet."""
+    """A server's API. Safe to use from several threads, and in a forked child. Connects to nothing yet.
+
+    ``waiting`` is called with what to tell a person while a server that is asked reads what is new.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -51,6 +58,7 @@ class Server:
             raise Error(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
         self.name = url.rstrip("/")
         self._sessions: dict[int, requests.Session] = {}
+        self.waiting: Callable[[str], None] = lambda why: None
 
     def ask(self, path: str, content: bytes, media_type: str, whole: float = WHOLE) -> bytes:
         """The answer to a question that is sent; all of it comes within ``whole`` seconds."""
@@ -67,16 +75,23 @@ class Server:
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None, whole: float = WHOLE
     ) -> bytes:
-        """Where an answer did not come, or not whole, it is asked for again, some times."""
-        for attempt in range(1, ATTEMPTS + 1):
+        """Where an answer did not come, or not whole, it is asked for again, some times; and as long as the server gets
+        on with reading what is new."""
+        attempts, read, moved = 0, -1.0, time.monotonic()
+        while True:
             try:
                 with self.request(method, path, headers, content) as response:
                     return _content(response, whole)
             except Unanswered as error:
-                if error.after is None or attempt == ATTEMPTS:
+                if error.reading is not None and error.reading != read:
+                    read, moved = error.reading, time.monotonic()
+                is_reading = error.reading is not None and time.monotonic() - moved < STUCK
+                attempts += not is_reading
+                if error.after is None or attempts == ATTEMPTS:
                     raise
+                if is_reading:
+                    self.waiting(str(error))
                 time.sleep(min(error.after, LONGEST_WAIT))
-        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def request(
@@ -108,8 +123,8 @@ class Server:
             return self.foreign(f"it answers {status} {response.reason}")
         if status in (429, 503):
             after = response.headers.get("Retry-After", "")
-            why = f"{self.name} is too busy: {refusal.reason}"
-            return Unanswered(why, after=float(after) if after.isdecimal() else 1.0)
+            why = refusal.reason if refusal.reading is not None else f"{self.name} is too busy: {refusal.reason}"
+            return Unanswered(why, float(after) if after.isdecimal() else 1.0, refusal.reading)
         if status == 401 and not given_token():
             return Error(f"{self.name} wants a token: set TACHOGRAPH_TOKEN to one that its keeper made for you")
         if status in (401, 403):

@@ -25,9 +25,35 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
         with closing(open_store(options.root)) as store, _shown() as reading:
             if isinstance(store.questions, FolderQuestions):
                 store.questions.index.reading = reading
-            return command(options, store)
+                return command(options, store)
+            with told_while_waiting(store):
+                return command(options, store)
 
     return run
+
+
+@contextmanager
+def told_while_waiting(store: Store) -> Iterator[None]:
+    """While a server reads what is new before it answers, say so: on a terminal how far it is, elsewhere once."""
+    from tachograph.remote import HttpQuestions
+
+    told = 0
+
+    def waiting(why: str) -> None:
+        nonlocal told
+        told += 1
+        if sys.stderr.isatty():
+            print(f"\r{why} \x1b[K", end="", file=sys.stderr, flush=True)
+        elif told == 1:
+            complain(why)
+
+    if isinstance(store.questions, HttpQuestions):
+        store.questions.server.waiting = waiting
+    try:
+        yield
+    finally:
+        if told and sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

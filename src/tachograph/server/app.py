@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -12,18 +13,19 @@ from starlette.routing import Route
 
 from tachograph import wire
 from tachograph.server import openapi
-from tachograph.server.access import Access
+from tachograph.server.access import Access, Endpoint
 from tachograph.server.answers import LATER, Refused, document, refused
 from tachograph.server.asking import Asking
 from tachograph.server.limits import Limits
 from tachograph.server.live import Live
 from tachograph.server.sending import Sending
-from tachograph.server.storage import Storage, Unavailable
+from tachograph.server.storage import Reading, Storage, Unavailable
 from tachograph.server.tokens import Tokens
 from tachograph.server.upkeep import Upkeep
 from tachograph.server.uploads import Uploads
 
 API = "/api/v1"
+SOON = 1.0  # seconds after which to ask again how far the reading is
 
 
 def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None = None) -> Starlette:
@@ -41,6 +43,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
 
     routes = [
         Route(f"{API}/openapi.json", _describe),
+        Route(f"{API}/health", _health(storage)),
         Route(f"{API}/runs", guarded("read", asking.runs)),
         Route(run, guarded("read", asking.run)),
         Route(run, guarded("admin", upkeep.remove), methods=["DELETE"]),
@@ -71,6 +74,14 @@ async def _describe(request: Request) -> Response:
     return document(openapi.document())
 
 
+def _health(storage: Storage) -> Endpoint:
+    async def health(request: Request) -> Response:
+        share = await run_sync(storage.readiness)
+        return document({"status": "ready" if share == 1.0 else "reading", "done": share})
+
+    return health
+
+
 async def _unknown(request: Request, error: Exception) -> Response:
     """No such address, or not with that method."""
     assert isinstance(error, HTTPException)
@@ -84,6 +95,8 @@ async def _cut_off(request: Request, error: Exception) -> Response:
 
 
 async def _away(request: Request, error: Exception) -> Response:
+    if isinstance(error, Reading):
+        return Refused(503, str(error), after=SOON, reading=error.share).answer()
     return Refused(503, str(error), after=LATER).answer()
 
 

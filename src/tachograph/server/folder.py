@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from tachograph import journal, removal
+from tachograph.database import Database
+from tachograph.errors import Error
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage, news
 from tachograph.server import received
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.storage import Gone, Heard
+from tachograph.server.storage import Gone, Heard, Reading
 from tachograph.store import Store
 from tachograph.upkeep import Collected
 from tachograph.upkeep.folder import FolderUpkeep
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+PATIENCE = 15.0  # seconds that a question waits for others; clients wait twice as long for a sign of life
+ALMOST = 0.99
+SHORT = 1.0  # the same while all is read that is new
 LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
 
 
@@ -30,8 +40,48 @@ class Folder:
         self.root = root
         self._blobs = FolderBlobs(root)
         self.drafts = self._blobs.drafts
-        self._store = Store(FolderQuestions(root))
+        self._questions = FolderQuestions(root)
+        self._store = Store(self._questions)
         self._asking = threading.Lock()
+        self._is_reading, self._done, self._all, self._runs = False, 0, 0, 0
+
+    # -- getting ready --
+
+    def begin(self) -> None:
+        self._is_reading = True
+        threading.Thread(target=self._read, name="tachograph reading", daemon=True).start()
+
+    def _read(self) -> None:
+        """Finish removals that were interrupted, and read all that is new, before the first question needs it."""
+        try:
+            with self._asking:
+                removal.sweep(self.root)
+                self._measure()
+                self._questions.index.reading = self._count
+                self._store.refresh()
+        except (Error, OSError) as error:
+            _log.warning("%s can't be read yet: %s", self.root, error)  # who asks is told
+        finally:
+            self._is_reading = False
+
+    def _measure(self) -> None:
+        """How much there is, and how much of it the index has."""
+        if not (self.root / "runs").is_dir():
+            return
+        for folder in os.scandir(self.root / "runs"):
+            self._runs += 1
+            self._all += sum(path.stat().st_size for path in Path(folder).glob("*/*.jsonl*"))
+        database = Database(self.root)
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(database):
+            database.connect()
+            ((known,),) = database.connection.execute('SELECT sum("offset") FROM segment')
+            self._done = known or 0
+
+    def _count(self, size: int) -> None:
+        self._done += size
+
+    def readiness(self) -> float:
+        return min(self._done / max(self._all, 1), ALMOST) if self._is_reading else 1.0
 
     # -- events --
 
@@ -57,8 +107,13 @@ class Folder:
     # -- questions --
 
     def ask(self, question: Callable[[Store], T]) -> T:
-        with self._asking:
+        if not self._asking.acquire(timeout=SHORT if self._is_reading else PATIENCE):
+            share = min(self.readiness(), ALMOST)
+            raise Reading(f"the server is reading {self._runs:,} runs, {share:.0%} done", share)
+        try:
             return question(self._store)
+        finally:
+            self._asking.release()
 
     # -- upkeep --
 

@@ -25,7 +25,7 @@ from tachograph.server import names
 from tachograph.server.access import Access
 from tachograph.server.answers import LATER, Refused
 from tachograph.server.limits import Limits
-from tachograph.server.storage import Storage, Tail
+from tachograph.server.storage import Storage, Tail, Unavailable
 
 PERIOD = 0.25  # seconds between two looks where nothing is new
 LOOKS = 2  # at a time
@@ -84,7 +84,10 @@ class Live:
                 if not await self._access.is_good(request, "read"):
                     return
                 # Asked before what is new is read, so that what came just before the end is not missed.
-                (_, status), checked = await run_sync(self._status, run, limiter=self._few), time.monotonic()
+                try:
+                    (_, status), checked = await run_sync(self._status, run, limiter=self._few), time.monotonic()
+                except (NotFound, Unavailable):  # who comes again is told: it was removed, or there is much to read
+                    return
             chunk = await run_sync(_new, tail, positions, limiter=self._few)
             if chunk:
                 yield chunk

@@ -66,6 +66,10 @@ def _paths() -> dict[str, Any]:
         "/openapi.json": {
             "get": _operation("describe", "This document", {200: _json({"type": "object"})}, [], security=[])
         },
+        "/health": {
+            "get": _operation("health", "Whether questions are answered, or wait for what is new to be read; `done` of "
+                              "that is, from 0 to 1", {200: _json(_HEALTH)}, [], 503, security=[])
+        },
         "/runs": {
             "get": _operation(
                 "runs", "Runs, the newest first. Where there are more than one answer has, its `Link` leads on.",
@@ -224,6 +228,12 @@ _REFUSAL = _object(
     ["reason"],
     reason=_TEXT,
     query={"type": "boolean", "description": "With 400: that it is where or order_by that can't be read."},
+    reading={
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "With 503: questions wait until what is new was read, of which so much is done.",
+    },
     position={**_COUNT, "description": "With 409: the number of the last event that is held."},
     offset={**_COUNT, "description": "With 409: how many bytes of the upload are held."},
     rejected=_list(_object(["line", "reason"], line={"type": "integer", "minimum": 1}, reason=_TEXT)),
@@ -254,6 +264,9 @@ _KEPT = _object(["digest", "size"], digest=_DIGEST, size=_COUNT)
 _AFTER = _parameter("after", {**_COUNT, "maximum": 10**18 - 1}) | {
     "description": "The number of the last event that the sender knows to be held. Left out: the one before the first."
 }
+_HEALTH = _object(
+    ["status", "done"], status={"enum": ["ready", "reading"]}, done={"type": "number", "minimum": 0, "maximum": 1}
+)
 _DAYS: Schema = {**_COUNT, "maximum": MOST_DAYS, "default": 30}
 _REMOVED = _object(["removed"], removed=_list(_object(["id", "name"], id=_TEXT, name=_TEXT)))
 _NEXT = {"headers": {"Link": {"schema": _TEXT, "description": "With rel=next, the address of the runs after these."}}}

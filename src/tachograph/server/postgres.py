@@ -49,6 +49,13 @@ class Postgres:
         self._store = Store(PostgresQuestions(pool, blobs))
         self.drafts = blobs.drafts
 
+    def begin(self) -> None:
+        """All is there."""
+
+    def readiness(self) -> float:
+        self._pool.rows("SELECT 1")
+        return 1.0
+
     # -- events --
 
     def positions(self, run: str) -> dict[str, int]:

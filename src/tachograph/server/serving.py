@@ -51,6 +51,7 @@ def serve(place: Place, host: str, port: int, certfile: Path | None = None, keyf
             f"`tachograph token create NAME --role write {where}`"
         )
     place.root.mkdir(parents=True, exist_ok=True)
+    storage.begin()
     config = uvicorn.Config(
         build(storage, tokens, local), host, port, log_level="warning", access_log=False, server_header=False,
         headers=HEADERS, ssl_certfile=certfile, ssl_keyfile=keyfile, timeout_graceful_shutdown=GRACE, ws="none",

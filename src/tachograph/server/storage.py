@@ -31,7 +31,11 @@ class Unavailable(Error):
 
 
 class Reading(Unavailable):
-    """No question is answered before what is new was read."""
+    """No question is answered before what is new was read; ``share`` of that is done."""
+
+    def __init__(self, why: str, share: float) -> None:
+        super().__init__(why)
+        self.share = share
 
 
 class Heard(NamedTuple):
@@ -52,6 +56,12 @@ class Tail(Protocol):
 
 class Storage(Protocol):
     """Keeps runs. Each method may be called from any thread, and by several processes at once."""
+
+    def begin(self) -> None:
+        """Get ready for questions, in the background."""
+
+    def readiness(self) -> float:
+        """How much is done of what questions wait for: 1.0 when they are answered. Raises :class:`Unavailable`."""
 
     def positions(self, run: str) -> Mapping[str, int]:
         """By the id of each writer of a run the number of the last event that is held; empty for a run not known."""
