@@ -98,7 +98,8 @@ class RunRecord:
 
     @property
     def dir(self) -> Path:
-        """The run's folder of journals. Raises ``NotFound`` where it doesn't lie on this machine."""
+        """The run's folder of journals. Raises ``NotFound`` where it doesn't lie on this machine, but on a server or in
+        a bucket: what is kept here of a bucket is a copy, which comes and goes."""
         return self._store.root / "runs" / self.id
 
     @property

@@ -369,6 +369,17 @@ def test_documents(store: Store, here: Store) -> None:
         assert found == expected
 
 
+def test_a_runs_folder_is_told_where_its_journals_lie_on_this_machine(store: Store, recorded: Path) -> None:
+    """And not elsewhere: what is kept here of a bucket is a copy, which comes and goes."""
+    run = store.run("rich")
+    if store.questions.root is not None:
+        assert run.dir == recorded / "runs" / run.id
+        return
+    with pytest.raises(tachograph.NotFound, match="is no folder: this works where the journals lie"):
+        print(run.dir)
+    assert plain(of_everything(run))["dir"] is None
+
+
 # -- what is wrong --
 
 

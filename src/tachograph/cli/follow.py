@@ -10,10 +10,12 @@ from typing import NamedTuple
 from tachograph import journal
 from tachograph.events import Event
 from tachograph.journal import Damage
+from tachograph.mirror import MirrorQuestions
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
 PERIOD = 0.25  # seconds between two looks at journals
+BUCKET_PERIOD = 5.0  # between two at a bucket: each costs money, and who sends to one hands over what came in a minute
 PATIENCE = 5.0  # seconds for what was there before
 LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would have to come from afar
 
@@ -27,19 +29,21 @@ class Heard(NamedTuple):
 
 def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
     """What was recorded up to now at once, or the end of it; and then what comes, until the run is over."""
+    if isinstance(store.questions, MirrorQuestions):
+        return _from_journals(store, run, store.questions.journals / run.id, BUCKET_PERIOD)
     if store.questions.root is None:
         return _from_afar(store, run, is_all)
-    return _from_journals(store, run)
+    return _from_journals(store, run, run.dir, PERIOD)
 
 
-def _from_journals(store: Store, run: RunRecord) -> Iterator[list[Heard]]:
-    follower, status = Follower(run.dir), "running"
+def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) -> Iterator[list[Heard]]:
+    follower, status = Follower(folder), "running"
     while status == "running":
         # Asked before what is new is read, so that what came just before the end is not missed.
         status = store.run(run.id).status
         yield follower.new()
         if status == "running":
-            time.sleep(PERIOD)
+            time.sleep(period)
 
 
 def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:

@@ -254,6 +254,7 @@ class MirrorQuestions(FolderQuestions):
         super().__init__(mirror.root)
         self._mirror = mirror
         self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
+        self.journals = mirror.root / bucket.RUNS
 
     def refresh(self) -> None:
         self._mirror.refresh()

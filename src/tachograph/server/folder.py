@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,9 +67,9 @@ class Folder:
         """How much there is, and how much of it the index has."""
         if not (self.root / "runs").is_dir():
             return
-        for folder in os.scandir(self.root / "runs"):
-            self._runs += 1
-            self._all += sum(path.stat().st_size for path in Path(folder).glob("*/*.jsonl*"))
+        folders = list((self.root / "runs").iterdir())
+        self._runs = len(folders)
+        self._all = sum(path.stat().st_size for folder in folders for path in folder.glob("*/*.jsonl*"))
         database = Database(self.root)
         with contextlib.suppress(sqlite3.Error), contextlib.closing(database):
             database.connect()
