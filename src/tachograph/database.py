@@ -34,6 +34,8 @@ ROOM = 4 << 20  # bytes that must be free in the store for the index to lie ther
 class Connection(sqlite3.Connection):
     """See :class:`tachograph.dialect.Connection`, which this is. A transaction that writes is alone here anyway."""
 
+    labels: dict[str, int]  # they stay as they are for as long as the file is there
+
     def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
         return [self.execute(sql, values).fetchall() for values in rows]
 
@@ -85,9 +87,13 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that may write; rolled back where an exception comes out of it."""
-        with self.connection as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
+        try:
+            with self.connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+        except BaseException:
+            self.connection.labels.clear()
+            raise
 
     def __del__(self) -> None:
         self.close()
@@ -254,9 +260,11 @@ def _prepared(name: str) -> Connection:
 
 
 def _connection(name: str) -> Connection:
-    return Connection(
+    connection = Connection(
         name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
+    connection.labels = {}
+    return connection
 
 
 def _tuned(connection: Connection) -> Connection:

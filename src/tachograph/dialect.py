@@ -28,6 +28,10 @@ class Cursor(Protocol):
 class Connection(Protocol):
     """A connection to either database, in a transaction."""
 
+    @property
+    def labels(self) -> dict[str, int]:
+        """Numbers of labels that are known to be right until the transaction ends."""
+
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
         """Carry out a statement."""
 
@@ -52,13 +56,14 @@ def postgresql(sql: str) -> str:
 
 def postgresql_schema(sql: str) -> str:
     """The same for the tables. Text compares byte by byte, as in SQLite. An entry of an index there has at most 2,704
-    bytes, so that values which are text, and may be long, don't become one."""
+    bytes, so that what is text, and may be long, doesn't become one."""
     for ours, theirs in (
-        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY"),
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY"),
         ("BLOB", "BYTEA"),
         (" TEXT", ' TEXT COLLATE "C"'),
         (" WITHOUT ROWID", ""),
-        ("(name, text)", "(name)"),
+        ("(label, text)", "(label)"),
+        ("ON run (parent)", "ON run USING hash (parent)"),
     ):
         sql = sql.replace(ours, theirs)
     return sql

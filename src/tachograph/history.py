@@ -1,7 +1,8 @@
 """Points as arrays: packed into chunks for the index, unpacked and merged into a history, summed up.
 
-A chunk holds some of the points of one writer and one name, in the order of their sequence numbers: each column is the
-bytes of a little-endian array, beside what a summary needs to know of it. Chunks are never larger than ``CHUNK``.
+A chunk holds some of the points of one writer and one label, in the order of their sequence numbers, packed as
+:mod:`tachograph.packing` does it; where they are many, what a summary needs to know of them is beside it. Chunks are
+never larger than ``CHUNK``.
 """
 
 from __future__ import annotations
@@ -10,25 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import astuple
-from numpy.typing import NDArray
 
+from tachograph import packing
 from tachograph.dialect import Connection
+from tachograph.packing import FLOAT, INT, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas
 
 CHUNK = 4096
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-_INT, _FLOAT = np.dtype("<i8"), np.dtype("<f8")
+MANY = 64  # points of a chunk, from which on a summary doesn't add them up anew
 
 
-class Digest(Struct, frozen=True):
+class Digest(Struct, frozen=True, array_like=True):
     """What a summary needs to know of a chunk, and a writer's ``clock``: the latest time up to and in it.
 
     None stands for NaN, and for the step of a minimum that isn't there.
@@ -59,23 +57,16 @@ class Points(Struct):
     @classmethod
     def gathered(cls, flat: Sequence[float]) -> Points:
         """From one list: seq, step, time, value, seq, step ..."""
-        seqs, steps = (np.array(flat[start::4], _INT) for start in (0, 1))
-        times, values = (np.array(flat[start::4], _FLOAT) for start in (2, 3))
+        seqs, steps = (np.array(flat[start::4], INT) for start in (0, 1))
+        times, values = (np.array(flat[start::4], FLOAT) for start in (2, 3))
         return cls(seqs, steps, times, values).sorted()
 
     @classmethod
-    def unpacked(cls, seqs: bytes, steps: bytes, times: bytes, values: bytes) -> Points:
-        return cls(
-            np.frombuffer(seqs, _INT), np.frombuffer(steps, _INT),
-            np.frombuffer(times, _FLOAT), np.frombuffer(values, _FLOAT),
-        )  # fmt: skip
+    def unpacked(cls, first_seq: int, last_seq: int, count: int, packed: bytes) -> Points:
+        return cls(*packing.unpack(packed, first_seq, last_seq, count))
 
     def __len__(self) -> int:
         return len(self.seqs)
-
-    def packed(self) -> tuple[bytes, bytes, bytes, bytes]:
-        """As bytes, in the order of the fields."""
-        return self.seqs.tobytes(), self.steps.tobytes(), self.times.tobytes(), self.values.tobytes()
 
     def __add__(self, newer: Points) -> Points:
         return Points(
@@ -96,7 +87,7 @@ class Points(Struct):
             yield self[start : start + CHUNK]
 
     def digest(self, clock: float) -> Digest:
-        """``clock`` is the writer's latest time in the chunks before."""
+        """``clock`` is the writer's latest time up to and in these."""
         numbers, steps = self.values, self.steps
         total = float(numbers.sum())
         if total != total:  # there is a NaN, or infinities of both signs
@@ -110,7 +101,7 @@ class Points(Struct):
             max=high, max_step=None if high is None else int(steps[numbers == high].min()),
             first=float(self.values[0]), first_at=float(self.times[0]),
             last=float(self.values[-1]), last_step=int(self.steps[-1]),
-            clock=max(clock, float(self.times.max())),
+            clock=clock,
         )  # fmt: skip
 
 
@@ -193,15 +184,15 @@ def merge(chunks: Sequence[Packed]) -> History:
     is taken to have stood still meanwhile, so that both hold.
     """
     count = sum(chunk.size for chunk in chunks)
-    history = History(np.empty(count, _INT), np.empty(count, _FLOAT), np.empty(count, _FLOAT))
+    history = History(np.empty(count, INT), np.empty(count, FLOAT), np.empty(count, FLOAT))
     starts, at = [], 0
     for place, chunk in enumerate(chunks):
         if place == 0 or chunk.writer != chunks[place - 1].writer:
             starts.append(at)
         end = at + chunk.size
-        history.steps[at:end] = np.frombuffer(chunk.steps, _INT)
-        history.times[at:end] = np.frombuffer(chunk.times, _FLOAT)
-        history.values[at:end] = np.frombuffer(chunk.values, _FLOAT)
+        history.steps[at:end] = np.frombuffer(chunk.steps, INT)
+        history.times[at:end] = np.frombuffer(chunk.times, FLOAT)
+        history.values[at:end] = np.frombuffer(chunk.values, FLOAT)
         at = end
     if len(starts) < 2:
         return history
@@ -211,16 +202,16 @@ def merge(chunks: Sequence[Packed]) -> History:
 
 
 class Last(Struct):
-    """The newest point of a writer and a name."""
+    """The newest point of a writer and a label."""
 
-    value: float
+    number: float | None  # None stands for NaN
     step: int
     seq: int
     clock: float
 
 
-def add(db: Connection, writer: int, added: Mapping[str, Points]) -> dict[str, Last]:
-    """Add points by name, in a transaction of the caller's; the newest of each name.
+def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, Last]:
+    """Add points by label, in a transaction of the caller's; the newest of each.
 
     A chunk that is small beside what comes after it becomes part of it: so each point is rewritten a few times at
     most, however little is added at a time. Chunks of a writer never overlap.
@@ -229,55 +220,67 @@ def add(db: Connection, writer: int, added: Mapping[str, Points]) -> dict[str, L
     clocks = _take_out(db, writer, points)
     rows, newest = [], {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for name, clock in clocks.items():
-            for piece in points[name].pieces():
-                digest = piece.digest(clock)
-                clock = digest.clock
-                rows.append(_row(writer, name, piece, digest))
-            newest[name] = Last(float(piece.values[-1]), digest.last_step, int(piece.seqs[-1]), clock)
-    db.executemany(f"INSERT INTO chunk VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        for label, clock in clocks.items():
+            for piece in points[label].pieces():
+                row = _row(writer, label, piece, clock)
+                clock = row[2]
+                rows.append(row)
+            value = float(piece.values[-1])
+            number = None if value != value else value
+            newest[label] = Last(number, int(piece.steps[-1]), int(piece.seqs[-1]), clock)
+    db.executemany(f"INSERT INTO chunk ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     return newest
 
 
-def _take_out(db: Connection, writer: int, points: dict[str, Points]) -> dict[str, float]:
-    """Take out the last chunks of each name where they are to become part of the points, to which they are added.
+def _take_out(db: Connection, writer: int, points: dict[int, Points]) -> dict[int, float]:
+    """Take out the last chunks of each label where they are to become part of the points, to which they are added.
 
-    By name the writer's clock before them.
+    By label the writer's clock before them.
     """
-    clocks: dict[str, float] = {}
+    clocks: dict[int, float] = {}
     left = list(points)
     while left:
         taken = []
-        for name, found in zip(left, _newest(db, writer, left), strict=True):
-            for first_seq, last_seq, count, clock in found:
-                small = count < CHUNK and count <= 2 * len(points[name])
-                if small or last_seq >= points[name].seqs[0]:
-                    taken.append((writer, name, first_seq))
+        for label, found in zip(left, _newest(db, writer, left), strict=True):
+            for first_seq, last_seq, count, clock, packed in found:
+                small = count < CHUNK and count <= 2 * len(points[label])
+                if small or last_seq >= points[label].seqs[0]:
+                    points[label] = Points.unpacked(first_seq, last_seq, count, packed) + points[label]
+                    taken.append((writer, label, first_seq))
                 else:
-                    clocks[name] = clock
+                    clocks[label] = clock
             if not found:
-                clocks[name] = 0.0
-        for (_, name, _), columns in zip(taken, _removed(db, taken), strict=True):
-            points[name] = Points.unpacked(*columns) + points[name]
-        left = [name for _, name, _ in taken]
+                clocks[label] = 0.0
+        db.executemany("DELETE FROM chunk WHERE writer = ? AND label = ? AND first_seq = ?", taken)
+        left = [label for _, label, _ in taken]
     return clocks
 
 
-def _newest(db: Connection, writer: int, names: list[str]) -> list[list[tuple[int, int, int, float]]]:
+def _newest(db: Connection, writer: int, labels: list[int]) -> list[list[tuple[int, int, int, float, bytes]]]:
     return db.each(
-        """SELECT first_seq, last_seq, count, clock FROM chunk
-           WHERE writer = ? AND name = ? ORDER BY first_seq DESC LIMIT 1""",
-        [(writer, name) for name in names],
+        """SELECT first_seq, last_seq, count, clock, points FROM chunk
+           WHERE writer = ? AND label = ? ORDER BY first_seq DESC LIMIT 1""",
+        [(writer, label) for label in labels],
     )
 
 
-def _removed(db: Connection, chunks: list[tuple[int, str, int]]) -> list[tuple[bytes, bytes, bytes, bytes]]:
-    which = "FROM chunk WHERE writer = ? AND name = ? AND first_seq = ?"
-    found = db.each(f'SELECT seqs, steps, times, "values" {which}', chunks)
-    db.executemany(f"DELETE {which}", chunks)
-    return [columns for (columns,) in found]
+_COLUMNS = "first_seq, last_seq, clock, writer, label, count, points, digest"
 
 
-def _row(writer: int, name: str, points: Points, digest: Digest) -> tuple[Any, ...]:
-    seqs, steps, times, values = points.packed()
-    return (writer, name, int(points.seqs[0]), int(points.seqs[-1]), *astuple(digest), steps, times, values, seqs)
+def _row(writer: int, label: int, points: Points, clock: float) -> tuple[Any, ...]:
+    clock = max(clock, float(points.times.max()))
+    packed = packing.pack(points.seqs, points.steps, points.times, points.values)
+    digest = _encode(points.digest(clock)) if len(points) >= MANY else None
+    return int(points.seqs[0]), int(points.seqs[-1]), clock, writer, label, len(points), packed, digest
+
+
+def digest_of(first_seq: int, last_seq: int, clock: float, count: int, packed: bytes, digest: bytes | None) -> Digest:
+    """What a summary needs to know of a chunk, whether it is beside it or not."""
+    if digest is not None:
+        return _decode(digest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Points.unpacked(first_seq, last_seq, count, packed).digest(clock)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Digest).decode

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tachograph import events
+from tachograph import events, labels
 from tachograph.dialect import Connection
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Unknown
 from tachograph.journal import Block, Damage
@@ -200,19 +200,25 @@ def _write_events(db: Connection, writer: Writer, happened: list[tuple[float, Ev
         "INSERT INTO event (run, writer, seq, clock, kind, line) VALUES (?, ?, ?, ?, ?, ?)",
         [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in happened],
     )
-    _upsert(db, "param", _rows(writer, happened, Params, _split))
-    _upsert(db, "tag", _rows(writer, happened, Tags, lambda text: (text,)))
+    _upsert(db, "param", _rows(db, writer, happened, Params, _split))
+    _upsert(db, "tag", _rows(db, writer, happened, Tags, lambda text: (text,)))
 
 
 def _rows(
-    writer: Writer, happened: list[tuple[float, Event]], kind: type[Params | Tags], columns: Callable[[Any], Any]
+    db: Connection,
+    writer: Writer,
+    happened: list[tuple[float, Event]],
+    kind: type[Params | Tags],
+    columns: Callable[[Any], Any],
 ) -> list[tuple[Any, ...]]:
-    return [
-        (writer.run, name, *columns(value), clock, writer.id, event.seq)
+    told = [
+        (clock, event.seq, name, value)
         for clock, event in happened
         if isinstance(event, kind)
         for name, value in event.values.items()
     ]
+    numbers = labels.numbers(db, {name for _, _, name, _ in told})
+    return [(writer.run, numbers[name], *columns(value), clock, writer.no, seq) for clock, seq, name, value in told]
 
 
 def _split(raw: Any) -> tuple[float | None, str | None, bool, bytes]:
@@ -243,26 +249,33 @@ def _line(event: Event) -> bytes:
 def _write_points(db: Connection, writer: Writer, points: dict[str, list[float]]) -> None:
     from tachograph import history  # with it comes numpy, which a command that finds nothing new can do without
 
-    added = {writer.shown(name): history.Points.gathered(flat) for name, flat in points.items()}
+    numbers = labels.numbers(db, list(map(writer.shown, points)))
+    added = {numbers[writer.shown(name)]: history.Points.gathered(flat) for name, flat in points.items()}
     rows = [
-        (writer.run, name, None if last.value != last.value else last.value, last.step, last.clock, writer.id, last.seq)
-        for name, last in history.add(db, writer.no, added).items()
+        (writer.run, label, last.number, last.step, last.clock, writer.no, last.seq)
+        for label, last in history.add(db, writer.no, added).items()
     ]
     _upsert(db, "metric", rows)
 
 
 _COLUMNS = {"metric": ("number", "step"), "param": ("number", "text", "nan", "written"), "tag": ("text",)}
+_ID = "(SELECT id FROM writer WHERE no = {table}.author)"
 
 
 def _upsert(db: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Write what is newer than what is there; by name, so that no two transactions wait for each other in a circle."""
+    """Write what is newer than what is there; in order, so that no two transactions wait for each other in a circle.
+
+    The rows are of one writer. Of two writers at the same time, the one with the greater id wins.
+    """
     columns = (*_COLUMNS[table], "clock", "author", "seq")
-    newest = {row[1]: row for row in sorted(rows, key=lambda row: row[-3:])}
+    newest = {row[1]: row for row in sorted(rows, key=lambda row: (row[-3], row[-1]))}
     db.executemany(
-        f"""INSERT INTO {table} (run, name, {", ".join(columns)}) VALUES (?, ?, {", ".join("?" * len(columns))})
-            ON CONFLICT (run, name) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in columns)}
-            WHERE (excluded.clock, excluded.author, excluded.seq) > ({table}.clock, {table}.author, {table}.seq)""",
-        [newest[name] for name in sorted(newest)],
+        f"""INSERT INTO {table} (run, label, {", ".join(columns)}) VALUES (?, ?, {", ".join("?" * len(columns))})
+            ON CONFLICT (run, label) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in columns)}
+            WHERE excluded.clock > {table}.clock OR (excluded.clock = {table}.clock AND CASE
+                WHEN excluded.author = {table}.author THEN excluded.seq > {table}.seq
+                ELSE {_ID.format(table="excluded")} > {_ID.format(table=table)} END)""",
+        [newest[label] for label in sorted(newest)],
     )
 
 

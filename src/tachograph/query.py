@@ -31,6 +31,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Struct
 
 from tachograph.errors import QueryError
+from tachograph.labels import NUMBER, digest
 
 T = TypeVar("T")
 
@@ -325,7 +326,11 @@ class _Parser:
             return [Term(field.name, [], descending)]
         columns = sorted(field.columns, reverse=descending)  # numbers are less than texts
         return [
-            Term(f"(SELECT {column} FROM {field.table} WHERE run = no AND name = ?)", [field.name], descending)
+            Term(
+                f"(SELECT {column} FROM {field.table} WHERE run = no AND label = {NUMBER})",
+                [digest(field.name)],
+                descending,
+            )
             for column in columns
         ]
 
@@ -344,8 +349,8 @@ def _on(field: Field, test: Sql) -> Sql:
     """``test`` of a field's columns, as a condition on the run, which is never NULL."""
     if field.table is None:
         return Sql(f"({field.name} IS NOT NULL AND ({test.text}))", test.values)
-    found = f"(no IN (SELECT run FROM {field.table} WHERE name = ? AND ({test.text})))"
-    return Sql(found, [field.name, *test.values])
+    found = f"(no IN (SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({test.text})))"
+    return Sql(found, [digest(field.name), *test.values])
 
 
 def _comparison(field: Field, operator: str, value: Any) -> Sql:
@@ -393,8 +398,8 @@ def _presence(field: Field, wanted: bool) -> Sql:
     if field.table is None:
         return Sql(f"({field.name} IS {'NOT ' * wanted}NULL)", [])
     there = " OR ".join([*(f"{column} IS NOT NULL" for column in field.columns.values()), field.is_nan])
-    found = f"SELECT run FROM {field.table} WHERE name = ? AND ({there})"
-    return Sql(f"no {'NOT ' * (not wanted)}IN ({found})", [field.name])
+    found = f"SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({there})"
+    return Sql(f"no {'NOT ' * (not wanted)}IN ({found})", [digest(field.name)])
 
 
 def _kind(value: Any) -> str:

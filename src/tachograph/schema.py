@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE run (
@@ -36,33 +36,34 @@ CREATE TABLE event (
 CREATE INDEX event_by_run ON event (run, kind);
 CREATE INDEX event_by_kind ON event (kind);
 CREATE INDEX event_by_writer ON event (writer);
+CREATE TABLE label (no INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
 CREATE TABLE chunk (
-    writer BIGINT NOT NULL, name TEXT NOT NULL, first_seq BIGINT NOT NULL, last_seq BIGINT NOT NULL,
-    count BIGINT NOT NULL, numbers BIGINT NOT NULL, total DOUBLE PRECISION,
-    min DOUBLE PRECISION, min_step BIGINT, max DOUBLE PRECISION, max_step BIGINT,
-    first DOUBLE PRECISION, first_at DOUBLE PRECISION NOT NULL,
-    last DOUBLE PRECISION, last_step BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL,
-    steps BLOB NOT NULL, times BLOB NOT NULL, "values" BLOB NOT NULL, seqs BLOB NOT NULL
-);
-CREATE UNIQUE INDEX chunk_in_order ON chunk (writer, name, first_seq);
+    first_seq BIGINT NOT NULL, last_seq BIGINT NOT NULL,
+    clock DOUBLE PRECISION NOT NULL,        -- the writer's latest time up to and in it
+    writer INTEGER NOT NULL, label INTEGER NOT NULL, count INTEGER NOT NULL,
+    points BLOB NOT NULL,                   -- see tachograph.packing
+    digest BLOB,                            -- what a summary needs, where the points are many
+    PRIMARY KEY (writer, label, first_seq)
+) WITHOUT ROWID;
 
 -- Last values. What is no number and no text is null or, if that is told, NaN; a metric without a number is NaN.
 CREATE TABLE metric (
-    run BIGINT NOT NULL, name TEXT NOT NULL, number DOUBLE PRECISION, step BIGINT NOT NULL,
-    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+    number DOUBLE PRECISION, step BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL, seq BIGINT NOT NULL,
+    run INTEGER NOT NULL, label INTEGER NOT NULL, author INTEGER NOT NULL, PRIMARY KEY (run, label)
 ) WITHOUT ROWID;
-CREATE INDEX metric_by_number ON metric (name, number);
+CREATE INDEX metric_by_number ON metric (label, number);
 CREATE TABLE param (
-    run BIGINT NOT NULL, name TEXT NOT NULL, number NUMERIC, text TEXT, nan BOOLEAN NOT NULL, written BLOB NOT NULL,
-    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+    run INTEGER NOT NULL, label INTEGER NOT NULL,
+    number NUMERIC, text TEXT, nan BOOLEAN NOT NULL, written BLOB NOT NULL,
+    clock DOUBLE PRECISION NOT NULL, author INTEGER NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, label)
 ) WITHOUT ROWID;
-CREATE INDEX param_by_number ON param (name, number);
-CREATE INDEX param_by_text ON param (name, text);
+CREATE INDEX param_by_number ON param (label, number);
+CREATE INDEX param_by_text ON param (label, text);
 CREATE TABLE tag (
-    run BIGINT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL,
-    clock DOUBLE PRECISION NOT NULL, author TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, name)
+    run INTEGER NOT NULL, label INTEGER NOT NULL, text TEXT NOT NULL,
+    clock DOUBLE PRECISION NOT NULL, author INTEGER NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, label)
 ) WITHOUT ROWID;
-CREATE INDEX tag_by_text ON tag (name, text);
+CREATE INDEX tag_by_text ON tag (label, text);
 CREATE TABLE damage (
     writer BIGINT NOT NULL, segment BIGINT NOT NULL, line BIGINT NOT NULL, "offset" BIGINT NOT NULL,
     reason TEXT NOT NULL, torn BOOLEAN NOT NULL

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, starmap
 from math import nan
 from pathlib import Path
 from typing import Any, Protocol
 
-from tachograph import events, paging, projection, query
+from msgspec.structs import astuple
+
+from tachograph import events, labels, paging, projection, query
 from tachograph.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, State
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
@@ -132,16 +134,16 @@ class SqlQuestions:
     def metrics(
         self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
     ) -> list[tuple[str, str, float]]:
-        condition = f"AND substr(metric.name, 1, 7) {'=' if system else '<>'} 'system/'"
+        condition = f"AND substr(label.text, 1, 7) {'=' if system else '<>'} 'system/'"
         rows = self._of_runs("metric", "number", ids, after, limit, condition)
         return [(run, name, nan if value is None else value) for run, name, value in rows]
 
     def _of_runs(
         self, table: str, column: str, ids: Sequence[str], after: Any, limit: int, condition: str = ""
     ) -> list[Any]:
-        sql = f"""SELECT run.id, {table}.name, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
-                  WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}"""
-        return self._part(sql, ids, ["run.id", f"{table}.name"], after, limit)
+        sql = f"""SELECT run.id, label.text, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
+                  JOIN label ON label.no = {table}.label WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}"""
+        return self._part(sql, ids, ["run.id", "label.text"], after, limit)
 
     # -- of one run --
 
@@ -155,37 +157,44 @@ class SqlQuestions:
         )  # fmt: skip
 
     def chunks(self, id: str, metric: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
-        return self._part(
-            """SELECT writer.id, first_seq, count, steps, times, "values"
-               FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name = ?
-               WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
-            [metric, id], ["writer.id", "first_seq"], after, limit,
+        rows = self._part(
+            f"""SELECT writer.id, first_seq, last_seq, count, points
+                FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.label = {labels.NUMBER}
+                WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
+            [labels.digest(metric), id], ["writer.id", "first_seq"], after, limit,
         )  # fmt: skip
+        return list(starmap(_unpacked, rows))
 
     def digests(
         self, id: str, metrics: Sequence[str], after: tuple[str, str, int] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
-        from tachograph.history import Digest
+        from tachograph.history import digest_of
 
-        chosen = ", ".join(f"chunk.{column}" for column in Digest.__struct_fields__)
-        return self._part(
-            f"""SELECT chunk.name, writer.id, first_seq, {chosen}
-                FROM writer JOIN chunk ON chunk.writer = writer.no AND chunk.name IN ({", ".join("?" * len(metrics))})
-                WHERE writer.run = (SELECT no FROM run WHERE id = ?)""",
-            [*metrics, id], ["chunk.name", "writer.id", "first_seq"], after, limit,
+        rows = self._part(
+            f"""SELECT label.text, writer.id, first_seq, last_seq, chunk.clock, count, points, chunk.digest
+                FROM label CROSS JOIN writer JOIN chunk ON chunk.writer = writer.no AND chunk.label = label.no
+                WHERE writer.run = (SELECT no FROM run WHERE id = ?)
+                AND label.digest IN ({", ".join("?" * len(metrics))})""",
+            [id, *map(labels.digest, metrics)], ["label.text", "writer.id", "first_seq"], after, limit,
         )  # fmt: skip
+        return [(name, writer, first, *astuple(digest_of(first, *rest))) for name, writer, first, *rest in rows]
 
     def series(self, id: str, writer: str, after: tuple[str, int] | None = None, limit: int = ALL) -> list[Points]:
-        return self._part(
-            """SELECT name, first_seq, count, steps, times, "values" FROM chunk
+        rows = self._part(
+            """SELECT label.text, first_seq, last_seq, count, points FROM chunk JOIN label ON label.no = chunk.label
                WHERE writer = (SELECT writer.no FROM writer JOIN run ON run.no = writer.run
                                WHERE run.id = ? AND writer.id = ?)""",
-            [id, writer], ["name", "first_seq"], after, limit,
+            [id, writer], ["label.text", "first_seq"], after, limit,
         )  # fmt: skip
+        return list(starmap(_unpacked, rows))
 
     def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
-        sql = "SELECT metric.name, step FROM metric JOIN run ON run.no = metric.run WHERE run.id = ?"
-        return [(name, step + 1) for name, step in self._part(sql, [id], ["metric.name"], after, limit)]
+        rows = self._part(
+            """SELECT label.text, step FROM metric JOIN run ON run.no = metric.run
+               JOIN label ON label.no = metric.label WHERE run.id = ?""",
+            [id], ["label.text"], after, limit,
+        )  # fmt: skip
+        return [(name, step + 1) for name, step in rows]
 
     def end(self, id: str) -> bytes | None:
         found = self.tables.rows('SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', id)
@@ -215,6 +224,13 @@ class SqlQuestions:
         rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {among}", id)
         ends = projection.ends(map(projection.Writer.loaded, rows))
         return {writer: events.encode(end) for writer, end in ends.items()}
+
+
+def _unpacked(whose: str, first_seq: int, last_seq: int, count: int, packed: bytes) -> Points:
+    from tachograph.packing import unpack  # with it comes numpy, which most questions can do without
+
+    _, steps, times, values = unpack(packed, first_seq, last_seq, count)
+    return whose, first_seq, count, steps.tobytes(), times.tobytes(), values.tobytes()
 
 
 def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:

@@ -77,6 +77,7 @@ class Connection:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        self.labels: dict[str, int] = {}
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
         return self._connection.execute(postgresql(sql), values, binary=True)

@@ -18,15 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from psycopg.errors import ProgramLimitExceeded
-
 from tachograph import events, process
 from tachograph.events import Unknown
 from tachograph.journal import Block
 from tachograph.projection import WRITER_COLUMNS, Writer, decode_start
 from tachograph.projection import Batch as Projected
 from tachograph.server import removing
-from tachograph.server.answers import Refused
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import BlobStore
 from tachograph.server.connections import Connection, Pool
@@ -68,10 +65,7 @@ class Postgres:
         )
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
-        try:
-            taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
-        except ProgramLimitExceeded:
-            raise Refused(422, "a name in it is longer than PostgreSQL can find again: 2,700 bytes") from None
+        taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
         if taken is not None:
             return taken
         if after:

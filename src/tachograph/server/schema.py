@@ -42,12 +42,11 @@ MADE = f"""
 {SCHEMA}
 ALTER TABLE writer ADD COLUMN held BIGINT NOT NULL DEFAULT 0;  -- the number of the last event
 -- PostgreSQL's own compression takes most of the time that a batch takes, and gains little on arrays.
-ALTER TABLE chunk ALTER COLUMN steps SET STORAGE EXTERNAL, ALTER COLUMN times SET STORAGE EXTERNAL,
-    ALTER COLUMN "values" SET STORAGE EXTERNAL, ALTER COLUMN seqs SET STORAGE EXTERNAL;
+ALTER TABLE chunk ALTER COLUMN points SET STORAGE EXTERNAL;
 """
 FORGOTTEN = """
 DROP VIEW IF EXISTS record;
-DROP TABLE IF EXISTS run, writer, segment, event, chunk, metric, param, tag, damage;
+DROP TABLE IF EXISTS run, writer, segment, event, label, chunk, metric, param, tag, damage;
 """
 _LOCK = 0x7461_6368_6F67_7261  # any number that nobody else takes
 

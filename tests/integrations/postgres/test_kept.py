@@ -19,7 +19,6 @@ from tachograph.errors import Error
 from tachograph.events import Event, Metrics, Params, Tags
 from tachograph.schema import SCHEMA_VERSION
 from tachograph.server import batch
-from tachograph.server.answers import Refused
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.connections import Pool
 from tachograph.server.postgres import Postgres
@@ -157,20 +156,26 @@ def text(length: int) -> str:
     return "".join(chr(chance.randrange(0x4E00, 0x9F00)) for _ in range(length))
 
 
-def test_long_names_and_values(kept, root):
-    name, long = text(800), text(100_000)
+@pytest.mark.parametrize("length", [800, 1000, 100_000])
+def test_long_names_and_values(kept, root, length):
+    name, long = text(length), text(100_000)
     record(kept, root, "r", Params(values={name: long}), Tags(values={name: long}), Metrics(step=1, values={name: 1.0}))
     run = store(kept).run("r")
     assert (run.params, run.tags, run.metrics) == ({name: long}, {name: long}, {name: 1.0})
-    assert [run.id for run in store(kept).runs(where=f"params.\"{name}\" = '{long}'")] == ["r"]
+    assert run.history(name).values.tolist() == [1.0]
+    assert (run.summary(name).last, run.next_steps()) == (1.0, {name: 2})
+    found = store(kept).runs(where=f'params."{name}" = \'{long}\' and metrics."{name}" = 1', order_by=f'tags."{name}"')
+    assert [run.id for run in found] == ["r"]
 
 
-def test_a_name_that_no_index_takes_is_refused(kept):
-    sent = [start("r"), events.encode(Params(v=1, seq=2, at=1.0, values={text(1000): 1}))]
-    with pytest.raises(Refused, match="name") as refused:
-        send(kept, "r", "0-w", sent)
-    assert refused.value.status == 422
-    assert kept.positions("r") == {}
+def test_what_a_foreign_header_says_may_be_long(kept):
+    long = text(50_000)
+    header = events.decode(start("r"))
+    header.parent = header.name = header.experiment = long
+    send(kept, "r", "0-w", [events.encode(header)])
+    (run,) = store(kept).runs(children=True)
+    assert (run.parent_id, run.name, run.experiment) == (long, long, long)
+    assert [run.id for run in store(kept).runs(long, where=f"parent = '{long}'", children=True)] == ["r"]
 
 
 def test_one_writer_waits_for_itself_and_for_no_other(kept, database):
