@@ -9,8 +9,8 @@ belongs to an earlier job. A rank whose place was held by a process that is no m
 goes on with that run, as a further attempt. And where rank 0 alone opened a run by hand, what a plug-in opens in the
 other ranks is that run.
 
-The run's status is that of rank 0's newest attempt: it knows whether the training came to its end. That another rank
-failed or died is in the status of its writer.
+The run's status is that of rank 0's newest attempt: it knows whether the training came to its end, or else a witness of
+its death does. That another rank failed or died is in the status of its writer.
 """
 
 from __future__ import annotations

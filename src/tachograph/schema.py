@@ -10,7 +10,7 @@ CREATE TABLE run (
     folder_time BIGINT NOT NULL DEFAULT 0,  -- when the folder was last changed, in ns; 0 = look again
     name TEXT, experiment TEXT, parent TEXT, opener TEXT,
     leader BIGINT,                          -- the writer that decides how the run ended
-    status TEXT, ended DOUBLE PRECISION,    -- as the leader recorded them
+    status TEXT, ended DOUBLE PRECISION,    -- as the leader recorded them, or a witness of its death
     started DOUBLE PRECISION, latest DOUBLE PRECISION  -- times of the first and the last event
 );
 CREATE INDEX run_by_start ON run (started);
@@ -70,7 +70,7 @@ CREATE TABLE damage (
 );
 CREATE INDEX damage_by_writer ON damage (writer);
 
--- A run as people see it. A writer without an end is sealed only once its process is provably gone.
+-- A run as people see it. A writer without an end is sealed only once its process is gone, as can be proven here.
 CREATE VIEW record AS
 SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.started, run.latest,
     coalesce(run.status, CASE WHEN leader.sealed THEN 'crashed' ELSE 'running' END) AS status,

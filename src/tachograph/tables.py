@@ -234,7 +234,7 @@ def _unpacked(whose: str, first_seq: int, last_seq: int, count: int, packed: byt
 
 
 def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
-    """What was read of each writer says all; that a process is gone is nowhere recorded."""
+    """What was read of each writer says all; that a process is gone may be recorded nowhere."""
     told = repr((row.status, [(writer, bytes(numbers)) for writer, numbers in seen]))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
