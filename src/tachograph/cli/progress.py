@@ -25,13 +25,25 @@ class Progress:
         self._sink, self._behind = sink, behind
         self._done, self._here = 0, 0  # runs, bytes of the present one
         self._amount = Amount()
+        self._expected = self._moving = (
+            0  # bytes of files: that were, or are to be, sent; that went of the present ones
+        )
         self._is_wanted = sys.stderr.isatty()
         self._shown = 0.0
 
     def sent(self, amount: Amount) -> None:
         """So much more of the present run."""
-        self._here += amount.bytes
+        self._here, self._moving = self._here + amount.bytes, 0
         self._amount = self._amount.plus(amount)
+        self._show()
+
+    def expecting(self, size: int) -> None:
+        """Files of so many bytes are to be sent next."""
+        self._expected, self._moving = self._amount.file_bytes + size, 0
+
+    def moved(self, size: int) -> None:
+        """So many bytes of these went."""
+        self._moving = min(self._moving + size, self._expected - self._amount.file_bytes)
         self._show()
 
     def next_run(self) -> None:
@@ -46,11 +58,12 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much is done, from 0 to 1."""
+        """How much is done, from 0 to 1, of what is known: which files are to go shows on the way."""
         if self._done == len(self._behind):
             return 1.0
-        whole, done = sum(self._behind), sum(self._behind[: self._done])
-        return (done + min(self._here, self._behind[self._done])) / whole if whole else self._done / len(self._behind)
+        whole, done = sum(self._behind) + self._expected, sum(self._behind[: self._done])
+        done += min(self._here, self._behind[self._done]) + self._amount.file_bytes + self._moving
+        return min(done / whole, 1.0) if whole else self._done / len(self._behind)
 
     def _show(self) -> None:
         if self._is_wanted and time.monotonic() - self._shown > EVERY:
@@ -60,6 +73,6 @@ class Progress:
 
     def _line(self) -> str:
         filled = int(self.share * BAR)
-        size = words.size(self._amount.bytes + self._amount.file_bytes)
+        size = words.size(self._amount.bytes + self._amount.file_bytes + self._moving)
         runs = f"{self._done:,} of {words.count(len(self._behind), 'run')}"
         return f"[{'#' * filled}{'.' * (BAR - filled)}] {int(self.share * 100):3}%  {runs}, {size} to {self._sink}"

@@ -30,7 +30,7 @@ from tachograph.records import RunRecord
 from tachograph.ship.delivery import Amount, Delivery, recorded_with
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions, of_store
-from tachograph.sinks import Retry, Sink
+from tachograph.sinks import Retry, Sink, Telling
 from tachograph.store import open_store
 
 EXAMPLES = """\
@@ -221,6 +221,9 @@ def _count(counted: set[str]) -> Act:
 
 
 def _deliver(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> None:
+    delivery.expecting = progress.expecting
+    if isinstance(sink, Telling):
+        sink.told = progress.moved
     for amount in delivery.send(sink, BATCH_BYTES):
         part.add(amount)
         progress.sent(amount)

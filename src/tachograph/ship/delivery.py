@@ -18,6 +18,7 @@ from tachograph.ship.positions import Place, Positions, Rejected, rejected_file,
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 
 QUIET_SECONDS = 3600.0
+FRESH_SECONDS = 900.0  # for which it holds that a sink has a file, though no event that it has refers to it yet
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
@@ -48,6 +49,7 @@ class Delivery:
 
     ``mine`` says of a writer's folder whether it is to be sent. ``rejected`` counts what the sink would not take, and
     ``reason`` is the last one that it gave. ``progress`` grows with whatever got through, if the answer was lost, too.
+    ``expecting`` is called with how many bytes of files are to go with the next lines.
     """
 
     def __init__(self, positions: Positions, run: str, mine: Callable[[Path], bool] = lambda writer: True) -> None:
@@ -56,6 +58,8 @@ class Delivery:
         self.rejected = self.progress = 0
         self.reason = ""
         self.remarked = False
+        self._refused: set[str] = set()  # files
+        self.expecting: Callable[[int], None] = lambda size: None
         self._mine = mine
         self._positions = positions
         self._blobs = Blobs(positions.root)
@@ -203,8 +207,20 @@ class Delivery:
                 self._write(sink, writer, rest)
 
     def _send_files(self, sink: BlobSink, lines: Sequence[bytes]) -> Amount:
-        digests, amount = self._present(lines), Amount()
-        for digest in sink.missing(digests) if digests else ():
+        """Send the files that lines name. Where that took long, the sink may have cleared the first ones away again."""
+        amount = Amount()
+        while digests := [digest for digest in self._present(lines) if digest not in self._refused]:
+            asked = time.monotonic()
+            amount = amount.plus(self._send_missing(sink, sink.missing(digests)))
+            if time.monotonic() - asked < FRESH_SECONDS:
+                break
+        return amount
+
+    def _send_missing(self, sink: BlobSink, digests: Sequence[str]) -> Amount:
+        amount = Amount()
+        if digests:
+            self.expecting(sum(map(self._file_size, digests)))
+        for digest in digests:
             amount = amount.plus(Amount(files=1, file_bytes=self._file_size(digest)))
             try:
                 sink.put(digest, self._blobs.find(digest))
@@ -213,6 +229,7 @@ class Delivery:
                 self.progress += retry.moved
                 raise
             except Reject as refusal:
+                self._refused.add(digest)
                 self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
             except OSError:
                 if self._blobs.find(digest).is_file():

@@ -86,6 +86,13 @@ class BlobSink(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """What a sink is, too, that tells how a file gets over: ``told`` is called with how many bytes of it went since."""
+
+    told: Callable[[int], None]
+
+
+@runtime_checkable
 class Costly(Protocol):
     """What a sink is, too, of which each call costs money or much time: it is called seldom, with a lot at once.
 

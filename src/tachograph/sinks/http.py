@@ -17,7 +17,7 @@ import email.utils
 import gzip
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
@@ -81,6 +81,7 @@ class HttpSink:
         self._session.headers["User-Agent"] = "tachograph"
         self._session.auth = Bearer(given_token())
         self._held: dict[tuple[str, str], int] = {}
+        self.told: Callable[[int], None] = lambda size: None
         self._part_bytes = PART_BYTES
         self._uploads: dict[str, int] = {}  # how much of those that were cut off was there
 
@@ -129,6 +130,7 @@ class HttpSink:
 
     def _upload(self, there: str, file: BinaryIO, size: int) -> None:
         upload = Upload(self._ask, there, file, size, self._uploads.pop(there, 0), self._part_bytes)
+        upload.told = self.told
         try:
             upload.send()
         except Retry:

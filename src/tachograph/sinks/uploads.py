@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -52,6 +53,7 @@ class Upload:
 
     def __init__(self, ask: Ask, there: str, file: BinaryIO, size: int, at: int, part_bytes: int) -> None:
         self._ask, self._there, self._file, self._size = ask, there, file, size
+        self.told: Callable[[int], None] = lambda size: None
         self.at, self.part_bytes = at, part_bytes
 
     def send(self) -> None:
@@ -60,6 +62,7 @@ class Upload:
         before = self.at
         try:
             self.at = self._begin()
+            self.told(self.at)
             while not self._send_part():
                 pass
         except Retry as retry:
@@ -81,6 +84,7 @@ class Upload:
         try:
             self._patch(part, is_last)
             self.at += len(part)
+            self.told(len(part))
         except TooLarge:
             if self.part_bytes <= LEAST_BYTES:
                 raise

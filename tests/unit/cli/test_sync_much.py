@@ -20,8 +20,10 @@ import tachograph
 from tachograph import events, journal
 from tachograph.cli.progress import Progress
 from tachograph.events import Metrics, RunEnd, RunStart
+from tachograph.ship import delivery
 from tachograph.ship.delivery import Amount
 from tachograph.ship.positions import Positions
+from tachograph.sinks.folder import FolderSink
 
 
 @pytest.fixture
@@ -204,6 +206,47 @@ def test_what_the_bar_shows():
     empty = Progress("x", [0, 0])
     empty.next_run()
     assert empty.share == 0.5
+
+
+def test_the_bar_moves_within_a_file():
+    progress = Progress("file:///far", [100])
+    progress.expecting(900)
+    shown = []
+    for size in (300, 300, 600):  # a part of it went twice
+        progress.moved(size)
+        shown.append(progress.share)
+    assert "900 B to file:///far" in progress._line()
+    progress.sent(Amount(1, 50, 1, 900))
+    assert [*shown, progress.share] == [0.3, 0.6, 0.9, 0.95]
+    progress.sent(Amount(1, 50))
+    assert progress.share == 1.0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_files_that_took_long_are_asked_for_again(store, tmp_path, monkeypatch, again):
+    """The first ones may have been cleared away, since no event that the sink has refers to them."""
+
+    class Slow(FolderSink):
+        def put(self, digest, path):
+            puts.append(digest)
+            super().put(digest, path)
+            if len(puts) == 2 and again:
+                self._blobs.path(puts[0]).unlink()
+
+    monkeypatch.setattr(delivery, "FRESH_SECONDS", 0.0 if again else 900.0)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    with tachograph.start_run("one") as run:
+        run.log_artifact(tmp_path / "a")
+        run.log_artifact(tmp_path / "b")
+    puts: list[str] = []
+    sink = Slow((tmp_path / "far").as_uri())
+    calls = iter(range(50))
+    clock = type("Clock", (), {"monotonic": staticmethod(lambda: float(next(calls) < 3)), "time": time.time})
+    monkeypatch.setattr(delivery, "time", clock)
+    list(delivery.Delivery(Positions(store, sink.name), run.id).send(sink))
+    assert len(puts) == 2 + again
+    assert len(list((tmp_path / "far").glob("blobs/*/*"))) == 2
 
 
 @pytest.mark.benchmark
