@@ -27,9 +27,14 @@ class Cache(NamedTuple):
     used: float
 
 
+def folder() -> Path:
+    """Where they lie."""
+    return cache_folder("").parent
+
+
 def known() -> list[Cache]:
     """All there are, the longest unused first."""
-    place = cache_folder("").parent
+    place = folder()
     folders = [one for one in place.iterdir() if _is_ours(one.name) and one.is_dir()] if place.is_dir() else []
     return sorted(map(_cache, folders), key=lambda one: one.used)
 
@@ -46,12 +51,12 @@ def delete(cache: Cache) -> None:
             shutil.rmtree(cache.folder)
 
 
-def _cache(folder: Path) -> Cache:
+def _cache(place: Path) -> Cache:
     """A cache was used when a file came into its folder or went, as SQLite's do, or was written to."""
-    size, used = 0, folder.stat().st_mtime
-    for parent, _, names in os.walk(folder):
+    size, used = 0, place.stat().st_mtime
+    for parent, _, names in os.walk(place):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(parent, name))
                 size, used = size + status.st_size, max(used, status.st_mtime)
-    return Cache(folder, size, used)
+    return Cache(place, size, used)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tachograph import __version__, document, settings, sinks
+from tachograph import __version__, caches, document, settings, sinks
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import draw, outlook, reading, words
 from tachograph.cli.arguments import add_json, add_root
@@ -68,6 +68,7 @@ def run(options: Namespace, store: Store) -> int:
         "store": _store(store),
         "settings": _settings(),
         "sinks": _sinks(_folder(store)),
+        "caches": _caches(),
         "plugins": [one._asdict() for one in plugins],
     }
     problems = list(_problems(found))
@@ -127,6 +128,17 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
     }
 
 
+def _caches() -> dict[str, Any]:
+    """What is kept of other stores in the user's cache folder; how much of it was not used for long."""
+    known, unused = caches.known(), caches.unused()
+    return {
+        "folder": str(caches.folder()),
+        "count": len(known),
+        "bytes": sum(one.size for one in known),
+        "unused": sum(one.size for one in unused),
+    }
+
+
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
@@ -182,6 +194,7 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
         "Store": _pairs(_told(store)),
         "Settings": [draw.Column("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")],
         "Sinks": _told_sinks(found["sinks"]),
+        "Caches": [draw.Column("", [_told_caches(found["caches"])])],
         "Plug-ins": [
             draw.Column("NAME", [one["name"] for one in plugins]),
             draw.Column("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
@@ -220,6 +233,12 @@ def _told_sinks(found: list[dict[str, Any]]) -> list[draw.Column]:
         draw.Column("OLDEST", [words.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
         draw.Column("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
     ]
+
+
+def _told_caches(found: dict[str, Any]) -> str:
+    much = f"{words.size(found['bytes'])} of {words.count(found['count'], 'store')} in {found['folder']}"
+    old = f", {words.size(found['unused'])} unused for long: tachograph gc deletes that" if found["unused"] else ""
+    return much + old if found["count"] else "none"
 
 
 def _lag(sink: dict[str, Any]) -> str:
