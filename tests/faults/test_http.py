@@ -47,6 +47,7 @@ HARMFUL: dict[str, Mode] = {
     "requests are cut": modes.every_second(modes.cutting_requests),
     "answers are cut": modes.every_second(modes.cutting_answers),
     "500": modes.for_events(modes.every_second(modes.answering(500))),
+    "429 in a second": modes.for_events(modes.every_second(modes.answering(429, REASON, Retry_After="1"))),
     "a time in the past": modes.for_events(modes.every_second(modes.later_by_date(-100))),
     "a time of a wrong clock": modes.for_events(modes.every_second(modes.later_by_date(1.0, wrong=7 * 3600))),
     "a byte at a time": modes.dripping(0.0),
