@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.integrations.postgres.serving import DatabaseServer
-from tests.integrations.server.serving import Server
+from tests.integrations.server.serving import Server, lines, numbered
 from tests.parts import postgres, seaweedfs
 
+from tachograph import events
+from tachograph.events import RunEnd
 from tachograph.records import RunRecord
 from tachograph.store import open_store
 
@@ -70,6 +74,19 @@ def seen(url: str | Path) -> RunRecord:
     return open_store(url).run("killed")
 
 
+@contextmanager
+def serving(kind: str, folder: Path) -> Iterator[Server]:
+    """A server that keeps what it is sent in a folder, or in PostgreSQL."""
+    if kind == "server":
+        server = Server(folder / "served")
+    else:
+        server = DatabaseServer(folder / "served", postgres.running().new_database())
+    yield server
+    server.kill()
+    if isinstance(server, DatabaseServer):
+        server.pool.close()
+
+
 @pytest.fixture(params=["server", "database", "bucket", "folder"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Places to which runs are sent."""
@@ -82,14 +99,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             monkeypatch.setenv(name, value)
         yield running.new_bucket()
     else:
-        database = request.param == "database"
-        server = (
-            DatabaseServer(tmp_path / "s", postgres.running().new_database()) if database else Server(tmp_path / "s")
-        )
-        yield server.url
-        server.kill()
-        if isinstance(server, DatabaseServer):
-            server.pool.close()
+        with serving(request.param, tmp_path) as server:
+            yield server.url
 
 
 @pytest.mark.parametrize("following", [SYNC, NEXT], ids=["sync", "the next run"])
@@ -115,7 +126,7 @@ def test_in_a_folder_that_machines_share(root: Path, following: str) -> None:
 
 def test_sync_tells_what_was_all_sent_before_it_was_known(root: Path, tmp_path: Path) -> None:
     """Another machine, to which the journal was quiet for long, has settled the run."""
-    server = Server(tmp_path / "s")
+    server = Server(tmp_path / "served")
     killed(server.url)
     [path] = root.glob("runs/*/*/1.jsonl")
     os.utime(path, (time.time() - 7200,) * 2)
@@ -140,3 +151,26 @@ def test_a_training_that_is_only_stopped_lives(root: Path, tmp_path: Path) -> No
         assert list(root.glob("runs/*/*.gone-*")) == []
         assert seen(far).status == seen(root).status == "running"
         training.kill()
+
+
+@pytest.mark.parametrize("kind", ["server", "database"])
+def test_whatever_a_server_is_sent_first(kind: str, tmp_path: Path) -> None:
+    """The lines of a writer, a witness of its death, and a late end, by different senders."""
+    writer = "0-elsewhere-1-a"
+    start, *points, end = lines("r", writer, 4)
+    own = msgspec.structs.replace(events.decode(start), writer=f"{writer}.gone-5", role="witness")
+    witness = numbered([own, RunEnd(status="crashed", of=writer, last=5)])
+    with serving(kind, tmp_path) as server:
+
+        def sent(name: str, content: list[bytes]) -> tuple[str, list[str], bool]:
+            assert server.post("r", name, content).ok
+            run = open_store(server.url).run("r")
+            return run.status, [one.status for one in run.writers], run.ended is None
+
+        assert server.post("r", f"{writer}.gone-5", witness).ok
+        assert open_store(server.url).runs() == []
+        assert sent(writer, [start]) == ("crashed", ["crashed"], False)
+        assert sent(writer, points) == ("crashed", ["crashed"], False)
+        assert sent(writer, [end]) == ("finished", ["finished"], False)
+        assert sent(f"{writer}.gone-5", witness) == ("finished", ["finished"], False)
+        assert sent("0-elsewhere-2-b", lines("r", "0-elsewhere-2-b", 1, end=False)[:1])[0] == "running"

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tachograph import process, settings, witness
+from tachograph import process, settings
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import words
 from tachograph.locking import try_lock
@@ -131,9 +131,7 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
 
 
 def _left(positions: Positions) -> Iterator[Delivery]:
-    left = positions.unsettled()
-    witness.testify(positions.root, left)
-    for run in left:
+    for run in positions.unsettled():
         if (positions.root / "runs" / run).is_dir():
             yield Delivery(positions, run, is_over)
 
