@@ -227,10 +227,9 @@ class SqlQuestions:
 
 
 def _unpacked(whose: str, first_seq: int, last_seq: int, count: int, packed: bytes) -> Points:
-    from tachograph.packing import unpack  # with it comes numpy, which most questions can do without
+    from tachograph.packing import columns  # with it comes numpy, which most questions can do without
 
-    _, steps, times, values = unpack(packed, first_seq, last_seq, count)
-    return whose, first_seq, count, steps.tobytes(), times.tobytes(), values.tobytes()
+    return whose, first_seq, count, *columns(packed, first_seq, last_seq, count)
 
 
 def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tachograph.packing import pack, unpack
+from tachograph.packing import columns, pack, pack_few, pack_many, unpack
 
 STEPS = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))
 VALUES = st.one_of(st.floats(width=32), st.floats(), st.sampled_from([0.0, -0.0, 1e308, 5e-324]))
@@ -25,11 +25,14 @@ def test_points_are_the_same_again(points: list[tuple[int, int, float, float]], 
     seqs = start + np.cumsum(np.array(distances, "<i8"))
     steps = [(step + 2**63) % 2**64 - 2**63 for step in steps]
     given_ = seqs, np.array(steps, "<i8"), np.array(times, "<f8"), np.array(values, "<f8")
-    packed = pack(*given_)
-    for before, after in zip(given_, unpack(packed, int(seqs[0]), int(seqs[-1]), len(seqs)), strict=True):
-        assert before.dtype == after.dtype
-        np.testing.assert_array_equal(after, before)
-        assert np.array_equal(np.signbit(after), np.signbit(before)) or np.isnan(before).any()
+    for packed in (pack_few(*(column.tolist() for column in given_)), pack_many(*given_)):
+        facts = packed, int(seqs[0]), int(seqs[-1]), len(seqs)
+        for before, after in zip(given_, unpack(*facts), strict=True):
+            assert before.dtype == after.dtype
+            np.testing.assert_array_equal(after, before)
+            assert np.array_equal(np.signbit(after), np.signbit(before)) or np.isnan(before).any()
+        for before, content in zip(given_[1:], columns(*facts), strict=True):
+            np.testing.assert_array_equal(np.frombuffer(content, before.dtype), before)
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 14), (2, 28), (4096, 16 + 12 * 4096 + 1)])

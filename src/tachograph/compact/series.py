@@ -13,7 +13,7 @@ from tachograph.questions import Questions
 from tachograph.records import RunRecord, Writer
 
 POINTS = 1 << 16  # in a table, about
-PAGE = 64  # chunks that are asked for at a time
+PAGE = 256  # chunks that are asked for at a time
 
 
 class Chunk(NamedTuple):
