@@ -81,10 +81,12 @@ def serving(kind: str, folder: Path) -> Iterator[Server]:
         server = Server(folder / "served")
     else:
         server = DatabaseServer(folder / "served", postgres.running().new_database())
-    yield server
-    server.kill()
-    if isinstance(server, DatabaseServer):
-        server.pool.close()
+    try:
+        yield server
+    finally:
+        server.kill()
+        if isinstance(server, DatabaseServer):
+            server.pool.close()
 
 
 @pytest.fixture(params=["server", "database", "bucket", "folder"])
@@ -126,18 +128,17 @@ def test_in_a_folder_that_machines_share(root: Path, following: str) -> None:
 
 def test_sync_tells_what_was_all_sent_before_it_was_known(root: Path, tmp_path: Path) -> None:
     """Another machine, to which the journal was quiet for long, has settled the run."""
-    server = Server(tmp_path / "served")
-    killed(server.url)
-    [path] = root.glob("runs/*/*/1.jsonl")
-    os.utime(path, (time.time() - 7200,) * 2)
-    assert subprocess.run([sys.executable, "-m", "tachograph", "sync"], timeout=60, check=False).returncode == 0
-    assert len(list(root.glob("sinks/*/sent/*.json"))) == 1
-    assert seen(server.url).status == "running"
-    elsewhere(NEXT)  # which sends nothing
-    assert len(list(root.glob("sinks/*/sent/*.json"))) == 0
-    elsewhere(SYNC)
-    assert seen(server.url).status == "crashed"
-    server.kill()
+    with serving("server", tmp_path) as server:
+        killed(server.url)
+        [path] = root.glob("runs/*/*/1.jsonl")
+        os.utime(path, (time.time() - 7200,) * 2)
+        assert subprocess.run([sys.executable, "-m", "tachograph", "sync"], timeout=60, check=False).returncode == 0
+        assert len(list(root.glob("sinks/*/sent/*.json"))) == 1
+        assert seen(server.url).status == "running"
+        elsewhere(NEXT)  # which sends nothing
+        assert len(list(root.glob("sinks/*/sent/*.json"))) == 0
+        elsewhere(SYNC)
+        assert seen(server.url).status == "crashed"
 
 
 def test_a_training_that_is_only_stopped_lives(root: Path, tmp_path: Path) -> None:
