@@ -37,6 +37,10 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
     run = f"{API}/runs/{{run}}"
     reading, keeping = guarded("read", asking.blob), guarded("write", sending.blob)
     uploads, upkeep = Uploads(storage, limits, access), Upkeep(storage, access)
+    telling, removing = guarded("read", asking.run), guarded("admin", upkeep.remove)
+
+    async def one_run(request: Request) -> Response:
+        return await (removing if request.method == "DELETE" else telling)(request)
 
     async def blob(request: Request) -> Response:
         return await (keeping if request.method == "PUT" else reading)(request)
@@ -45,8 +49,7 @@ def build(storage: Storage, tokens: Tokens, local: bool, limits: Limits | None =
         Route(f"{API}/openapi.json", _describe),
         Route(f"{API}/health", _health(storage)),
         Route(f"{API}/runs", guarded("read", asking.runs)),
-        Route(run, guarded("read", asking.run)),
-        Route(run, guarded("admin", upkeep.remove), methods=["DELETE"]),
+        Route(run, one_run, methods=["GET", "DELETE"]),
         Route(f"{API}/collect", guarded("admin", upkeep.collect), methods=["POST"]),
         Route(f"{run}/history", guarded("read", asking.history)),
         Route(f"{run}/stream", guarded("read", live.stream)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -13,9 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from tests.integrations.server.serving import Server, lines
 
+from tachograph import wire
+from tachograph.questions import Query
 from tachograph.server import openapi
+from tachograph.store import open_store
 
 schemathesis = pytest.importorskip("schemathesis")
+jsonschema_rs = pytest.importorskip("jsonschema_rs")  # which it has for the same
 checks = schemathesis.checks
 
 
@@ -94,11 +99,25 @@ def check(case: Any, server: Server, *excluded: Any) -> None:
         excluded = (*excluded, checks.positive_data_acceptance)
     if case.operation.label.endswith("/stream"):  # described as the text that it is; the tool has parsed it already
         excluded = (*excluded, checks.response_schema_conformance)
-    if "/questions/" in case.operation.label:  # the tool takes the schemas of tuples for those of older drafts
+    is_question = "/questions/" in case.operation.label
+    if is_question:  # the tool turns the schemas of tuples into those of older drafts, and finds these wrong
         excluded = (*excluded, checks.response_schema_conformance)
     answer = case.call_and_validate(base_url=server.url, timeout=SECONDS, excluded_checks=list(excluded))
+    if is_question:
+        kind = answer.headers["content-type"][0].partition(";")[0]
+        content = _unpacked(None, answer) if kind == wire.MEDIA_TYPE else answer.json()
+        if answer.status_code != 405:  # another method, which is not described
+            validator(case.operation.path, str(answer.status_code), kind).validate(content)
     if answer.status_code < 300:
         done.add(case.operation.label)
+
+
+@cache
+def validator(path: str, status: str, kind: str) -> Any:
+    """Of what a question gives, by the description as it is."""
+    document = openapi.document()
+    answer = document["paths"][path]["post"]["responses"][status]["content"][kind]
+    return jsonschema_rs.Draft202012Validator({**answer["schema"], "components": document["components"]})
 
 
 @anything.parametrize()
@@ -111,6 +130,29 @@ def test_it_answers_as_it_says(case: Any, described: Server) -> None:
 @thorough
 def test_it_answers_as_it_says_about_what_it_holds(case: Any, described: Server) -> None:
     check(case, described, checks.negative_data_rejection)  # other names are no wrong ones
+
+
+def test_a_run_is_removed_as_it_says(described: Server) -> None:
+    described.post("goes", "w", lines("goes", "w", 5))
+    case = anything["/api/v1/runs/{run}"]["DELETE"].Case(path_parameters={"run": "goes"})
+    check(case, described)
+
+
+def test_answers_of_questions_are_checked(described: Server) -> None:
+    """Each with something in it is as it says, and is not when it says something else."""
+    store, found = open_store(described.url), 0
+    asked: dict[str, Any] = {
+        "runs": store.questions.runs(Query()), "states": store.questions.states(), "find": store.questions.find("held"),
+        "chunks": store.questions.chunks("held", "m0"), "digests": store.questions.digests("held", ["m0"]),
+        "writers": store.questions.writers("held"), "metrics": store.questions.metrics(["held"], False),
+    }  # fmt: skip
+    for name, answer in asked.items():
+        content = msgspec.to_builtins(msgspec.msgpack.decode(wire.encode(answer)))
+        check_one = validator(f"/api/v1/questions/{name}", "200", wire.MEDIA_TYPE)
+        assert check_one.is_valid(content), name
+        assert not check_one.is_valid({"wrong": content}), name
+        found += bool(content)
+    assert found == len(asked)
 
 
 def test_each_operation_was_done() -> None:
