@@ -95,7 +95,7 @@ def test_doctor(recorded: Recorded, served: Server, capfd: pytest.CaptureFixture
     assert served.url in said(capfd, "doctor", "--root", served.url)[1]
 
 
-@pytest.mark.parametrize("arguments", [["gc"], ["rm", "rich", "--yes"], ["verify"], ["sync"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["verify"], ["sync"]], ids=" ".join)
 def test_what_works_in_a_folder_alone_says_so(
     served: Server, capfd: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
