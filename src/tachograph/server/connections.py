@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import FloatDumper, NumericBinaryLoader
 from psycopg.types.string import StrDumper
 
-from tachograph.dialect import Cursor, postgresql
+from tachograph.dialect import Cursor, Many, many, postgresql
 from tachograph.errors import Error
 from tachograph.server.storage import Unavailable
 
@@ -90,21 +90,31 @@ class Connection:
         known = list(rows)
         if len(known) == 1:
             self.execute(sql, known[0])
+        elif known and (at_once := many(sql)):
+            self._connection.execute(at_once.sql, _arrays(known, at_once))
         elif known:
             self._connection.cursor().executemany(postgresql(sql), known)
 
     def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
-        if len(rows) < 2:
+        at_once = many(sql) if len(rows) > 1 else None
+        if at_once is None:
             return [self.execute(sql, values).fetchall() for values in rows]
-        cursor = self._connection.cursor(binary=True)
-        cursor.executemany(postgresql(sql), rows, returning=True)
-        found = [cursor.fetchall()]
-        while cursor.nextset():
-            found.append(cursor.fetchall())
+        found: list[list[Any]] = [[] for _ in rows]
+        for place, *row in self._connection.execute(at_once.sql, _arrays(rows, at_once), binary=True):
+            found[place - 1].append(tuple(row))
         return found
 
     def hold(self, run: int, /) -> None:
         self.execute("SELECT no FROM run WHERE no = ? FOR UPDATE", (run,))
+
+
+def _arrays(rows: Sequence[Sequence[Any]], at_once: Many) -> list[list[Any]]:
+    """The columns of several rows. Exact numbers go as text, since an array has values of one type alone."""
+    columns = zip(*rows, strict=True)
+    return [
+        [value if value is None else str(value) for value in column] if kind == "NUMERIC" else list(column)
+        for column, kind in zip(columns, at_once.types, strict=True)
+    ]
 
 
 class Pool:

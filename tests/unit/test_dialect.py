@@ -1,0 +1,41 @@
+"""One statement for several rows, as PostgreSQL takes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tachograph.dialect import many
+
+
+def test_statements_for_several_rows() -> None:
+    inserted = many('INSERT INTO segment (writer, "offset") VALUES (?, ?) ON CONFLICT DO NOTHING')
+    assert inserted is not None
+    assert inserted.types == ["BIGINT", "BIGINT"]
+    assert inserted.sql == (
+        'INSERT INTO segment (writer, "offset") SELECT * FROM unnest(%s::BIGINT[], %s::BIGINT[]) ON CONFLICT DO NOTHING'
+    )
+    deleted = many("DELETE FROM chunk WHERE writer = ? AND label = ?")
+    assert deleted is not None
+    assert deleted.sql == (
+        "DELETE FROM chunk USING unnest(%s::INTEGER[], %s::INTEGER[]) WITH ORDINALITY AS given (value1, value2, place) "
+        "WHERE writer = given.value1 AND label = given.value2"
+    )
+    asked = many("SELECT no FROM label WHERE digest = ?")
+    assert asked is not None
+    assert asked.sql == (
+        "SELECT place, found.* FROM unnest(%s::BYTEA[]) WITH ORDINALITY AS given (value1, place) "
+        "CROSS JOIN LATERAL (SELECT no FROM label WHERE digest = given.value1) AS found ORDER BY place"
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE writer SET sealed = TRUE WHERE no = ?",
+        "INSERT INTO token (name) VALUES (?)",
+        "INSERT INTO writer (run, id) SELECT no, ? FROM run WHERE id = ?",
+        "SELECT no FROM run WHERE started > ?",
+    ],
+)
+def test_other_statements_are_left_as_they_are(sql: str) -> None:
+    assert many(sql) is None
