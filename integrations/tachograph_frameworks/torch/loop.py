@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 import weakref
-from time import perf_counter
+from collections.abc import Callable
+from functools import update_wrapper
+from time import perf_counter, time
 from typing import Any
 
 import torch
@@ -28,7 +30,8 @@ from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
-_FRAMES = 2  # between the user's call of ``backward`` and the place where its name is asked for
+MEASURE_SECONDS = 0.2  # between two steps that are measured
+_FRAMES = 2  # from the place where a loss's name is asked for to the user's call of ``backward``
 
 
 class Loop:
@@ -50,6 +53,7 @@ class Loop:
         self._stack: tuple[Run, ...] | None = None
         self._fresh: Recording | None = None  # where the last backward pass was recorded, and the steps after it are
         self._plain: Recording | None = None  # the same, where nothing is special about the coming step
+        self._measured = 0.0
         self._taken = 0  # steps of it that were taken when one was last measured
         self._weight = 1  # for how many steps the one that is measured stands
         self._scaled: tuple[weakref.ref[Any], Any] | None = None
@@ -57,7 +61,8 @@ class Loop:
     def install(self, hooks: Hooks) -> None:
         """Listen to the loop."""
         hooks.native(self.end)
-        hooks.listen(torch.Tensor, "backward", before=self.backward)
+        hooks.native(self._special)
+        hooks.replace(torch.Tensor, "backward", lambda original: self._hearing(hooks, original))
         hooks.native(optimizer.register_optimizer_step_post_hook(self.stepped))
         self.readings.install(hooks)
         self.files.install(hooks)
@@ -71,28 +76,48 @@ class Loop:
     # These two are called at every step of any training, when nothing of ours is in the processor's caches: hence few
     # calls, and few things that are touched. What is special about a step is left to the two after them.
 
-    def backward(self, tensor: Any, *args: Any, **kwargs: Any) -> None:
-        """``tensor.backward()`` is called."""
-        plain = self._plain
-        if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
-            self._backward(tensor)
-            return
-        place = sys._getframe(_FRAMES)
-        known = naming.latest.get(place.f_lasti)
-        if known is None or known[0] is not place.f_code or known[1] in plain.losses or tensor.numel() != 1:
-            self._backward(tensor)
-        elif tensor.is_cpu:
-            plain.losses[known[1]] = tensor.item()
-        elif (value := read(tensor)) is not None:
-            plain.losses[known[1]] = value
+    def _hearing(self, hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``backward`` of tensors; all in one function."""
+
+        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                plain = self._plain
+                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
+                    if hooks.on:
+                        self._backward(tensor)
+                else:
+                    place = sys._getframe(1)
+                    known = naming.latest.get(place.f_lasti)
+                    if known is None or known[0] is not place.f_code or known[1] in plain.losses:
+                        self._backward(tensor)
+                    elif not tensor.is_cpu:
+                        self._backward_there(plain, known[1], tensor)
+                    else:
+                        try:
+                            plain.losses[known[1]] = tensor.item()
+                        except RuntimeError:  # it has several elements, or none
+                            pass
+            except guard.FAULTS as error:
+                guard.fault("torch: Tensor.backward", error, active.here())
+            return original(tensor, *args, **kwargs)
+
+        return update_wrapper(backward, original)
 
     def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
         try:
             plain = self._plain
-            if plain is None or (slot := plain.slot) is None or slot.optimizer() is not optimizer:
+            if plain is None or (slot := plain.slot) is None or slot.id != id(optimizer) or slot.rate is None:
                 self._stepped(optimizer)
-            elif plain.stepped_again(slot, optimizer):
+                return
+            values, plain.losses = plain.losses, {}
+            values[slot.rate] = optimizer.param_groups[0]["lr"]
+            step = slot.steps
+            slot.steps = step + 1
+            now = time()
+            if step % slot.every == 0:
+                plain.noted.append((values, step, now))
+            if now > plain.due:
                 self._settle(plain)
         except guard.FAULTS as error:
             guard.fault("torch: optimizer step", error, active.here())
@@ -106,11 +131,17 @@ class Loop:
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
-            recording.lost(naming.loss_name(_FRAMES + 1), value)
+            recording.lost(naming.loss_name(_FRAMES), value)
         if self.readings.new is not None:
             self._train_on(self.readings.new, recording)
         self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
         recording.run.spent += (perf_counter() - began) * self._weight
+
+    def _backward_there(self, recording: Recording, name: str, tensor: Any) -> None:
+        """The same for a loss that is on a device."""
+        value = read(tensor)
+        if value is not None:
+            recording.losses[name] = value
 
     def _stepped(self, optimizer: Optimizer) -> None:
         began = perf_counter()
@@ -127,9 +158,10 @@ class Loop:
             self._settle(recording)
 
     def _settle(self, recording: Recording) -> None:
-        """Make events of what was noted. The next step, which comes after it, is measured."""
+        """Record what was noted. Now and then the next step, which comes after it, is measured."""
         began = perf_counter()
-        self._plain = None
+        if began - self._measured > MEASURE_SECONDS:
+            self._measured, self._plain = began, None
         recording.settle_unless_busy()
         recording.run.spent += perf_counter() - began
 

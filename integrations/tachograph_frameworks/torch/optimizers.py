@@ -21,16 +21,22 @@ class Slot:
     """An optimizer, the variable that holds it, and how many steps it has made.
 
     ``name`` is the variable, or None for the only one: its rate is plainly ``lr``. ``optimizer`` is a weak reference,
-    ``rates`` what the learning rates of its groups are called.
+    ``id`` the optimizer's while it lives. ``rates`` is what the learning rates of its groups are called, ``rate`` that
+    of the only one. ``every`` is how many steps there are to a recorded one.
     """
 
     def __init__(self, optimizer: Optimizer, variable: str, name: str | None, steps: int) -> None:
-        self.optimizer = weakref.ref(optimizer)
-        self.variable, self.name, self.steps = variable, name, steps
+        self.optimizer = weakref.ref(optimizer, self._gone)
+        self.id = id(optimizer)
+        self.variable, self.name, self.steps, self.every = variable, name, steps, 1
         base = "lr" if name is None else f"lr/{name}"
         groups = optimizer.param_groups[:_MOST_GROUPS]
         names = [base] if len(groups) == 1 else [f"{base}/{_group_name(*pair)}" for pair in enumerate(groups)]
         self.rates = names if "lr" in groups[0] else []
+        self.rate = self.rates[0] if len(self.rates) == 1 else None
+
+    def _gone(self, _: object) -> None:
+        self.id = 0  # another may get it
 
 
 def _group_name(index: int, group: dict[str, Any]) -> str:

@@ -24,8 +24,9 @@ class Reading:
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
     """
 
-    def __init__(self, loader: DataLoader[Any], now: float) -> None:
+    def __init__(self, loader: DataLoader[Any], id: int, now: float) -> None:
         self.loader = loader
+        self.id = id  # of its iterator
         self.trained = self.over = False
         self.began = self.last = self.reported = now
         self._inputs: Any = None
@@ -87,8 +88,14 @@ class Readings:
 
     def install(self, hooks: Hooks) -> None:
         """Listen to data loaders."""
+        hooks.native(self._look_again)
         hooks.listen(DataLoader, "__iter__", before=_itself, after=self._begun)
         hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._heard(hooks, original))
+
+    def _look_again(self) -> None:
+        """At the next batch, whose iterator may be another one with the same id."""
+        if self.latest is not None:
+            self.latest.id = 0
 
     def leave(self) -> None:
         """Whatever is being read is over: it was left before its end."""
@@ -97,19 +104,23 @@ class Readings:
             self.latest = None
 
     def _begun(self, loader: DataLoader[Any], iterator: Any) -> None:
+        self._look_again()
         if session.inside():
             return
         if self.latest is not None and self.latest.loader.dataset is loader.dataset:
             self._end(self.latest)
-        setattr(iterator, _READING, Reading(loader, perf_counter()))
+        setattr(iterator, _READING, Reading(loader, id(iterator), perf_counter()))
 
     def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__next__`` of an iterator; all in one function, since it is called at every step."""
 
         def call(iterator: Any) -> Any:
-            reading = iterator.__dict__.get(_READING)
-            if reading is None or not hooks.on:
-                return original(iterator)
+            reading = self.latest
+            if reading is None or reading.id != id(iterator):
+                reading = getattr(iterator, _READING, None) if hooks.on else None
+                if reading is None:
+                    return original(iterator)
+                reading.id = id(iterator)
             began = perf_counter()
             try:
                 batch = original(iterator)

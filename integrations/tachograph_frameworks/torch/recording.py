@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import time
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 from torch.optim import Optimizer
@@ -25,32 +24,34 @@ from tachograph_frameworks.torch.readings import Reading
 from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
 
-PERIOD = 0.02  # seconds of steps that are recorded together
+PERIOD = 0.05  # seconds of steps that are recorded together
 REPORT_SECONDS = 10.0
+Note: TypeAlias = tuple[dict[str, Any], int, float]  # values, their step, and when (seconds since 1970)
+
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
 
 class Recording:
     """The plain loop's part of a run. ``owned`` says that the run was opened for it.
 
-    What is heard at each step is only noted, and made into events some fifty times a second: between two steps of a
-    training the processor's caches are full of its numbers, and each further line of ours costs a multiple there.
-    Steps that take longer than that are recorded one by one.
+    What is heard is noted, and recorded some fifty times a second: between two steps of a training the processor's
+    caches are full of its numbers, and each further line of ours costs a multiple there. Steps that take longer than
+    that are recorded one by one.
     """
 
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
-        self.slot: Slot | None = None  # of the last step, where its optimizer has one group of parameters
-        self.taken = 0  # steps that were made into events
+        self.slot: Slot | None = None  # of the last step
+        self.noted: list[Note] = []
+        self.due = 0.0  # when they are to be recorded, in seconds since 1970
+        self.taken = 0  # how many were recorded
         self._trained = Trained(run, models)
-        self._noted: deque[tuple[Any, ...]] = deque()  # each a method, and what to give it
-        self._settled = 0.0
         self._ready: list[Metrics] = []
         self._one_at_a_time = threading.RLock()  # a signal handler may save a checkpoint, which asks for the step
         self.losses: dict[str, Any] = {}  # of the coming step: of each name the value, or a list of several
         self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self._extras: dict[str, Any] = {}
-        self._step = 0
+        self._steps = 0  # that were made without an optimizer
         self._slots: dict[int, Slot] = {}
         self._epochs: dict[tuple[type, int | None], int] = {}
         self._training: Reading | None = None
@@ -67,10 +68,7 @@ class Recording:
     def _forked(self) -> None:
         """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
         self._one_at_a_time = threading.RLock()
-        for take, slot, *_ in self._noted:
-            if take is Recording._take_step:
-                slot.steps += 1
-        self._noted.clear()
+        self.noted.clear()
         self._ready, self.losses, self._extras, self._training = [], {}, {}, None
         if self._held is not None:
             self._held = []
@@ -87,7 +85,7 @@ class Recording:
 
     def _lost_again(self, name: str, value: Any) -> None:
         if self._bare is not None:
-            self._note(Recording._take_bare, name, value)
+            self._step_bare(name, value)
             return
         parts = self.losses[name]
         if type(parts) is not list:
@@ -102,7 +100,14 @@ class Recording:
         losses, self.losses = self.losses, {}
         for name, parts in losses.items():
             for value in parts if type(parts) is list else [parts]:
-                self._note(Recording._take_bare, name, value)
+                self._step_bare(name, value)
+
+    def _step_bare(self, name: str, value: Any) -> None:
+        assert self._bare is not None
+        step = self._bare.get(name, 0)
+        self._bare[name] = self._steps = step + 1
+        if step % options.every_n_steps == 0:
+            self._note({name: value}, step)
 
     def extra(self, name: str, value: Any) -> None:
         """A value that belongs to the coming step."""
@@ -117,25 +122,31 @@ class Recording:
             slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
         self.losses |= self._extras
         self._extras = {}
-        self.slot = slot if len(optimizer.param_groups) == 1 else None
+        for name, value in self.losses.items():
+            if type(value) is list:
+                self.losses[name] = _mean(value)
+        self.slot, slot.every = slot, options.every_n_steps
         return self.stepped_again(slot, optimizer)
 
     def stepped_again(self, slot: Slot, optimizer: Optimizer) -> bool:
-        """The same for one that has made steps before."""
+        """The same for the one that made the last step, where nothing is special about this one."""
         values, self.losses = self.losses, {}
-        groups = optimizer.param_groups
-        rates = groups[0].get("lr") if len(groups) == 1 else [group.get("lr") for group in groups]
+        for name, group in zip(slot.rates, optimizer.param_groups, strict=False):
+            values[name] = group.get("lr")
+        step = slot.steps
+        slot.steps = step + 1
         now = time()
-        self._noted.append((Recording._take_step, slot, values, rates, now))
-        return now - self._settled > PERIOD
+        if step % slot.every == 0:
+            self.noted.append((values, step, now))
+        return now > self.due
 
-    def _note(self, take: Callable[..., None], what: Any, values: Any) -> None:
+    def _note(self, values: dict[str, Any], step: int) -> None:
         now = time()
-        self._noted.append((take, what, values, None, now))
-        if now - self._settled > PERIOD:
+        self.noted.append((values, step, now))
+        if now > self.due:
             self.settle_unless_busy()
 
-    # -- making events of it --
+    # -- recording what was noted --
 
     def settle(self) -> None:
         """Record what was noted so far."""
@@ -151,47 +162,34 @@ class Recording:
                 self._one_at_a_time.release()
 
     def _take(self) -> None:
-        self._settled = time()
-        while self._noted:
-            take, what, values, rates, at = self._noted.popleft()
-            take(self, what, values, rates, at)
+        self.due = time() + PERIOD
         self._report()
+        count = len(self.noted)  # another thread's loop may be at it
+        noted = self.noted[:count]
+        del self.noted[:count]
+        self.taken += count
+        as_it_is, ready = self._held is None and not self._heard, self._ready
+        for values, step, at in noted:
+            if as_it_is and values and _is_plain(values):
+                ready.append(Metrics(0, 0, at, step, values))
+            else:
+                self._write(values, step, at)
         self._send()
 
     def _send(self) -> None:
-        """Append the events that were made."""
+        """Append the events that are ready."""
         ready, self._ready = self._ready, []
         if ready:
             self.run._journal.append_all(ready)
-
-    def _take_bare(self, name: str, value: Any, _: None, at: float) -> None:
-        assert self._bare is not None
-        self.taken += 1
-        self._step = self._bare.get(name, 0)
-        self._bare[name] = self._step + 1
-        self._write({name: value}, self._step, at)
-
-    def _take_step(self, slot: Slot, noted: dict[str, Any], rates: Any, at: float) -> None:
-        self._step = step = slot.steps
-        slot.steps = step + 1
-        self.taken += 1
-        if step % options.every_n_steps:
-            return
-        values = dict(noted)  # another thread's loop may be at it
-        for name, value in noted.items():
-            if type(value) is list:
-                values[name] = _mean(value)
-        if type(rates) is not list:
-            rates = [rates]
-        for name, rate in zip(slot.rates, rates, strict=False):
-            values[name] = rate
-        self._write(values, step, at)
 
     @property
     def step(self) -> int:
         """The last step that was made."""
         self.settle()
-        return self._step
+        return self._last_step()
+
+    def _last_step(self) -> int:
+        return max((self.slot.steps if self.slot is not None else self._steps) - 1, 0)
 
     def _new_slot(self, optimizer: Optimizer) -> Slot:
         self._bare = None
@@ -233,11 +231,9 @@ class Recording:
             self._write(values, step, at)
 
     def _put(self, values: dict[str, Any], step: int, at: float) -> None:
-        for value in values.values():
-            if type(value) is not float or value - value != 0.0:
-                self._put_unusual(values, step, at)
-                return
-        if values:
+        if not _is_plain(values):
+            self._put_unusual(values, step, at)
+        elif values:
             self._ready.append(Metrics(0, 0, at, step, values))
 
     def _put_unusual(self, values: dict[str, Any], step: int, at: float) -> None:
@@ -266,16 +262,12 @@ class Recording:
         dataset = reading.loader.dataset
         key = (type(dataset), length(dataset))  # some make it anew for each epoch
         epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
-        self._note(Recording._take_epoch, epoch, None)
+        self._note({"epoch": float(epoch)}, max((slot.steps for slot in self._slots.values()), default=0))
         if epoch == 0:
             self.settle()
             name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
             with guard.contained("torch: data", self.run):
                 describe(self.run, reading.loader, name, "train")
-
-    def _take_epoch(self, epoch: int, _: None, __: None, at: float) -> None:
-        step = max((slot.steps for slot in self._slots.values()), default=0)
-        self._write({"epoch": float(epoch)}, step, at)
 
     @property
     def has_stepped(self) -> bool:
@@ -286,7 +278,7 @@ class Recording:
         """How fast a long epoch goes, every ten seconds."""
         reading = self._training
         if reading is not None and not reading.over and reading.last - reading.reported > REPORT_SECONDS:
-            self._write({"samples_per_second": reading.rate()}, self._step)
+            self._write({"samples_per_second": reading.rate()}, self._last_step())
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
@@ -297,11 +289,8 @@ class Recording:
             values = {"eval_seconds": seconds}
             if self._training is not None:
                 self._training.aside += seconds
-        self._note(Recording._take_reading, None, values)
+        self._note(values, self._last_step())
         self.settle_unless_busy()  # who knows when the next step comes
-
-    def _take_reading(self, _: None, values: dict[str, Any], __: None, at: float) -> None:
-        self._write(values, self._step, at)
 
     # -- the end --
 
@@ -314,6 +303,14 @@ class Recording:
         self._send()
         if options.models:
             self._trained.keep(self._training and self._training.inputs)
+
+
+def _is_plain(values: dict[str, Any]) -> bool:
+    """Whether all are finite floats."""
+    for value in values.values():
+        if type(value) is not float or value - value != 0.0:
+            return False
+    return True
 
 
 def _mean(parts: list[Any]) -> Any:
