@@ -17,7 +17,8 @@ import tachograph
 pytestmark = pytest.mark.benchmark
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-PAIRS = 15
+PAIRS = 25
+WIDTH = 224  # of the hidden layers: steps of about a millisecond
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def ratio(steps: int, work: Callable[[], float]) -> tuple[float, float, float]:
 
 def test_a_loop_with_a_loss_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     data, steps = digits(), 500
-    found, step, added = ratio(steps, lambda: train(data, 384, steps))
+    found, step, added = ratio(steps, lambda: train(data, WIDTH, steps))
     with capsys.disabled():
         print(f"\n{DEVICE}: steps of {step * 1e3:.2f} ms, {added * 1e6:.1f} us added to each, ratio {found:.4f}")
     assert found < 1.02
@@ -85,7 +86,7 @@ def test_the_patches_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str
 
     def suppressed() -> float:
         with tachograph.suppress():
-            return train(data, 384, steps)
+            return train(data, WIDTH, steps)
 
     found, step, added = ratio(steps, suppressed)
     with capsys.disabled():

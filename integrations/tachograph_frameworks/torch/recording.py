@@ -25,6 +25,7 @@ from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
 
 PERIOD = 0.05  # seconds of steps that are recorded together
+PASS_SECONDS = 0.2  # after which the end of a pass over the data is recorded at once
 REPORT_SECONDS = 10.0
 Note: TypeAlias = tuple[dict[str, Any], int, float]  # values, their step, and when (seconds since 1970)
 
@@ -43,6 +44,7 @@ class Recording:
         self.run = run
         self.slot: Slot | None = None  # of the last step
         self.noted: list[Note] = []
+        self._written = 0.0
         self.due = 0.0  # when they are to be recorded, in seconds since 1970
         self.taken = 0  # how many were recorded
         self._trained = Trained(run, models)
@@ -290,7 +292,9 @@ class Recording:
             if self._training is not None:
                 self._training.aside += seconds
         self._note(values, self._last_step())
-        self.settle_unless_busy()  # who knows when the next step comes
+        if reading.last - self._written > PASS_SECONDS:  # who knows when the next step comes
+            self._written = reading.last
+            self.settle_unless_busy()
 
     # -- the end --
 
