@@ -93,7 +93,7 @@ class Loop:
                     elif not tensor.is_cpu:
                         self._backward_there(plain, known[1], tensor)
                     else:
-                        try:
+                        try:  # noqa: SIM105  (contextlib would be called at every step)
                             plain.losses[known[1]] = tensor.item()
                         except RuntimeError:  # it has several elements, or none
                             pass
