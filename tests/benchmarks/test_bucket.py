@@ -3,6 +3,9 @@ in the seconds; the requests are the same there."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.proxy import Proxy
+from tests.integrations.bucket.test_faults import passing
 from tests.integrations.server.serving import lines
 from tests.parts import seaweedfs
 
 import tachograph
 from tachograph.cli import main
 from tachograph.objects import Objects
+from tachograph.ship.sender import FIRST_PAUSE, PAUSE_SHARE
 from tachograph.sinks.cloud import CloudSink
 from tachograph.store import open_store
 
@@ -130,3 +136,45 @@ def test_opening_a_bucket_of_a_thousand_runs(s3, root, made):
     began = time.monotonic()
     assert len(store.runs()) == 1001
     told("and one run more", made, time.monotonic() - began)
+
+
+JOBS, SECONDS, FASTER = 3, 90.0, 5.0
+LIVE = """
+import sys, time
+import tachograph
+from tachograph.ship import sender
+from tachograph.sinks.cloud import CloudSink
+
+seconds, faster = float(sys.argv[2]), float(sys.argv[3])
+sender.FIRST_PAUSE, CloudSink.pause = sender.FIRST_PAUSE / faster, CloudSink.pause / faster
+with tachograph.start_run(sinks=[sys.argv[1]]) as run:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        run.log({"loss": time.monotonic()})
+        time.sleep(0.02)
+"""
+
+
+def reckoned(seconds: float) -> int:
+    """How many segments there should be of so long a run: one at each look, and one at its end."""
+    at, count = 0.0, 1
+    while at < seconds:
+        count, at = count + 1, at + min(CloudSink.pause, max(FIRST_PAUSE, PAUSE_SHARE * at))
+    return count
+
+
+def test_what_live_jobs_ask_for(s3, root, monkeypatch):
+    """A schedule that is so many times as fast: what is counted is what a job takes that is so many times as long."""
+    between = Proxy(seaweedfs.running().ports["s3.port"])
+    between.mode = passing
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+    command = [sys.executable, "-c", LIVE, s3, str(SECONDS), str(FASTER)]
+    environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": "30"}
+    jobs = [subprocess.Popen(command, env=environment) for _ in range(JOBS)]
+    assert [job.wait() for job in jobs] == [0] * JOBS
+    found = Counter("LIST" if "list-type" in line else line.split()[0] for line in between.requests)
+    expected = reckoned(SECONDS * FASTER)
+    each = {kind: f"{count / JOBS:.1f}" for kind, count in found.items()}
+    print(f"\n{JOBS} jobs of {SECONDS * FASTER / 60:.0f} minutes: {each} each, reckoned: {expected} PUT")
+    between.close()
+    assert abs(found["PUT"] / JOBS - expected) < 0.15 * expected
