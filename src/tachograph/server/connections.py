@@ -108,13 +108,26 @@ class Connection:
         self.execute("SELECT no FROM run WHERE no = ? FOR UPDATE", (run,))
 
 
-def _arrays(rows: Sequence[Sequence[Any]], at_once: Many) -> list[list[Any]]:
-    """The columns of several rows. Exact numbers go as text, since an array has values of one type alone."""
-    columns = zip(*rows, strict=True)
-    return [
-        [value if value is None else str(value) for value in column] if kind == "NUMERIC" else list(column)
-        for column, kind in zip(columns, at_once.types, strict=True)
-    ]
+def _arrays(rows: Sequence[Sequence[Any]], at_once: Many) -> list[str]:
+    """The columns of several rows as PostgreSQL writes arrays, which takes psycopg five times as long."""
+    return [_array(column, kind) for column, kind in zip(zip(*rows, strict=True), at_once.types, strict=True)]
+
+
+def _array(values: Sequence[Any], kind: str) -> str:
+    written = _WRITTEN.get(kind, repr)
+    return f"{{{','.join('NULL' if value is None else written(value) for value in values)}}}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def _hexadecimal(content: bytes) -> str:
+    return rf'"\\x{content.hex()}"'
+
+
+_WRITTEN: dict[str, Callable[[Any], str]] = {"TEXT": _quoted, "BYTEA": _hexadecimal}
 
 
 class Pool:
