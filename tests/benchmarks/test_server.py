@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
@@ -17,21 +18,30 @@ from tachograph.sinks.http import HttpSink
 pytestmark = pytest.mark.benchmark
 
 
-@pytest.fixture(params=["folder", "PostgreSQL"])
+@pytest.fixture(params=["folder", "PostgreSQL", "PostgreSQL with fsync", "PgBouncer"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     print(f"\n{request.param}:", end=" ")
-    if request.param == "folder":
-        running = Server(tmp_path / "served")
-        yield running
-        running.kill()
-        return
-    from tests.integrations.postgres.serving import DatabaseServer
-    from tests.parts import postgres
+    with ExitStack() as opened:
+        yield _server(request.param, tmp_path / "served", opened)
 
-    running = DatabaseServer(tmp_path / "served", postgres.running().new_database())
-    yield running
-    running.kill()
-    running.pool.close()
+
+def _server(kind: str, root: Path, opened: ExitStack) -> Server:
+    if kind == "folder":
+        running = Server(root)
+        opened.callback(running.kill)
+        return running
+    from tests.integrations.postgres.serving import DatabaseServer
+    from tests.parts.pgbouncer import Pgbouncer
+    from tests.parts.postgres import Postgres
+
+    behind = opened.enter_context(closing(Postgres(fsync=kind != "PostgreSQL")))
+    url = behind.new_database()
+    if kind == "PgBouncer":
+        url = opened.enter_context(closing(Pgbouncer(behind))).url(url)
+    database = DatabaseServer(root, url)
+    opened.callback(database.pool.close)
+    opened.callback(database.kill)
+    return database
 
 
 def send(server: Server, run: str, sent: list[bytes], batch: int) -> list[float]:
