@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from tachograph import query
+from tachograph.conditions import Sql, Term
 from tachograph.errors import QueryError
-from tachograph.query import Sql, Term
 from tachograph.questions import ALL, Page, Row
 
 MOST_TERMS = 50  # of an order that is read page by page: the condition grows with the square of that

@@ -26,12 +26,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from math import isnan
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from tachograph import conditions
+from tachograph.conditions import TIMES, Day, Field, Sql, Term
 from tachograph.errors import QueryError
-from tachograph.labels import NUMBER, digest
 
 T = TypeVar("T")
 
@@ -41,13 +42,7 @@ MAX_VALUES = 30_000
 MAX_PATTERN = 10_000
 
 TABLES = {"metrics": "metric", "params": "param", "tags": "tag"}
-COLUMNS = {
-    "metric": {"number": "number"},
-    "param": {"number": "number", "text": "text"},
-    "tag": {"text": "text"},
-}
 TEXTS = ("id", "name", "experiment", "status", "parent")
-TIMES = ("started", "ended")
 COMPARISONS = {"=": "=", "==": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false", "asc", "desc"}
 
@@ -64,25 +59,10 @@ _TOKEN = re.compile(
 _PART = re.compile(r'\.(?:(\w+)|"((?:[^"]|"")*)")')
 
 
-class Sql(NamedTuple):
-    """An expression and the values of its question marks."""
-
-    text: str
-    values: list[Any]
-
-
 def where(text: str | None) -> Sql:
     """``text`` as a condition on the columns of the index's ``record``, never NULL. Raises ``QueryError``."""
     parser = _Parser("where", text)
     return parser.only(parser.any_of) if parser.is_there else Sql("TRUE", [])
-
-
-class Term(NamedTuple):
-    """A part of an ORDER BY: an expression and the values of its question marks. What is NULL comes last, always."""
-
-    text: str
-    values: list[Any]
-    descending: bool
 
 
 def order_by(text: str | None) -> list[Term]:
@@ -110,28 +90,6 @@ class Token(Struct):
         """A keyword or a sign, in lower case; "" for anything else."""
         lower = self.text.lower()
         return lower if self.kind == "sign" or (self.kind == "name" and lower in KEYWORDS) else ""
-
-
-class Field(Struct):
-    """``table`` is None for the run's own fields."""
-
-    table: str | None
-    name: str
-    at: int
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """By kind of value the column that holds it."""
-        return COLUMNS[self.table] if self.table else {"number" if self.is_time else "text": self.name}
-
-    @property
-    def is_nan(self) -> str:
-        """The condition that it is NaN."""
-        return {"metric": "number IS NULL", "param": "nan"}.get(self.table or "", "FALSE")
-
-    @property
-    def is_time(self) -> bool:
-        return self.table is None and self.name in TIMES
 
 
 class _Parser:
@@ -235,11 +193,11 @@ class _Parser:
         if token.word == "is":
             negated = self._took("not")
             self._expect("null")
-            return _presence(field, negated)
+            return conditions.presence(field, negated)
         negated = token.word == "not"
         verb = self._take() if negated else token
         if verb.word == "in":
-            return _membership(field, self._list(field), negated)
+            return conditions.membership(field, self._list(field), negated)
         if verb.word == "like":
             return self._like(field, negated)
         raise self.error("expected one of = != < <= > >= in like is", verb.at)
@@ -296,7 +254,7 @@ class _Parser:
         value = self._value(field)
         if isinstance(value, float) and isnan(value) and operator not in ("=", "<>"):
             raise self.error("nan is neither less nor more than anything: use = or !=", at)
-        return _on(field, _comparison(field, operator, value))
+        return conditions.on(field, conditions.comparison(field, operator, value))
 
     def _like(self, field: Field, negated: bool) -> Sql:
         token = self._take()
@@ -306,7 +264,8 @@ class _Parser:
         if len(pattern) > MAX_PATTERN:
             raise self.error(f"a pattern of more than {MAX_PATTERN} characters", token.at)
         column = field.columns.get("text")
-        return _on(field, Sql(f"{column} {'NOT ' * negated}LIKE ?", [pattern]) if column else NEVER)
+        like = Sql(f"{column} {'NOT ' * negated}LIKE ?", [pattern]) if column else conditions.NEVER
+        return conditions.on(field, like)
 
     # -- order_by --
 
@@ -322,89 +281,4 @@ class _Parser:
         if self._conditions > MAX_CONDITIONS:
             raise self.error(f"more than {MAX_CONDITIONS} terms", field.at)
         descending = self._took("desc") or (self._took("asc") and False)
-        if field.table is None:
-            return [Term(field.name, [], descending)]
-        columns = sorted(field.columns, reverse=descending)  # numbers are less than texts
-        return [
-            Term(
-                f"(SELECT {column} FROM {field.table} WHERE run = no AND label = {NUMBER})",
-                [digest(field.name)],
-                descending,
-            )
-            for column in columns
-        ]
-
-
-class Day(NamedTuple):
-    """A day as seconds since 1970; ``end`` is the next one's start."""
-
-    start: float
-    end: float
-
-
-NEVER = Sql("FALSE", [])
-
-
-def _on(field: Field, test: Sql) -> Sql:
-    """``test`` of a field's columns, as a condition on the run, which is never NULL."""
-    if field.table is None:
-        return Sql(f"({field.name} IS NOT NULL AND ({test.text}))", test.values)
-    found = f"(no IN (SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({test.text})))"
-    return Sql(found, [digest(field.name), *test.values])
-
-
-def _comparison(field: Field, operator: str, value: Any) -> Sql:
-    """What is NULL where the field holds no value of this kind: text and numbers don't compare."""
-    if isinstance(value, float) and isnan(value):
-        return _nan(field, operator == "<>")
-    if isinstance(value, Day):
-        if operator in ("=", "<>"):
-            within = f"{field.name} >= ? AND {field.name} < ?"
-            return Sql(f"NOT ({within})" if operator == "<>" else within, list(value))
-        value = value.start
-    column = field.columns.get(_kind(value))
-    return Sql(f"{column} {operator} ?", [_plain(value)]) if column else NEVER
-
-
-def _nan(field: Field, negated: bool) -> Sql:
-    if not negated:
-        return Sql(field.is_nan, [])
-    column = field.columns.get("number")
-    return Sql(f"{column} IS NOT NULL", []) if column else NEVER
-
-
-def _membership(field: Field, values: list[Any], negated: bool) -> Sql:
-    if any(isinstance(value, Day) for value in values):
-        parts = [_comparison(field, "<>" if negated else "=", value) for value in values]
-        joined = (" AND " if negated else " OR ").join(f"({text})" for text, _ in parts)
-        return _on(field, Sql(joined, [value for _, own in parts for value in own]))
-    parts = [_among(field, kind, values, negated) for kind in field.columns]
-    if not negated and any(value != value for value in values):
-        parts.append(_nan(field, negated))
-    found = [part for part in parts if part is not NEVER] or [NEVER]
-    return _on(field, Sql(" OR ".join(text for text, _ in found), [value for _, own in found for value in own]))
-
-
-def _among(field: Field, kind: str, values: list[Any], negated: bool) -> Sql:
-    """Those of ``values`` that are of a kind: what is of another one is not compared."""
-    alike = [_plain(value) for value in values if _kind(value) == kind]
-    own = [value for value in alike if value == value]  # the rest is NaN
-    if own:
-        return Sql(f"{field.columns[kind]} {'NOT ' * negated}IN ({', '.join('?' * len(own))})", own)
-    return _nan(field, negated) if alike and negated else NEVER
-
-
-def _presence(field: Field, wanted: bool) -> Sql:
-    if field.table is None:
-        return Sql(f"({field.name} IS {'NOT ' * wanted}NULL)", [])
-    there = " OR ".join([*(f"{column} IS NOT NULL" for column in field.columns.values()), field.is_nan])
-    found = f"SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({there})"
-    return Sql(f"no {'NOT ' * (not wanted)}IN ({found})", [digest(field.name)])
-
-
-def _kind(value: Any) -> str:
-    return "text" if isinstance(value, str) else "number"
-
-
-def _plain(value: Any) -> Any:
-    return int(value) if isinstance(value, bool) else value
+        return conditions.terms(field, descending)

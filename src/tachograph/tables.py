@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from msgspec.structs import astuple
 
 from tachograph import events, labels, paging, projection, query
+from tachograph.conditions import Sql
 from tachograph.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, State
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
@@ -238,7 +239,7 @@ def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _condition(asked: Query) -> query.Sql:
+def _condition(asked: Query) -> Sql:
     condition, values = query.where(asked.where)
     if not asked.children:
         condition = f"{TOP_LEVEL} AND {condition}"
@@ -250,4 +251,4 @@ def _condition(asked: Query) -> query.Sql:
             SELECT run.id FROM event JOIN run ON run.no = event.run
             WHERE event.kind = 'artifact' AND instr(event.line, ?) > 0)"""
         values = [*values, asked.keeps.encode()]
-    return query.Sql(condition, values)
+    return Sql(condition, values)
