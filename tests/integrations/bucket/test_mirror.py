@@ -315,7 +315,9 @@ def test_a_look_lists_the_newest_and_what_goes_on(large, monkeypatch):
     asked.clear()
     assert len(store.runs()) == 41
     assert store.run("r05").history("m0").values.tolist() == list(range(9))
-    assert set(asked) == {("runs", "runs/r31/!"), ("runs/r05", ""), ("runs", "runs/r32/!")}
+    assert set(asked) == {
+        ("runs", "runs/r31/!"), ("runs/r05", ""), ("runs", "runs/r32/!"), ("removed", "")
+    }  # fmt: skip
 
 
 def test_what_comes_late_to_a_large_bucket_is_found_by_a_look_at_everything(large, monkeypatch):

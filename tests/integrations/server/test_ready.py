@@ -12,9 +12,11 @@ import pytest
 import requests
 from tests.integrations.server.serving import Server, lines
 
-from tachograph import api
+from tachograph import api, removal
 from tachograph.api import Unanswered
 from tachograph.cli import main
+from tachograph.errors import NotFound
+from tachograph.events import encode
 from tachograph.store import open_store
 
 RUNS = 25
@@ -97,6 +99,24 @@ def test_who_asks_waits_for_it_and_is_told(slow: SlowServer, capfd: pytest.Captu
     [line] = told.err.splitlines()
     assert line.startswith(f"tachograph: the server is reading {RUNS} runs, ")
     assert line.endswith("% done")
+
+
+def test_a_removal_that_was_cut_off_is_finished(tmp_path: Path) -> None:
+    """As of a server that was killed behind the tombstone."""
+    root = tmp_path / "served"
+    fill(root)
+    (root / removal.FILENAME).write_bytes(encode(removal.Removed("run-003", "three", time.time())) + b"\n")
+    server = Server(root)
+    try:
+        until = time.monotonic() + 20
+        while (root / "runs" / "run-003").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert open_store(server.url).run("run-004").id == "run-004"
+        with pytest.raises(NotFound, match="run run-003 was removed on"):
+            open_store(server.url).run("run-003")
+    finally:
+        server.kill()
 
 
 def test_a_server_that_gets_nowhere_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
