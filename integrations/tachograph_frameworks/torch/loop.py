@@ -22,7 +22,7 @@ from tachograph import active, cells, ending, guard, opening, session, settings
 from tachograph.active import stack
 from tachograph.patch import Hooks
 from tachograph.run import Run
-from tachograph.session import alive
+from tachograph.session import alive, inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.readings import Reading, Readings
@@ -82,7 +82,9 @@ class Loop:
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             try:
                 plain = self._plain
-                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
+                if alive and inside():
+                    self._plain = self._fresh = None
+                elif plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
                     if hooks.on:
                         self._backward(tensor)
                 else:
@@ -144,9 +146,11 @@ class Loop:
             recording.losses[name] = value
 
     def _stepped(self, optimizer: Optimizer) -> None:
-        began = perf_counter()
         recording = self._fresh or self.recording()
-        if recording is None or recording.run.ended or (self.only is not None and optimizer not in self.only):
+        if recording is None:
+            return
+        began = perf_counter()
+        if recording.run.ended or (self.only is not None and optimizer not in self.only):
             return
         if self.gradient_norm:
             recording.extra("grad_norm", read(_gradient_norm(optimizer)))
@@ -186,19 +190,19 @@ class Loop:
 
     def scaled(self, outputs: Any, result: Any) -> None:
         """Mixed precision has scaled a loss: what it was before is recorded."""
-        if isinstance(result, torch.Tensor) and result is not outputs and not session.inside():
+        if isinstance(result, torch.Tensor) and result is not outputs and not inside():
             self._scaled = (weakref.ref(result), read(outputs))
             self._special()
 
     def rescaled(self, scaler: Any) -> None:
         """Mixed precision has chosen its next scale."""
-        if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not session.inside():
+        if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not inside():
             self._recording.extra("amp_scale", read(scaler._scale))
             self._special()
 
     def clipped(self, norm: Any) -> None:
         """The user's code has clipped gradients, and so knows their norm."""
-        if self._recording is not None and isinstance(norm, torch.Tensor) and not session.inside():
+        if self._recording is not None and isinstance(norm, torch.Tensor) and not inside():
             self._recording.extra("grad_norm", read(norm))
             self._special()
 
@@ -206,7 +210,7 @@ class Loop:
 
     def recording(self) -> Recording | None:
         """Where to record; None where nothing is to be recorded."""
-        if session.inside():
+        if inside():
             return None
         if stack() is not self._stack or self._target is None or self._target.ended:
             self._find()
@@ -214,7 +218,7 @@ class Loop:
 
     def current(self) -> Recording | None:
         """The recording that has begun and goes on; none is begun."""
-        if session.inside() or self._recording is None or self._recording.run.ended:
+        if inside() or self._recording is None or self._recording.run.ended:
             return None
         return self._recording
 

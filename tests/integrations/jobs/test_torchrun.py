@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ dist.destroy_process_group()
 def test_two_jobs_at_the_same_time_one_of_them_behind_a_shell(root: Path, launch: Launched) -> None:
     """The same id, given by the user; in the second one each rank has a shell between it and torchrun."""
     plain = launch(SIMPLE, *TORCHRUN, "--rdzv-id=17", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
-    shell = ("--no-python", "bash", "-c", "python {script}; exit $?")
+    shell = ("--no-python", "bash", "-c", f"{sys.executable} {{script}}; exit $?")
     wrapped = launch(SIMPLE, *TORCHRUN, "--rdzv-id=17", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", *shell)
     for job in [plain, wrapped]:
         output = said(job)
