@@ -28,7 +28,7 @@ class Background:
         self._regular: list[Job] = []
         self._wake = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._busy = False
+        self._busy = self._ending = False
 
     def soon(self, job: Job) -> None:
         """Do ``job`` once, in the order of the calls."""
@@ -59,8 +59,21 @@ class Background:
             self._ensure()
             if self._thread is None:
                 return self._do_here(end)
-            left = min(max(0.0, end - time.monotonic()), threading.TIMEOUT_MAX)
-            return self._wake.wait_for(lambda: not self._jobs and not self._busy, left)
+            return self._wake.wait_for(lambda: not self._jobs and not self._busy, _left(end))
+
+    def end(self, timeout: float) -> None:
+        """:meth:`drain`, and let the thread end: Python ends a thread that is left over in the middle of whatever it
+        does, which some libraries in C++ answer by aborting the process. Jobs that come later are still done."""
+        if self._thread is threading.current_thread():
+            return
+        end = time.monotonic() + timeout
+        self.drain(timeout)
+        with self._wake:
+            self._ending = True
+            thread = self._thread
+            self._wake.notify_all()
+        if thread is not None:
+            thread.join(_left(end))
 
     def _do_here(self, end: float) -> bool:
         while self._jobs and time.monotonic() < end:
@@ -84,11 +97,11 @@ class Background:
         due = time.monotonic() + TICK
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._jobs, max(0.0, due - time.monotonic()))
+                self._wake.wait_for(lambda: self._jobs or self._ending, max(0.0, due - time.monotonic()))
                 job = self._jobs.popleft() if self._jobs else None
                 regular = list(self._regular) if time.monotonic() >= due else []
                 self._busy = job is not None
-                if job is None and not self._regular and not regular:
+                if job is None and (self._ending or not (self._regular or regular)):
                     self._thread = None
                     self._wake.notify_all()
                     return
@@ -103,6 +116,11 @@ class Background:
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]  # the parent's locks may be held, its thread is not here
+
+
+def _left(end: float) -> float:
+    """Seconds until then, as threading takes them."""
+    return min(max(0.0, end - time.monotonic()), threading.TIMEOUT_MAX)
 
 
 background = Background()

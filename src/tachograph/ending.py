@@ -135,7 +135,7 @@ def end_process() -> None:
             run.finish(outcome(error), error)
         unwatch()
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
-        background.drain(until - time.monotonic())
+        background.end(until - time.monotonic())
         _send_what_is_left(until - time.monotonic())
     if isinstance(error, KeyboardInterrupt):
         _die_of_interrupt()

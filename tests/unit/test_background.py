@@ -219,3 +219,35 @@ def test_a_fork_does_not_wait_for_ever_for_an_import(script: Script, tmp_path: P
         PYTHONWARNINGS="ignore",
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_at_the_end_the_thread_is_gone_and_jobs_are_still_done(background: Background) -> None:
+    done: list[str] = []
+    background.regularly(lambda: None)
+    background.soon(lambda: (time.sleep(0.05), done.append("before")))
+    background.end(5)
+    assert background._thread is None
+    assert done == ["before"]
+    background.soon(lambda: done.append("after"))
+    assert background.drain(5)
+    assert done == ["before", "after"]
+
+
+def test_the_end_does_not_wait_for_a_job_that_hangs(background: Background) -> None:
+    hangs = threading.Event()
+    background.soon(partial(hangs.wait, 10))
+    began = time.monotonic()
+    background.end(0.1)
+    assert time.monotonic() - began < 2
+    hangs.set()
+
+
+def test_no_thread_of_ours_is_there_when_python_ends(script: Script) -> None:
+    done = script("""
+        import atexit, threading
+        atexit.register(lambda: print([thread.name for thread in threading.enumerate()]))  # the first is called last
+        import tachograph
+        with tachograph.start_run() as run:
+            run.log({"loss": 0.5})
+    """)
+    assert done.stdout == "['MainThread']\n", done.stderr
