@@ -131,9 +131,7 @@ def test_a_server_from_before_there_were_questions(tmp_path: Path) -> None:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
         try:
-            assert "is an older server, which can't do that: let it be upgraded" in fault(
-                f"http://127.0.0.1:{port}"
-            )
+            assert "is an older server, which can't do that: let it be upgraded" in fault(f"http://127.0.0.1:{port}")
         finally:
             process.kill()
 
