@@ -66,6 +66,7 @@ def record(root: Path, shape: Shape, first: int = 0) -> None:
         folder.mkdir(parents=True)
         lines = [events.encode(event) for event in _dated(run, _events(shape, names, random), number)]
         (folder / "1.jsonl").write_bytes(b"\n".join([*lines, b""]))
+        os.utime(folder / "1.jsonl", (BEGAN + number * 300,) * 2)
 
 
 def _dated(run: str, happened: Iterator[Event], number: int) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -60,10 +61,11 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of a thousand ended runs: ten parameters, five metrics, twelve figures of the hardware each."""
+    """A store of a thousand runs: ten parameters, five metrics, twelve figures of the hardware each. One goes on."""
     root = tmp_path_factory.mktemp("many")
     for number in range(1000):
         write(root, f"r{number:04}", _small(number))
+        os.utime(root / "runs" / f"r{number:04}" / "0-elsewhere-1-x" / "1.jsonl", (1, 1))
     open_store(root).runs()
     return root
 
@@ -73,7 +75,8 @@ def _small(number: int) -> Iterable[Event]:
     for step in range(20):
         yield Metrics(step=step, values={f"m{name}": float(number * name % 97) for name in range(5)})
         yield Metrics(step=step, values={f"system/s{name}": float(name) for name in range(12)})
-    yield RunEnd(status="finished")
+    if number != 500:
+        yield RunEnd(status="finished")
 
 
 def test_indexing_is_faster_than_parsing_the_lines_as_json(long: Path) -> None:

@@ -35,7 +35,7 @@ MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer:
 class Recording:
     """The plain loop's part of a run. ``owned`` says that the run was opened for it.
 
-    What is heard is noted, and recorded some fifty times a second: between two steps of a training the processor's
+    What is heard is noted, and recorded some twenty times a second: between two steps of a training the processor's
     caches are full of its numbers, and each further line of ours costs a multiple there. Steps that take longer than
     that are recorded one by one.
     """

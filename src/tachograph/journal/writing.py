@@ -87,7 +87,7 @@ class Journal:
 
     def append_all(self, events: Sequence[Event]) -> None:
         """:meth:`append` for several, with nothing else in between."""
-        with self._lock:  # written out, since this is done some fifty times a second
+        with self._lock:  # written out, since this is done between two steps of a training
             first = self._close_to_others()
             try:
                 self._begin()
