@@ -90,18 +90,20 @@ class Loop:
                 else:
                     place = sys._getframe(1)
                     known = naming.latest.get(place.f_lasti)
-                    if known is None or known[0] is not place.f_code or known[1] in plain.losses:
+                    if known is None or known[0] is not place.f_code or plain.name is not None:
                         self._backward(tensor)
-                    elif not tensor.is_cpu:
-                        self._backward_there(plain, known[1], tensor)
-                    else:
+                    elif tensor.is_cpu:
                         try:  # noqa: SIM105  (contextlib would be called at every step)
-                            plain.losses[known[1]] = tensor.item()
+                            plain.value, plain.name = tensor.item(), known[1]
                         except RuntimeError:  # it has several elements, or none
                             pass
+                    elif (value := read(tensor)) is not None:
+                        plain.value, plain.name = value, known[1]
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, active.here())
-            return original(tensor, *args, **kwargs)
+            if args or kwargs:
+                return original(tensor, *args, **kwargs)
+            return original(tensor)  # as most call it, which takes less
 
         return update_wrapper(backward, original)
 
@@ -112,13 +114,11 @@ class Loop:
             if plain is None or (slot := plain.slot) is None or slot.id != id(optimizer) or slot.rate is None:
                 self._stepped(optimizer)
                 return
-            values, plain.losses = plain.losses, {}
-            values[slot.rate] = optimizer.param_groups[0]["lr"]
-            step = slot.steps
+            rate, step, now = optimizer.param_groups[0]["lr"], slot.steps, time()
             slot.steps = step + 1
-            now = time()
             if step % slot.every == 0:
-                plain.noted.append((values, step, now))
+                plain.noted.append((None, step, now, plain.name, plain.value, slot.rate, rate))
+            plain.name = None
             if now > plain.due:
                 self._settle(plain)
         except guard.FAULTS as error:
@@ -138,12 +138,6 @@ class Loop:
             self._train_on(self.readings.new, recording)
         self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
         recording.run.spent += (perf_counter() - began) * self._weight
-
-    def _backward_there(self, recording: Recording, name: str, tensor: Any) -> None:
-        """The same for a loss that is on a device."""
-        value = read(tensor)
-        if value is not None:
-            recording.losses[name] = value
 
     def _stepped(self, optimizer: Optimizer) -> None:
         recording = self._fresh or self.recording()

@@ -25,6 +25,8 @@ class Slot:
     of the only one. ``every`` is how many steps there are to a recorded one.
     """
 
+    __slots__ = ("every", "id", "name", "optimizer", "rate", "rates", "steps", "variable")
+
     def __init__(self, optimizer: Optimizer, variable: str, name: str | None, steps: int) -> None:
         self.optimizer = weakref.ref(optimizer, self._gone)
         self.id = id(optimizer)

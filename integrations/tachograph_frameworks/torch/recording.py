@@ -27,7 +27,9 @@ from tachograph_frameworks.torch.variables import visible
 PERIOD = 0.05  # seconds of steps that are recorded together
 PASS_SECONDS = 0.2  # after which the end of a pass over the data is recorded at once
 REPORT_SECONDS = 10.0
-Note: TypeAlias = tuple[dict[str, Any], int, float]  # values, their step, and when (seconds since 1970)
+# Values, their step, and when (seconds since 1970). On the short way, where there are one loss and one rate, None for
+# the values, and then the name of the loss (None without one), its value, the name of the rate and its value.
+Note: TypeAlias = tuple[Any, ...]
 
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
@@ -50,7 +52,9 @@ class Recording:
         self._trained = Trained(run, models)
         self._ready: list[Metrics] = []
         self._one_at_a_time = threading.RLock()  # a signal handler may save a checkpoint, which asks for the step
-        self.losses: dict[str, Any] = {}  # of the coming step: of each name the value, or a list of several
+        self.name: str | None = None  # of the coming step's loss on the short way, whose value is
+        self.value: Any = None
+        self._losses: dict[str, Any] = {}  # of the coming step: of each name the value, or a list of several
         self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self._extras: dict[str, Any] = {}
         self._steps = 0  # that were made without an optimizer
@@ -71,7 +75,7 @@ class Recording:
         """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
         self._one_at_a_time = threading.RLock()
         self.noted.clear()
-        self._ready, self.losses, self._extras, self._training = [], {}, {}, None
+        self._ready, self._losses, self._extras, self._training, self.name = [], {}, {}, None, None
         if self._held is not None:
             self._held = []
         self.run._before_end(self.settle)
@@ -80,18 +84,24 @@ class Recording:
 
     def lost(self, name: str, value: Any) -> None:
         """A backward pass has begun, at the loss ``name``."""
-        if name in self.losses or self._bare is not None:
+        self._gather()
+        if name in self._losses or self._bare is not None:
             self._lost_again(name, value)
         else:
-            self.losses[name] = value
+            self._losses[name] = value
+
+    def _gather(self) -> None:
+        """What the short way has kept of the coming step is put with the rest."""
+        if self.name is not None:
+            self._losses[self.name], self.name = self.value, None
 
     def _lost_again(self, name: str, value: Any) -> None:
         if self._bare is not None:
             self._step_bare(name, value)
             return
-        parts = self.losses[name]
+        parts = self._losses[name]
         if type(parts) is not list:
-            parts = self.losses[name] = [parts]
+            parts = self._losses[name] = [parts]
         parts.append(value)
         if len(parts) >= MOST_ACCUMULATED and not self._slots:
             self._go_bare()
@@ -99,7 +109,7 @@ class Recording:
     def _go_bare(self) -> None:
         """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
         self._bare = {}
-        losses, self.losses = self.losses, {}
+        losses, self._losses = self._losses, {}
         for name, parts in losses.items():
             for value in parts if type(parts) is list else [parts]:
                 self._step_bare(name, value)
@@ -118,21 +128,15 @@ class Recording:
 
     def stepped(self, optimizer: Optimizer) -> bool:
         """An optimizer has made a step. Gives whether it is time to settle."""
+        self._gather()
         slot = self._slots.get(id(optimizer))
         if slot is None or slot.optimizer() is not optimizer:
             self.settle()
             slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
-        self.losses |= self._extras
-        self._extras = {}
-        for name, value in self.losses.items():
-            if type(value) is list:
-                self.losses[name] = _mean(value)
         self.slot, slot.every = slot, options.every_n_steps
-        return self.stepped_again(slot, optimizer)
-
-    def stepped_again(self, slot: Slot, optimizer: Optimizer) -> bool:
-        """The same for the one that made the last step, where nothing is special about this one."""
-        values, self.losses = self.losses, {}
+        values = {name: _mean(value) if type(value) is list else value for name, value in self._losses.items()}
+        values |= self._extras
+        self._losses, self._extras = {}, {}
         for name, group in zip(slot.rates, optimizer.param_groups, strict=False):
             values[name] = group.get("lr")
         step = slot.steps
@@ -171,7 +175,10 @@ class Recording:
         del self.noted[:count]
         self.taken += count
         as_it_is, ready = self._held is None and not self._heard, self._ready
-        for values, step, at in noted:
+        for values, step, at, *short in noted:
+            if short:
+                name, value, rate_name, rate = short
+                values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
             if as_it_is and values and _is_plain(values):
                 ready.append(Metrics(0, 0, at, step, values))
             else:
@@ -212,7 +219,7 @@ class Recording:
 
     def _first_step(self) -> int:
         """0, or in a run that is resumed where it left off."""
-        return max((self.run._journal.steps.next(name) for name in self.losses), default=0)
+        return max((self.run._journal.steps.next(name) for name in self._losses), default=0)
 
     # -- writing --
 
@@ -300,7 +307,8 @@ class Recording:
 
     def _end(self) -> None:
         background.no_longer(self.settle_unless_busy)
-        if self.losses and not self._slots:
+        self._gather()
+        if self._losses and not self._slots:
             self._go_bare()
         self.settle()
         self._release()
