@@ -1,8 +1,8 @@
 """The one background thread of a process: what may not be done on a training thread is done here.
 
-It runs jobs that were handed to it (``soon``) and, every second while there are any, the regular ones (``regularly``):
-syncing journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits
-for the jobs that are left, for a bounded time. A forked child starts with none of its parent's jobs.
+It runs jobs that were handed to it (``soon``) and the regular ones (``regularly``), most of them every second: syncing
+journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits for the
+jobs that are left, for a bounded time. A forked child starts with none of its parent's jobs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,24 @@ Job = Callable[[], object]
 TICK = 1.0
 
 
+class _Rhythm:
+    """How often something is done, in seconds, and when the next time (on the clock of ``monotonic``)."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.wait()
+
+    def wait(self) -> None:
+        """It was done."""
+        self.due = time.monotonic() + self._seconds
+
+
 class Background:
     """Jobs, and the thread that does them. The thread starts with the first job and ends when there is nothing left."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
-        self._regular: list[Job] = []
+        self._regular: dict[Job, _Rhythm] = {}
         self._wake = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._busy = self._ending = False
@@ -37,18 +49,18 @@ class Background:
             self._ensure()
             self._wake.notify_all()
 
-    def regularly(self, job: Job) -> None:
-        """Do ``job`` every second, until ``no_longer``."""
+    def regularly(self, job: Job, seconds: float | None = None) -> None:
+        """Do ``job`` every so many ``seconds`` (one, if left out), until ``no_longer``."""
         with self._wake:
             if job not in self._regular:
-                self._regular.append(job)
+                self._regular[job] = _Rhythm(TICK if seconds is None else seconds)
                 self._ensure()
+                self._wake.notify_all()
 
     def no_longer(self, job: Job) -> None:
         """End what ``regularly`` began."""
         with self._wake:
-            if job in self._regular:
-                self._regular.remove(job)
+            self._regular.pop(job, None)
 
     def drain(self, timeout: float) -> bool:
         """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
@@ -94,22 +106,25 @@ class Background:
 
     def _run(self) -> None:
         guard.untimed_thread()
-        due = time.monotonic() + TICK
+        until = time.monotonic() + TICK  # more may come soon
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._jobs or self._ending, max(0.0, due - time.monotonic()))
-                job = self._jobs.popleft() if self._jobs else None
-                regular = list(self._regular) if time.monotonic() >= due else []
-                self._busy = job is not None
-                if job is None and (self._ending or not (self._regular or regular)):
+                if not (self._jobs or self._ending):
+                    due = min((rhythm.due for rhythm in self._regular.values()), default=until)
+                    self._wake.wait(_left(due))
+                now = time.monotonic()
+                jobs = [self._jobs.popleft()] if self._jobs else []
+                regular = {job: rhythm for job, rhythm in self._regular.items() if now >= rhythm.due}
+                self._busy = bool(jobs)
+                if not jobs and (self._ending or not (self._regular or now < until)):
                     self._thread = None
                     self._wake.notify_all()
                     return
-            for task in ([job] if job else []) + regular:
+            for task in [*jobs, *regular]:
                 with guard.contained("background"):
                     task()
-            if regular:
-                due = time.monotonic() + TICK
+            for rhythm in regular.values():
+                rhythm.wait()
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()

@@ -25,7 +25,7 @@ from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
 
 PERIOD = 0.05  # seconds of steps that are recorded together
-PASS_SECONDS = 0.2  # after which the end of a pass over the data is recorded at once
+LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
 REPORT_SECONDS = 10.0
 # Values, their step, and when (seconds since 1970). On the short way, where there are one loss and one rate, None for
 # the values, and then the name of the loss (None without one), its value, the name of the rate and its value.
@@ -46,7 +46,6 @@ class Recording:
         self.run = run
         self.slot: Slot | None = None  # of the last step
         self.noted: list[Note] = []
-        self._written = 0.0
         self.due = 0.0  # when they are to be recorded, in seconds since 1970
         self.taken = 0  # how many were recorded
         self._trained = Trained(run, models)
@@ -68,7 +67,7 @@ class Recording:
             self._held = []
             run._listen(self._hear)
         run._before_end(self._end)
-        background.regularly(self.settle_unless_busy)
+        background.regularly(self._settle_if_late, LATE)
         _recordings.add(self)
 
     def _forked(self) -> None:
@@ -166,6 +165,11 @@ class Recording:
                 self._take()
             finally:
                 self._one_at_a_time.release()
+
+    def _settle_if_late(self) -> None:
+        """The loop has come to a halt, or its steps take long: what it did before is recorded."""
+        if self.noted and time() > self.due:
+            self.settle_unless_busy()
 
     def _take(self) -> None:
         self.due = time() + PERIOD
@@ -299,14 +303,11 @@ class Recording:
             if self._training is not None:
                 self._training.aside += seconds
         self._note(values, self._last_step())
-        if reading.last - self._written > PASS_SECONDS:  # who knows when the next step comes
-            self._written = reading.last
-            self.settle_unless_busy()
 
     # -- the end --
 
     def _end(self) -> None:
-        background.no_longer(self.settle_unless_busy)
+        background.no_longer(self._settle_if_late)
         self._gather()
         if self._losses and not self._slots:
             self._go_bare()
