@@ -18,16 +18,13 @@ from typing import Any, NamedTuple
 from tachograph import removal
 from tachograph.database import Connection, Database
 from tachograph.journal import news
+from tachograph.schema import EMPTYING
 
 RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
-# What is left when a run's folder is gone is forgotten by these; a run that is to be read anew keeps its number.
-_BY_WRITER, _BY_RUN = ("segment", "chunk", "damage"), ("event", "metric", "param", "tag", "writer")
 _UNSETTLED = """
 SELECT id FROM run WHERE folder_time = 0 OR leader IS NULL
 UNION SELECT run.id FROM run JOIN writer ON writer.run = run.no WHERE NOT writer.sealed
 """
-
-
 _WRITERS = "SELECT writer.id FROM writer JOIN run ON run.no = writer.run WHERE run.id = ?"
 
 
@@ -129,12 +126,9 @@ def forget(db: Connection, id: str) -> None:
 
 
 def empty(db: Connection, id: str) -> None:
-    """Forget all but that there is such a run, and look at it again."""
-    run = "(SELECT no FROM run WHERE id = ?)"
-    for table in _BY_WRITER:
-        db.execute(f"DELETE FROM {table} WHERE writer IN (SELECT no FROM writer WHERE run = {run})", (id,))
-    for table in _BY_RUN:
-        db.execute(f"DELETE FROM {table} WHERE run = {run}", (id,))
+    """Forget all but that there is such a run, which keeps its number, and look at it again."""
+    for deletion in EMPTYING:
+        db.execute(deletion, (id,))
     db.execute("UPDATE run SET folder_time = 0, leader = NULL WHERE id = ?", (id,))
 
 

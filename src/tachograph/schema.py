@@ -87,3 +87,11 @@ CREATE TABLE look (
 CREATE INDEX run_unsettled ON run (no) WHERE folder_time = 0 OR leader IS NULL;
 INSERT INTO look VALUES (0, 0, '', 0, 0.0);
 """
+
+_RUN = "(SELECT no FROM run WHERE id = ?)"
+# Delete all that is there of a run but its own row; each takes the run's id.
+EMPTYING = [
+    *(f"DELETE FROM {table} WHERE writer IN (SELECT no FROM writer WHERE run = {_RUN})"
+      for table in ("segment", "chunk", "damage")),
+    *(f"DELETE FROM {table} WHERE run = {_RUN}" for table in ("event", "metric", "param", "tag", "writer")),
+]  # fmt: skip

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from tachograph.removal import Removed
+from tachograph.schema import EMPTYING
 from tachograph.server.connections import Connection, Pool
 from tachograph.server.storage import Gone
 from tachograph.upkeep.references import held
 
-TABLES_OF_WRITERS, TABLES_OF_RUNS = ("segment", "chunk", "damage"), ("event", "metric", "param", "tag", "writer")
 ROWS = 1000  # that are asked for at once
 
 
@@ -29,11 +29,8 @@ def remove(db: Connection, id: str, name: str, by: str) -> None:
            ON CONFLICT (id) DO UPDATE SET name = excluded.name, at = excluded.at, by = excluded.by""",
         (id, name, at, by),
     )
-    run = "(SELECT no FROM run WHERE id = ?)"
-    for table in TABLES_OF_WRITERS:
-        db.execute(f"DELETE FROM {table} WHERE writer IN (SELECT no FROM writer WHERE run = {run})", (id,))
-    for table in TABLES_OF_RUNS:
-        db.execute(f"DELETE FROM {table} WHERE run = {run}", (id,))
+    for deletion in EMPTYING:
+        db.execute(deletion, (id,))
     db.execute("DELETE FROM batch WHERE run = ?", (id,))
     db.execute("DELETE FROM run WHERE id = ?", (id,))
 
