@@ -17,7 +17,7 @@ import tachograph
 pytestmark = pytest.mark.benchmark
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-PAIRS = 25
+PAIRS = 60
 WIDTH = 224  # of the hidden layers: steps of about a millisecond
 
 

@@ -7,10 +7,10 @@ it reads and by what it saves. It belongs to the user's run where one is open, e
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable
 from functools import update_wrapper
+from sys import _getframe
 from time import perf_counter, time
 from typing import Any
 
@@ -25,12 +25,13 @@ from tachograph.run import Run
 from tachograph.session import alive, inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
+from tachograph_frameworks.torch.naming import latest
 from tachograph_frameworks.torch.readings import Reading, Readings
 from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
-MEASURE_SECONDS = 0.2  # between two steps that are measured
+MEASURE_SECONDS = 0.5  # between two steps that are measured
 _FRAMES = 2  # from the place where a loss's name is asked for to the user's call of ``backward``
 
 
@@ -39,6 +40,9 @@ class Loop:
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
     """
+
+    # What is touched at every step lies together; in a dict it takes longer to find.
+    __slots__ = ("__dict__", "__weakref__", "_plain", "_stack")
 
     def __init__(self) -> None:
         self.readings = Readings(self)
@@ -82,23 +86,26 @@ class Loop:
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             try:
                 plain = self._plain
-                if alive and inside():
-                    self._plain = self._fresh = None
-                elif plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
-                    if hooks.on:
+                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
+                    if alive and inside():
+                        self._plain = self._fresh = None
+                    elif hooks.on:
                         self._backward(tensor)
                 else:
-                    place = sys._getframe(1)
-                    known = naming.latest.get(place.f_lasti)
+                    place = _getframe(1)
+                    known = latest.get(place.f_lasti)
                     if known is None or known[0] is not place.f_code or plain.name is not None:
                         self._backward(tensor)
-                    elif tensor.is_cpu:
-                        try:  # noqa: SIM105  (contextlib would be called at every step)
-                            plain.value, plain.name = tensor.item(), known[1]
-                        except RuntimeError:  # it has several elements, or none
-                            pass
-                    elif (value := read(tensor)) is not None:
-                        plain.value, plain.name = value, known[1]
+                    else:
+                        if tensor.is_cpu:
+                            try:  # noqa: SIM105  (contextlib would be called at every step)
+                                plain.value, plain.name = tensor.item(), known[1]
+                            except RuntimeError:  # it has several elements, or none
+                                pass
+                        elif (value := read(tensor)) is not None:
+                            plain.value, plain.name = value, known[1]
+                        if plain.batch_is_new:
+                            self._train_on(plain)
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, active.here())
             if args or kwargs:
@@ -117,7 +124,7 @@ class Loop:
             rate, step, now = optimizer.param_groups[0]["lr"], slot.steps, time()
             slot.steps = step + 1
             if step % slot.every == 0:
-                plain.noted.append((None, step, now, plain.name, plain.value, slot.rate, rate))
+                plain.noted.append((step, now, None, plain.name, plain.value, slot.rate, rate))
             plain.name = None
             if now > plain.due:
                 self._settle(plain)
@@ -135,7 +142,7 @@ class Loop:
         if value is not None:
             recording.lost(naming.loss_name(_FRAMES), value)
         if self.readings.new is not None:
-            self._train_on(self.readings.new, recording)
+            self._train_on(recording)
         self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
         recording.run.spent += (perf_counter() - began) * self._weight
 
@@ -167,15 +174,19 @@ class Loop:
         """There is something special about the coming step."""
         self._plain = None
 
-    def _train_on(self, reading: Reading, recording: Recording) -> None:
-        self.readings.new = None
-        if not (reading.over and recording.has_stepped):
+    def _train_on(self, recording: Recording) -> None:
+        """A backward pass comes after the first batch of a data loader: it trains on it."""
+        recording.batch_is_new = False
+        reading, self.readings.new = self.readings.new, None
+        if reading is not None and not (reading.over and recording.has_stepped):
             reading.trained = True
             recording.trained_on(reading)
 
     def batch_is_new(self) -> None:
-        """A data loader has given a batch after which it is to be seen whether something is trained on it."""
-        self._special()
+        """A data loader has given a batch after which it is to be seen whether something is trained on it. A first
+        backward pass sees to that by itself."""
+        if self._recording is not None:
+            self._recording.batch_is_new = True
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""

@@ -24,9 +24,12 @@ class Reading:
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
     """
 
-    def __init__(self, loader: DataLoader[Any], id: int, now: float) -> None:
+    # What is touched at every step lies together; in a dict it takes longer to find.
+    __slots__ = ("__dict__", "__weakref__", "batches", "id", "last", "waited")
+
+    def __init__(self, loader: DataLoader[Any], now: float) -> None:
         self.loader = loader
-        self.id = id  # of its iterator
+        self.id = 0  # of its iterator, once its batches need not be looked at
         self.trained = self.over = False
         self.began = self.last = self.reported = now
         self._inputs: Any = None
@@ -81,6 +84,8 @@ class Readings:
     """The data loaders that are being read in this process. ``latest`` is the one that gave the last batch,
     ``new`` the same while nothing was trained on it."""
 
+    __slots__ = ("_listener", "latest", "new")
+
     def __init__(self, listener: Listener) -> None:
         self.latest: Reading | None = None
         self.new: Reading | None = None
@@ -89,11 +94,11 @@ class Readings:
     def install(self, hooks: Hooks) -> None:
         """Listen to data loaders."""
         hooks.native(self._look_again)
-        hooks.listen(DataLoader, "__iter__", before=_itself, after=self._begun)
+        hooks.replace(DataLoader, "__iter__", lambda original: self._iterated(hooks, original))
         hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._heard(hooks, original))
 
     def _look_again(self) -> None:
-        """At the next batch, whose iterator may be another one with the same id."""
+        """At the next batch: its iterator may be another one with the same id."""
         if self.latest is not None:
             self.latest.id = 0
 
@@ -103,13 +108,27 @@ class Readings:
             self._end(self.latest)
             self.latest = None
 
+    def _iterated(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``__iter__`` of a data loader."""
+
+        def call(loader: Any) -> Any:
+            iterator = original(loader)
+            if hooks.on:
+                try:
+                    self._begun(loader, iterator)
+                except guard.FAULTS as error:
+                    _fault(error)
+            return iterator
+
+        return update_wrapper(call, original)
+
     def _begun(self, loader: DataLoader[Any], iterator: Any) -> None:
         self._look_again()
         if session.inside():
             return
         if self.latest is not None and self.latest.loader.dataset is loader.dataset:
             self._end(self.latest)
-        setattr(iterator, _READING, Reading(loader, id(iterator), perf_counter()))
+        setattr(iterator, _READING, Reading(loader, perf_counter()))
 
     def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__next__`` of an iterator; all in one function, since it is called at every step."""
@@ -120,38 +139,54 @@ class Readings:
                 reading = getattr(iterator, _READING, None) if hooks.on else None
                 if reading is None:
                     return original(iterator)
-                reading.id = id(iterator)
+                return self._next(iterator, reading, original)
             began = perf_counter()
             try:
                 batch = original(iterator)
             except StopIteration:
-                self._contained(self._stopped, reading, None)
+                self._stopped(reading)
                 raise
             reading.last = now = perf_counter()
             reading.waited += now - began
             reading.batches += 1
-            if not reading.is_regular or reading is not self.latest:
-                self._contained(self._given, reading, batch)
             return batch
 
         return update_wrapper(call, original)
 
-    def _contained(self, listener: Callable[[Reading, Any], None], reading: Reading, batch: Any) -> None:
-        with guard.contained("torch: data loader", active.here()):
-            listener(reading, batch)
+    def _next(self, iterator: Any, reading: Reading, original: Callable[[Any], Any]) -> Any:
+        """A batch that is looked at: the first one, one after another reading, and each where sizes differ."""
+        began = perf_counter()
+        try:
+            batch = original(iterator)
+        except StopIteration:
+            self._stopped(reading)
+            raise
+        reading.last = now = perf_counter()
+        reading.waited += now - began
+        reading.batches += 1
+        try:
+            self._given(iterator, reading, batch)
+        except guard.FAULTS as error:
+            _fault(error)
+        return batch
 
-    def _given(self, reading: Reading, batch: Any) -> None:
+    def _given(self, iterator: Any, reading: Reading, batch: Any) -> None:
         if reading.batches == 1:
             reading.first(batch)
-        if not reading.is_regular:
+        if reading.is_regular:
+            reading.id = id(iterator)
+        else:
             reading.count(batch)
         if reading is not self.latest:
             self.latest, self.new = reading, None if reading.trained else reading
             self._listener.batch_is_new()
 
-    def _stopped(self, reading: Reading, _: Any) -> None:
-        reading.last = perf_counter()
-        self._end(reading)
+    def _stopped(self, reading: Reading) -> None:
+        try:
+            reading.last = perf_counter()
+            self._end(reading)
+        except guard.FAULTS as error:
+            _fault(error)
 
     def _end(self, reading: Reading) -> None:
         if not reading.over:
@@ -159,8 +194,8 @@ class Readings:
             self._listener.reading_over(reading)
 
 
-def _itself(loader: DataLoader[Any]) -> DataLoader[Any]:
-    return loader
+def _fault(error: Exception) -> None:
+    guard.fault("torch: data loader", error, active.here())
 
 
 def _expected(loader: DataLoader[Any]) -> int | None:

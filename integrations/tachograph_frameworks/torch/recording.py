@@ -27,9 +27,10 @@ from tachograph_frameworks.torch.variables import visible
 PERIOD = 0.05  # seconds of steps that are recorded together
 LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
 REPORT_SECONDS = 10.0
-# Values, their step, and when (seconds since 1970). On the short way, where there are one loss and one rate, None for
+# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None for
 # the values, and then the name of the loss (None without one), its value, the name of the rate and its value.
-Note: TypeAlias = tuple[Any, ...]
+Note: TypeAlias = tuple[int, float, dict[str, Any] | None, str | None, Any, str | None, Any]
+_NO_PAIR = (None, None, None, None)
 
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
@@ -42,11 +43,15 @@ class Recording:
     that are recorded one by one.
     """
 
+    # What is touched at every step lies together; in a dict it takes longer to find.
+    __slots__ = ("__dict__", "__weakref__", "batch_is_new", "due", "name", "noted", "slot", "value")
+
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
         self.slot: Slot | None = None  # of the last step
         self.noted: list[Note] = []
         self.due = 0.0  # when they are to be recorded, in seconds since 1970
+        self.batch_is_new = False  # whether anything is trained on it will be seen at the next backward pass
         self.taken = 0  # how many were recorded
         self._trained = Trained(run, models)
         self._ready: list[Metrics] = []
@@ -142,12 +147,12 @@ class Recording:
         slot.steps = step + 1
         now = time()
         if step % slot.every == 0:
-            self.noted.append((values, step, now))
+            self.noted.append((step, now, values, *_NO_PAIR))
         return now > self.due
 
     def _note(self, values: dict[str, Any], step: int) -> None:
         now = time()
-        self.noted.append((values, step, now))
+        self.noted.append((step, now, values, *_NO_PAIR))
         if now > self.due:
             self.settle_unless_busy()
 
@@ -179,11 +184,13 @@ class Recording:
         del self.noted[:count]
         self.taken += count
         as_it_is, ready = self._held is None and not self._heard, self._ready
-        for values, step, at, *short in noted:
-            if short:
-                name, value, rate_name, rate = short
+        for step, at, values, name, value, rate_name, rate in noted:
+            if values is None:
                 values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
-            if as_it_is and values and _is_plain(values):
+                is_plain = type(value) is float is type(rate) and value - value == rate - rate == 0.0
+            else:
+                is_plain = _is_plain(values) and values
+            if as_it_is and is_plain:
                 ready.append(Metrics(0, 0, at, step, values))
             else:
                 self._write(values, step, at)
