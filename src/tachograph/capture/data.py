@@ -7,7 +7,7 @@ changes nothing in it and keeps no reference to it. This module holds the plain 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -67,6 +67,19 @@ class Fingerprint(msgspec.Struct, omit_defaults=True):
     sampled: Sampling | None = None  # None: everything that was readable was looked at
 
 
+_Statistics: TypeAlias = "tuple[list[Column], list[Column], dict[str, int] | None]"
+_REMEMBERED = 8
+# Of the data sets that were looked at last, by their digests: the same one is often fitted or evaluated on again.
+_statistics: dict[str, _Statistics] = {}
+
+
+def _remember(digest: str, statistics: _Statistics) -> None:
+    if digest:
+        _statistics[digest] = statistics
+        for oldest in list(_statistics)[:-_REMEMBERED]:
+            _statistics.pop(oldest, None)
+
+
 def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
     """Describe a data set, and the target to be learned from it, in bounded time.
 
@@ -86,6 +99,14 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
     answers = None if target is None else kinds.read(target, name="target")
     known = [table] if answers is None else [table, answers]
     digested = digest.of(known)
+    statistics = _statistics.get(digested.text)
+    if statistics is None:
+        schema = profile.columns(table.sample)
+        answer = profile.columns(answers.sample) if answers else []
+        statistics = schema, answer, profile.classes(answers.sample) if answers else None
+        if digested.seen == digested.total:  # else the same digest doesn't mean the same data
+            _remember(digested.text, statistics)
+    schema, answer, classes = statistics
     return Fingerprint(
         format=table.format,
         rows=table.rows,
@@ -93,11 +114,11 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
         shape=list(table.shape),
         bytes=digested.total,
         digest=digested.text,
-        schema=profile.columns(table.sample),
+        schema=schema,
         omitted=table.omitted,
         density=table.density,
-        target=profile.columns(answers.sample) if answers else [],
-        classes=profile.classes(answers.sample) if answers else None,
+        target=answer,
+        classes=classes,
         sampled=_sampling(known, digested.seen, digested.total),
     )
 

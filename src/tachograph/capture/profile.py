@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
@@ -142,12 +143,13 @@ def _fill(found: list[Column], block: NDArray[np.float64], counts: NDArray[Any],
         quantiles = _quantiles(block, counts) * scale[:, None]
         steps = np.linspace(0.0, 1.0, BINS + 1)
         edges = (low / scale)[:, None] * (1 - steps) + (high / scale)[:, None] * steps
-        facts = np.column_stack((low, high, means * scale, deviations * scale, zeros / counts))
-    for i, column in enumerate(found):
-        fact: list[float | None] = [value if np.isfinite(value) else None for value in facts[i].tolist()]
+        facts = np.column_stack((low, high, means * scale, deviations * scale, zeros / counts)).tolist()
+        shown_edges = (edges * scale[:, None]).tolist()
+    for i, (column, quantile) in enumerate(zip(found, quantiles.tolist(), strict=True)):
+        fact: list[float | None] = [value if math.isfinite(value) else None for value in facts[i]]
         column.min, column.max, column.mean, column.std, column.zeros = fact
-        column.quantiles = dict(zip(QUANTILES, quantiles[i].tolist(), strict=True))
-        column.edges, column.counts = _histogram(block[i, : counts[i]], edges[i], scale[i])
+        column.quantiles = dict(zip(QUANTILES, quantile, strict=True))
+        column.edges, column.counts = _histogram(block[i, : counts[i]], edges[i], shown_edges[i])
 
 
 def _moments(block: NDArray[np.float64], counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,13 +172,14 @@ def _quantiles(block: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.f
     return between
 
 
-def _histogram(row: NDArray[np.float64], edges: NDArray[np.float64], scale: Any) -> tuple[list[float], list[int]]:
-    """Counts between even edges of a sorted row; one bin where all values are equal."""
+def _histogram(
+    row: NDArray[np.float64], edges: NDArray[np.float64], shown: list[float]
+) -> tuple[list[float], list[int]]:
+    """Counts between even edges of a sorted row, and the edges as they are shown; one bin where all values are equal."""
     if row[0] == row[-1]:
-        edges = edges[[0, -1]]
-    bounds = np.searchsorted(row, edges[1:-1], side="left").tolist()
-    ends = [0, *bounds, len(row)]
-    return (edges * scale).tolist(), [b - a for a, b in itertools.pairwise(ends)]
+        return [shown[0], shown[-1]], [len(row)]
+    ends = [0, *row.searchsorted(edges[1:-1]).tolist(), len(row)]
+    return shown, [b - a for a, b in itertools.pairwise(ends)]
 
 
 def _dates(name: str, dtype: str, values: NDArray[Any]) -> Column:

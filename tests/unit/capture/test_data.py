@@ -37,6 +37,8 @@ def look(dataset: object, target: object | None = None) -> Fingerprint:
         warnings.simplefilter("error")
         found = fingerprint(dataset, target=target)
     assert (np.random.get_state()[1].tolist(), random.getstate()) == state  # type: ignore[index]
+    data._statistics.clear()  # what was known of equal data from before is what would be found of these
+    assert msgspec.json.encode(fingerprint(dataset, target=target)) == msgspec.json.encode(found)
     json.loads(msgspec.json.encode(found), parse_constant=pytest.fail)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Fingerprint) == found
     return found
@@ -638,6 +640,31 @@ def test_long_lists_texts_and_giant_values_are_bounded() -> None:
     assert look([[1.0] * 3_000_000]).digest == ""
     giants = [np.broadcast_to(1.0, (10**6, 100)), np.broadcast_to(1.0, (10**6, 100))]
     assert look(giants).digest
+
+
+def test_the_same_data_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tachograph.capture import profile
+
+    counted: list[Any] = []
+    count = profile.columns
+    monkeypatch.setattr(profile, "columns", lambda parts: counted.append(parts) or count(parts))
+    data._statistics.clear()
+    X = np.arange(20.0).reshape(10, 2)
+    first = fingerprint(X)
+    assert fingerprint(X.copy()) == fingerprint(np.asfortranarray(X)) == first
+    assert len(counted) == 1
+    X[0, 0] = 7.0
+    assert fingerprint(X).schema[0].min == 2.0
+    for i in range(1, 21):
+        fingerprint(X + i)
+    assert len(data._statistics) <= 8
+    assert len(counted) == 22
+
+
+def test_of_sampled_data_nothing_is_remembered() -> None:
+    data._statistics.clear()
+    fingerprint(np.zeros(5_000_000))
+    assert not data._statistics
 
 
 def test_no_reference_is_kept() -> None:
