@@ -27,9 +27,9 @@ from tachograph_frameworks.torch.variables import visible
 PERIOD = 0.05  # seconds of steps that are recorded together
 LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
 REPORT_SECONDS = 10.0
-# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None for
-# the values, and then the name of the loss (None without one), its value, the name of the rate and its value.
-Note: TypeAlias = tuple[int, float, dict[str, Any] | None, str | None, Any, str | None, Any]
+# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
+# for values, and then the name of the loss (None without one), its value, the name of the rate and its value.
+Note: TypeAlias = tuple[int, float, dict[str, Any] | None, Any, Any, Any, Any]
 _NO_PAIR = (None, None, None, None)
 
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
@@ -189,7 +189,7 @@ class Recording:
                 values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
                 is_plain = type(value) is float is type(rate) and value - value == rate - rate == 0.0
             else:
-                is_plain = _is_plain(values) and values
+                is_plain = bool(values) and _is_plain(values)
             if as_it_is and is_plain:
                 ready.append(Metrics(0, 0, at, step, values))
             else:

@@ -175,7 +175,7 @@ def _quantiles(block: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.f
 def _histogram(
     row: NDArray[np.float64], edges: NDArray[np.float64], shown: list[float]
 ) -> tuple[list[float], list[int]]:
-    """Counts between even edges of a sorted row, and the edges as they are shown; one bin where all values are equal."""
+    """The edges as they are shown, and counts between them in a sorted row; one bin where all values are equal."""
     if row[0] == row[-1]:
         return [shown[0], shown[-1]], [len(row)]
     ends = [0, *row.searchsorted(edges[1:-1]).tolist(), len(row)]
