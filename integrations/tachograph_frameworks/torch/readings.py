@@ -134,12 +134,11 @@ class Readings:
         """``__next__`` of an iterator; all in one function, since it is called at every step."""
 
         def call(iterator: Any) -> Any:
-            reading = self.latest
+            reading, looked_at = self.latest, False
             if reading is None or reading.id != id(iterator):
-                reading = getattr(iterator, _READING, None) if hooks.on else None
+                reading, looked_at = getattr(iterator, _READING, None) if hooks.on else None, True
                 if reading is None:
                     return original(iterator)
-                return self._next(iterator, reading, original)
             began = perf_counter()
             try:
                 batch = original(iterator)
@@ -149,37 +148,26 @@ class Readings:
             reading.last = now = perf_counter()
             reading.waited += now - began
             reading.batches += 1
+            if looked_at:
+                self._given(iterator, reading, batch)
             return batch
 
         return update_wrapper(call, original)
 
-    def _next(self, iterator: Any, reading: Reading, original: Callable[[Any], Any]) -> Any:
-        """A batch that is looked at: the first one, one after another reading, and each where sizes differ."""
-        began = perf_counter()
+    def _given(self, iterator: Any, reading: Reading, batch: Any) -> None:
+        """A batch that is looked at: the first one, one after another reading's, and each where sizes differ."""
         try:
-            batch = original(iterator)
-        except StopIteration:
-            self._stopped(reading)
-            raise
-        reading.last = now = perf_counter()
-        reading.waited += now - began
-        reading.batches += 1
-        try:
-            self._given(iterator, reading, batch)
+            if reading.batches == 1:
+                reading.first(batch)
+            if reading.is_regular:
+                reading.id = id(iterator)
+            else:
+                reading.count(batch)
+            if reading is not self.latest:
+                self.latest, self.new = reading, None if reading.trained else reading
+                self._listener.batch_is_new()
         except guard.FAULTS as error:
             _fault(error)
-        return batch
-
-    def _given(self, iterator: Any, reading: Reading, batch: Any) -> None:
-        if reading.batches == 1:
-            reading.first(batch)
-        if reading.is_regular:
-            reading.id = id(iterator)
-        else:
-            reading.count(batch)
-        if reading is not self.latest:
-            self.latest, self.new = reading, None if reading.trained else reading
-            self._listener.batch_is_new()
 
     def _stopped(self, reading: Reading) -> None:
         try:
