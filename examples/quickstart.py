@@ -31,4 +31,4 @@ if __name__ == "__main__":
     from tachograph.cli import main
 
     main(["runs", "--experiment", "quickstart"])
-    main(["show", "XGBClassifier"])
+    main(["show", "latest"])

@@ -39,7 +39,8 @@ def shape(line: str) -> str:
 
 def test_the_picture_is_what_the_example_prints(tmp_path: Path) -> None:
     example = TOP / "examples" / "quickstart.py"
-    done = run(f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')", tmp_path)
+    for _ in range(2):  # somebody tries it again, and finds runs of the same names
+        done = run(f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')", tmp_path)
     printed = [shape(line) for line in done.splitlines()]
     [picture] = blocks("text")
     for line in picture.splitlines():
