@@ -91,6 +91,8 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
 
     `target` gets its class balance where it is one column of at most 100 classes: whole numbers, texts or booleans.
 
+    The columns that it gives are shared with later fingerprints of the same data, and not to be changed.
+
     Raises nothing of its own; what the data's own methods raise (a lazy frame over a lost file) goes to the caller.
     """
     from tachograph.capture import digest, kinds, profile
