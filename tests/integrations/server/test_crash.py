@@ -41,6 +41,7 @@ class Client(threading.Thread):
     def _send(self, sink: HttpSink) -> None:
         at = sink.resume(self.run_id).get("w", 0)
         assert at >= self.answered, f"{self.answered} were answered for, and {at} are held"
+        self.answered = at  # also of what was taken, and the server killed before it said so
         while at < len(self.sent):
             sink.write(self.run_id, "w", self.sent[at : at + self.batch])
             at = self.answered = min(at + self.batch, len(self.sent))
