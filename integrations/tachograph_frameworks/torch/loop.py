@@ -9,40 +9,53 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import update_wrapper
-from sys import _getframe
-from time import perf_counter, time
+from functools import update_wrapper, wraps
+from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer, optimizer
 
 from tachograph import active, cells, ending, guard, opening, session, settings
 from tachograph.active import stack
 from tachograph.patch import Hooks
 from tachograph.run import Run
-from tachograph.session import alive, inside
+from tachograph.session import inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
-from tachograph_frameworks.torch.naming import latest
+from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.readings import Reading, Readings
 from tachograph_frameworks.torch.recording import Recording
 from tachograph_frameworks.torch.saving import Files
 
 NAME = "torch"
 MEASURE_SECONDS = 0.5  # between two steps that are measured
-_FRAMES = 2  # from the place where a loss's name is asked for to the user's call of ``backward``
 
 
-class Loop:
+def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
+    """A method that the short way calls, so that it keeps its faults to itself."""
+
+    def contain(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        @wraps(method)
+        def call(self: Any, subject: Any) -> None:
+            try:
+                method(self, subject)
+            except guard.FAULTS as error:
+                guard.fault(f"torch: {site}", error, active.here())
+
+        return call
+
+    return contain
+
+
+class Loop(short.Hearing):
     """What is known of the loop; one for each installed set of hooks.
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
     """
 
-    # What is touched at every step lies together; in a dict it takes longer to find.
-    __slots__ = ("__dict__", "__weakref__", "_plain", "_stack")
+    _plain: Recording | None
+    _fresh: Recording | None  # where the last backward pass was recorded, and the steps after it are
 
     def __init__(self) -> None:
         self.readings = Readings(self)
@@ -55,8 +68,7 @@ class Loop:
         self._owned: Run | None = None
         self._target: Run | None = None
         self._stack: tuple[Run, ...] | None = None
-        self._fresh: Recording | None = None  # where the last backward pass was recorded, and the steps after it are
-        self._plain: Recording | None = None  # the same, where nothing is special about the coming step
+        self._fresh = self._plain = None
         self._measured = 0.0
         self._taken = 0  # steps of it that were taken when one was last measured
         self._weight = 1  # for how many steps the one that is measured stands
@@ -66,7 +78,7 @@ class Loop:
         """Listen to the loop."""
         hooks.native(self.end)
         hooks.native(self._special)
-        hooks.replace(torch.Tensor, "backward", lambda original: self._hearing(hooks, original))
+        hooks.replace(torch.Tensor, "backward", self._hearing(hooks))
         hooks.native(optimizer.register_optimizer_step_post_hook(self.stepped))
         self.readings.install(hooks)
         self.files.install(hooks)
@@ -77,60 +89,10 @@ class Loop:
 
     # -- what is heard --
 
-    # These two are called at every step of any training, when nothing of ours is in the processor's caches: hence few
-    # calls, and few things that are touched. What is special about a step is left to the two after them.
+    def _hearing(self, hooks: Hooks) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        return lambda original: update_wrapper(self.backward_hook(hooks, original), original)
 
-    def _hearing(self, hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
-        """``backward`` of tensors; all in one function."""
-
-        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                plain = self._plain
-                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
-                    if alive and inside():
-                        self._plain = self._fresh = None
-                    elif hooks.on:
-                        self._backward(tensor)
-                else:
-                    place = _getframe(1)
-                    known = latest.get(place.f_lasti)
-                    if known is None or known[0] is not place.f_code or plain.name is not None:
-                        self._backward(tensor)
-                    else:
-                        if tensor.is_cpu:
-                            try:  # noqa: SIM105  (contextlib would be called at every step)
-                                plain.value, plain.name = tensor.item(), known[1]
-                            except RuntimeError:  # it has several elements, or none
-                                pass
-                        elif (value := read(tensor)) is not None:
-                            plain.value, plain.name = value, known[1]
-                        if plain.batch_is_new:
-                            self._train_on(plain)
-            except guard.FAULTS as error:
-                guard.fault("torch: Tensor.backward", error, active.here())
-            if args or kwargs:
-                return original(tensor, *args, **kwargs)
-            return original(tensor)  # as most call it, which takes less
-
-        return update_wrapper(backward, original)
-
-    def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """An optimizer has made its step. Called by torch itself, so a fault has to be kept in here."""
-        try:
-            plain = self._plain
-            if plain is None or (slot := plain.slot) is None or slot.id != id(optimizer) or slot.rate is None:
-                self._stepped(optimizer)
-                return
-            rate, step, now = optimizer.param_groups[0]["lr"], slot.steps, time()
-            slot.steps = step + 1
-            if step % slot.every == 0:
-                plain.noted.append((step, now, None, plain.name, plain.value, slot.rate, rate))
-            plain.name = None
-            if now > plain.due:
-                self._settle(plain)
-        except guard.FAULTS as error:
-            guard.fault("torch: optimizer step", error, active.here())
-
+    @_contained("Tensor.backward")
     def _backward(self, tensor: Any) -> None:
         began = perf_counter()
         self._plain = None
@@ -140,12 +102,13 @@ class Loop:
         scaled, self._scaled = self._scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
         if value is not None:
-            recording.lost(naming.loss_name(_FRAMES), value)
+            recording.lost(naming.loss_name(short.FRAMES), value)
         if self.readings.new is not None:
             self._train_on(recording)
         self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
         recording.run.spent += (perf_counter() - began) * self._weight
 
+    @_contained("optimizer step")
     def _stepped(self, optimizer: Optimizer) -> None:
         recording = self._fresh or self.recording()
         if recording is None:
@@ -162,6 +125,7 @@ class Loop:
         if is_due:
             self._settle(recording)
 
+    @_contained("optimizer step")
     def _settle(self, recording: Recording) -> None:
         """Record what was noted. Now and then the next step, which comes after it, is measured."""
         began = perf_counter()
@@ -174,6 +138,7 @@ class Loop:
         """There is something special about the coming step."""
         self._plain = None
 
+    @_contained("Tensor.backward")
     def _train_on(self, recording: Recording) -> None:
         """A backward pass comes after the first batch of a data loader: it trains on it."""
         recording.batch_is_new = False

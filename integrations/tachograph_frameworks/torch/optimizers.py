@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tachograph_frameworks.torch.quick import short
+
 _MOST_GROUPS = 20  # whose learning rates are recorded
 
 
@@ -17,15 +19,14 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
     return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
 
 
-class Slot:
+class Slot(short.Slot):
     """An optimizer, the variable that holds it, and how many steps it has made.
 
     ``name`` is the variable, or None for the only one: its rate is plainly ``lr``. ``optimizer`` is a weak reference,
-    ``id`` the optimizer's while it lives. ``rates`` is what the learning rates of its groups are called, ``rate`` that
-    of the only one. ``every`` is how many steps there are to a recorded one.
+    ``id`` the optimizer's while it lives. ``rates`` is what the learning rates of its groups are called.
     """
 
-    __slots__ = ("every", "id", "name", "optimizer", "rate", "rates", "steps", "variable")
+    __slots__ = ("name", "optimizer", "rates", "variable")
 
     def __init__(self, optimizer: Optimizer, variable: str, name: str | None, steps: int) -> None:
         self.optimizer = weakref.ref(optimizer, self._gone)

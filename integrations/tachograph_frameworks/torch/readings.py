@@ -14,18 +14,15 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from tachograph import active, guard, session
 from tachograph.patch import Hooks
+from tachograph_frameworks.torch.quick import short
+from tachograph_frameworks.torch.short import READING
 
-_READING = "_tachograph_reading"
 
-
-class Reading:
+class Reading(short.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
     """
-
-    # What is touched at every step lies together; in a dict it takes longer to find.
-    __slots__ = ("__dict__", "__weakref__", "batches", "id", "last", "waited")
 
     def __init__(self, loader: DataLoader[Any], now: float) -> None:
         self.loader = loader
@@ -80,15 +77,15 @@ class Listener(Protocol):
         """Nothing more comes from it."""
 
 
-class Readings:
-    """The data loaders that are being read in this process. ``latest`` is the one that gave the last batch,
-    ``new`` the same while nothing was trained on it."""
+class Readings(short.Listening):
+    """The data loaders that are being read in this process."""
 
-    __slots__ = ("_listener", "latest", "new")
+    latest: Reading | None
+    new: Reading | None
 
     def __init__(self, listener: Listener) -> None:
-        self.latest: Reading | None = None
-        self.new: Reading | None = None
+        self.latest = self.new = None
+        self.ignored = 0
         self._listener = listener
 
     def install(self, hooks: Hooks) -> None:
@@ -124,35 +121,16 @@ class Readings:
 
     def _begun(self, loader: DataLoader[Any], iterator: Any) -> None:
         self._look_again()
+        self.ignored = 0
         if session.inside():
             return
         if self.latest is not None and self.latest.loader.dataset is loader.dataset:
             self._end(self.latest)
-        setattr(iterator, _READING, Reading(loader, perf_counter()))
+        setattr(iterator, READING, Reading(loader, perf_counter()))
 
     def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """``__next__`` of an iterator; all in one function, since it is called at every step."""
-
-        def call(iterator: Any) -> Any:
-            reading, looked_at = self.latest, False
-            if reading is None or reading.id != id(iterator):
-                reading, looked_at = getattr(iterator, _READING, None) if hooks.on else None, True
-                if reading is None:
-                    return original(iterator)
-            began = perf_counter()
-            try:
-                batch = original(iterator)
-            except StopIteration:
-                self._stopped(reading)
-                raise
-            reading.last = now = perf_counter()
-            reading.waited += now - began
-            reading.batches += 1
-            if looked_at:
-                self._given(iterator, reading, batch)
-            return batch
-
-        return update_wrapper(call, original)
+        """``__next__`` of a data loader's iterator."""
+        return update_wrapper(self.next_hook(hooks, original), original)
 
     def _given(self, iterator: Any, reading: Reading, batch: Any) -> None:
         """A batch that is looked at: the first one, one after another reading's, and each where sizes differ."""
@@ -206,9 +184,11 @@ def _inputs(batch: Any) -> Any:
     """What a batch gives the model: by custom its first part, or all of a dict."""
     if isinstance(batch, list | tuple) and batch:
         batch = batch[0]
+    if type(batch) is Tensor:  # first: to look whether something is a mapping takes longer
+        return _Kind(batch.shape, batch.dtype)
     if isinstance(batch, Mapping):
         return {name: _inputs(part) for name, part in batch.items() if isinstance(part, Tensor)}
-    return _Kind(batch.shape, batch.dtype) if type(batch) is Tensor else None
+    return None
 
 
 def _stand_in(inputs: Any) -> Any:

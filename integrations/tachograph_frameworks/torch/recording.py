@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from time import time
-from typing import Any, TypeAlias
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -20,6 +20,7 @@ from tachograph.session import options
 from tachograph_frameworks.torch.data import describe, length
 from tachograph_frameworks.torch.device import Mean, mean
 from tachograph_frameworks.torch.optimizers import Slot, unwrapped
+from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.readings import Reading
 from tachograph_frameworks.torch.trained import Trained
 from tachograph_frameworks.torch.variables import visible
@@ -27,15 +28,12 @@ from tachograph_frameworks.torch.variables import visible
 PERIOD = 0.05  # seconds of steps that are recorded together
 LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
 REPORT_SECONDS = 10.0
-# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
-# for values, and then the name of the loss (None without one), its value, the name of the rate and its value.
-Note: TypeAlias = tuple[int, float, dict[str, Any] | None, Any, Any, Any, Any]
 _NO_PAIR = (None, None, None, None)
 
 MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
 
-class Recording:
+class Recording(short.Notes):
     """The plain loop's part of a run. ``owned`` says that the run was opened for it.
 
     What is heard is noted, and recorded some twenty times a second: between two steps of a training the processor's
@@ -43,13 +41,12 @@ class Recording:
     that are recorded one by one.
     """
 
-    # What is touched at every step lies together; in a dict it takes longer to find.
-    __slots__ = ("__dict__", "__weakref__", "batch_is_new", "due", "name", "noted", "slot", "value")
+    slot: Slot | None
 
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run = run
         self.slot: Slot | None = None  # of the last step
-        self.noted: list[Note] = []
+        self.noted: list[short.Note] = []
         self.due = 0.0  # when they are to be recorded, in seconds since 1970
         self.batch_is_new = False  # whether anything is trained on it will be seen at the next backward pass
         self.taken = 0  # how many were recorded
@@ -183,17 +180,16 @@ class Recording:
         noted = self.noted[:count]
         del self.noted[:count]
         self.taken += count
-        as_it_is, ready = self._held is None and not self._heard, self._ready
-        for step, at, values, name, value, rate_name, rate in noted:
-            if values is None:
-                values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
-                is_plain = type(value) is float is type(rate) and value - value == rate - rate == 0.0
-            else:
-                is_plain = bool(values) and _is_plain(values)
-            if as_it_is and is_plain:
-                ready.append(Metrics(0, 0, at, step, values))
-            else:
+        as_it_is, index = self._held is None and not self._heard, 0
+        while index < count:
+            if as_it_is:
+                index = short.plain_events(noted, index, self._ready)
+            if index < count:
+                step, at, values, name, value, rate_name, rate = noted[index]
+                if values is None:
+                    values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
                 self._write(values, step, at)
+                index += 1
         self._send()
 
     def _send(self) -> None:

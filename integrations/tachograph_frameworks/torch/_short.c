@@ -1,0 +1,751 @@
+/* What is done at every step of a plain loop: short.py in C, which says what each class is for. Between two steps of a
+   training the processor's caches are full of its numbers, and each function of Python's that is run there costs up to
+   a microsecond; this costs a fourth.
+
+   Only the short way is here. Whatever is special about a step, faults too, goes to the same methods in Python. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <math.h>
+#include <time.h>
+
+static PyObject *tensor_type, *alive, *inside, *session, *quiet, *stack, *places, *read_copy, *metrics, *zero; /* see begin */
+
+static PyObject *str_backward, *str_given, *str_is_cpu, *str_item, *str_lr, *str_on, *str_open,
+    *str_param_groups, *str_qualname, *str_reading, *str_settle, *str_stepped, *str_stopped, *str_train_on;
+
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* As Python's id() gives it. */
+static unsigned long long address(PyObject *object)
+{
+    return (unsigned long long)(uintptr_t)object;
+}
+
+static int is_none(PyObject *object)
+{
+    return object == NULL || object == Py_None;
+}
+
+/* Calls a method of Python's whose result does not matter: 0, or -1 with an exception. */
+static int tell(PyObject *self, PyObject *method, PyObject *first, PyObject *second, PyObject *third)
+{
+    PyObject *result = PyObject_CallMethodObjArgs(self, method, first, second, third, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Whether `self.name` is true; false where that can't be found out. */
+static int is_true(PyObject *self, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(self, name);
+    int found = value == NULL ? 0 : PyObject_IsTrue(value);
+    Py_XDECREF(value);
+    if (value == NULL || found < 0)
+        PyErr_Clear();
+    return found > 0;
+}
+
+/* What a context variable holds, which its context keeps alive; NULL where that can't be found out. */
+static PyObject *held(PyObject *variable)
+{
+    PyObject *now = NULL;
+    if (PyContextVar_Get(variable, NULL, &now) < 0)
+        PyErr_Clear();
+    Py_XDECREF(now);
+    return now;
+}
+
+static int is_open(PyObject *variable)
+{
+    PyObject *now = held(variable);
+    return !is_none(now) && is_true(now, str_open);
+}
+
+/* `session.inside()`, whose usual answers are found without it: 1 or 0, -1 with an exception. */
+static int is_inside(void)
+{
+    if (PySet_GET_SIZE(alive) == 0)
+        return 0;
+    if (is_open(quiet) || is_open(session))
+        return 1;
+    PyObject *found = PyObject_CallNoArgs(inside);
+    Py_XDECREF(found);
+    return found == NULL ? -1 : found == Py_True;
+}
+
+/* ---- Slot, Pass ---- */
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long long id;
+    long long steps, every;
+    PyObject *rate;
+} Slot;
+
+static PyMemberDef slot_members[] = {
+    {"id", T_ULONGLONG, offsetof(Slot, id), 0, NULL},
+    {"steps", T_LONGLONG, offsetof(Slot, steps), 0, NULL},
+    {"every", T_LONGLONG, offsetof(Slot, every), 0, NULL},
+    {"rate", T_OBJECT, offsetof(Slot, rate), 0, NULL},
+    {NULL},
+};
+
+static int slot_traverse(Slot *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->rate);
+    return 0;
+}
+
+static int slot_clear(Slot *self)
+{
+    Py_CLEAR(self->rate);
+    return 0;
+}
+
+static void slot_dealloc(Slot *self)
+{
+    PyObject_GC_UnTrack(self);
+    slot_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+#define BASE(type, lower)                                                                                              \
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short." #type,                               \
+    .tp_basicsize = sizeof(type), .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,           \
+    .tp_new = PyType_GenericNew, .tp_traverse = (traverseproc)lower##_traverse, .tp_clear = (inquiry)lower##_clear,    \
+    .tp_dealloc = (destructor)lower##_dealloc, .tp_members = lower##_members
+
+static PyTypeObject slot_type = {BASE(Slot, slot)};
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long long id;
+    long long batches;
+    double last, waited;
+} Pass;
+
+static PyMemberDef pass_members[] = {
+    {"id", T_ULONGLONG, offsetof(Pass, id), 0, NULL},
+    {"batches", T_LONGLONG, offsetof(Pass, batches), 0, NULL},
+    {"last", T_DOUBLE, offsetof(Pass, last), 0, NULL},
+    {"waited", T_DOUBLE, offsetof(Pass, waited), 0, NULL},
+    {NULL},
+};
+
+static PyTypeObject pass_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Pass",
+    .tp_basicsize = sizeof(Pass),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = PyType_GenericNew,
+    .tp_members = pass_members,
+};
+
+/* ---- members of a type that is relied on ---- */
+
+typedef struct {
+    Py_ssize_t offset;
+    PyTypeObject *type;
+} Typed;
+
+static PyObject *get_typed(PyObject *self, void *closure)
+{
+    PyObject *value = *(PyObject **)((char *)self + ((Typed *)closure)->offset);
+    return Py_NewRef(value == NULL ? Py_None : value);
+}
+
+static int set_typed(PyObject *self, PyObject *value, void *closure)
+{
+    Typed *typed = closure;
+    PyObject **place = (PyObject **)((char *)self + typed->offset), *before = *place;
+    if (value == Py_None)
+        value = NULL;
+    if (value != NULL && !PyObject_TypeCheck(value, typed->type)) {
+        PyErr_Format(PyExc_TypeError, "%R is no %s", value, typed->type->tp_name);
+        return -1;
+    }
+    *place = Py_XNewRef(value);
+    Py_XDECREF(before);
+    return 0;
+}
+
+/* ---- Notes ---- */
+
+typedef struct {
+    PyObject_HEAD
+    Slot *slot;
+    PyObject *noted, *name, *value;
+    double due;
+    char batch_is_new;
+} Notes;
+
+static PyMemberDef notes_members[] = {
+    {"name", T_OBJECT, offsetof(Notes, name), 0, NULL},
+    {"value", T_OBJECT, offsetof(Notes, value), 0, NULL},
+    {"due", T_DOUBLE, offsetof(Notes, due), 0, NULL},
+    {"batch_is_new", T_BOOL, offsetof(Notes, batch_is_new), 0, NULL},
+    {NULL},
+};
+
+static Typed notes_slot = {offsetof(Notes, slot), &slot_type}, notes_noted = {offsetof(Notes, noted), &PyList_Type};
+static PyGetSetDef notes_getset[] = {
+    {"slot", get_typed, set_typed, NULL, &notes_slot},
+    {"noted", get_typed, set_typed, NULL, &notes_noted},
+    {NULL},
+};
+
+static int notes_traverse(Notes *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->slot);
+    Py_VISIT(self->name);
+    Py_VISIT(self->value);
+    Py_VISIT(self->noted);
+    return 0;
+}
+
+static int notes_clear(Notes *self)
+{
+    Py_CLEAR(self->slot);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->value);
+    Py_CLEAR(self->noted);
+    return 0;
+}
+
+static void notes_dealloc(Notes *self)
+{
+    PyObject_GC_UnTrack(self);
+    notes_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyTypeObject notes_type = {BASE(Notes, notes), .tp_getset = notes_getset};
+
+/* Appends the note of a step: 0, or -1 with an exception. */
+static int note(Notes *self, long long step, double at, PyObject *rate)
+{
+    PyObject *number = PyLong_FromLongLong(step), *time = PyFloat_FromDouble(at), *noted = NULL;
+    int result = -1;
+    if (number != NULL && time != NULL)
+        noted = PyTuple_Pack(7, number, time, Py_None, self->name == NULL ? Py_None : self->name,
+                             self->value == NULL ? Py_None : self->value, self->slot->rate, rate);
+    if (noted != NULL)
+        result = PyList_Append(self->noted, noted);
+    Py_XDECREF(noted);
+    Py_XDECREF(number);
+    Py_XDECREF(time);
+    return result;
+}
+
+/* ---- Hook: what stands in the place of a method of torch's ---- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *dict, *owner, *hooks, *original;
+} Hook;
+
+static int hook_traverse(Hook *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->dict);
+    Py_VISIT(self->owner);
+    Py_VISIT(self->hooks);
+    Py_VISIT(self->original);
+    return 0;
+}
+
+static void hook_dealloc(Hook *self)
+{
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->dict);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->hooks);
+    Py_CLEAR(self->original);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static int hook_clear(Hook *self)
+{
+    Py_CLEAR(self->dict); /* the rest is called as long as this is */
+    return 0;
+}
+
+static PyObject *hook_get(PyObject *self, PyObject *instance, PyObject *owner)
+{
+    return instance == NULL || instance == Py_None ? Py_NewRef(self) : PyMethod_New(self, instance);
+}
+
+/* Pickled by its name, as a function is. */
+static PyObject *hook_reduce(PyObject *self, PyObject *unused)
+{
+    return PyObject_GetAttr(self, str_qualname);
+}
+
+static PyObject *hook_repr(Hook *self)
+{
+    return PyObject_Repr(self->original);
+}
+
+static PyMethodDef hook_methods[] = {{"__reduce__", hook_reduce, METH_NOARGS, NULL}, {NULL}};
+static PyGetSetDef hook_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL},
+};
+
+static PyTypeObject hook_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Hook",
+    .tp_basicsize = sizeof(Hook),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_vectorcall_offset = offsetof(Hook, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_dictoffset = offsetof(Hook, dict),
+    .tp_descr_get = hook_get,
+    .tp_repr = (reprfunc)hook_repr,
+    .tp_methods = hook_methods,
+    .tp_getset = hook_getset,
+    .tp_traverse = (traverseproc)hook_traverse,
+    .tp_clear = (inquiry)hook_clear,
+    .tp_dealloc = (destructor)hook_dealloc,
+};
+
+static PyObject *hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, vectorcallfunc call)
+{
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "it takes the hooks and the original");
+        return NULL;
+    }
+    Hook *made = PyObject_GC_New(Hook, &hook_type);
+    if (made == NULL)
+        return NULL;
+    made->vectorcall = call;
+    made->dict = NULL;
+    made->owner = Py_NewRef(owner);
+    made->hooks = Py_NewRef(args[0]);
+    made->original = Py_NewRef(args[1]);
+    PyObject_GC_Track(made);
+    return (PyObject *)made;
+}
+
+/* ---- Hearing ---- */
+
+typedef struct {
+    PyObject_HEAD
+    Notes *plain;
+    PyObject *fresh, *stack;
+    PyObject *code, *name; /* the last place that called backward, and what it calls its loss */
+    int instruction;
+} Hearing;
+
+static PyMemberDef hearing_members[] = {
+    {"_fresh", T_OBJECT, offsetof(Hearing, fresh), 0, NULL},
+    {"_stack", T_OBJECT, offsetof(Hearing, stack), 0, NULL},
+    {NULL},
+};
+
+static Typed hearing_plain = {offsetof(Hearing, plain), &notes_type};
+static PyGetSetDef hearing_getset[] = {{"_plain", get_typed, set_typed, NULL, &hearing_plain}, {NULL}};
+
+static int hearing_traverse(Hearing *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->plain);
+    Py_VISIT(self->fresh);
+    Py_VISIT(self->stack);
+    Py_VISIT(self->code);
+    Py_VISIT(self->name);
+    return 0;
+}
+
+static int hearing_clear(Hearing *self)
+{
+    Py_CLEAR(self->plain);
+    Py_CLEAR(self->fresh);
+    Py_CLEAR(self->stack);
+    Py_CLEAR(self->code);
+    Py_CLEAR(self->name);
+    return 0;
+}
+
+static void hearing_dealloc(Hearing *self)
+{
+    PyObject_GC_UnTrack(self);
+    hearing_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+/* What the loss is called where backward is called now; NULL where that is not known yet. Borrowed. */
+static PyObject *loss_name(Hearing *self)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    if (frame == NULL)
+        return NULL;
+    int instruction = PyFrame_GetLasti(frame);
+    PyObject *code = (PyObject *)PyFrame_GetCode(frame);
+    if (code != self->code || instruction != self->instruction) {
+        PyObject *key = PyLong_FromLong(instruction);
+        PyObject *place = key == NULL ? NULL : PyDict_GetItemWithError(places, key);
+        Py_XDECREF(key);
+        if (place == NULL || !PyTuple_Check(place) || PyTuple_GET_ITEM(place, 0) != code) {
+            Py_DECREF(code);
+            PyErr_Clear();
+            return NULL;
+        }
+        Py_XSETREF(self->code, Py_NewRef(code));
+        Py_XSETREF(self->name, Py_NewRef(PyTuple_GET_ITEM(place, 1)));
+        self->instruction = instruction;
+    }
+    Py_DECREF(code);
+    return self->name;
+}
+
+/* A loss's number, or what will be one; NULL where there is none, perhaps with an exception. */
+static PyObject *number(PyObject *tensor)
+{
+    PyObject *is_cpu = PyObject_GetAttr(tensor, str_is_cpu), *found;
+    if (is_cpu == NULL)
+        return NULL;
+    Py_DECREF(is_cpu);
+    if (is_cpu == Py_True) {
+        found = PyObject_CallMethodNoArgs(tensor, str_item);
+        if (found == NULL && PyErr_ExceptionMatches(PyExc_RuntimeError))
+            PyErr_Clear(); /* it has several elements, or none */
+    } else {
+        found = PyObject_CallOneArg(read_copy, tensor);
+        if (found == Py_None)
+            Py_CLEAR(found);
+    }
+    return found;
+}
+
+/* A plain step's loss: 1 where it is none, else 0; -1 with an exception. */
+static int hear_plain(Hearing *self, Notes *plain, PyObject *tensor)
+{
+    PyObject *name = is_none(plain->name) ? Py_XNewRef(loss_name(self)) : NULL;
+    if (name == NULL)
+        return 1;
+    PyObject *value = number(tensor);
+    if (value != NULL) {
+        Py_XSETREF(plain->value, value);
+        Py_XSETREF(plain->name, name);
+    } else {
+        Py_DECREF(name);
+        if (PyErr_Occurred()) {
+            if (!PyErr_ExceptionMatches(PyExc_Exception))
+                return -1;
+            PyErr_Clear();
+            return 1;
+        }
+    }
+    return plain->batch_is_new ? tell((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
+}
+
+static int hear(Hook *hook, PyObject *tensor)
+{
+    Hearing *self = (Hearing *)hook->owner;
+    Notes *plain = self->plain;
+    int is_alive = PySet_GET_SIZE(alive) > 0, is_known = plain != NULL && (PyObject *)Py_TYPE(tensor) == tensor_type;
+    if (is_known && !is_alive && held(stack) == self->stack) {
+        Py_INCREF(plain);
+        int result = hear_plain(self, plain, tensor);
+        Py_DECREF(plain);
+        if (result <= 0)
+            return result;
+    } else if (is_alive) {
+        int found = is_inside();
+        if (found != 0) {
+            Py_CLEAR(self->plain);
+            Py_CLEAR(self->fresh);
+            return found < 0 ? -1 : 0;
+        }
+    }
+    return is_true(hook->hooks, str_on) ? tell((PyObject *)self, str_backward, tensor, NULL, NULL) : 0;
+}
+
+static PyObject *call_backward(PyObject *self, PyObject *const *args, size_t flags, PyObject *names)
+{
+    Hook *hook = (Hook *)self;
+    if (PyVectorcall_NARGS(flags) > 0 && hear(hook, args[0]) < 0)
+        return NULL;
+    return PyObject_Vectorcall(hook->original, args, flags, names);
+}
+
+static PyObject *hearing_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    return hook(self, args, count, call_backward);
+}
+
+/* The learning rate of an optimizer's first group; NULL where there is none. */
+static PyObject *rate_of(PyObject *optimizer)
+{
+    PyObject *groups = PyObject_GetAttr(optimizer, str_param_groups), *rate = NULL;
+    if (groups != NULL && PyList_Check(groups) && PyList_GET_SIZE(groups) > 0) {
+        PyObject *group = PyList_GET_ITEM(groups, 0);
+        if (PyDict_Check(group))
+            rate = Py_XNewRef(PyDict_GetItemWithError(group, str_lr));
+    }
+    Py_XDECREF(groups);
+    if (rate == NULL)
+        PyErr_Clear();
+    return rate;
+}
+
+static PyObject *hearing_stepped(Hearing *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "an optimizer is missing");
+        return NULL;
+    }
+    PyObject *optimizer = args[0], *rate = NULL;
+    Notes *plain = self->plain;
+    Slot *slot = plain == NULL ? NULL : plain->slot;
+    int is_plain = slot != NULL && plain->noted != NULL && slot->id == address(optimizer);
+    if (is_plain && !is_none(slot->rate) && slot->every > 0)
+        rate = rate_of(optimizer);
+    if (rate == NULL) {
+        int is_quiet = plain == NULL && is_none(self->fresh) ? is_inside() : 0;
+        if (is_quiet != 0)
+            return is_quiet < 0 ? NULL : Py_NewRef(Py_None);
+        return PyObject_CallMethodOneArg((PyObject *)self, str_stepped, optimizer);
+    }
+    Py_INCREF(plain);
+    int failed = 0;
+    double now = seconds(CLOCK_REALTIME);
+    long long step = slot->steps++;
+    if (step % slot->every == 0)
+        failed = note(plain, step, now, rate);
+    Py_CLEAR(plain->name);
+    if (!failed && now > plain->due)
+        failed = tell((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
+    Py_DECREF(rate);
+    Py_DECREF(plain);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef hearing_methods[] = {
+    {"backward_hook", (PyCFunction)(void (*)(void))hearing_hook, METH_FASTCALL, NULL},
+    {"stepped", (PyCFunction)(void (*)(void))hearing_stepped, METH_FASTCALL, NULL},
+    {NULL},
+};
+
+static PyTypeObject hearing_type = {
+    BASE(Hearing, hearing),
+    .tp_getset = hearing_getset,
+    .tp_methods = hearing_methods,
+};
+
+/* ---- Listening ---- */
+
+typedef struct {
+    PyObject_HEAD
+    Pass *latest;
+    PyObject *new;
+    unsigned long long ignored;
+} Listening;
+
+static PyMemberDef listening_members[] = {
+    {"new", T_OBJECT, offsetof(Listening, new), 0, NULL},
+    {"ignored", T_ULONGLONG, offsetof(Listening, ignored), 0, NULL},
+    {NULL},
+};
+static Typed listening_latest = {offsetof(Listening, latest), &pass_type};
+static PyGetSetDef listening_getset[] = {{"latest", get_typed, set_typed, NULL, &listening_latest}, {NULL}};
+
+static int listening_traverse(Listening *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->latest);
+    Py_VISIT(self->new);
+    return 0;
+}
+
+static int listening_clear(Listening *self)
+{
+    Py_CLEAR(self->latest);
+    Py_CLEAR(self->new);
+    return 0;
+}
+
+static void listening_dealloc(Listening *self)
+{
+    PyObject_GC_UnTrack(self);
+    listening_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+/* The pass that an iterator was begun for; NULL where there is none. */
+static Pass *pass_of(Hook *hook, PyObject *iterator)
+{
+    PyObject *found = is_true(hook->hooks, str_on) ? PyObject_GetAttr(iterator, str_reading) : NULL;
+    if (found != NULL && !PyObject_TypeCheck(found, &pass_type))
+        Py_CLEAR(found);
+    if (found == NULL)
+        PyErr_Clear();
+    return (Pass *)found;
+}
+
+/* The exception that is on its way, put aside while something else is called. */
+static int stopped(PyObject *self, Pass *reading)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    int failed = tell(self, str_stopped, (PyObject *)reading, NULL, NULL);
+    if (!failed) {
+        PyErr_Restore(type, value, trace);
+        return 0;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+    return -1;
+}
+
+static PyObject *call_next(PyObject *self, PyObject *const *args, size_t flags, PyObject *names)
+{
+    Hook *hook = (Hook *)self;
+    Listening *listening = (Listening *)hook->owner;
+    Pass *reading = listening->latest;
+    if (PyVectorcall_NARGS(flags) != 1)
+        return PyObject_Vectorcall(hook->original, args, flags, names);
+    PyObject *iterator = args[0];
+    int is_looked_at = reading == NULL || reading->id != address(iterator);
+    if (!is_looked_at)
+        Py_INCREF(reading);
+    else if (listening->ignored == address(iterator) || (reading = pass_of(hook, iterator)) == NULL) {
+        listening->ignored = address(iterator);
+        return PyObject_Vectorcall(hook->original, args, flags, names);
+    }
+    double began = seconds(CLOCK_MONOTONIC);
+    PyObject *batch = PyObject_Vectorcall(hook->original, args, flags, names);
+    if (batch != NULL) {
+        reading->last = seconds(CLOCK_MONOTONIC);
+        reading->waited += reading->last - began;
+        reading->batches++;
+        if (is_looked_at && tell((PyObject *)listening, str_given, iterator, (PyObject *)reading, batch) < 0)
+            Py_CLEAR(batch);
+    } else if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        stopped((PyObject *)listening, reading);
+    }
+    Py_DECREF(reading);
+    return batch;
+}
+
+static PyObject *listening_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    return hook(self, args, count, call_next);
+}
+
+static PyMethodDef listening_methods[] = {
+    {"next_hook", (PyCFunction)(void (*)(void))listening_hook, METH_FASTCALL, NULL},
+    {NULL},
+};
+
+static PyTypeObject listening_type = {
+    BASE(Listening, listening),
+    .tp_getset = listening_getset,
+    .tp_methods = listening_methods,
+};
+
+/* ---- the module ---- */
+
+/* The event that a note of the short way is; NULL where it is another kind of note, perhaps with an exception. */
+static PyObject *event_of(PyObject *noted)
+{
+    if (!PyTuple_Check(noted) || PyTuple_GET_SIZE(noted) != 7)
+        return NULL;
+    PyObject *name = PyTuple_GET_ITEM(noted, 3), *value = PyTuple_GET_ITEM(noted, 4), *rate = PyTuple_GET_ITEM(noted, 6);
+    int has_value = PyFloat_CheckExact(value) && isfinite(PyFloat_AS_DOUBLE(value));
+    int has_rate = PyFloat_CheckExact(rate) && isfinite(PyFloat_AS_DOUBLE(rate));
+    if (PyTuple_GET_ITEM(noted, 2) != Py_None || !has_rate || !(has_value || name == Py_None))
+        return NULL;
+    PyObject *values = PyDict_New(), *event = NULL;
+    int failed = values == NULL || (name != Py_None && PyDict_SetItem(values, name, value) < 0);
+    if (!failed && PyDict_SetItem(values, PyTuple_GET_ITEM(noted, 5), rate) == 0) {
+        PyObject *fields[] = {zero, zero, PyTuple_GET_ITEM(noted, 1), PyTuple_GET_ITEM(noted, 0), values};
+        event = PyObject_Vectorcall(metrics, fields, 5, NULL);
+    }
+    Py_XDECREF(values);
+    return event;
+}
+
+static PyObject *plain_events(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 3 || !PyList_Check(args[0]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "it takes a list of notes, where to begin, and a list for the events");
+        return NULL;
+    }
+    Py_ssize_t index = PyLong_AsSsize_t(args[1]);
+    if (index < 0)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "it begins at 0");
+    for (; index < PyList_GET_SIZE(args[0]); index++) {
+        PyObject *event = event_of(PyList_GET_ITEM(args[0], index));
+        if (event == NULL)
+            break;
+        int failed = PyList_Append(args[2], event);
+        Py_DECREF(event);
+        if (failed)
+            break;
+    }
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(index);
+}
+
+static PyMethodDef functions[] = {
+    {"plain_events", (PyCFunction)(void (*)(void))plain_events, METH_FASTCALL, NULL},
+    {NULL},
+};
+
+static PyObject *imported(const char *module, const char *name)
+{
+    PyObject *found = PyImport_ImportModule(module);
+    PyObject *value = found == NULL ? NULL : PyObject_GetAttrString(found, name);
+    Py_XDECREF(found);
+    return value;
+}
+
+static int begin(PyObject *module)
+{
+    struct { PyObject **place; const char *module, *name; } needed[] = {
+        {&tensor_type, "torch", "Tensor"},
+        {&alive, "tachograph.session", "alive"},
+        {&inside, "tachograph.session", "inside"},
+        {&session, "tachograph.session", "_session"},
+        {&quiet, "tachograph.session", "_quiet"},
+        {&stack, "tachograph.active", "_stack"},
+        {&metrics, "tachograph.events", "Metrics"},
+        {&places, "tachograph_frameworks.torch.naming", "latest"},
+        {&read_copy, "tachograph_frameworks.torch.device", "read"},
+    };
+    struct { PyObject **place; const char *text; } texts[] = {
+        {&str_backward, "_backward"}, {&str_given, "_given"}, {&str_is_cpu, "is_cpu"},
+        {&str_item, "item"}, {&str_lr, "lr"}, {&str_on, "on"}, {&str_open, "open"},
+        {&str_param_groups, "param_groups"},
+        {&str_qualname, "__qualname__"}, {&str_reading, "_tachograph_reading"}, {&str_settle, "_settle"},
+        {&str_stepped, "_stepped"}, {&str_stopped, "_stopped"}, {&str_train_on, "_train_on"},
+    };
+    PyTypeObject *types[] = {&slot_type, &pass_type, &notes_type, &hook_type, &hearing_type, &listening_type};
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(needed); index++)
+        if ((*needed[index].place = imported(needed[index].module, needed[index].name)) == NULL)
+            return -1;
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(texts); index++)
+        if ((*texts[index].place = PyUnicode_InternFromString(texts[index].text)) == NULL)
+            return -1;
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(types); index++)
+        if (PyModule_AddType(module, types[index]) < 0)
+            return -1;
+    if ((zero = PyLong_FromLong(0)) == NULL)
+        return -1;
+    return PyModule_AddIntConstant(module, "FRAMES", 2);
+}
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_short", .m_size = -1, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__short(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && begin(module) < 0)
+        Py_CLEAR(module);
+    return module;
+}

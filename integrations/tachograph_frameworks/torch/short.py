@@ -1,0 +1,186 @@
+"""What is done at every step of a plain loop.
+
+This happens when nothing of ours is in the processor's caches: hence few calls, few things that are touched, and all of
+it here. It is the short way: what is special about a step is left to methods of the classes that are made of these.
+``_short.c`` is the same in C, which takes a third of the time. It is used where it could be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sys import _getframe
+from time import perf_counter, time
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from tachograph import session
+from tachograph.active import stack
+from tachograph.events import Metrics
+from tachograph.patch import Hooks
+from tachograph.session import alive
+from tachograph_frameworks.torch.device import read
+from tachograph_frameworks.torch.naming import latest
+
+FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
+
+
+# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
+# for values, and then the name of the loss (None without one), its value, the name of the rate and its value.
+Note: TypeAlias = tuple[int, float, dict[str, Any] | None, Any, Any, Any, Any]
+
+
+class Slot:
+    """An optimizer's steps, and of how many one is recorded. ``id`` is the optimizer's, ``rate`` the name of its only
+    learning rate, or None."""
+
+    __slots__ = ("every", "id", "rate", "steps")
+
+
+class Notes:
+    """What was heard and is to be recorded.
+
+    ``name`` and ``value`` are the coming step's loss, None where there is none yet; ``slot`` is the optimizer that made
+    the last step. ``due`` is when what is ``noted`` is to be recorded, in seconds since 1970.
+    """
+
+    __slots__ = ("batch_is_new", "due", "name", "noted", "slot", "value")
+
+    batch_is_new: bool
+    due: float
+    name: str | None
+    noted: list[Note]
+    value: Any
+
+
+class Pass:
+    """A pass over a data loader: the ``id`` of its iterator, once its batches need not be looked at; how many there
+    were, when the last one came, and how long was waited for them, in seconds on the clock of ``perf_counter``."""
+
+    __slots__ = ("batches", "id", "last", "waited")
+
+
+class Hearing:
+    """Hears ``backward`` and the steps of optimizers.
+
+    ``_plain`` is where they are noted, in the context of ``_stack``, where nothing is special about the coming step.
+    """
+
+    __slots__ = ("_fresh", "_plain", "_stack")
+
+    _plain: Any
+    _fresh: Any
+    _stack: Any
+    _backward: Callable[[Any], None]
+    _stepped: Callable[[Any], None]
+    _settle: Callable[[Any], None]
+    _train_on: Callable[[Any], None]
+
+    def backward_hook(self, hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
+        """What is called in the place of ``Tensor.backward``; all in one function."""
+
+        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            plain = self._plain
+            if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
+                if alive and session.inside():
+                    self._plain = self._fresh = None
+                elif hooks.on:
+                    self._backward(tensor)
+            else:
+                place = _getframe(1)
+                known = latest.get(place.f_lasti)
+                if known is None or known[0] is not place.f_code or plain.name is not None:
+                    self._backward(tensor)
+                else:
+                    if tensor.is_cpu:
+                        try:  # noqa: SIM105  (contextlib would be called at every step)
+                            plain.value, plain.name = tensor.item(), known[1]
+                        except RuntimeError:  # it has several elements, or none
+                            pass
+                    elif (value := read(tensor)) is not None:
+                        plain.value, plain.name = value, known[1]
+                    if plain.batch_is_new:
+                        self._train_on(plain)
+            if args or kwargs:
+                return original(tensor, *args, **kwargs)
+            return original(tensor)  # as most call it, which takes less
+
+        return backward
+
+    def stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """An optimizer has made its step. Called by torch itself."""
+        plain = self._plain
+        if plain is None or (slot := plain.slot) is None or slot.id != id(optimizer) or slot.rate is None:
+            if plain is not None or self._fresh is not None or not session.inside():
+                self._stepped(optimizer)
+            return
+        try:
+            rate = optimizer.param_groups[0]["lr"]
+        except LookupError:
+            self._stepped(optimizer)
+            return
+        step, now = slot.steps, time()
+        slot.steps = step + 1
+        if step % slot.every == 0:
+            plain.noted.append((step, now, None, plain.name, plain.value, slot.rate, rate))
+        plain.name = None
+        if now > plain.due:
+            self._settle(plain)
+
+
+class Listening:
+    """Listens to data loaders. ``latest`` is the pass that gave the last batch, ``new`` the same while nothing was
+    trained on it; ``ignored`` is the id of the last iterator that has none, until another one is made."""
+
+    __slots__ = ("ignored", "latest", "new")
+
+    ignored: int
+    latest: Any
+    new: Any
+    _given: Callable[[Any, Any, Any], None]
+    _stopped: Callable[[Any], None]
+
+    def next_hook(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """What is called in the place of ``__next__`` of a data loader's iterator; all in one function."""
+
+        def call(iterator: Any) -> Any:
+            reading, is_looked_at = self.latest, False
+            if reading is None or reading.id != id(iterator):
+                if self.ignored == id(iterator):
+                    return original(iterator)
+                reading, is_looked_at = getattr(iterator, READING, None) if hooks.on else None, True
+                if reading is None:
+                    self.ignored = id(iterator)
+                    return original(iterator)
+            began = perf_counter()
+            try:
+                batch = original(iterator)
+            except StopIteration:
+                self._stopped(reading)
+                raise
+            reading.last = now = perf_counter()
+            reading.waited += now - began
+            reading.batches += 1
+            if is_looked_at:
+                self._given(iterator, reading, batch)
+            return batch
+
+        return call
+
+
+def plain_events(notes: list[Note], start: int, events: list[Metrics]) -> int:
+    """Add the events that notes of the short way are, from number ``start`` on, up to the first one that is not plain.
+    Gives the number of that one, or how many notes there are."""
+    for index in range(start, len(notes)):
+        step, at, values, name, value, rate_name, rate = notes[index]
+        if values is not None or not (_is_finite(rate) and (name is None or _is_finite(value))):
+            return index
+        events.append(Metrics(0, 0, at, step, {rate_name: rate} if name is None else {name: value, rate_name: rate}))
+    return len(notes)
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is float and value - value == 0.0
+
+
+READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
