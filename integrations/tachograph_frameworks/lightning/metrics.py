@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
 from typing import Any
 
 from torch import Tensor
 
-from tachograph.patch import Call, Watcher
+from tachograph import active, guard
+from tachograph.patch import Call, Hooks, Watcher
 from tachograph_frameworks.lightning import recording
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
-from tachograph_frameworks.lightning.rates import Rates, is_due
+from tachograph_frameworks.lightning.rates import Rates
 from tachograph_frameworks.lightning.recording import Recording
 
 
@@ -32,6 +34,7 @@ def after_metrics(token: Any, outcome: object) -> None:
 
 def _record(found: Recording, trainer: Any, metrics: Mapping[str, Any] | None, step: int | None) -> None:
     if not metrics or trainer.sanity_checking or found.run is None:
+        found.settle()
         return
     points, given = {name: _plain(value) for name, value in metrics.items()}, step
     if given is None and "step" in points:
@@ -40,6 +43,7 @@ def _record(found: Recording, trainer: Any, metrics: Mapping[str, Any] | None, s
         points.setdefault("epoch", trainer.current_epoch)
         given = _step(trainer)
     if _is_epochs(trainer._logger_connector):
+        found.settle()
         found.run.log(points, given)
     else:
         found.log_step(points, given)
@@ -57,17 +61,34 @@ def _is_epochs(connector: Any) -> bool:
     return bool(connector._epoch_end_reached)  # in older versions
 
 
-def before_batch(connector: Any, *args: Any, **kwargs: Any) -> None:
-    """A batch begins: these are the learning rates that it is trained with."""
-    trainer = connector.trainer
-    if not (is_due(trainer) and trainer.training):
+def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Hear batches begin; all in one function, since there are many."""
+
+    def on_batch_start(connector: Any, *args: Any, **kwargs: Any) -> Any:
+        if hooks.on:
+            try:
+                trainer = connector.trainer
+                loop, every = trainer.fit_loop.epoch_loop, trainer.log_every_n_steps
+                # As Lightning's monitor: batches whose metrics go to the loggers, and the first one of each epoch.
+                is_logged = every and ((loop._batches_that_stepped + 1) % every == 0 or trainer.should_stop)
+                if is_logged or loop.batch_progress.current.ready == 1 or trainer.fast_dev_run:
+                    _note_rates(trainer, is_logged)
+            except guard.FAULTS as error:
+                guard.fault(f"{hooks.plugin}: on_batch_start", error, active.here())
+        return original(connector, *args, **kwargs)
+
+    return update_wrapper(on_batch_start, original)
+
+
+def _note_rates(trainer: Any, is_logged: bool) -> None:
+    """These are the learning rates that a batch is trained with."""
+    found = recording.of(trainer) if trainer.training else None
+    if found is None:
         return
-    found = recording.of(trainer)
-    if found is not None:
-        found.rates = found.rates or Rates(trainer)
-        step = _step(trainer)
-        if rates := found.rates.at(trainer, step):
-            found.log_step(rates, step)
+    found.rates = found.rates or Rates(trainer)
+    step = _step(trainer)
+    if rates := found.rates.at(trainer, step):
+        (found.log_with_step if is_logged else found.log_step)(rates, step)
 
 
 def note_monitor(call: Call) -> Watcher:

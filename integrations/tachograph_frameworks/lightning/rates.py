@@ -42,14 +42,3 @@ class Rates:
 def _has_grown(optimizer: Any, names: list[str]) -> bool:
     """Whether a layer was unfrozen, for example: its parameters come as a group of their own."""
     return len(optimizer.param_groups) != len(names)
-
-
-def is_due(trainer: Any) -> bool:
-    """Whether this batch is one whose metrics go to the loggers, or the first of its epoch.
-
-    What Lightning's monitor asks for, read where its properties read it: this is asked at every batch.
-    """
-    epoch, every = trainer.fit_loop.epoch_loop, trainer.log_every_n_steps
-    if epoch.batch_progress.current.ready == 1 or trainer.fast_dev_run:
-        return True
-    return bool(every and ((epoch._batches_that_stepped + 1) % every == 0 or trainer.should_stop))

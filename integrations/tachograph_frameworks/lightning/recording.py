@@ -27,9 +27,29 @@ class Recording:
         self.quiet = 0
         self.data: set[str] = set()  # which is on record already
         self.rates: Rates | None = None
+        self._waiting: tuple[Mapping[str, Any], int] | None = None
 
     def log_step(self, points: Mapping[str, Any], step: int) -> None:
-        """Record what belongs to a single step."""
+        """Record what belongs to a single step, together with what waits for it."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting[1] == step:
+            points = {**waiting[0], **points}
+        elif waiting is not None:
+            self._log(*waiting)
+        self._log(points, step)
+
+    def log_with_step(self, points: Mapping[str, Any], step: int) -> None:
+        """Record this together with the metrics of the step, which come at its end: one event takes half the time."""
+        self.settle()
+        self._waiting = (points, step)
+
+    def settle(self) -> None:
+        """Nothing more comes of the step: record what waits for it."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._log(*waiting)
+
+    def _log(self, points: Mapping[str, Any], step: int) -> None:
         if self.run is not None and step % options.every_n_steps == 0:
             self.run.log(points, step)
 
@@ -62,6 +82,8 @@ def begin(
 def end(trainer: Any) -> Recording | None:
     """``trainer`` is done, or was stopped."""
     recording = _live.pop(trainer, None)
+    if recording is not None:
+        recording.settle()
     if recording is not None and recording.run is not None:
         taps.release(packages.name_of(trainer))
     return recording

@@ -7,6 +7,7 @@ there goes by.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 from tachograph.patch import Call, Hooks, Watcher
@@ -45,7 +46,7 @@ def _hooked(name: str) -> Hooks:
         after=metrics.after_metrics,
         raised=metrics.after_metrics,
     )
-    hooks.listen(connector, "on_batch_start", before=metrics.before_batch)
+    hooks.replace(connector, "on_batch_start", partial(metrics.hear_batches, hooks))
     hooks.around(package.find("callbacks", "LearningRateMonitor"), "_extract_stats", metrics.note_monitor)
     hooks.around(package.trainer, "_run_stage", facts.note_stage)
     hooks.around(package.trainer, "save_checkpoint", checkpoints.note_saved)

@@ -75,3 +75,16 @@ def test_a_monitor_is_recorded_once_and_as_it_is(autolog, store, pl, trainer, mo
 def test_rates_where_nothing_is_logged_as_often(autolog, only, trainer, module, train):
     trainer(log_every_n_steps=50, max_epochs=3).fit(module(with_a_schedule_by_epoch), train)
     assert points(only())["lr-SGD"] == [(0, 0.1), (4, pytest.approx(0.01)), (8, pytest.approx(0.001))]
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_the_rates_of_a_step_that_fails_or_logs_nothing(autolog, only, trainer, net, net_class, train, logs):
+    class Failing(net_class):
+        def training_step(self, batch, index):
+            if index == 3:
+                raise ZeroDivisionError
+            return super().training_step(batch, index) if logs else self.layers(batch[0]).square().mean()
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(max_epochs=1, log_every_n_steps=1).fit(net(Failing), train)
+    assert rates(points(only())) == {"lr-SGD": [(step, 0.1) for step in range(4)]}
