@@ -22,23 +22,32 @@ class Reading(short.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
+    ``before`` is the pass before it: of the same data it tells what a model is given.
     """
 
-    def __init__(self, loader: DataLoader[Any], now: float) -> None:
+    trained = over = False
+    aside = 0.0
+    _counted = _reported_samples = 0
+    _inputs: Any = None
+
+    def __init__(self, loader: DataLoader[Any], now: float, before: Reading | None = None) -> None:
         self.loader = loader
-        self.id = 0  # of its iterator, once its batches need not be looked at
-        self.trained = self.over = False
+        self.id = self.batches = 0  # the id of its iterator, once its batches need not be looked at
+        self.waited = 0.0
         self.began = self.last = self.reported = now
-        self._inputs: Any = None
-        self.batches = 0
-        self.waited = self.aside = 0.0
         self._expected = _expected(loader)
-        self.is_regular = self._expected is not None
-        self._counted = self._reported_samples = 0
+        if before is not None and _is_alike(before.loader, loader):
+            self._inputs = before._inputs
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is known how many samples a batch has."""
+        return self._expected is not None
 
     def first(self, batch: Any) -> None:
         """The first batch has come."""
-        self._inputs = _inputs(batch)
+        if self._inputs is None:
+            self._inputs = _inputs(batch)
 
     @property
     def inputs(self) -> Any:
@@ -124,9 +133,10 @@ class Readings(short.Listening):
         self.ignored = 0
         if session.inside():
             return
-        if self.latest is not None and self.latest.loader.dataset is loader.dataset:
-            self._end(self.latest)
-        setattr(iterator, READING, Reading(loader, perf_counter()))
+        before = self.latest
+        if before is not None and before.loader.dataset is loader.dataset:
+            self._end(before)
+        setattr(iterator, READING, Reading(loader, perf_counter(), before))
 
     def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__next__`` of a data loader's iterator."""
@@ -173,6 +183,13 @@ def _expected(loader: DataLoader[Any]) -> int | None:
         return len(loader.sampler)
     except (TypeError, NotImplementedError):
         return None
+
+
+def _is_alike(one: DataLoader[Any], other: DataLoader[Any]) -> bool:
+    """Whether they make the same batches of the same data: often one is made anew for each epoch."""
+    if one is other:
+        return True
+    return one.dataset is other.dataset and one.batch_size == other.batch_size and one.collate_fn is other.collate_fn
 
 
 class _Kind(NamedTuple):

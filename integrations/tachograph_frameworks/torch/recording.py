@@ -278,7 +278,7 @@ class Recording(short.Notes):
         dataset = reading.loader.dataset
         key = (type(dataset), length(dataset))  # some make it anew for each epoch
         epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
-        self._note({"epoch": float(epoch)}, max((slot.steps for slot in self._slots.values()), default=0))
+        self._note({"epoch": float(epoch)}, max([slot.steps for slot in self._slots.values()], default=0))
         if epoch == 0:
             self.settle()
             name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
