@@ -22,7 +22,7 @@ class Client(threading.Thread):
     """Sends a run as the shipper does: what it could not send it sends again from where the server stands."""
 
     def __init__(self, url: str, run: str, points: int, batch: int) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a test that gives up must not wait for it
         self.url, self.run_id, self.batch = url, run, batch
         self.sent = lines(run, "w", points)
         self.answered = 0
