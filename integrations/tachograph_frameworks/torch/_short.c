@@ -227,19 +227,28 @@ static void notes_dealloc(Notes *self)
 
 static PyTypeObject notes_type = {BASE(Notes, notes), .tp_getset = notes_getset};
 
-/* Appends the note of a step: 0, or -1 with an exception. */
-static int note(Notes *self, long long step, double at, PyObject *rate)
+/* Appends the note of a step: 0, or -1 with an exception. What is noted is held meanwhile: to make a tuple may start a
+   garbage collection, and that anything. */
+static int note(Notes *self, long long step, double at, PyObject *rate_name, PyObject *rate)
 {
-    PyObject *number = PyLong_FromLongLong(step), *time = PyFloat_FromDouble(at), *noted = NULL;
-    int result = -1;
-    if (number != NULL && time != NULL)
-        noted = PyTuple_Pack(7, number, time, Py_None, self->name == NULL ? Py_None : self->name,
-                             self->value == NULL ? Py_None : self->value, self->slot->rate, rate);
-    if (noted != NULL)
-        result = PyList_Append(self->noted, noted);
+    PyObject *parts[] = {
+        PyLong_FromLongLong(step),
+        PyFloat_FromDouble(at),
+        Py_NewRef(Py_None),
+        Py_NewRef(is_none(self->name) ? Py_None : self->name),
+        Py_NewRef(is_none(self->value) ? Py_None : self->value),
+        Py_NewRef(rate_name),
+        Py_NewRef(rate),
+    };
+    PyObject *noted = parts[0] != NULL && parts[1] != NULL ? PyTuple_New(Py_ARRAY_LENGTH(parts)) : NULL;
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(parts); index++) {
+        if (noted != NULL)
+            PyTuple_SET_ITEM(noted, index, parts[index]);
+        else
+            Py_XDECREF(parts[index]);
+    }
+    int result = noted == NULL ? -1 : PyList_Append(self->noted, noted);
     Py_XDECREF(noted);
-    Py_XDECREF(number);
-    Py_XDECREF(time);
     return result;
 }
 
@@ -494,36 +503,50 @@ static PyObject *rate_of(PyObject *optimizer)
     return rate;
 }
 
+/* A step on the short way, made by the optimizer of `slot`: 0, or -1 with an exception. */
+static int step(Hearing *self, Notes *plain, Slot *slot, PyObject *rate)
+{
+    int failed = 0;
+    double now = seconds(CLOCK_REALTIME);
+    long long number = slot->steps++;
+    if (number % slot->every == 0)
+        failed = note(plain, number, now, slot->rate, rate);
+    Py_CLEAR(plain->name);
+    if (!failed && now > plain->due)
+        failed = tell((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
+    return failed;
+}
+
+/* The same for any step: 1 where the short way does not go. */
+static int hear_step(Hearing *self, PyObject *optimizer)
+{
+    Notes *plain = self->plain;
+    Slot *slot = plain == NULL ? NULL : plain->slot;
+    if (slot == NULL || plain->noted == NULL || slot->id != address(optimizer))
+        return 1;
+    Py_INCREF(plain);
+    Py_INCREF(slot);
+    PyObject *rate = rate_of(optimizer);
+    int is_short = rate != NULL && !is_none(slot->rate) && slot->every > 0;
+    int result = is_short ? step(self, plain, slot, rate) : 1;
+    Py_XDECREF(rate);
+    Py_DECREF(slot);
+    Py_DECREF(plain);
+    return result;
+}
+
 static PyObject *hearing_stepped(Hearing *self, PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1) {
         PyErr_SetString(PyExc_TypeError, "an optimizer is missing");
         return NULL;
     }
-    PyObject *optimizer = args[0], *rate = NULL;
-    Notes *plain = self->plain;
-    Slot *slot = plain == NULL ? NULL : plain->slot;
-    int is_plain = slot != NULL && plain->noted != NULL && slot->id == address(optimizer);
-    if (is_plain && !is_none(slot->rate) && slot->every > 0)
-        rate = rate_of(optimizer);
-    if (rate == NULL) {
-        int is_quiet = plain == NULL && is_none(self->fresh) ? is_inside() : 0;
-        if (is_quiet != 0)
-            return is_quiet < 0 ? NULL : Py_NewRef(Py_None);
-        return PyObject_CallMethodOneArg((PyObject *)self, str_stepped, optimizer);
+    int result = hear_step(self, args[0]);
+    if (result > 0) {
+        int is_quiet = self->plain == NULL && is_none(self->fresh) ? is_inside() : 0;
+        result = is_quiet ? -(is_quiet < 0) : tell((PyObject *)self, str_stepped, args[0], NULL, NULL);
     }
-    Py_INCREF(plain);
-    int failed = 0;
-    double now = seconds(CLOCK_REALTIME);
-    long long step = slot->steps++;
-    if (step % slot->every == 0)
-        failed = note(plain, step, now, rate);
-    Py_CLEAR(plain->name);
-    if (!failed && now > plain->due)
-        failed = tell((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
-    Py_DECREF(rate);
-    Py_DECREF(plain);
-    return failed ? NULL : Py_NewRef(Py_None);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef hearing_methods[] = {
