@@ -2,7 +2,7 @@
 
 This happens when nothing of ours is in the processor's caches: hence few calls, few things that are touched, and all of
 it here. It is the short way: what is special about a step is left to methods of the classes that are made of these.
-``_short.c`` is the same in C, which takes a third of the time. It is used where it could be built.
+``_short.c`` is the same in C, which takes half the time. It is used where it could be built.
 """
 
 from __future__ import annotations
