@@ -28,7 +28,10 @@ def _any_imports() -> bool:
     if not ours:
         return False
     frames = sys._current_frames()
-    return any(_imports(frames.get(ident or 0)) for ident in ours if ident != threading.get_ident())
+    try:
+        return any(_imports(frames.get(ident or 0)) for ident in ours if ident != threading.get_ident())
+    finally:
+        frames.clear()  # it has this very frame, which has it: all callers' variables would stay alive
 
 
 def _imports(frame: FrameType | None) -> bool:

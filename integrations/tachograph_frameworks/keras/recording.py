@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from tachograph import active, guard, session, settings
+from tachograph import active, frames, guard, session, settings
 from tachograph.run import Run
 from tachograph.session import Session, options
 from tachograph_frameworks.keras import describe, facts, models
@@ -164,7 +164,7 @@ def _is_in_fit(model: Any) -> bool:
     """Whether a ``fit`` of ``model`` is running, further down in the stack of calls."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+        if frame.f_code.co_name == "fit" and frames.variables(frame).get("self") is model:
             return True
         frame = frame.f_back
     return False

@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from tachograph import guard
+from tachograph import frames, guard
 
 _LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "joblib")
 DEPTH = 30
@@ -30,8 +30,8 @@ def _is_library(frame: FrameType) -> bool:
 
 
 def _name_in(frame: FrameType, value: Any) -> str | None:
-    for namespace in (frame.f_locals, frame.f_globals):
-        for name, held in list(namespace.items()):
+    for namespace in (frames.variables(frame), dict(frame.f_globals)):
+        for name, held in namespace.items():
             if held is value and not name.startswith("_"):
                 return name
     return None

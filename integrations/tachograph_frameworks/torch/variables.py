@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from tachograph import guard
+from tachograph import frames, guard
 
 _SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
 _MOST_ITEMS = 100  # of a list or of an object's attributes
@@ -35,13 +35,8 @@ def _is_library(frame: FrameType) -> bool:
 
 
 def _variables(frame: FrameType) -> list[tuple[str, Any]]:
-    values = frame.f_locals
-    found = list(values.items())
-    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
-        # It is a copy that the frame keeps as long as it runs, and with it each batch and graph that was held then.
-        # Python fills it anew whenever somebody asks.
-        values.clear()
-    if frame.f_globals is not values:
+    found = list(frames.variables(frame).items())
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is not frame.f_globals:
         found += list(frame.f_globals.items())
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
-from tachograph import active, guard, jobs, session, settings
+from tachograph import active, frames, guard, jobs, session, settings
 from tachograph.run import Run
 from tachograph.session import Session, options
 from tachograph_frameworks.xgboost import models
@@ -150,7 +150,7 @@ def _is_in_training(model: Any) -> bool:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         theirs = frame.f_globals.get("__name__") == training.__name__
-        if theirs and any(value is model for value in frame.f_locals.values()):
+        if theirs and any(value is model for value in frames.variables(frame).values()):
             return True
         frame = frame.f_back
     return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -370,3 +372,12 @@ def test_undo_restores_every_method() -> None:
     assert plain.__module__ == hooked.__module__ == "sklearn.linear_model._logistic"
     tachograph.autolog("sklearn", system=False)
     assert LogisticRegression.__dict__["fit"] is not plain
+
+
+def test_data_that_the_user_deletes_is_gone(autolog):
+    X, y = np.random.default_rng(0).normal(size=(50, 3)), np.arange(50) % 2
+    LogisticRegression().fit(X, y)
+    alive = weakref.ref(X)
+    del X
+    gc.collect()
+    assert alive() is None

@@ -1,0 +1,22 @@
+"""Looking at what runs, without keeping alive what it holds."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import FrameType
+from typing import Any
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """A copy of a frame's local variables; a module's own namespace is its frame's, too.
+
+    Up to Python 3.12 a function's ``f_locals`` is a copy that its frame keeps as long as it runs: an array that the
+    user deletes, or a batch with all of its graph, would stay. So that copy is emptied again. Python fills it anew
+    whenever somebody asks.
+    """
+    values = frame.f_locals
+    found = dict(values)
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        values.clear()
+    return found
