@@ -31,11 +31,9 @@ class Recording:
 
     def log_step(self, points: Mapping[str, Any], step: int) -> None:
         """Record what belongs to a single step, together with what waits for it."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting[1] == step:
-            points = {**waiting[0], **points}
-        elif waiting is not None:
-            self._log(*waiting)
+        if self._waiting is not None and self._waiting[1] == step:
+            points, self._waiting = {**self._waiting[0], **points}, None
+        self.settle()
         self._log(points, step)
 
     def log_with_step(self, points: Mapping[str, Any], step: int) -> None:

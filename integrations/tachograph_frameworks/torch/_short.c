@@ -10,7 +10,8 @@
 #include <math.h>
 #include <time.h>
 
-static PyObject *tensor_type, *alive, *inside, *session, *quiet, *stack, *places, *read_copy, *metrics, *zero; /* see begin */
+/* See begin. */
+static PyObject *tensor_type, *alive, *inside, *session, *quiet, *stack, *places, *read_copy, *metrics, *zero;
 
 static PyObject *str_backward, *str_given, *str_is_cpu, *str_item, *str_lr, *str_on, *str_open,
     *str_param_groups, *str_qualname, *str_reading, *str_settle, *str_stepped, *str_stopped, *str_train_on;

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from tachograph import session
+from tachograph import active, guard, session
 from tachograph.active import stack
 from tachograph.events import Metrics
 from tachograph.patch import Hooks
@@ -23,7 +23,7 @@ from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.naming import latest
 
 FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
-
+READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
 
 # A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
 # for values, and then the name of the loss (None without one), its value, the name of the rate and its value.
@@ -80,27 +80,30 @@ class Hearing:
         """What is called in the place of ``Tensor.backward``; all in one function."""
 
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-            plain = self._plain
-            if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
-                if alive and session.inside():
-                    self._plain = self._fresh = None
-                elif hooks.on:
-                    self._backward(tensor)
-            else:
-                place = _getframe(1)
-                known = latest.get(place.f_lasti)
-                if known is None or known[0] is not place.f_code or plain.name is not None:
-                    self._backward(tensor)
+            try:
+                plain = self._plain
+                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
+                    if alive and session.inside():
+                        self._plain = self._fresh = None
+                    elif hooks.on:
+                        self._backward(tensor)
                 else:
-                    if tensor.is_cpu:
-                        try:  # noqa: SIM105  (contextlib would be called at every step)
-                            plain.value, plain.name = tensor.item(), known[1]
-                        except RuntimeError:  # it has several elements, or none
-                            pass
-                    elif (value := read(tensor)) is not None:
-                        plain.value, plain.name = value, known[1]
-                    if plain.batch_is_new:
-                        self._train_on(plain)
+                    place = _getframe(1)
+                    known = latest.get(place.f_lasti)
+                    if known is None or known[0] is not place.f_code or plain.name is not None:
+                        self._backward(tensor)
+                    else:
+                        if tensor.is_cpu:
+                            try:  # noqa: SIM105  (contextlib would be called at every step)
+                                plain.value, plain.name = tensor.item(), known[1]
+                            except RuntimeError:  # it has several elements, or none
+                                pass
+                        elif (value := read(tensor)) is not None:
+                            plain.value, plain.name = value, known[1]
+                        if plain.batch_is_new:
+                            self._train_on(plain)
+            except guard.FAULTS as error:
+                guard.fault("torch: Tensor.backward", error, active.here())
             if args or kwargs:
                 return original(tensor, *args, **kwargs)
             return original(tensor)  # as most call it, which takes less
@@ -116,7 +119,7 @@ class Hearing:
             return
         try:
             rate = optimizer.param_groups[0]["lr"]
-        except LookupError:
+        except (LookupError, TypeError, AttributeError):
             self._stepped(optimizer)
             return
         step, now = slot.steps, time()
@@ -181,6 +184,3 @@ def plain_events(notes: list[Note], start: int, events: list[Metrics]) -> int:
 
 def _is_finite(value: Any) -> bool:
     return type(value) is float and value - value == 0.0
-
-
-READING = "_tachograph_reading"  # the attribute of an iterator that has its pass

@@ -145,6 +145,34 @@ def test_both_ways_record_the_same(script, tmp_path):
     assert [len(recorded[0][str(number)]) > 2 for number in range(6)] == [True] * 6
 
 
+@pytest.mark.parametrize("way", ["c", "python"])
+def test_a_fault_of_ours_stops_no_loop(script, tmp_path, way):
+    code = (
+        LOOPS.partition("def several")[0]
+        + """
+network = network()
+plain(DataLoader(data, batch_size=10), network)
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+with tachograph.autolog("torch", system=False, models=False):
+    for step in range(20):
+        if step == 10:
+            torch.Tensor.item = lambda tensor: 1 / 0
+        if step == 15:
+            optimizer.param_groups = tuple(optimizer.param_groups)
+        loss = network(data.tensors[0]).mean()
+        loss.backward()
+        optimizer.step()
+print("done")
+"""
+    )
+    done = script(code, way, TACHOGRAPH_DIR=str(tmp_path / way), TACHOGRAPH_STRICT="")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert "Tensor.backward failed and recorded nothing here (ZeroDivisionError" in done.stderr
+    [run] = tachograph.open_store(tmp_path / way).runs()
+    assert list(run.history("loss").steps) == list(range(10))
+    assert list(run.history("lr").steps) == list(range(20))
+
+
 @pytest.mark.parametrize(("owner", "name"), [(torch.Tensor, "backward"), (_BaseDataLoaderIter, "__next__")])
 def test_torch_looks_as_it_did(owner, name):
     original = vars(owner)[name]
