@@ -1,8 +1,13 @@
 """What can go wrong for the caller. Each message is one line that says what to do."""
 
+from tachograph.printable import printable
+
 
 class Error(Exception):
-    """Base of every error that tachograph raises on purpose."""
+    """Base of every error that tachograph raises on purpose. Its text can be shown, whoever wrote the names in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class NotFound(Error, LookupError):

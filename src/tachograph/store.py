@@ -13,6 +13,7 @@ from tachograph.capture.secrets import redact_url
 from tachograph.errors import NotFound
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
+from tachograph.printable import decoded
 from tachograph.questions import ALL, PIECE, Found, Page, Query, Questions, Row
 from tachograph.records import Batch, RunRecord, escaped
 
@@ -101,7 +102,8 @@ class Store:
         """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
-        return self._scan(Query(experiment, where, order_by, children), ALL if limit is None else limit)
+        query = Query(_text(experiment), where, order_by, children)
+        return self._scan(query, ALL if limit is None else limit)
 
     def _scan(self, query: Query, limit: int = ALL) -> Iterator[RunRecord]:
         self.refresh()
@@ -126,6 +128,7 @@ class Store:
             key = key.id
         if not isinstance(key, str):
             raise NotFound(f"a run is found by its id, its name or 'latest', not by a {type(key).__name__}")
+        key = decoded(key)
         if key == "latest":
             for run in self.scan(limit=1):
                 return run
@@ -158,7 +161,7 @@ class Store:
 
     def keepers(self, digest: str) -> Runs:
         """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
-        return Runs(self._scan(Query(keeps=digest, children=True)))
+        return Runs(self._scan(Query(keeps=decoded(digest), children=True)))
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""
@@ -226,6 +229,11 @@ class Runs(list[RunRecord]):
         rows = zip(*columns.values(), strict=True)
         body = "".join(f"<tr>{''.join(f'<td>{escaped(value)}</td>' for value in row)}</tr>" for row in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(given: Any) -> Any:
+    """What is asked for, as it is recorded; what is no text is refused where it is read."""
+    return decoded(given) if isinstance(given, str) else given
 
 
 def _alike(values: Iterable[Any]) -> list[Any]:

@@ -7,16 +7,29 @@ from argparse import PARSER, ArgumentParser, ArgumentTypeError, Namespace, RawDe
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tachograph.errors import Error, NotFound
+from tachograph.printable import decoded
 
 
 class UsageError(Error):
     """The command was not called as it can be."""
 
 
-class Parser(ArgumentParser):
+class Arguments(ArgumentParser):
+    """Arguments are names, which are text, unless their type says that they are a :func:`place`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", None, decoded)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is shown as one line; argparse itself would add the whole usage."""
+        raise UsageError(f"{message} ({self.prog} --help says more)")
+
+
+class Parser(Arguments):
     """The arguments of the command ``name``, as its module describes them."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
@@ -34,21 +47,21 @@ class Parser(ArgumentParser):
         has_commands = any(action.nargs == PARSER for action in self._actions)
         return self.parse_args(arguments) if has_commands else self.parse_intermixed_args(arguments)
 
-    def error(self, message: str) -> NoReturn:
-        """Raise what is shown as one line; argparse itself would add the whole usage."""
-        raise UsageError(f"{message} ({self.prog} --help says more)")
-
 
 def add_root(parser: ArgumentParser) -> None:
     """The option that says which store to read."""
-    parser.add_argument(
-        "--root", metavar="DIR", help="the store: a folder or a URL (default: TACHOGRAPH_DIR, ./.tachograph)"
-    )
+    help = "the store: a folder or a URL (default: TACHOGRAPH_DIR, ./.tachograph)"
+    parser.add_argument("--root", metavar="DIR", type=place, help=help)
 
 
 def add_json(parser: ArgumentParser) -> None:
     """The option for programs."""
     parser.add_argument("--json", action="store_true", help="write one JSON document")
+
+
+def place(text: str) -> str:
+    """A type of arguments: a file or folder, whose name may be any bytes, or a URL."""
+    return text
 
 
 def whole_number(text: str) -> int:

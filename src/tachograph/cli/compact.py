@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tachograph import document
 from tachograph.cli import reading, words
-from tachograph.cli.arguments import UsageError, add_json, add_root
+from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.compact import compact, shelf_at
 from tachograph.objects import SCHEMES
 from tachograph.store import Store
@@ -28,7 +28,10 @@ EXAMPLES = """\
 def configure(parser: ArgumentParser) -> None:
     """Its options."""
     parser.add_argument(
-        "--to", metavar="PLACE", help="a folder or a bucket's URL for the tables (default: the store's tables)"
+        "--to",
+        metavar="PLACE",
+        type=place,
+        help="a folder or a bucket's URL for the tables (default: the store's tables)",
     )
     add_root(parser)
     add_json(parser)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph import document
 from tachograph.cli import draw, reading, telling, words
 from tachograph.cli.arguments import UsageError, add_json, add_root
+from tachograph.printable import printable
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -201,7 +202,7 @@ def _changes(diffs: Sequence[Any]) -> Iterator[Text]:
         only = [change for change in own if change not in common]
         for file, line in only[:SHOWN_CHANGES]:
             style = "green" if line.startswith("+") else "red"
-            yield Text.assemble((f"{letter}  {words.line(file)}  ", "dim"), (words.printable(line), style))
+            yield Text.assemble((f"{letter}  {words.line(file)}  ", "dim"), (printable(line), style))
         if len(only) > SHOWN_CHANGES:
             yield Text(f"{letter}  and {words.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim")
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from tachograph import document
 from tachograph.cli import reading, words
-from tachograph.cli.arguments import add_json, add_root
+from tachograph.cli.arguments import add_json, add_root, place
 from tachograph.errors import Error
 from tachograph.history import History
 from tachograph.records import RunRecord
@@ -37,7 +37,9 @@ POINT = ("run", "name", "step", "time", "value")
 def configure(parser: ArgumentParser) -> None:
     """Its options."""
     parser.usage = "tachograph export [options] [RUN ...] --format {csv,jsonl,parquet} DEST"
-    parser.add_argument("places", metavar="RUN ... DEST", nargs="+", help="ids or names of runs, and the folder")
+    parser.add_argument(
+        "places", metavar="RUN ... DEST", nargs="+", type=place, help="ids or names of runs, and the folder"
+    )
     parser.add_argument("--format", required=True, choices=FORMATS, help="parquet needs pyarrow or polars")
     parser.add_argument("--system", action="store_true", help="the samples of the hardware, too")
     add_root(parser)

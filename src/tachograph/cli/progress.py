@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from tachograph.cli import words
+from tachograph.printable import printable
 from tachograph.ship.delivery import Amount
 
 EVERY = 0.1  # seconds
@@ -69,7 +70,7 @@ class Progress:
         if self._is_wanted and time.monotonic() - self._shown > EVERY:
             self._shown = time.monotonic()
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r{words.printable(self._line())[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+            print(f"\r{printable(self._line())[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _line(self) -> str:
         filled = int(self.share * BAR)

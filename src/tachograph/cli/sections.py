@@ -14,6 +14,7 @@ from tachograph.artifacts import Artifact
 from tachograph.cli import draw, runs, telling, words
 from tachograph.events import Dataset, Fault
 from tachograph.history import Summary
+from tachograph.printable import printable
 from tachograph.records import Note, RunRecord, Writer
 
 CURVE_WIDTH = 30
@@ -36,7 +37,7 @@ def error(fault: Fault) -> Iterator[Text]:
     """What a run failed with."""
     yield Text(words.line(f"{fault.type}: {fault.message}"), "red")
     if fault.traceback:
-        yield Text("\n".join(map(words.printable, fault.traceback.rstrip().splitlines())), "dim")
+        yield Text("\n".join(map(printable, fault.traceback.rstrip().splitlines())), "dim")
 
 
 def pairs(values: Mapping[str, str], console: Console) -> RenderableType:
@@ -55,7 +56,7 @@ def note(note: Note) -> Text:
 
 def console_lines(lines: Sequence[str]) -> Iterator[Text]:
     """The end of what was printed."""
-    return (Text(words.printable(line)) for line in lines[-SHOWN_LINES:])
+    return (Text(printable(line)) for line in lines[-SHOWN_LINES:])
 
 
 # -- metrics --

@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from tachograph import settings
-from tachograph.cli.arguments import UsageError, whole_number
+from tachograph.cli.arguments import UsageError, place, whole_number
 from tachograph.errors import Error
 
 EXAMPLES = """\
@@ -28,9 +28,12 @@ EXAMPLES = """\
 
 def configure(parser: ArgumentParser) -> None:
     """Its options."""
-    parser.add_argument("--root", metavar="DIR", help="the store's folder (default: TACHOGRAPH_DIR, ./.tachograph)")
+    help = "the store's folder (default: TACHOGRAPH_DIR, ./.tachograph)"
+    parser.add_argument("--root", metavar="DIR", type=place, help=help)
     parser.add_argument("--database", metavar="URL", help="keep the runs in PostgreSQL: postgresql://user@host/name")
-    parser.add_argument("--blobs", metavar="URL", help="with --database, where files go: s3://, gs://, az://, a folder")
+    parser.add_argument(
+        "--blobs", metavar="URL", type=place, help="with --database, where files go: s3://, gs://, az://, a folder"
+    )
     parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="PORT", type=whole_number, default=8321, help="default: 8321; 0: a free one")
     parser.add_argument("--certfile", metavar="FILE", type=Path, help="for TLS: the certificate")

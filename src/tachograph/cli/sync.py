@@ -24,7 +24,7 @@ from msgspec import Struct
 from tachograph import document, removal, settings, sinks, witness
 from tachograph.capture.secrets import REDACTED, redact_url
 from tachograph.cli import words
-from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root
+from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root, place
 from tachograph.cli.progress import Progress
 from tachograph.records import RunRecord
 from tachograph.ship.delivery import Amount, Delivery, recorded_with
@@ -80,7 +80,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", help='id, beginning of an id, name, or "latest" (default: all)'
     )
-    parser.add_argument("--to", metavar="URL", help="send them there, not to where they were recorded to go")
+    parser.add_argument(
+        "--to", metavar="URL", type=place, help="send them there, not to where they were recorded to go"
+    )
     parser.add_argument(
         "--again", action="store_true", help="ask for runs that were all there, too: it may have lost some"
     )

@@ -19,6 +19,7 @@ from tachograph import document, events
 from tachograph.cli import draw, reading, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.follow import Heard, follow
+from tachograph.printable import printable
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -116,7 +117,7 @@ def _told(event: events.Event) -> Iterator[tuple[str, str]]:
             )
             yield f"step {event.step}  {'  '.join(points)}", ""
         case events.Console():
-            yield from ((words.printable(line), "dim") for line in event.text.split("\n"))
+            yield from ((printable(line), "dim") for line in event.text.split("\n"))
         case events.Note():
             yield words.line(event.text), "yellow"
         case events.Artifact():

@@ -9,11 +9,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from tachograph import document, settings
 from tachograph.cli import draw, words
-from tachograph.cli.arguments import UsageError, add_json
+from tachograph.cli.arguments import Arguments, UsageError, add_json, place
 from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
 
 EXAMPLES = """\
@@ -26,7 +25,7 @@ EXAMPLES = """\
 def configure(parser: ArgumentParser) -> None:
     """Its commands."""
     commands = parser.add_subparsers(
-        dest="command", metavar="create | list | revoke", required=True, parser_class=_Command
+        dest="command", metavar="create | list | revoke", required=True, parser_class=Arguments
     )
     create = commands.add_parser("create", help="make a token, and print it")
     create.add_argument("name", metavar="NAME", help="what to call it")
@@ -35,16 +34,10 @@ def configure(parser: ArgumentParser) -> None:
     revoke = commands.add_parser("revoke", help="let a token be good no more")
     revoke.add_argument("name", metavar="NAME")
     for one in (create, listing, revoke):
-        one.add_argument("--root", metavar="DIR", help="the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)")
+        help = "the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)"
+        one.add_argument("--root", metavar="DIR", type=place, help=help)
         one.add_argument("--database", metavar="URL", help="the server's database, if it has one: postgresql://...")
         add_json(one)
-
-
-class _Command(ArgumentParser):
-    """The arguments of one of the commands; wrong ones are answered as those of all are."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help says more)")
 
 
 def run(options: Namespace) -> int:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from tachograph.printable import line as line
+
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -27,16 +29,6 @@ def param(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(param, value)) + "]"
     return line(value) if isinstance(value, str) else str(value)
-
-
-def line(text: str) -> str:
-    """Any text on one line."""
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """A line without characters that would move the terminal's cursor or change its colours."""
-    return "".join(character if character.isprintable() else " " for character in text.expandtabs())
 
 
 def size(count: float) -> str:
