@@ -16,7 +16,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from tachograph.errors import Error, NotFound, QueryError
-from tachograph.sinks.http import Bearer, given_token, innermost
+from tachograph.sinks.http import Connections, given_token, innermost, proxied
 
 CONNECT = 5.0  # seconds
 SILENCE = 30.0  # seconds without a byte of an answer
@@ -112,7 +112,10 @@ class Server:
         except (requests.RequestException, HTTPError) as error:
             never = isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
             unlikely = "NewConnectionError" in repr(error) or isinstance(error, requests.ConnectTimeout)
-            what = f"{self.name} does not answer ({innermost(error)}): is that the address of a server which runs?"
+            what = (
+                f"{self.name} does not answer{proxied(error)} ({innermost(error)}): "
+                "is that the address of a server which runs?"
+            )
             raise Unanswered(what, after=None if never or unlikely else 0.2) from error
 
     def _refused(self, response: requests.Response, content: bytes) -> Error:
@@ -150,10 +153,8 @@ class Server:
         """This process's connections."""
         session = self._sessions.get(os.getpid())
         if session is None:
-            session = requests.Session()
-            session.headers["User-Agent"] = "tachograph"
             try:
-                session.auth = Bearer(given_token())
+                session = Connections(given_token())
             except ValueError as error:
                 raise Error(str(error)) from None
             self._sessions = {os.getpid(): session}

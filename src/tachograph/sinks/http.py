@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import email.utils
 import gzip
+import ipaddress
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
 from tachograph import settings
+from tachograph.capture.secrets import redact_url
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
@@ -77,9 +79,7 @@ class HttpSink:
             raise ValueError(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
         self.name = url.rstrip("/")
         self._api = f"{self.name}/api/v1"
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = "tachograph"
-        self._session.auth = Bearer(given_token())
+        self._session = Connections(given_token())
         self._held: dict[tuple[str, str], int] = {}
         self.told: Callable[[int], None] = lambda size: None
         self._part_bytes = PART_BYTES
@@ -152,7 +152,7 @@ class HttpSink:
             with self._session.request(method, self._api + path, **request) as response:
                 content = _content(response)
         except (requests.RequestException, HTTPError) as error:
-            raise Retry(why=f"{self.name} does not answer: {innermost(error)}") from error
+            raise Retry(why=f"{self.name} does not answer{proxied(error)}: {innermost(error)}") from error
         if response.status_code in (200, 201):
             try:
                 return msgspec.json.decode(content, type=expected)
@@ -177,6 +177,38 @@ class HttpSink:
             return Reject((), why)
         named = [lines[wrong.line - 1] for wrong in refusal.rejected if 0 < wrong.line <= len(lines)]
         return Reject(named or lines, why)
+
+
+class Connections(requests.Session):
+    """Connections to a server. This machine is asked itself: a proxy would look for the server on its own, and would be
+    shown the token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = "tachograph"
+        self.auth = Bearer(token)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What the environment says of a request to ``url``."""
+        own = {"no_proxy": urlsplit(url).hostname} if _is_loopback(url) else {}
+        return super().merge_environment_settings(url, {**(proxies or {}), **own}, stream, verify, cert)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def proxied(error: Exception) -> str:
+    """`` through the proxy http://...`` where the request that failed went to one, without its password."""
+    request = getattr(error, "request", None)
+    if not isinstance(error, requests.exceptions.ProxyError) or request is None:
+        return ""
+    proxy = requests.utils.select_proxy(request.url, requests.utils.get_environ_proxies(request.url))
+    return f" through the proxy {redact_url(proxy)}" if proxy else ""
 
 
 class Bearer(requests.auth.AuthBase):

@@ -17,6 +17,7 @@ import pytest
 from tests.integrations.server.serving import Server, held, lines
 
 from tachograph import events
+from tachograph.errors import Error
 from tachograph.sinks import Reject, Retry, open_sink
 from tachograph.sinks import http as http_sink
 from tachograph.sinks.http import HttpSink
@@ -293,3 +294,29 @@ def test_a_file_is_not_read_into_memory(server, tmp_path):
 def test_a_batch_is_taken_apart_between_lines_only():
     assert [len(batch) for batch in http_sink._batches([b"x" * (5 << 20)] * 3)] == [1, 1, 1]
     assert list(http_sink._batches([])) == []
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    """Every request goes to a proxy, which is not there, unless it is made for none to come between."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://me:secret@127.0.0.1:9")
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_asked_without_a_proxy(proxied, server, host):
+    url = f"http://{host}:{server.port}"
+    HttpSink(url).write("r", "w", SENT)
+    assert [run.id for run in open_store(url).runs(children=True)] == ["r"]
+
+
+def test_a_proxy_that_does_not_answer_is_named(proxied):
+    there = "http://tachograph.example.com"
+    with pytest.raises(Retry, match=r"does not answer through the proxy http://.*127\.0\.0\.1:9") as refused:
+        HttpSink(there).resume("r")
+    with pytest.raises(Error, match=r"does not answer through the proxy http://.*127\.0\.0\.1:9") as unanswered:
+        open_store(there).runs()
+    assert "secret" not in f"{refused.value} {unanswered.value}"
