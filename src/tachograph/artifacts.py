@@ -14,19 +14,23 @@ import csv
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
-from tachograph import events
+from tachograph import events, guard
 from tachograph.capture.blobs import digest_of
 from tachograph.errors import Damaged, Error, NotFound
 from tachograph.events import Member
 from tachograph.questions import Files
 
 LOADERS = "tachograph.loaders"
+_LONGEST_FIELD = (1 << 31) - 1  # of a CSV file
+_limit = threading.Lock()  # which all of a process has in common
+_ARRAYS, _PICKLE = (b"\x93NUMPY", b"PK\x03\x04"), b"\x80"  # what files begin with
 
 Loader = Callable[[Path, dict[str, Any]], Any]
 
@@ -107,13 +111,15 @@ class Artifact:
         model as that framework loads it.
 
         Formats that can run code when they are loaded (pickle, joblib) need ``trusted=True``: say so only of a file
-        whose origin you know. Raises ``Error`` for those, and for a format that nobody here can load.
+        whose origin you know. Raises ``Error`` for those, for a format that nobody here can load, and for a file that
+        is not what its format says: whatever its loader raises becomes one.
         """
         if self.released:
             raise self._gone()
         suffix = PurePosixPath(self.filename).suffix.lower()
         format = str(self.meta.get("format") or _SUFFIXES.get(suffix, suffix))
-        loader = _SAFE.get(format) or _UNSAFE.get(format) or _from_plugin(format)
+        with self._told(f"can't be loaded as {format or 'what it is'}"):
+            loader = _SAFE.get(format) or _UNSAFE.get(format) or _from_plugin(format)
         if loader is None:
             what = self.meta.get("format") or self.filename
             raise Error(f"artifact {self.name}: there is no loader for {what!r}; read the file at .path() yourself")
@@ -121,7 +127,22 @@ class Artifact:
             raise Error(f"artifact {self.name} can run code when loaded: if you trust its origin, load(trusted=True)")
         if trusted:
             loader = getattr(loader, "trusted", loader)
-        return loader(self.path(), self.meta)
+        path = self.path()
+        with self._told(f"can't be loaded as {format}"):
+            return loader(path, self.meta)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What a loader raises, by intent or by accident, as an error that names the artifact."""
+        try:
+            yield
+        except Error as error:
+            raise Error(f"artifact {self.name}: {error}") from error
+        except guard.FAULTS as error:
+            why = " ".join(guard.shown(error).split())
+            raise Error(
+                f"artifact {self.name} {what} ({type(error).__name__}: {why}): the file at .path() has what was kept"
+            ) from error
 
 
 def _inside(path: str, artifact: Artifact) -> Path:
@@ -184,26 +205,47 @@ def _finite_or_not(value: Any) -> Any:
 
 
 def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file, _fields_of_any_length():
         return list(csv.DictReader(file))
 
 
-def _numpy(path: Path, meta: dict[str, Any], pickles: bool = False) -> Any:
-    import numpy as np
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    with _limit:
+        before = csv.field_size_limit(_LONGEST_FIELD)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
+
+def _numpy(path: Path, meta: dict[str, Any]) -> Any:
     try:
-        found = np.load(path, allow_pickle=pickles)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            return found
-        with found:
-            return {name: found[name] for name in found.files}
-    except ValueError as error:  # what is no array is taken for a pickle
-        raise Error(f"{path.name} can run code when loaded: if you trust its origin, load(trusted=True)") from error
+        return _arrays(path, pickles=False)
+    except ValueError as error:
+        if "allow_pickle" not in str(error) or not _begins_as(path, *_ARRAYS, _PICKLE):
+            raise  # what is no array is taken for a pickle
+        raise Error("it can run code when loaded: if you trust its origin, load(trusted=True)") from error
 
 
 def _numpy_with_pickles(path: Path, meta: dict[str, Any]) -> Any:
     with _known_classes():
-        return _numpy(path, meta, pickles=True)
+        return _arrays(path, pickles=True)
+
+
+def _arrays(path: Path, pickles: bool) -> Any:
+    import numpy as np
+
+    found = np.load(path, allow_pickle=pickles)
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        return found
+    with found:
+        return {name: found[name] for name in found.files}
+
+
+def _begins_as(path: Path, *signs: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(6).startswith(signs)
 
 
 def _joblib(path: Path, meta: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import pickle
@@ -122,3 +123,83 @@ def test_a_checkpoint_of_tensors_needs_no_trust(root: Path) -> None:
     torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch": 3, "names": ["a"]}, content)
     for suffix in ("pt", "pth", "ckpt"):
         assert kept(content.getvalue(), f"x.{suffix}").load()["epoch"] == 3
+
+
+def by_numpy_cut_off() -> bytes:
+    content = io.BytesIO()
+    np.savez(content, a=np.arange(1000))
+    return content.getvalue()[:-300]
+
+
+def by_torch_cut_off() -> bytes:
+    torch = pytest.importorskip("torch")
+    content = io.BytesIO()
+    torch.save({"weight": torch.zeros(100)}, content)
+    return content.getvalue()[:-30]
+
+
+def an_array() -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.arange(1000))
+    return content.getvalue()
+
+
+BROKEN: list[tuple[str, Callable[[], bytes]]] = [
+    ("train.log", lambda: "größe".encode("latin-1")),
+    ("big.json", lambda: b'{"x": 1e999}'),
+    ("deep.json", lambda: b"[" * 100_000 + b"]" * 100_000),
+    ("deep.jsonl", lambda: b"[" * 100_000 + b"]" * 100_000),
+    ("not.json", lambda: b"{"),
+    ("latin.csv", lambda: "größe,1\n".encode("latin-1")),
+    ("cut.npz", by_numpy_cut_off),
+    ("cut.npy", lambda: an_array()[:200]),
+    ("header.npy", lambda: an_array()[:20]),
+    ("not.npy", lambda: b"hello there"),
+    ("not.npz", lambda: b"PK hello there"),
+    ("empty.npy", lambda: b""),
+    ("cut.ckpt", by_torch_cut_off),
+    ("not.pt", lambda: b"hello there"),
+    ("empty.pth", lambda: b""),
+    ("not.safetensors", lambda: b"hello there, this is nothing"),
+    ("not.keras", lambda: b"hello there"),
+    ("not.ubj", lambda: b"hello there"),
+    ("cut.pkl", lambda: pickle.dumps(list(range(1000)))[:-30]),
+    ("not.joblib", lambda: b"hello there"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("filename", "content"), BROKEN, ids=[name for name, _ in BROKEN])
+def test_a_broken_file_is_an_error_that_names_it_trusted_or_not(
+    root: Path, filename: str, content: Callable[[], bytes]
+) -> None:
+    format = "xgboost-ubj" if filename.endswith(".ubj") else ""
+    if format:
+        pytest.importorskip("xgboost")
+    found = kept(content(), filename, format)
+    for trusted in (False, True):
+        if not trusted and filename.endswith((".pkl", ".joblib")):
+            continue
+        with pytest.raises(tachograph.Error, match="artifact artifact") as told:
+            found.load(trusted)
+        assert len(str(told.value).splitlines()) == 1
+        assert "trusted=True" not in str(told.value)
+
+
+def test_a_field_of_any_length_is_read(root: Path) -> None:
+    long = "x" * 200_000
+    before = csv.field_size_limit()
+    assert kept(f"a,b\n{long},1\n".encode(), "long.csv").load() == [{"a": long, "b": "1"}]
+    assert csv.field_size_limit() == before
+
+
+def test_what_a_loader_needs_is_named_with_the_artifact(root: Path) -> None:
+    class Lost:
+        pass
+
+    Lost.__qualname__, Lost.__module__ = "Lost", __name__
+    globals()["Lost"] = Lost
+    content = pickle.dumps(Lost())
+    del globals()["Lost"]
+    with pytest.raises(tachograph.Error, match="artifact artifact: it needs a class that can't be imported here"):
+        kept(content, "x.pkl").load(trusted=True)

@@ -33,6 +33,8 @@ def load_checkpoint(path: Path, meta: dict[str, Any]) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "TorchScript" not in str(error):
+            raise  # the file is cut off, or no checkpoint: trust doesn't help
         raise Error(
             f"{path.name} holds more than tensors and plain values, and can run code when loaded:"
             " if you trust its origin, load(trusted=True)"
