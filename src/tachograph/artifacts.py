@@ -25,6 +25,7 @@ from tachograph import events, guard
 from tachograph.capture.blobs import digest_of
 from tachograph.errors import Damaged, Error, NotFound
 from tachograph.events import Member
+from tachograph.printable import printable
 from tachograph.questions import Files
 
 LOADERS = "tachograph.loaders"
@@ -49,7 +50,7 @@ class Artifact:
         self.step, self.filename, self.members, self.meta = event.step, event.filename, event.members, event.meta
 
     def __repr__(self) -> str:
-        return f"<tachograph artifact {self.name} ({self.kind}, {self.size:,} bytes)>"
+        return printable(f"<tachograph artifact {self.name} ({self.kind}, {self.size:,} bytes)>")
 
     @property
     def released(self) -> bool:

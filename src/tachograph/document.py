@@ -21,25 +21,40 @@ from tachograph.events import written_number
 if TYPE_CHECKING:
     from tachograph.records import RunRecord
 
+DEEPEST = 100
+
 
 def write(document: Any) -> None:
     """Write ``document`` to standard output."""
-    json.dump(plain(document), sys.stdout, indent=2, allow_nan=False)
+    for piece in json.JSONEncoder(indent=2, allow_nan=False).iterencode(plain(document)):
+        sys.stdout.write(_visible(piece))
     print()
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it."""
+def line(document: Any) -> str:
+    """``document`` on one line."""
+    return _visible(json.dumps(plain(document), allow_nan=False))
+
+
+def _visible(text: str) -> str:
+    """JSON whose texts hold no control character: but for this one, they are written as escapes anyway."""
+    return text.replace("\x7f", "\\u007f")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """``value`` as JSON can hold it, and its readers, too: what is nested deeper than anything honest is left out."""
     if isinstance(value, float):
         return value if math.isfinite(value) else written_number(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
     if isinstance(value, msgspec.Struct):
-        return plain(msgspec.structs.asdict(value))
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, Mapping | list | tuple) and depth == DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in value]
     return value
 
 

@@ -16,6 +16,7 @@ from tachograph import events
 from tachograph.artifacts import Artifact
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
+from tachograph.printable import printable
 from tachograph.projection import decode_start
 from tachograph.questions import PIECE, Questions, Row
 
@@ -73,7 +74,7 @@ class RunRecord:
         self.latest: datetime = moment(latest)
 
     def __repr__(self) -> str:
-        return f"<tachograph run {self.name} ({self.id}), {self.status}>"
+        return printable(f"<tachograph run {self.name} ({self.id}), {self.status}>")
 
     def _repr_html_(self) -> str:
         facts = {
@@ -358,7 +359,8 @@ def escaped(value: object) -> str:
     """Text that is safe to stand in HTML."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return html.escape(f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value))
+    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    return html.escape(printable(text))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from tachograph.capture.secrets import redact_url
 from tachograph.errors import NotFound
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage
-from tachograph.printable import decoded
+from tachograph.printable import decoded, printable
 from tachograph.questions import ALL, PIECE, Found, Page, Query, Questions, Row
 from tachograph.records import Batch, RunRecord, escaped
 
@@ -62,7 +62,7 @@ class Store:
         self.questions = questions
 
     def __repr__(self) -> str:
-        return f"<tachograph store {self.name}>"
+        return printable(f"<tachograph store {self.name}>")
 
     @property
     def name(self) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import io
-import os
 import sys
 from collections.abc import Sequence
 
-from tachograph.cli.arguments import Parser, UsageError, complain
+from tachograph.cli import output
+from tachograph.cli.arguments import Parser, UsageError
 from tachograph.errors import Error, QueryError
 
 COMMANDS = {
@@ -65,40 +64,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def reported(arguments: list[str]) -> int:
     """Run a command; what it raises on purpose becomes one line on standard error, and an exit status."""
-    _prepare_output()
+    output.prepare()
     try:
         status = _run(arguments)
-        sys.stdout.flush()
+        output.flush()
     except SystemExit as stop:  # argparse has shown the help
         return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:  # as in `tachograph runs | head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.abandon()
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except RecursionError:
+        output.complain("something that was recorded is nested too deep to be shown")
+        return 1
     except (Error, OSError) as error:
-        complain(error)
+        output.complain(error)
         return 2 if isinstance(error, UsageError | QueryError) else 1
     return status
-
-
-def _prepare_output() -> None:
-    """What a terminal can't show is no reason to fail, nor is an output that was closed."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def _run(arguments: list[str]) -> int:
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(_overview(), end="")
+        output.say_page(_overview())
         return 0 if arguments else 2
     if name in ("-V", "--version"):
         from tachograph import __version__
 
-        print("tachograph", __version__)
+        output.say(f"tachograph {__version__}")
         return 0
     return command(name, rest)
 

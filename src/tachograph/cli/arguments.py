@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import PARSER, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from pathlib import Path
@@ -94,8 +93,3 @@ def pairs(texts: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"a tag is written key=value, got {text!r}")
         found[key] = value
     return found
-
-
-def complain(error: object) -> None:
-    """Say what is wrong, on one line."""
-    print("tachograph:", " ".join(str(error).split()), file=sys.stderr)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tachograph import document
 from tachograph.cli import reading, words
 from tachograph.cli.arguments import UsageError, add_json, add_root, place
+from tachograph.cli.output import say
 from tachograph.compact import compact, shelf_at
 from tachograph.objects import SCHEMES
 from tachograph.store import Store
@@ -46,11 +47,11 @@ def run(options: Namespace, store: Store) -> int:
         return 0
     for verb, number in (("added", report.added), ("renewed", report.renewed), ("dropped", report.dropped)):
         if number:
-            print(f"{words.count(number, 'run')} {verb}")
+            say(f"{words.count(number, 'run')} {verb}")
     if report.open:
-        print(f"{words.count(report.open, 'run')} still open, left for later")
+        say(f"{words.count(report.open, 'run')} still open, left for later")
     written = f"{words.count(len(report.files), 'file')} ({words.size(report.bytes)})" if report.files else "nothing"
-    print(f"{written} written in {report.tables}")
+    say(f"{written} written in {report.tables}")
     return 0
 
 

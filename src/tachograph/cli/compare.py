@@ -10,18 +10,13 @@ import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tachograph import document
-from tachograph.cli import draw, reading, telling, words
+from tachograph.cli import draw, facts, reading, telling, words
 from tachograph.cli.arguments import UsageError, add_json, add_root
-from tachograph.printable import printable
 from tachograph.records import RunRecord
 from tachograph.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
 
 EXAMPLES = """\
   tachograph compare baseline deeper
@@ -64,22 +59,22 @@ def _data(run: RunRecord) -> Values:
 
 
 def _code(run: RunRecord) -> Values:
-    git = run.environment.get("git") or {}
+    git = facts.mapping(run.environment.get("git"))
     return {name: git[name] for name in ("remote", "commit", "branch", "diff") if name in git}
 
 
 def _environment(run: RunRecord) -> Values:
-    facts = run.environment
+    known = run.environment
     return {
-        **_flat(facts, "python", "os", "cpu", "memory", "seeds", "variables"),
-        "gpus": [gpu.get("name") for gpu in facts.get("gpus") or ()],
-        "command": facts.get("argv"),
-        "folder": facts.get("cwd"),
+        **_flat(known, "python", "os", "cpu", "memory", "seeds", "variables"),
+        "gpus": [gpu.get("name") for gpu in facts.mappings(known.get("gpus"))],
+        "command": known.get("argv"),
+        "folder": known.get("cwd"),
     }
 
 
-def _flat(facts: Values, *groups: str) -> dict[str, Any]:
-    return {f"{group}.{name}": value for group in groups for name, value in (facts.get(group) or {}).items()}
+def _flat(known: Values, *groups: str) -> dict[str, Any]:
+    return {f"{group}.{name}": value for group in groups for name, value in facts.mapping(known.get(group)).items()}
 
 
 SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
@@ -87,7 +82,7 @@ SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
     "data": _data,
     "code": _code,
     "environment": _environment,
-    "packages": lambda run: run.environment.get("packages") or {},
+    "packages": lambda run: facts.mapping(run.environment.get("packages")),
     "metrics": lambda run: run.metrics,
 }
 
@@ -121,24 +116,22 @@ def _by_id(runs: Sequence[RunRecord], differences: Mapping[str, Differences]) ->
 
 
 def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], known: Sequence[str]) -> None:
-    from rich.text import Text
-
     console = draw.console()
     draw.show(console, _names(runs))
     for title, rows in differences.items():
         if rows:
             table = _metrics(rows) if title == "metrics" else _table(rows, console.width)
-            draw.show(console, Text(f"\n{title.capitalize()}", "bold"), table)
+            draw.section(console, title.capitalize(), table)
         if "diff" in rows and title == "code":
-            draw.show(console, Text(), *_changes(rows["diff"]))
+            draw.show(console, draw.line(), *_changes(rows["diff"]))
     same = [title for title in known if not differences[title]]
     unknown = [title for title in differences if title not in known]
-    facts = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(unknown)}"] * bool(unknown)
-    if facts:
-        draw.show(console, Text("\n" + "; ".join(facts), "dim"))
+    rest = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(unknown)}"] * bool(unknown)
+    if rest:
+        draw.show(console, draw.line(), draw.line(("; ".join(rest), "dim")))
 
 
-def _names(runs: Sequence[RunRecord]) -> Group:
+def _names(runs: Sequence[RunRecord]) -> draw.Group:
     return draw.table(
         [
             draw.Column("", ascii_uppercase[: len(runs)]),
@@ -151,7 +144,7 @@ def _names(runs: Sequence[RunRecord]) -> Group:
     )
 
 
-def _table(rows: Differences, room: int) -> Group:
+def _table(rows: Differences, room: int) -> draw.Group:
     names = draw.Column("", list(map(words.line, rows)), style="dim")
     count = len(next(iter(rows.values())))
     each = max(8, (room - names.width) // count - draw.GAP)
@@ -169,10 +162,10 @@ def _cell(name: str, value: Any) -> str:
         changes = _changed_lines(value)
         files = words.count(len({file for file, _ in changes}), "file")
         return f"{words.count(len(changes), 'line')} in {files}" if changes else "none"
-    return words.param(value.removeprefix("sha256:")[:12] if str(value).startswith("sha256:") else value)
+    return words.digest(value) if isinstance(value, str) and value.startswith("sha256:") else words.param(value)
 
 
-def _metrics(rows: Differences) -> Group:
+def _metrics(rows: Differences) -> draw.Group:
     """The metrics, the most telling first; of two runs also by how much they differ."""
     ordered = {name: rows[name] for name in telling.metrics(rows)}
     columns = [draw.Column("", list(map(words.line, ordered)), style="dim")]
@@ -192,25 +185,23 @@ def _change(before: Any, after: Any) -> str:
     return f"{'+' * (after > before)}{words.number(after - before)}{share}"
 
 
-def _changes(diffs: Sequence[Any]) -> Iterator[Text]:
+def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
     """The changed lines that not all of the runs have, each behind the letter of its run."""
-    from rich.text import Text
-
     changes = [[] if diff is MISSING else _changed_lines(diff) for diff in diffs]
     common = set.intersection(*map(set, changes))
     for letter, own in zip(ascii_uppercase, changes, strict=False):
         only = [change for change in own if change not in common]
         for file, line in only[:SHOWN_CHANGES]:
             style = "green" if line.startswith("+") else "red"
-            yield Text.assemble((f"{letter}  {words.line(file)}  ", "dim"), (printable(line), style))
+            yield draw.line((f"{letter}  {words.line(file)}  ", "dim"), (line, style))
         if len(only) > SHOWN_CHANGES:
-            yield Text(f"{letter}  and {words.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim")
+            yield draw.line((f"{letter}  and {words.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim"))
 
 
-def _changed_lines(diff: str) -> list[tuple[str, str]]:
+def _changed_lines(diff: Any) -> list[tuple[str, str]]:
     """The lines that a diff adds and takes away, each with its file."""
     file, found = "", []
-    for line in diff.splitlines():
+    for line in diff.splitlines() if isinstance(diff, str) else ():
         if line.startswith("diff "):
             file = line.rpartition(" b/")[2]
         elif line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")):

@@ -185,11 +185,9 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _draw(found: dict[str, Any], problems: list[str]) -> None:
-    from rich.text import Text
-
     console = draw.console()
     store, plugins = found["store"], found["plugins"]
-    draw.show(console, Text(f"tachograph {found['version']}, python {found['python']} ({found['executable']})"))
+    draw.show(console, draw.line(f"tachograph {found['version']}, python {found['python']} ({found['executable']})"))
     sections = {
         "Store": _pairs(_told(store)),
         "Settings": [draw.Column("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")],
@@ -204,12 +202,12 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
         ],
     }
     for title, columns in sections.items():
-        draw.show(console, Text(f"\n{title}", "bold"), draw.table(draw.fitting(columns, console.width)))
-    draw.show(console, Text())
+        draw.section(console, title, draw.table(draw.fitting(columns, console.width)))
+    draw.show(console, draw.line())
     for problem in problems:
-        draw.show(console, Text(problem, "red"))
+        draw.show(console, draw.line((problem, "red")))
     if not problems:
-        draw.show(console, Text("nothing is wrong", "green"))
+        draw.show(console, draw.line(("nothing is wrong", "green")))
 
 
 def _told(store: dict[str, Any]) -> dict[str, str]:

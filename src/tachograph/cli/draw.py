@@ -1,6 +1,9 @@
 """Drawing in a terminal: the console, tables that fit, small curves.
 
 On a terminal what is drawn fits its width. Into a file or a pipe everything is written whole, without colours.
+
+Lines and columns are made of texts, and styles that stand beside them: what a text holds can neither break a line nor
+colour it. Nobody else in this package uses rich, or writes what has a style.
 """
 
 from __future__ import annotations
@@ -8,13 +11,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tachograph.cli import words
+from tachograph.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-    from rich.console import Console, Group
+    from rich.console import Console as Console
+    from rich.console import Group as Group
+    from rich.console import RenderableType
+    from rich.text import Text as Text
+
+    Drawn: TypeAlias = RenderableType
+
+Part: TypeAlias = "str | tuple[str, str]"  # a text, or one with its style
 
 UNBOUNDED = 10_000  # columns of a file
 GAP = 2
@@ -40,7 +52,19 @@ def console() -> Console:
     )
 
 
-class Column(NamedTuple):
+def line(*parts: Part, cut: bool = False) -> Text:
+    """One line of texts; where it does not fit, it goes on below, or is ``cut``."""
+    from rich.text import Text
+
+    found = Text(no_wrap=cut, overflow="ellipsis" if cut else None)
+    for part in parts:
+        text, style = (part, "") if isinstance(part, str) else part
+        found.append(printable(text), style)
+    return found
+
+
+@dataclass
+class Column:
     """A column of a table; where not all of them fit, those of low ``rank`` are shown."""
 
     header: str
@@ -48,7 +72,10 @@ class Column(NamedTuple):
     rank: int = 0
     right: bool = False  # for numbers
     style: str = ""
-    styles: Mapping[str, str] = {}  # of a cell, by its text
+    styles: Mapping[str, str] = field(default_factory=dict)  # of a cell, by its text
+
+    def __post_init__(self) -> None:
+        self.header, self.cells = printable(self.header), list(map(printable, self.cells))
 
     @property
     def width(self) -> int:
@@ -72,35 +99,63 @@ def clipped(cells: Iterable[str], width: int) -> list[str]:
     """Cells that are cut where they take more than ``width`` places."""
     from rich.cells import cell_len, set_cell_size
 
-    return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in cells]
+    shown = map(printable, cells)
+    return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in shown]
 
 
 def table(columns: Sequence[Column]) -> Group:
     """Columns without lines between them; what does not fit is cut off. (rich's own tables take their time.)"""
     from rich.cells import cell_len
     from rich.console import Group
-    from rich.text import Text
 
     widths = [column.width - GAP for column in columns]
 
-    def line(cells: Iterable[tuple[str, str]]) -> Text:
-        text = Text(no_wrap=True, overflow="ellipsis")
+    def row(cells: Iterable[tuple[str, str]]) -> Text:
+        parts: list[Part] = []
         for column, width, (cell, style) in zip(columns, widths, cells, strict=True):
             blanks = " " * (width - cell_len(cell))
-            text.append(blanks + cell if column.right else cell + blanks, style)
-            text.append(" " * GAP)
+            parts += [(blanks + cell if column.right else cell + blanks, style), " " * GAP]
+        text = line(*parts, cut=True)
         text.rstrip()
         return text
 
-    lines = [line((column.header, "dim") for column in columns)] if any(column.header for column in columns) else []
-    for row in zip(*(column.cells for column in columns), strict=True):
-        lines.append(
-            line((cell, column.styles.get(cell, column.style)) for column, cell in zip(columns, row, strict=True))
+    rows = [row((column.header, "dim") for column in columns)] if any(column.header for column in columns) else []
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        rows.append(
+            row((cell, column.styles.get(cell, column.style)) for column, cell in zip(columns, cells, strict=True))
         )
-    return Group(*lines)
+    return Group(*rows)
 
 
-def show(console: Console, *things: Any) -> None:
+def grid(values: Mapping[str, str]) -> Drawn:
+    """Names, and beside them what there is to say of each, in as many lines as it needs."""
+    from rich.table import Table
+
+    found = Table.grid(padding=(0, GAP))
+    for name, text in values.items():
+        found.add_row(line((name, "dim")), line(text))
+    return found
+
+
+def side_by_side(lines: Sequence[Text], console: Console) -> Drawn:
+    """Short lines; on a terminal in as many columns as fit, else below each other."""
+    from rich.columns import Columns
+    from rich.console import Group
+
+    return Columns(lines, padding=(0, GAP), column_first=True) if console.is_terminal else Group(*lines)
+
+
+def section(console: Console, title: str, *things: Drawn) -> None:
+    """Draw ``things`` below a title, and a blank line above it."""
+    show(console, line(), line((title, "bold")), *things)
+
+
+def add(console: Console, text: Text) -> None:
+    """Draw one more line, which the terminal itself breaks where it does not fit."""
+    console.print(text, soft_wrap=True)
+
+
+def show(console: Console, *things: Drawn) -> None:
     """Draw ``things`` one below the other; into a file without blanks at the ends of lines."""
     if console.is_terminal:
         for thing in things:
@@ -129,10 +184,10 @@ def chart(title: str, steps: ArrayLike, values: ArrayLike, width: int, height: i
     low, high = (words.number(end, digits=4) for end in _ends(curve))
     labels = [high, *[""] * (height - 2), low]
     drawn = zip(labels, _braille(_heights(curve), height), strict=True)
-    lines = [f"{label:>{MARGIN - 1}} {line}" for label, line in drawn]
+    lines = [f"{label:>{MARGIN - 1}} {dots}" for label, dots in drawn]
     first, last = (words.number(float(step)) for step in (np.min(steps), np.max(steps)))
     below = " " * MARGIN + first + last.rjust(width - MARGIN - len(first))
-    return [_cut(line, width) for line in (title, *lines, below)]
+    return [_cut(one, width) for one in (printable(title), *lines, below)]
 
 
 def _cut(text: str, width: int) -> str:

@@ -12,7 +12,8 @@ from argparse import ArgumentParser, Namespace
 from types import CodeType
 
 from tachograph.cli import launch
-from tachograph.cli.arguments import Parser, UsageError, complain, pairs
+from tachograph.cli.arguments import Parser, UsageError, pairs
+from tachograph.cli.output import complain
 from tachograph.opening import check_sinks, check_text
 
 USAGE = "tachograph exec [options] script.py [...]\n       tachograph exec [options] -m module [...]"

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from tachograph import document
 from tachograph.cli import reading, words
 from tachograph.cli.arguments import add_json, add_root, place
+from tachograph.cli.output import say
 from tachograph.errors import Error
 from tachograph.history import History
 from tachograph.records import RunRecord
@@ -62,7 +63,7 @@ def run(options: Namespace, store: Store) -> int:
     if options.json:
         document.write({"runs": len(runs), "points": points, "files": [str(file) for file in files]})
     else:
-        print(f"{words.count(len(runs), 'run')} and {words.count(points, 'point')} in {target}")
+        say(f"{words.count(len(runs), 'run')} and {words.count(points, 'point')} in {target}")
     return 0
 
 

@@ -19,6 +19,7 @@ from argparse import ArgumentParser, Namespace
 from tachograph import caches, document
 from tachograph.cli import words
 from tachograph.cli.arguments import add_json, add_root, whole_number
+from tachograph.cli.output import say
 from tachograph.upkeep import Collected, upkeep_of
 
 EXAMPLES = """\
@@ -58,13 +59,13 @@ def run(options: Namespace) -> int:
 def _say(root: str, done: Collected, old: list[caches.Cache]) -> None:
     would = "" if done.deleted else "would be "
     if done.runs:
-        print(f"what was left of {words.count(len(done.runs), 'removed run')} {would}deleted in {root}")
+        say(f"what was left of {words.count(len(done.runs), 'removed run')} {would}deleted in {root}")
     if done.compressed:
         gain = f" ({words.size(done.freed)} freed)" if done.deleted else ""
-        print(f"{words.count(len(done.compressed), 'journal file')} {would}compressed{gain} in {root}")
+        say(f"{words.count(len(done.compressed), 'journal file')} {would}compressed{gain} in {root}")
     if old:
         size = words.size(sum(one.size for one in old))
-        print(f"{words.count(len(old), 'cache folder')} ({size}), unused for long, {would}deleted")
+        say(f"{words.count(len(old), 'cache folder')} ({size}), unused for long, {would}deleted")
     if done.later:
-        print(f"{words.count(done.later, 'file')} {would}marked in {root}: a later call, from an hour on, deletes them")
-    print(f"{words.count(len(done.files), 'file')} ({words.size(done.bytes)}) {would}deleted in {root}")
+        say(f"{words.count(done.later, 'file')} {would}marked in {root}: a later call, from an hour on, deletes them")
+    say(f"{words.count(len(done.files), 'file')} ({words.size(done.bytes)}) {would}deleted in {root}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Sequence
 
 from tachograph.cli import words
-from tachograph.printable import printable
+from tachograph.cli.output import Status
 from tachograph.ship.delivery import Amount
 
 EVERY = 0.1  # seconds
@@ -29,7 +27,7 @@ class Progress:
         self._expected = self._moving = (
             0  # bytes of files: that were, or are to be, sent; that went of the present ones
         )
-        self._is_wanted = sys.stderr.isatty()
+        self._status = Status()
         self._shown = 0.0
 
     def sent(self, amount: Amount) -> None:
@@ -54,8 +52,7 @@ class Progress:
 
     def end(self) -> None:
         """Leave the line clear."""
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._status.clear()
 
     @property
     def share(self) -> float:
@@ -67,10 +64,9 @@ class Progress:
         return min(done / whole, 1.0) if whole else self._done / len(self._behind)
 
     def _show(self) -> None:
-        if self._is_wanted and time.monotonic() - self._shown > EVERY:
+        if self._status.is_seen and time.monotonic() - self._shown > EVERY:
             self._shown = time.monotonic()
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{printable(self._line())[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._status.show(self._line())
 
     def _line(self) -> str:
         filled = int(self.share * BAR)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from tachograph.cli import words
-from tachograph.cli.arguments import complain
+from tachograph.cli.output import Status, complain
 from tachograph.folder import FolderQuestions
 from tachograph.store import Store, open_store
 
@@ -37,14 +36,13 @@ def told_while_waiting(store: Store) -> Iterator[None]:
     """While a server reads what is new before it answers, say so: on a terminal how far it is, elsewhere once."""
     from tachograph.remote import HttpQuestions
 
-    told = 0
+    status, told = Status(), 0
 
     def waiting(why: str) -> None:
         nonlocal told
         told += 1
-        if sys.stderr.isatty():
-            print(f"\r{why} \x1b[K", end="", file=sys.stderr, flush=True)
-        elif told == 1:
+        status.show(why)
+        if told == 1 and not status.is_seen:
             complain(why)
 
     if isinstance(store.questions, HttpQuestions):
@@ -52,27 +50,25 @@ def told_while_waiting(store: Store) -> Iterator[None]:
     try:
         yield
     finally:
-        if told and sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        status.clear()
 
 
 @contextmanager
 def _shown() -> Iterator[Callable[[int], None]]:
     """Show on a terminal how a first reading goes on, once it takes a second. It may be interrupted: the next one goes
     on from there."""
-    began, total = time.monotonic(), 0
+    began, total, status = time.monotonic(), 0, Status()
 
     def reading(size: int) -> None:
         nonlocal total
         total += size
-        if sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
-            print(f"\rreading what is new: {words.size(total)} \x1b[K", end="", file=sys.stderr, flush=True)
+        if time.monotonic() - began > PATIENCE:
+            status.show(f"reading what is new: {words.size(total)}")
 
     try:
         yield reading
     finally:
-        if total and sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        status.clear()
 
 
 def explain_nothing(store: Store) -> None:

@@ -10,13 +10,13 @@ tell: the next run there does, or `tachograph sync`.
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
 
 from tachograph import document, process
-from tachograph.cli import words
-from tachograph.cli.arguments import UsageError, add_json, add_root, complain
+from tachograph.cli import output, words
+from tachograph.cli.arguments import UsageError, add_json, add_root
+from tachograph.cli.output import complain, say
 from tachograph.errors import Error
 from tachograph.records import RunRecord
 from tachograph.store import Store, open_store
@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
         found = [{"id": one.id, "name": one.name} for one in all_of_them.values()]
         document.write({"root": upkeep.name, "runs": found, "removed": not options.dry_run})
     else:
-        print(f"{what} {'would be ' if options.dry_run else ''}removed from {upkeep.name}")
+        say(f"{what} {'would be ' if options.dry_run else ''}removed from {upkeep.name}")
     return 0
 
 
@@ -91,7 +91,6 @@ def _described(named: list[RunRecord], children: int) -> str:
 
 
 def _is_wanted(what: str) -> bool:
-    if not sys.stdin or not sys.stdin.isatty():
+    if not output.can_ask():
         raise UsageError("there is no terminal to ask on: --yes removes without asking, --dry-run says what")
-    print(f"remove {what} for good? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return output.answer(f"remove {what} for good? [y/N]").lower() in ("y", "yes")

@@ -13,16 +13,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tachograph import document
 from tachograph.cli import draw, reading, telling, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
+from tachograph.cli.output import say
 from tachograph.records import RunRecord
 from tachograph.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console, Group
 
 EXAMPLES = """\
   tachograph runs
@@ -54,7 +52,7 @@ def run(options: Namespace, store: Store) -> int:
     elif runs:
         _draw(runs, tree=options.children and options.order_by is None)
     elif store.runs(limit=1):
-        print("no run is like that")
+        say("no run is like that")
     else:
         reading.explain_nothing(store)
     return 0
@@ -67,10 +65,10 @@ def _draw(runs: list[RunRecord], tree: bool) -> None:
         indents, runs = _as_tree(runs)
     draw.show(console, table(runs, console, indents))
     if console.is_terminal:
-        console.print(f"{words.count(len(runs), 'run')}{_of_experiment(runs)}", style="dim")
+        draw.show(console, draw.line((f"{words.count(len(runs), 'run')}{_of_experiment(runs)}", "dim")))
 
 
-def table(runs: list[RunRecord], console: Console, indents: list[int] | None = None) -> Group:
+def table(runs: list[RunRecord], console: draw.Console, indents: list[int] | None = None) -> draw.Group:
     """Runs with what says most about them, as far as it fits."""
     widest = WIDEST if console.is_terminal else draw.UNBOUNDED
     columns = [*_facts(runs, indents or [0] * len(runs), widest), *_values(runs, widest)]

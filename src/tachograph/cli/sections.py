@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.columns import Columns
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from tachograph.artifacts import Artifact
-from tachograph.cli import draw, runs, telling, words
+from tachograph.cli import draw, facts, runs, telling, words
 from tachograph.events import Dataset, Fault
 from tachograph.history import Summary
-from tachograph.printable import printable
 from tachograph.records import Note, RunRecord, Writer
 
 CURVE_WIDTH = 30
@@ -33,36 +27,43 @@ _UNITS = {"percent": "%", "utilization": "%", "power": " W", "temperature": " °
 _BYTES = ("rss", "available", "free", "read", "written", "sent", "received", "used", "memory")
 
 
-def error(fault: Fault) -> Iterator[Text]:
+def error(fault: Fault) -> Iterator[draw.Text]:
     """What a run failed with."""
-    yield Text(words.line(f"{fault.type}: {fault.message}"), "red")
-    if fault.traceback:
-        yield Text("\n".join(map(printable, fault.traceback.rstrip().splitlines())), "dim")
+    yield draw.line((words.line(f"{fault.type}: {fault.message}"), "red"))
+    for one in fault.traceback.rstrip().splitlines():
+        yield draw.line((one, "dim"))
 
 
-def pairs(values: Mapping[str, str], console: Console) -> RenderableType:
+def params(values: Mapping[str, Any], console: draw.Console) -> Iterator[draw.Drawn]:
+    """Those that have a value, and in one line the names of those that have none."""
+    shown = {name: words.param(value) for name, value in values.items() if value is not None}
+    if shown:
+        yield pairs(shown, console)
+    if none := sorted(map(words.line, values.keys() - shown.keys())):
+        yield draw.line(("None: ", "dim"), ", ".join(none))
+
+
+def pairs(values: Mapping[str, str], console: draw.Console) -> draw.Drawn:
     """Names and values; on a terminal in as many columns as fit."""
-    items = [Text.assemble((f"{words.line(name)}=", "dim"), value) for name, value in sorted(values.items())]
-    if not console.is_terminal:
-        return Text("\n").join(items)
-    return Columns(items, padding=(0, draw.GAP), column_first=True)
+    lines = [draw.line((f"{words.line(name)}=", "dim"), value) for name, value in sorted(values.items())]
+    return draw.side_by_side(lines, console)
 
 
-def note(note: Note) -> Text:
+def note(note: Note) -> draw.Text:
     """A remark; ours are marked."""
     source = " by tachograph" if note.source == "tachograph" else ""
-    return Text.assemble((f"{words.moment(note.at)}{source}  ", "dim"), words.line(note.text))
+    return draw.line((f"{words.moment(note.at)}{source}  ", "dim"), words.line(note.text))
 
 
-def console_lines(lines: Sequence[str]) -> Iterator[Text]:
+def console_lines(lines: Sequence[str]) -> Iterator[draw.Text]:
     """The end of what was printed."""
-    return (Text(printable(line)) for line in lines[-SHOWN_LINES:])
+    return map(draw.line, lines[-SHOWN_LINES:])
 
 
 # -- metrics --
 
 
-def metrics(run: RunRecord, console: Console) -> Iterator[RenderableType]:
+def metrics(run: RunRecord, console: draw.Console) -> Iterator[draw.Drawn]:
     """Single values, and those that have a course."""
     summaries = run.summaries(telling.metrics(run.metrics))
     single = {name: words.number(own.last) for name, own in summaries.items() if own.count == 1}
@@ -70,13 +71,13 @@ def metrics(run: RunRecord, console: Console) -> Iterator[RenderableType]:
     if single:
         yield pairs(single, console)
     if single and courses:
-        yield Text()
+        yield draw.line()
     if courses:
         yield draw.table(_courses(run, courses, console))
         yield from _charts(run, courses, console)
 
 
-def _courses(run: RunRecord, summaries: Mapping[str, Summary], console: Console) -> list[draw.Column]:
+def _courses(run: RunRecord, summaries: Mapping[str, Summary], console: draw.Console) -> list[draw.Column]:
     known = summaries.values()
     columns = [
         draw.Column("NAME", list(map(words.line, summaries))),
@@ -98,7 +99,7 @@ def _step(step: int | None) -> str:
     return "" if step is None else str(step)
 
 
-def _charts(run: RunRecord, summaries: Mapping[str, Summary], console: Console) -> Iterator[Text]:
+def _charts(run: RunRecord, summaries: Mapping[str, Summary], console: draw.Console) -> Iterator[draw.Text]:
     """Larger curves of those that say most, as many beside each other as fit."""
     room = console.width if console.is_terminal else CHART_WIDTH
     beside = 2 if room >= 2 * NARROW_CHART + draw.GAP else 1
@@ -107,15 +108,15 @@ def _charts(run: RunRecord, summaries: Mapping[str, Summary], console: Console) 
     histories = {name: run.history(name) for name in worth[: 2 * beside]}
     charts = [draw.chart(words.line(name), own.steps, own.values, width) for name, own in histories.items()]
     for start in range(0, len(charts), beside):
-        yield Text()
+        yield draw.line()
         for lines in zip(*charts[start : start + beside], strict=True):
-            yield Text((" " * draw.GAP).join(lines), no_wrap=True)
+            yield draw.line((" " * draw.GAP).join(lines), cut=True)
 
 
 # -- what it was trained on, and with what --
 
 
-def datasets(found: Sequence[Dataset], console: Console) -> RenderableType:
+def datasets(found: Sequence[Dataset], console: draw.Console) -> draw.Drawn:
     """What a run was trained and evaluated on."""
     columns = [
         draw.Column("ROLE", [words.line(data.role) for data in found]),
@@ -135,22 +136,24 @@ def _amount(number: int | None) -> str:
 
 
 def _missing(profile: Mapping[str, Any]) -> str:
-    counts = [column["missing"] for column in profile.get("schema", ()) if column.get("missing")]
-    return (
-        f"{sum(counts):,} in {words.count(len(counts), 'column')}" if counts else "none" if "schema" in profile else ""
-    )
+    known = [facts.number(column.get("missing")) for column in facts.mappings(profile.get("schema"))]
+    counts = list(filter(None, known))
+    if not counts:
+        return "none" if known else ""
+    return f"{sum(counts):,.0f} in {words.count(len(counts), 'column')}"
 
 
 def _classes(profile: Mapping[str, Any]) -> str:
     """The balance of the classes, the largest first."""
-    counts = profile.get("classes") or {}
-    total = sum(counts.values()) or 1
-    largest = sorted(counts.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{words.line(name)} {count / total:.0%}" for name, count in largest[:SHOWN_CLASSES])
+    counts = {name: facts.number(count) for name, count in facts.mapping(profile.get("classes")).items()}
+    largest = sorted(counts.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    whole = max(counts.values(), default=0.0) or 1.0  # of huge counts there is no sum
+    total = sum(count / whole for count in counts.values()) or 1.0
+    shown = ", ".join(f"{words.line(name)} {count / whole / total:.0%}" for name, count in largest)
     return shown + (f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else "")
 
 
-def artifacts(known: Sequence[Artifact], console: Console) -> Iterable[RenderableType]:
+def artifacts(known: Sequence[Artifact], console: draw.Console) -> Iterable[draw.Drawn]:
     """The files that were kept; those that were let go of since are counted."""
     found = [artifact for artifact in known if not artifact.released]
     files = [words.line(artifact.filename) + "/" * bool(artifact.members) for artifact in found]
@@ -165,13 +168,14 @@ def artifacts(known: Sequence[Artifact], console: Console) -> Iterable[Renderabl
     if found:
         yield draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
     if len(found) < len(known):
-        yield Text(f"the bytes of {words.count(len(known) - len(found), 'more checkpoint')} were let go of", "dim")
+        much = words.count(len(known) - len(found), "more checkpoint")
+        yield draw.line((f"the bytes of {much} were let go of", "dim"))
 
 
 # -- where --
 
 
-def links(run: RunRecord, console: Console) -> RenderableType:
+def links(run: RunRecord, console: draw.Console) -> draw.Drawn:
     """What a run came from or has used, with the run that made it, where this store has that."""
     found = [(link, [keeper for keeper in run.keepers(link.target) if keeper.id != run.id]) for link in run.links]
     columns = [
@@ -183,61 +187,55 @@ def links(run: RunRecord, console: Console) -> RenderableType:
     return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
 
 
-def environment(facts: Mapping[str, Any]) -> RenderableType:
+def environment(known: Mapping[str, Any]) -> draw.Drawn:
     """Interpreter, machine, code and libraries, a line each."""
+    gpus, seeds = facts.mappings(known.get("gpus")), facts.mapping(known.get("seeds"))
     lines = {
-        "python": _python(facts.get("python") or {}),
-        "machine": _machine(facts),
-        "gpus": ", ".join(str(gpu.get("name")) for gpu in facts.get("gpus") or ()),
-        "code": _code(facts.get("git") or {}),
-        "packages": _packages(facts.get("packages") or {}),
-        "command": " ".join(map(str, facts.get("argv") or ())),
-        "folder": facts.get("cwd") or "",
-        "seeds": ", ".join(f"{library} {seed}" for library, seed in (facts.get("seeds") or {}).items()),
-        "not found out": facts.get("error") or "",
+        "python": _joined(known.get("python"), "version", "implementation", "executable"),
+        "machine": _machine(known),
+        "gpus": ", ".join(facts.text(gpu.get("name")) for gpu in gpus),
+        "code": _code(facts.mapping(known.get("git"))),
+        "packages": _packages(facts.mapping(known.get("packages"))),
+        "command": " ".join(map(facts.text, facts.items(known.get("argv")))),
+        "folder": facts.text(known.get("cwd")),
+        "seeds": ", ".join(f"{library} {facts.text(seed)}" for library, seed in seeds.items()),
+        "not found out": facts.text(known.get("error")),
     }
-    known = {name: words.line(text) for name, text in lines.items() if text}
-    grid = Table.grid(padding=(0, draw.GAP))
-    for name, text in known.items():
-        grid.add_row(Text(name, "dim"), Text(text))
-    return grid
+    return draw.grid({name: words.line(text) for name, text in lines.items() if text})
 
 
-def _python(python: Mapping[str, Any]) -> str:
-    return " ".join(str(python[key]) for key in ("version", "implementation", "executable") if key in python)
+def _joined(known: Any, *names: str) -> str:
+    return " ".join(filter(None, (facts.text(facts.mapping(known).get(name)) for name in names)))
 
 
-def _machine(facts: Mapping[str, Any]) -> str:
-    system, cpu, memory = (facts.get(key) or {} for key in ("os", "cpu", "memory"))
-    parts = [" ".join(str(system[key]) for key in ("host", "system", "release", "machine") if key in system)]
+def _machine(known: Mapping[str, Any]) -> str:
+    cpu, memory = facts.mapping(known.get("cpu")), facts.mapping(known.get("memory"))
+    parts = [_joined(known.get("os"), "host", "system", "release", "machine")]
     if cpu.get("count"):
-        parts.append(f"{cpu['count']} x {cpu.get('model') or 'CPU'}")
-    if memory.get("total"):
-        parts.append(words.size(memory.get("limit") or memory["total"]))
+        parts.append(f"{facts.text(cpu['count'])} x {facts.text(cpu.get('model')) or 'CPU'}")
+    if size := facts.number(memory.get("limit")) or facts.number(memory.get("total")):
+        parts.append(words.size(size))
     return ", ".join(filter(None, parts))
 
 
 def _code(git: Mapping[str, Any]) -> str:
     if not git.get("commit"):
-        return str(git.get("error") or "")
-    parts = [f"{git['commit'][:12]} on {git.get('branch') or 'no branch'}"]
+        return facts.text(git.get("error"))
+    parts = [f"{facts.text(git['commit'])[:12]} on {facts.text(git.get('branch')) or 'no branch'}"]
     if git.get("dirty"):
-        parts.append(
-            f"changed since ({words.size(git['diff_bytes'])} of diff)" if git.get("diff_bytes") else "changed since"
-        )
-    if git.get("untracked"):
-        parts.append(words.count(len(git["untracked"]), "untracked file"))
-    if git.get("remote"):
-        parts.append(str(git["remote"]))
-    return ", ".join(parts)
+        size = facts.number(git.get("diff_bytes"))
+        parts.append(f"changed since ({words.size(size)} of diff)" if size else "changed since")
+    if untracked := facts.items(git.get("untracked")):
+        parts.append(words.count(len(untracked), "untracked file"))
+    return ", ".join([*parts, facts.text(git.get("remote"))]).removesuffix(", ")
 
 
-def _packages(versions: Mapping[str, str]) -> str:
-    named = ", ".join(f"{name} {versions[name]}" for name in LIBRARIES if name in versions)
+def _packages(versions: Mapping[str, Any]) -> str:
+    named = ", ".join(f"{name} {facts.text(versions[name])}" for name in LIBRARIES if name in versions)
     return words.count(len(versions), "package") + f": {named}" * bool(named) if versions else ""
 
 
-def hardware(run: RunRecord, console: Console) -> RenderableType:
+def hardware(run: RunRecord, console: draw.Console) -> draw.Drawn:
     """What the machine did meanwhile."""
     summaries = run.summaries(sorted(run.system))
     seen = {name: own for name, own in summaries.items() if own.max != 0}
@@ -260,15 +258,16 @@ def _reading(name: str, value: float) -> str:
 # -- who --
 
 
-def children(found: Sequence[RunRecord], console: Console) -> Iterator[RenderableType]:
+def children(found: Sequence[RunRecord], console: draw.Console) -> Iterator[draw.Drawn]:
     """Nested runs, the first ones."""
     yield runs.table(list(found[:SHOWN_CHILDREN]), console)
     if len(found) > SHOWN_CHILDREN:
         rest = words.count(len(found) - SHOWN_CHILDREN, "more child")
-        yield Text(f"and {rest}: tachograph runs --children --where \"parent = '{found[0].parent_id}'\"", "dim")
+        query = f"parent = '{found[0].parent_id}'"
+        yield draw.line((f'and {rest}: tachograph runs --children --where "{query}"', "dim"))
 
 
-def writers(found: Sequence[Writer], console: Console) -> RenderableType:
+def writers(found: Sequence[Writer], console: draw.Console) -> draw.Drawn:
     """The processes that wrote."""
     columns = [
         draw.Column("RANK", [str(writer.rank) for writer in found], right=True),

@@ -9,9 +9,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from rich.console import Console, RenderableType
-from rich.text import Text
-
 from tachograph import document
 from tachograph.cli import draw, reading, sections, words
 from tachograph.cli.arguments import add_json, add_root
@@ -40,40 +37,44 @@ def run(options: Namespace, store: Store) -> int:
         document.write(document.of_everything(found))
         return 0
     console = draw.console()
-    draw.show(console, _header(found))
+    draw.show(console, *_header(found))
     for title, content in _sections(found, console):
-        draw.show(console, Text(f"\n{title}", "bold"), *content)
+        draw.section(console, title, *content)
     return 0
 
 
-def _header(run: RunRecord) -> Text:
+def _header(run: RunRecord) -> Iterator[draw.Text]:
     now = datetime.now(UTC)
-    took = words.duration(((run.ended or now) - run.started).total_seconds())
-    text = Text.assemble((words.line(run.name), "bold"), "  ", (run.id, "dim"), "\n")
-    text.append(run.status, draw.STATUS_STYLES.get(run.status, ""))
-    text.append(f" {'for' if run.ended is None else 'after'} {took}")
-    if (silent := run.silent_since) is not None:
-        text.append(f", silent since {words.moment(silent)} ({words.ago(silent, now)})", draw.SILENT_STYLE)
-    text.append(f", started {words.moment(run.started)} ({words.ago(run.started, now)})")
-    text.append(f", experiment {words.line(run.experiment or '')}")
+    yield draw.line((words.line(run.name), "bold"), "  ", (run.id, "dim"))
+    yield draw.line(*_course(run, now))
     if run.seconds and run.overhead:
-        text.append(f"\nrecording took {words.duration(run.overhead)}", "dim")
-        text.append(f" ({100 * run.overhead / run.seconds:.1f}% of {words.duration(run.seconds)})", "dim")
+        share = f" ({100 * run.overhead / run.seconds:.1f}% of {words.duration(run.seconds)})"
+        yield draw.line((f"recording took {words.duration(run.overhead)}{share}", "dim"))
     if run.parent_id:
-        text.append(f"\npart of {run.parent_id}")
+        yield draw.line(f"part of {run.parent_id}")
     if run.tags:
-        text.append("\ntags  ", "dim")
-        text.append("  ".join(f"{words.line(name)}={words.line(value)}" for name, value in sorted(run.tags.items())))
-    return text
+        tags = (f"{words.line(name)}={words.line(value)}" for name, value in sorted(run.tags.items()))
+        yield draw.line(("tags  ", "dim"), "  ".join(tags))
 
 
-def _sections(run: RunRecord, console: Console) -> Iterator[tuple[str, Iterable[RenderableType]]]:
+def _course(run: RunRecord, now: datetime) -> Iterator[draw.Part]:
+    """How it went until now."""
+    took = words.duration(((run.ended or now) - run.started).total_seconds())
+    yield run.status, draw.STATUS_STYLES.get(run.status, "")
+    yield f" {'for' if run.ended is None else 'after'} {took}"
+    if (silent := run.silent_since) is not None:
+        yield f", silent since {words.moment(silent)} ({words.ago(silent, now)})", draw.SILENT_STYLE
+    yield f", started {words.moment(run.started)} ({words.ago(run.started, now)})"
+    yield f", experiment {words.line(run.experiment or '')}"
+
+
+def _sections(run: RunRecord, console: draw.Console) -> Iterator[tuple[str, Iterable[draw.Drawn]]]:
     if run.error:
         yield "Error", sections.error(run.error)
-    if run.params:
-        yield "Params", [sections.pairs({name: words.param(value) for name, value in run.params.items()}, console)]
     if run.metrics:
         yield "Metrics", sections.metrics(run, console)
+    if run.params:
+        yield "Params", sections.params(run.params, console)
     if run.datasets:
         yield "Data", [sections.datasets(run.datasets, console)]
     if run.artifacts:

@@ -24,7 +24,8 @@ from msgspec import Struct
 from tachograph import document, removal, settings, sinks, witness
 from tachograph.capture.secrets import REDACTED, redact_url
 from tachograph.cli import words
-from tachograph.cli.arguments import UsageError, add_json, add_root, complain, local_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, local_root, place
+from tachograph.cli.output import complain, say
 from tachograph.cli.progress import Progress
 from tachograph.records import RunRecord
 from tachograph.ship.delivery import Amount, Delivery, recorded_with
@@ -252,7 +253,7 @@ def _plain(way: Way) -> dict[str, Any]:
 
 def _say(ways: list[Way], dry: bool) -> None:
     if not ways:
-        print("no run here was recorded with a sink: --to URL names one")
+        say("no run here was recorded with a sink: --to URL names one")
     for way in ways:
         parts, total = way.runs, Part("")
         for part in parts:
@@ -261,7 +262,7 @@ def _say(ways: list[Way], dry: bool) -> None:
         if total.files:
             much += f" and {words.count(total.files, 'file')} ({words.size(total.file_bytes)})"
         state = f"{sum(part.there for part in parts):,} of {words.count(len(parts), 'run')} all there"
-        print(f"{way.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
+        say(f"{way.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
         if way.error is not None:
             complain(f"{way.sink} was given up ({way.error}): run tachograph sync again later")
         if rejected := sum(part.rejected for part in parts):

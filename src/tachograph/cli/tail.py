@@ -5,21 +5,16 @@ Without RUN the latest one. The exit status is 0 where the run finished, 1 where
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
-from rich.text import Text
 
 from tachograph import document, events
-from tachograph.cli import draw, reading, words
+from tachograph.cli import draw, output, reading, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.follow import Heard, follow
-from tachograph.printable import printable
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -77,35 +72,35 @@ class _Lines:
         self._console = draw.console()
         self._limit = LINES if lines is None else lines
         self._ranks = {writer.id: writer.rank for writer in run.writers}
-        self._print(Text.assemble((words.line(run.name), "bold"), "  ", (run.id, "dim")))
+        self._add((words.line(run.name), "bold"), "  ", (run.id, "dim"))
 
     def show(self, heard: list[Heard]) -> None:
         lines = [line for one in heard for line in self._lines(one)]
         for line in lines[max(0, len(lines) - self._limit) :]:
-            self._print(line)
+            self._add(*line)
         if heard:
             self._limit = FLOOD
-        sys.stdout.flush()
+        output.flush()
 
-    def _lines(self, heard: Heard) -> Iterator[Text]:
+    def _lines(self, heard: Heard) -> Iterator[tuple[draw.Part, draw.Part]]:
         event = heard.event
         if isinstance(event, events.RunStart):
             self._ranks[heard.writer] = event.rank
         rank = self._ranks.get(heard.writer, 0)
-        at = f"{datetime.fromtimestamp(event.at):%H:%M:%S}  " + f"rank {rank}  " * bool(rank)
-        for text, style in _told(event):
-            yield Text.assemble((at, "dim"), (text, style))
+        at = f"{words.clock(event.at)}  " + f"rank {rank}  " * bool(rank)
+        for told in _told(event):
+            yield (at, "dim"), told
 
     def end(self, run: RunRecord) -> None:
         took = words.duration(((run.ended or run.started) - run.started).total_seconds())
         fault = words.line(f": {run.error.type}: {run.error.message}") if run.error else ""
-        self._print(Text.assemble((run.status, draw.STATUS_STYLES.get(run.status, "")), f" after {took}{fault}"))
+        self._add((run.status, draw.STATUS_STYLES.get(run.status, "")), f" after {took}{fault}")
 
     def close(self) -> None:
-        sys.stdout.flush()
+        output.flush()
 
-    def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
+    def _add(self, *parts: draw.Part) -> None:
+        draw.add(self._console, draw.line(*parts))
 
 
 def _told(event: events.Event) -> Iterator[tuple[str, str]]:
@@ -117,7 +112,7 @@ def _told(event: events.Event) -> Iterator[tuple[str, str]]:
             )
             yield f"step {event.step}  {'  '.join(points)}", ""
         case events.Console():
-            yield from ((printable(line), "dim") for line in event.text.split("\n"))
+            yield from ((line, "dim") for line in event.text.split("\n"))
         case events.Note():
             yield words.line(event.text), "yellow"
         case events.Artifact():
@@ -129,7 +124,7 @@ class _Document:
 
     def __init__(self, lines: int | None) -> None:
         self._limit, self._empty = lines, True
-        print("[", flush=True)
+        self._say("[")
 
     def show(self, heard: list[Heard]) -> None:
         items = [_item(one) for one in heard if isinstance(one.event, SHOWN) and not _is_hardware(one.event)]
@@ -142,17 +137,21 @@ class _Document:
         self._add({"kind": "end", "at": run.ended, "status": run.status, "error": run.error})
 
     def close(self) -> None:
-        print("]", flush=True)
+        self._say("]")
 
     def _add(self, item: dict[str, Any]) -> None:
         # The comma stands first, so that each line is whole as soon as it is there.
-        print(" " if self._empty else ",", json.dumps(document.plain(item), allow_nan=False), flush=True)
+        self._say(f"{' ' if self._empty else ','} {document.line(item)}")
         self._empty = False
+
+    def _say(self, line: str) -> None:
+        output.say(line)
+        output.flush()
 
 
 def _item(heard: Heard) -> dict[str, Any]:
     event = heard.event
-    at = datetime.fromtimestamp(event.at, UTC)
+    at = words.time(event.at)
     fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in ("v", "seq", "at")}
     return {"kind": event.__struct_config__.tag, "at": at, "writer": heard.writer, **fields}
 

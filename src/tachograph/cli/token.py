@@ -13,6 +13,7 @@ from pathlib import Path
 from tachograph import document, settings
 from tachograph.cli import draw, words
 from tachograph.cli.arguments import Arguments, UsageError, add_json, place
+from tachograph.cli.output import say
 from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
 
 EXAMPLES = """\
@@ -62,7 +63,7 @@ def _create(tokens: Tokens, options: Namespace) -> None:
     if options.json:
         document.write({"name": options.name, "role": options.role, "token": secret})
     else:
-        print(secret)
+        say(secret)
 
 
 def _list(tokens: Tokens, options: Namespace) -> None:
@@ -78,7 +79,7 @@ def _list(tokens: Tokens, options: Namespace) -> None:
         ]
         draw.show(draw.console(), draw.table(columns))
     else:
-        print("there is no token: tachograph token create NAME --role write makes one")
+        say("there is no token: tachograph token create NAME --role write makes one")
 
 
 def _revoke(tokens: Tokens, options: Namespace) -> None:
@@ -86,7 +87,7 @@ def _revoke(tokens: Tokens, options: Namespace) -> None:
     if options.json:
         document.write({"name": options.name, "revoked": True})
     else:
-        print(f"token {words.line(options.name)} is good no more")
+        say(f"token {words.line(options.name)} is good no more")
 
 
 def _described(token: Token) -> dict[str, object]:

@@ -17,6 +17,7 @@ from tachograph import journal
 from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.cli import words
 from tachograph.cli.arguments import add_json, add_root, local_root
+from tachograph.cli.output import say
 from tachograph.document import write
 from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
@@ -156,8 +157,8 @@ def _folders(parent: Path) -> Iterable[Path]:
 
 def _say(found: Findings) -> None:
     for damage in found.damage:
-        print(damage if damage.line else f"{damage.path}: {damage.reason}")
+        say(str(damage) if damage.line else f"{damage.path}: {damage.reason}")
     checked = [words.count(found.runs, "run"), words.count(found.events, "event"), words.count(found.blobs, "blob")]
     verdict = words.count(len(found.damage), "damage") if found.damage else "no damage"
     torn = f" ({words.count(found.torn, 'line')} cut off when a writer was killed)" if found.torn else ""
-    print(f"{', '.join(checked)} in {found.root}: {verdict}{torn}")
+    say(f"{', '.join(checked)} in {found.root}: {verdict}{torn}")

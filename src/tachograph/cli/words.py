@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from tachograph.printable import line as line
 
+DEEPEST = 20  # of values in each other, that are shown
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -24,10 +27,14 @@ def number(value: float, digits: int = 5) -> str:
     return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 
-def param(value: Any) -> str:
+def param(value: Any, depth: int = 0) -> str:
     """A parameter's value. Unlike a measured number it is shown with all of its digits."""
+    if isinstance(value, list | Mapping) and depth == DEEPEST:
+        return "..."
     if isinstance(value, list):
-        return "[" + ", ".join(map(param, value)) + "]"
+        return f"[{', '.join(param(item, depth + 1) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{line(str(name))}: {param(item, depth + 1)}' for name, item in value.items())}}}"
     return line(value) if isinstance(value, str) else str(value)
 
 
@@ -64,7 +71,23 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 def moment(time: datetime) -> str:
     """A point in time in the reader's own time zone."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    with contextlib.suppress(OverflowError):  # at the end of all years
+        time = time.astimezone()
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def time(at: float) -> datetime | None:
+    """Seconds since 1970 as an aware datetime; None where no calendar has them."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def clock(at: float) -> str:
+    """The time of day of a moment, in the reader's own time zone."""
+    found = time(at)
+    return "--:--:--" if found is None else moment(found).partition(" ")[2]
 
 
 def digest(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import uvicorn
 
 from tachograph.errors import Error
+from tachograph.printable import printable
 from tachograph.server.access import is_loopback
 from tachograph.server.app import build
 from tachograph.server.folder import Folder
@@ -61,7 +62,7 @@ def serve(place: Place, host: str, port: int, certfile: Path | None = None, keyf
     with _listening(host, port) as listener:
         scheme = "https" if certfile else "http"
         shown = f"[{host}]" if ":" in host else host
-        print(f"serving {name} on {scheme}://{shown}:{listener.getsockname()[1]}", flush=True)
+        print(printable(f"serving {name} on {scheme}://{shown}:{listener.getsockname()[1]}"), flush=True)
         uvicorn.Server(config).run([listener])
 
 

@@ -24,6 +24,7 @@ from tachograph import process, settings
 from tachograph.capture.secrets import redact_url
 from tachograph.cli import words
 from tachograph.locking import try_lock
+from tachograph.printable import printable
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
@@ -145,7 +146,7 @@ def _send(positions: Positions, delivery: Delivery, sink: Sink) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {text}", flush=True)
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {printable(text)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -123,6 +123,8 @@ def scheme(url: str) -> str:
 def check(url: str) -> None:
     """Raise ValueError where there is no sink for ``url``."""
     known = schemes()
+    if "\0" in url or "%00" in url:
+        raise ValueError("no URL has a zero byte in it")
     if scheme(url) not in known:
         raise ValueError(f"there is no sink for {scheme(url)}:// URLs; there is one for {', '.join(known)}")
 
