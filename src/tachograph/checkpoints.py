@@ -104,12 +104,13 @@ class Keeper:
         if not path.is_dir():
             return {"": self._blobs.copy(path)}
         drafts: dict[str, Path] = {}
+        left_out: dict[str, str] = {}
         try:
-            for name, file in self._blobs.files(path):
-                drafts[name] = self._blobs.copy(file)
+            drafts.update(self._blobs.each_file(path, self._blobs.copy, left_out))
         except BaseException:
             _discard(drafts)
             raise
+        self._run._say_left_out(f"checkpoint {path}", left_out)
         return drafts
 
     def add(self, copied: Copied) -> None:

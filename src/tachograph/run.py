@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from tachograph import active, ending, guard, jobs, late, process, settings, surroundings, values
+from tachograph.capture import folders
 from tachograph.capture.blobs import Blobs
-from tachograph.events import Artifact, Dataset, Link, Metrics, Note, Params, RunEnd, RunStart, Tags
+from tachograph.events import Artifact, Dataset, Link, Member, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
 from tachograph.steps import Steps
 
@@ -212,16 +213,23 @@ class Run:
         self, path: Path, name: str | None, kind: str, step: int | None, meta: dict[str, Any], filename: str = ""
     ) -> None:
         filename = filename or path.name or path.absolute().name or "folder"
-        members = None
+        members: list[Member] | None = None
+        left_out: dict[str, str] = {}
         try:
             if path.is_dir():
-                digest, size, members = self._blobs.put_folder(path)
+                digest, size, members, left_out = self._blobs.put_folder(path)
             else:
                 digest, size = self._blobs.put_file(path)
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             self._complain([f"artifact {path} was not kept: {getattr(error, 'strerror', None) or error}"])
             return
         self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
+        self._say_left_out(f"artifact {path}", left_out)
+
+    def _say_left_out(self, what: str, left_out: Mapping[str, str]) -> None:
+        """Complain of the parts of a folder that were not kept."""
+        if left_out:
+            self._complain([f"{what} was kept without {folders.named(left_out)}"])
 
     def _keep_bytes(
         self,

@@ -17,6 +17,7 @@ import pytest
 import tachograph
 from tachograph import Run, checkpoints, cli, session
 from tachograph.artifacts import Artifact
+from tachograph.errors import TachographWarning
 
 BIG = checkpoints._SMALL + 1
 
@@ -111,6 +112,22 @@ def test_series_do_not_cost_each_other_their_bytes(root: Path, tmp_path: Path) -
     assert series(run, "generator")[2].path().read_bytes() == content(2)
     assert series(run, "discriminator")[1].path().read_bytes() == content(1)
     assert series(run, "generator")[0].released
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that can be opened, and not be read")
+def test_of_a_folder_what_can_be_read_is_kept_and_the_rest_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "weights").write_bytes(b"w")
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "shard").symlink_to(tmp_path / "real")
+    (folder / "unreadable").symlink_to("/proc/self/mem")
+    with tachograph.start_run() as run, pytest.warns(TachographWarning, match=r"without unreadable \(Input/output"):
+        checkpoints.keep(run, folder, step=1)
+    kept = series(run)[1]
+    assert [member.path for member in kept.members or ()] == ["shard/weights"]
+    assert (kept.path() / "shard" / "weights").read_bytes() == b"w"
+    assert not list(root.rglob(".draft*"))
 
 
 def test_files_that_all_folders_have_stay(root: Path, tmp_path: Path) -> None:

@@ -505,12 +505,78 @@ def test_a_folder_is_what_it_was_when_it_was_logged(run: Run, tmp_path: Path) ->
     (folder / "circle").symlink_to(folder)
     os.mkfifo(folder / "pipe")
     (folder / os.fsdecode(b"caf\xe9")).write_bytes(b"latin")
-    run.log_artifact(folder)
+    with pytest.warns(TachographWarning, match="circle"):
+        run.log_artifact(folder)
     shutil.rmtree(folder)
     copy = read(run).artifact("checkpoint").path()
     files = {str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     assert files == {"weights": b"w", "deep/er/state": b"", "linked": b"w", "caf\\udce9": b"latin"}
+
+
+def test_links_in_a_folder_are_followed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "in.txt").write_text("x")
+    (tmp_path / "real" / "deep" / "er.txt").write_text("y")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to("../real")
+    (tmp_path / "data" / "test").symlink_to("../real/deep")
+    run.log_artifact(tmp_path / "data")
+    members = read(run).artifact("data").members
+    assert [member.path for member in members or ()] == ["test/er.txt", "train/in.txt", "train/deep/er.txt"]
     assert not complaints(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that can be opened, and not be read")
+def test_what_can_not_be_kept_of_a_folder_is_named_and_the_rest_is_kept(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "unreadable").symlink_to("/proc/self/mem")
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "itself").symlink_to("itself")
+    os.mkfifo(folder / "deep" / "pipe")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "deep" / "z.txt").write_text("z")
+    with pytest.warns(TachographWarning, match="was kept without"):
+        run.log_artifact(folder)
+    members = read(run).artifact("data").members
+    assert [member.path for member in members or ()] == ["a.txt", "deep/z.txt"]
+    (complaint,) = complaints(run)
+    for reason in [
+        "unreadable (Input/output error)",
+        "broken (No such file or directory)",
+        "itself (Too many levels of symbolic links)",
+        "deep/pipe (it is no regular file)",
+        "deep/up (it leads back to a folder around it)",
+    ]:
+        assert reason in complaint
+
+
+def test_of_many_parts_that_can_not_be_kept_the_first_are_named(run: Run, tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / "data" / f"{number:02}").mkdir(parents=True)
+        (tmp_path / "data" / f"{number:02}" / "link").symlink_to("nowhere")
+    with pytest.warns(TachographWarning, match="00/link .*09/link .* and 20 more$"):
+        run.log_artifact(tmp_path / "data")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_folder_that_can_not_be_written_is_not_kept_in_part(
+    script: Callable[..., Any], root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "large").write_bytes(bytes(1 << 20))
+    (tmp_path / "data" / "small").write_text("x")
+    done = script(f"""
+        import resource, signal, tachograph
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        with tachograph.start_run() as run:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, resource.RLIM_INFINITY))
+            run.log_artifact({str(tmp_path / "data")!r})
+    """)
+    (run,) = tachograph.open_store(root).runs()
+    assert not run.artifacts, done
+    assert any("data was not kept: File too large" in note.text for note in run.notes)
 
 
 def test_what_is_the_same_is_stored_once(run: Run, root: Path, tmp_path: Path) -> None:

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
+from tachograph.capture import folders
 from tachograph.events import Member, encode
+
+Taken = TypeVar("Taken")
 
 CHUNK = 1 << 20
 ASIDE = ".aside"
@@ -82,15 +84,27 @@ class Blobs:
             draft.unlink(missing_ok=True)
         return digest, size
 
-    def put_folder(self, folder: Path) -> tuple[str, int, list[Member]]:
-        """Keep every file below ``folder``; the digest of the list of them, their size together, and the list."""
-        members = [Member(name, *self.put_file(path)) for name, path in self.files(folder)]
-        return digest_of_list(members), sum(member.size for member in members), members
+    def put_folder(self, folder: Path) -> tuple[str, int, list[Member], dict[str, str]]:
+        """Keep every file below ``folder``; the digest of the list of them, their size together, the list, and what
+        could not be read, with the reason."""
+        left_out: dict[str, str] = {}
+        members = [Member(name, *kept) for name, kept in self.each_file(folder, self.put_file, left_out)]
+        return digest_of_list(members), sum(member.size for member in members), members, left_out
 
-    def files(self, folder: Path) -> Iterator[tuple[str, Path]]:
-        """The files below ``folder`` that can be kept, by their names in it."""
-        for path in _files(folder, self.folder.parent):
-            yield path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode(), path
+    def each_file(
+        self, folder: Path, take: Callable[[Path], Taken], left_out: dict[str, str]
+    ) -> Iterator[tuple[str, Taken]]:
+        """What ``take`` makes of each file below ``folder``, by the file's name in it. A file that can't be read comes
+        into ``left_out`` with the reason. Raises OSError where something else is wrong: a disk is full."""
+        for name, path in folders.files(folder, self.folder.parent, left_out):
+            try:
+                taken = take(path)
+            except OSError as error:
+                if error.filename is None or os.fspath(error.filename) != str(path):
+                    raise
+                left_out[name] = folders.reason(error)
+            else:
+                yield name, taken
 
     def copy(self, path: Path) -> Path:
         """A draft with the content of the file at ``path``, for :meth:`publish`, by the fastest way there is.
@@ -211,11 +225,21 @@ def _check_regular(path: Path) -> None:
 
 def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
     digest, size = _sha256(), 0
-    while chunk := source.read(CHUNK):
+    for chunk in _chunks(source):
         digest.update(chunk)
         copy.write(chunk)
         size += len(chunk)
     return "sha256:" + str(digest.hexdigest()), size
+
+
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    """What is still to be read. An error names the file, which tells it from one with the copy."""
+    try:
+        while chunk := source.read(CHUNK):
+            yield chunk
+    except OSError as error:
+        error.filename = source.name
+        raise
 
 
 def _copy_fast(path: Path, draft: Path) -> None:
@@ -227,7 +251,8 @@ def _copy_fast(path: Path, draft: Path) -> None:
                 pass
         except OSError:  # not here, or not between these two
             pass
-        shutil.copyfileobj(source, copy, CHUNK)  # what is left
+        for chunk in _chunks(source):  # what is left
+            copy.write(chunk)
 
 
 def _touch(target: Path) -> bool:
@@ -254,17 +279,3 @@ def _replace(draft: Path, target: Path) -> None:
     except PermissionError:
         if not target.is_file():  # a shared folder in which nobody replaces, nor drops, what others made
             raise
-
-
-def _files(folder: Path, store: Path) -> Iterator[Path]:
-    """Regular files below ``folder`` in a fixed order. Links to folders are not followed: they may go in circles. What
-    is in the store is not kept again."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_same(Path(parent, name), store))
-        for path in (Path(parent, name) for name in sorted(names)):
-            if path.is_file():
-                yield path
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return path.name == other.name and other.exists() and path.samefile(other)
