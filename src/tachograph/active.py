@@ -96,7 +96,7 @@ def _parents() -> Run | None:
     """The run that the parent process has open, joined as a further writer."""
     global _joined
     if _joined is not None:
-        if _joined.is_open():
+        if not _joined.run.ended and _joined.is_open():
             return _joined.run
         _joined.run.finish()
         _joined = None

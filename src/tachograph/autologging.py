@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from tachograph import guard, imports, plugin, session, settings, surroundings
+import msgspec
+
+from tachograph import children, ending, guard, imports, plugin, session, settings, surroundings
 from tachograph.capture import arguments, seeds
 from tachograph.opening import check_mapping, check_sinks, check_text
 from tachograph.patch import Call, Hooks, Watcher
@@ -26,6 +29,8 @@ class Autolog:
         """Take all hooks back. Runs that are open stay open."""
         global _own_hooks
         plugin.deactivate()
+        if _own_hooks is not None and "multiprocessing" in sys.modules:
+            importlib.import_module("multiprocessing.spawn")  # which children are told by that this was undone
         if _own_hooks is not None:
             _own_hooks.undo()
             _own_hooks = None
@@ -76,7 +81,8 @@ def autolog(
     with guard.contained("autolog"):
         if _own_hooks is not None:
             asked = _added(asked)
-            _announce_change(asked)
+            if not _words:  # else its parent's program is loaded, and calls it anew
+                _announce_change(asked)
         _set(asked)
         _hook_python()
         plugin.activate(frameworks or plugin.known())
@@ -134,13 +140,71 @@ def _set(asked: Options) -> None:
     surroundings.configure(asked.system)
 
 
+# -- child processes --
+
+
+def _word() -> children.Word | None:
+    """What a child process must know to record as this one does."""
+    if _own_hooks is None:
+        return {"on": False}
+    tags = {str(name): str(value) for name, value in options.tags.items()}
+    return {
+        "on": True,
+        "options": {**msgspec.structs.asdict(options), "tags": tags},
+        "plugins": [name for name, found in plugin.known().items() if found.state != "off"],
+        "arguments": dict(arguments.known),
+        "quiet": session.quiet_here(),
+    }
+
+
+def adopt(word: children.Word) -> None:
+    """In a child process: do as its parent does. Its program is about to be loaded, which may call ``autolog`` itself,
+    and after that it is done again."""
+    if settings.off():
+        return
+    with guard.contained("child process"):
+        _words.append(word)
+        if word["on"]:
+            _turn_on(word)
+
+
+_words: list[children.Word] = []  # what this process was told, until its program is loaded
+
+
+def _adopt_at_last() -> None:
+    word = _words.pop()
+    if not word["on"]:
+        Autolog().undo()
+        return
+    _turn_on(word)
+    if word["quiet"]:
+        session.be_quiet()
+
+
+def _turn_on(word: children.Word) -> None:
+    _set(Options(**word["options"]))
+    options.name = word["options"]["name"]
+    arguments.known.update(word["arguments"])
+    _hook_python()
+    plugin.activate(set(word["plugins"]) & set(plugin.known()))
+
+
+def _child(call: Call) -> Watcher:
+    """Watch a child process, forked or not, from when its program is loaded to the end of its work."""
+    if _words:
+        _adopt_at_last()
+    children.follow_tasks(call.instance, ending.end_task)
+    yield
+
+
 def _hook_python() -> None:
-    """What is listened to outside the frameworks: new threads, parsed command lines, seeds."""
+    """What is listened to outside the frameworks: new threads and processes, parsed command lines, seeds."""
     global _own_hooks
     if _own_hooks is not None:
         return
     _own_hooks = hooks = Hooks("python")
     session.follow_threads(hooks)
+    hooks.native(children.tell(_word))
     for module, name, wrapper in _PYTHON:
         hooks.native(imports.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
 
@@ -175,6 +239,7 @@ def _seeded_numpy(call: Call) -> Watcher:
 
 
 _PYTHON: tuple[tuple[str, str, Callable[[Call], Watcher]], ...] = (
+    ("multiprocessing.process", "BaseProcess._bootstrap", _child),
     ("argparse", "ArgumentParser.parse_known_args", _parsed),
     ("random", "seed", _seeded_random),
     ("numpy.random", "seed", _seeded_numpy),

@@ -141,6 +141,16 @@ def end_process() -> None:
         _die_of_interrupt()
 
 
+def end_task(error: BaseException | None) -> None:
+    """In a worker of a pool: end what a task has left open. The trainings of the next one are others; a process that
+    is killed can't end them. What the user opened stays open, also a run of the parent's in which nothing is held back.
+    """
+    for run in reversed(active.open_runs()):
+        theirs = run.opener == "user" or run.role == "worker"
+        if not theirs or (run.role == "worker" and run.holds_back):
+            run.finish(outcome(error), error)
+
+
 def sent(timeout: float) -> bool:
     """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out. True without sinks."""
     ship = sys.modules.get("tachograph.ship")

@@ -90,7 +90,7 @@ def _spawned(rank: int, size: int) -> Job:
     """A job whose ranks were started with ``multiprocessing``, in their order. One process may start several jobs, but
     it counts its children: all of a job have the difference between that number and their rank in common."""
     numbers = sys.modules["multiprocessing.process"].current_process()._identity
-    return Job(f"spawn:{process.numbered(_starter_of_child())}:{numbers[-1] - rank}", rank, size)
+    return Job(f"spawn:{process.numbered(process.starter_of_child())}:{numbers[-1] - rank}", rank, size)
 
 
 def _announced() -> Job | None:
@@ -196,20 +196,13 @@ def _starter(marks: tuple[str, ...]) -> tuple[Process | None, Process]:
     ``marks``. None where a rank is in between: then this process is none. And the one that it started for us."""
     mine = {name: os.environ.get(name) for name in marks}
     outermost = os.getpid()
-    pid, child = _starter_of_child() or os.getppid(), process.is_child()
+    pid, child = process.starter_of_child() or os.getppid(), process.is_child()
     recording = os.environ.get(PARENT, "").partition(":")[0]
     while pid > 1 and process.started_with(pid, marks) == mine:
         if child or str(pid) == recording:
             return None, process.this()
         outermost, pid = pid, process.parent_of(pid)
     return process.numbered(pid), process.numbered(outermost)
-
-
-def _starter_of_child() -> int:
-    """The number of the process that started this one with ``multiprocessing``, which may do so through a server."""
-    module = sys.modules.get("multiprocessing.process")
-    parent = module.parent_process() if module is not None else None
-    return parent.pid or 0 if parent is not None else 0
 
 
 # -- reading the environment --

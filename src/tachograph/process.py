@@ -128,8 +128,15 @@ def is_child() -> bool:
 
 def parent() -> Process | None:
     """The process that started this one; None where it is gone."""
-    number = os.getppid()
+    number = starter_of_child() or os.getppid()
     return _describe(number) if number > 1 and _born(number) is not None else None
+
+
+def starter_of_child() -> int:
+    """The number of the process that started this one with ``multiprocessing``, which may do so through a server."""
+    module = sys.modules.get("multiprocessing.process")
+    parent = module.parent_process() if module is not None else None
+    return parent.pid or 0 if parent is not None else 0
 
 
 def parent_of(pid: int) -> int:

@@ -368,6 +368,11 @@ class Run:
         """Do ``job`` when the run is about to end, while it can still be recorded to."""
         self._closing.append(job)
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether somebody has something left to record when the run ends."""
+        return bool(self._closing)
+
     def _close(self) -> None:
         while self._closing:
             with guard.contained("finish", self):

@@ -87,6 +87,19 @@ def suppressed() -> bool:
     return _current_quiet() is not None
 
 
+def quiet_here() -> bool:
+    """Whether nothing that is trained here is recorded: under ``suppress()``, or in a call that is none."""
+    session = current()
+    return suppressed() or (session is not None and session.run is None)
+
+
+def be_quiet() -> None:
+    """Record nothing by itself from now on: this process was started where that holds."""
+    quiet = Quiet()
+    alive.add(quiet)
+    _quiet.set(quiet)
+
+
 def _current_quiet() -> Quiet | None:
     return next((quiet for quiet in (_quiet.get(), _started_in()[1]) if quiet is not None and quiet.open), None)
 
