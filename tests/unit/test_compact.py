@@ -519,3 +519,9 @@ def test_the_command(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert told[2].endswith(f"written in {tmp_path / 'elsewhere'}")
     assert main(["compact", "--to", "ftp://x/y"]) == 1
     assert "a bucket's URL is like s3://" in capsys.readouterr().err
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compact", "--root", str(tmp_path / "typo")]) == 1
+    assert f"there is no store at {tmp_path / 'typo'}" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()

@@ -78,7 +78,11 @@ def local_root(options: Namespace) -> Path:
     place = options.root or ""
     if "://" in place and not place.startswith("file://"):
         raise UsageError(f"{redact_url(place)} is no folder: this works on the machine where the journals lie")
-    root = open_store(options.root).root
+    return existing(open_store(options.root).root)
+
+
+def existing(root: Path) -> Path:
+    """A store's folder. Raises NotFound where there is none."""
     if not root.is_dir():
         raise NotFound(f"there is no store at {root}: --root names another")
     return root

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from tachograph import document
 from tachograph.cli import reading, words
-from tachograph.cli.arguments import UsageError, add_json, add_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, existing, place
 from tachograph.cli.output import say
 from tachograph.compact import compact, shelf_at
+from tachograph.folder import FolderQuestions
 from tachograph.objects import SCHEMES
 from tachograph.store import Store
 
@@ -41,6 +42,8 @@ def configure(parser: ArgumentParser) -> None:
 @reading.with_store
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
+    if isinstance(store.questions, FolderQuestions):
+        existing(store.root)
     report = compact(store, shelf_at(options.to or _beside(options.root, store)))
     if options.json:
         document.write(report)

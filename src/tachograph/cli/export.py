@@ -3,6 +3,9 @@
 DEST is a folder. In it come runs.* with one row for each run, and metrics.* with one row for each point: run, name,
 step, time, value. Without RUN all runs are written, nested ones too. Times are in UTC. In csv and jsonl a number that
 is not finite is written NaN, Infinity or -Infinity.
+
+In csv a text that begins with = + - @ ' or a tab or line end stands behind a ', so that no spreadsheet takes it for a
+formula; without that one it is what was recorded. Numbers are written as they are.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from typing import Any, NamedTuple
 
 from tachograph import document
 from tachograph.cli import reading, words
-from tachograph.cli.arguments import add_json, add_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
 from tachograph.errors import Error
 from tachograph.history import History
+from tachograph.printable import decoded
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -32,6 +36,7 @@ EXAMPLES = """\
   tachograph export baseline deeper --format parquet results
   tachograph export latest --format jsonl --system results
 """
+FORMULA = tuple("=+-@'\t\r\n＝＋－＠")  # what spreadsheets take for the beginning of one, and what stands before it
 POINT = ("run", "name", "step", "time", "value")
 
 
@@ -51,6 +56,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace, store: Store) -> int:
     """0 when all is written."""
     *keys, folder = options.places
+    _check_folder(store, folder)
     runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
     write_runs, write_points = FORMATS[options.format]
     target = Path(folder).expanduser()
@@ -65,6 +71,17 @@ def run(options: Namespace, store: Store) -> int:
     else:
         say(f"{words.count(len(runs), 'run')} and {words.count(points, 'point')} in {target}")
     return 0
+
+
+def _check_folder(store: Store, folder: str) -> None:
+    """Raise UsageError where a run is named last: the folder was forgotten."""
+    if Path(folder).name == folder and not Path(folder).exists() and _is_run(store, folder):
+        raise UsageError(f"{folder!r} is a run: name the folder, too (if it is to be called so: ./{folder})")
+
+
+def _is_run(store: Store, name: str) -> bool:
+    store.refresh()
+    return name == "latest" or store.questions.find(decoded(name)).count > 0
 
 
 @contextmanager
@@ -99,7 +116,7 @@ def _write_csv_runs(path: Path, runs: Sequence[RunRecord]) -> None:
     columns = _columns(runs)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
+        writer.writerow(map(_csv_cell, columns))
         writer.writerows(zip(*([_csv_cell(cell) for cell in cells] for cells in columns.values()), strict=True))
 
 
@@ -111,13 +128,16 @@ def _write_csv_points(path: Path, series: Iterable[Series]) -> int:
         for run, name, history in series:
             count += len(history)
             writer.writerows(
-                (run, name, step, _time(at), document.plain(value)) for step, at, value in _points(history)
+                (*map(_csv_cell, (run, name)), step, _time(at), document.plain(value))
+                for step, at, value in _points(history)
             )
     return count
 
 
 def _csv_cell(value: Any) -> Any:
-    return json.dumps(document.plain(value)) if isinstance(value, list) else document.plain(value)
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return document.line(value) if isinstance(value, list | Mapping) else document.plain(value)
 
 
 # -- jsonl --

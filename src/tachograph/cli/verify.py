@@ -139,6 +139,9 @@ def _check_blobs(blobs: Blobs, found: Findings) -> Iterator[str]:
     """The digests of the files that are there."""
     for folder in _folders(blobs.folder):
         for path in sorted(folder.iterdir()):
+            if not path.is_file():  # to read from what is none may take for ever
+                found.damage += [Damage(path, 0, 0, "is no file")] if path.exists() else []
+                continue
             found.blobs += 1
             named = f"sha256:{path.name.partition('.')[0]}"  # what is put aside has more of a name
             yield named

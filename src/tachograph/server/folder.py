@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,11 @@ from tachograph.errors import Error
 from tachograph.events import Unknown
 from tachograph.folder import FolderQuestions
 from tachograph.journal import Damage, news
+from tachograph.questions import ALL
 from tachograph.server import received
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.storage import Gone, Heard, Reading
+from tachograph.server.storage import NAME, Gone, Heard, Reading
 from tachograph.store import Store
 from tachograph.upkeep import Collected
 from tachograph.upkeep.folder import FolderUpkeep
@@ -32,6 +34,19 @@ SHORT = 1.0  # the same while all is read that is new
 LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
 
 
+class _Questions(FolderQuestions):
+    """Those of a folder, answered without a word on where it lies: that is no matter of its readers."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.name, self.root = NAME, None
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        found = super().unreadable()
+        inside = [(os.path.relpath(path, self.index.root), reason) for path, reason in found]
+        return [one for one in inside if after is None or one[0] > after[0]][:limit]
+
+
 class Folder:
     """See :class:`tachograph.server.storage.Storage`, which this is."""
 
@@ -39,7 +54,7 @@ class Folder:
         self.root = root
         self._blobs = FolderBlobs(root)
         self.drafts = self._blobs.drafts
-        self._questions = FolderQuestions(root)
+        self._questions = _Questions(root)
         self._store = Store(self._questions)
         self._asking = threading.Lock()
         self._is_reading, self._done, self._all, self._runs = False, 0, 0, 0

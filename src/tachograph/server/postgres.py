@@ -27,7 +27,7 @@ from tachograph.server import removing
 from tachograph.server.batch import Batch
 from tachograph.server.blobs import BlobStore
 from tachograph.server.connections import Connection, Pool
-from tachograph.server.storage import Gap, Heard
+from tachograph.server.storage import NAME, Gap, Heard
 from tachograph.store import Store
 from tachograph.tables import SqlQuestions
 from tachograph.upkeep import Collected
@@ -189,7 +189,7 @@ class PostgresQuestions(SqlQuestions):
     """See :class:`tachograph.questions.Questions`, which this is."""
 
     def __init__(self, pool: Pool, files: BlobStore) -> None:
-        super().__init__(Tables(pool), files, pool.name)
+        super().__init__(Tables(pool), files, NAME)
         self._pool = pool
 
     def removed(self, key: str) -> str | None:

@@ -12,6 +12,7 @@ from tachograph.store import Store
 from tachograph.upkeep import Collected
 
 T = TypeVar("T")
+NAME = "this store"  # as readers are told: where it lies is no matter of theirs
 
 
 class Gap(Error):

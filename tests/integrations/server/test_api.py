@@ -30,7 +30,7 @@ def test_what_is_sent_is_there_for_every_command(server):
     assert (answer.status_code, answer.json()) == (200, {"position": 52, "stored": 52})
     assert server.held("r1", "w1") == sent
     assert server.ask("/runs").json() == said(server, "runs")
-    assert server.ask("/runs/r1").json() == said(server, "show", "r1")
+    assert server.ask("/runs/r1").json() == {**said(server, "show", "r1"), "dir": None}
     assert server.ask("/runs/latest").json()["name"] == "name of r1"
     found = server.ask("/runs/r1/history", params={"name": "m0"}).json()
     assert (found["steps"], found["values"]) == (list(range(50)), [float(step) for step in range(50)])
@@ -195,3 +195,19 @@ def test_only_so_many_live_streams_are_open_and_each_is_given_back(server):
         time.sleep(0.1)
     assert again.status_code == 200
     again.close()
+
+
+def test_readers_are_not_told_where_the_server_keeps_what_it_has(server):
+    assert server.post("r", "w", lines("r", "w", 3)).ok
+    broken = server.root / "runs" / "broken" / "0-h-1-a"
+    broken.mkdir(parents=True)
+    (broken / "1.jsonl.gz").write_text("no gzip")
+    store = tachograph.open_store(server.url)
+    store.run("r")
+    assert ["runs/broken" in str(one.path) for one in store.damage] == [True]
+    told = [str(store.damage)]
+    for path in ("/runs/r", "/runs", "/runs/nobody", "/runs/latest", "/runs/r/history?name=nothing", "/openapi.json"):
+        told.append(server.ask(path).text)
+    assert '"dir":null' in told[1]
+    assert "no run 'nobody' in this store" in told[3]
+    assert not [one for one in told if str(server.root) in one]

@@ -147,3 +147,45 @@ def test_the_real_program(odd, program):
     assert (result.returncode, result.stdout, result.stderr) == (0, "3 runs and 6 points in out\n", "")
     code = "import csv; print(sum(1 for _ in csv.reader(open('out/metrics.csv'))))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "7\n"
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+x", "-1", "@SUM(1)", "'quoted", "\t=1", "\r=1", "\n=1", "＝1"]
+
+
+def test_no_spreadsheet_takes_a_text_for_a_formula(store, run_json):
+    params = {f"of {number}": text for number, text in enumerate(FORMULAS)}
+    for text in FORMULAS:
+        with tachograph.start_run(text, experiment=text, params={**params, "rate": -1.5, "list": [-1]}) as run:
+            run.set_tags({"tag": text})
+            run.log({f"={text}": -math.inf})
+            run.log({f"={text}": -2.0})
+    run_json("export", "--format", "csv", "out")
+    cells = [row for name in ("runs", "metrics") for row in rows_of(f"out/{name}.csv")]
+    texts = [cell for row in cells for cell in row if cell.startswith(tuple("=+-@\t\r\n＝"))]
+    assert set(texts) == {"-1.5", "-2.0", "-Infinity"}
+    assert {cell for row in cells for cell in row} >= {f"'{text}" for text in FORMULAS}
+
+
+def test_texts_come_back_from_csv_as_they_were(store, run_json):
+    with tachograph.start_run("plain", params={f"p{number}": text for number, text in enumerate(FORMULAS)}):
+        pass
+    run_json("export", "--format", "csv", "out")
+    header, row = rows_of("out/runs.csv")
+    found = {name: cell.removeprefix("'") for name, cell in zip(header, row, strict=True)}
+    assert [found[f"params.p{number}"] for number in range(len(FORMULAS))] == FORMULAS
+    assert (found["name"], found["experiment"]) == ("plain", "default")
+
+
+def rows_of(path: str) -> list[list[str]]:
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("named", ["latest", "one", "20"])
+def test_a_folder_that_was_forgotten_is_asked_for(record, wrong, run_json, tmp_path, named):
+    """Else all runs would be written, into a folder that is called as the one that was meant."""
+    record("one")
+    assert f"'{named}' is a run: name the folder" in wrong("export", named, "--format", "csv")
+    assert not (tmp_path / named).exists()
+    run_json("export", "one", "--format", "csv", f"./{named}/")
+    assert run_json("export", "one", "--format", "csv", named)["runs"] == 1  # it is there now

@@ -168,3 +168,15 @@ def test_what_a_run_was_resumed_from_and_who_made_that(store, run_cli, tmp_path)
     assert f"first {first.id}" in line
     assert "last.pt" in line
     assert [run.id for run in tachograph.open_store().keepers(digest)] == [first.id]
+
+
+def test_metrics_come_first_and_what_has_no_value_takes_one_line(store, run_cli):
+    nothing = {f"option_{number}": None for number in range(40)}
+    with tachograph.start_run("many", params={**nothing, "lr": 0.1}) as run:
+        run.log({"loss": 0.5})
+    _, output, _ = run_cli("show", "many")
+    lines = output.splitlines()
+    assert lines.index("Metrics") < lines.index("loss=0.5") < lines.index("Params") < lines.index("lr=0.1")
+    (none,) = [line for line in lines if "option_" in line]
+    assert none.startswith("None: option_0, option_1, option_10")
+    assert "option_39" in none

@@ -129,3 +129,14 @@ def test_another_store(recorded, run_json, tmp_path, monkeypatch):
     monkeypatch.setenv("TACHOGRAPH_DIR", str(tmp_path / "other"))
     assert run_json("verify", "--root", str(recorded))["runs"] == 2
     assert run_json("verify", "--root", "store")["runs"] == 2
+
+
+def test_what_is_no_file_is_not_waited_for(record, store, run_cli):
+    record("one")
+    folder = store / "blobs" / "aa"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / ("aa" * 32))
+    (folder / "bb").symlink_to(folder / ("aa" * 32))
+    status, output, errors = run_cli("verify")
+    assert (status, errors) == (1, "")
+    assert output.count("is no file") == 2
