@@ -47,10 +47,8 @@ def describe(error: BaseException | str | None) -> Fault | None:
         return Fault("SystemExit", _recorded(guard.shown(error)[:2000])) if error.code not in (None, 0) else None
     import traceback
 
-    summary = traceback.TracebackException.from_exception(error, limit=-50, compact=True)
-    summary.stack = traceback.StackSummary.from_list(
-        [frame for frame in summary.stack if not guard.is_ours(frame.filename)]
-    )
+    trace = guard.without_ours(error.__traceback__)
+    summary = traceback.TracebackException(type(error), error, trace, limit=-50, compact=True)
     text = "".join(summary.format())[-20_000:]
     return Fault(type(error).__qualname__, _recorded(guard.shown(error)[:2000]), _recorded(text))
 

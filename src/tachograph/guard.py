@@ -17,11 +17,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
 from tachograph.errors import TachographWarning
+from tachograph.trampoline import is_stand_in
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,9 +163,30 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_CORE) or _PLUGINS in filename
 
 
+def is_our_code(code: CodeType) -> bool:
+    """Whether code belongs to this library, also where it says that it stands in somebody else's file."""
+    return is_ours(code.co_filename) or is_stand_in(code)
+
+
+def without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without our frames; the given one stays as it is.
+
+    Its end stays whosever it is: that is where things went wrong.
+    """
+    parts: list[TracebackType] = []
+    while trace is not None:
+        parts.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for part in reversed(parts):
+        if kept is None or not is_our_code(part.tb_frame.f_code):
+            kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    return kept
+
+
 def _caller() -> tuple[str, int]:
     """The user's line: the innermost frame that is neither ours nor the beginning of our thread."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (is_ours(frame.f_code.co_filename) or frame.f_code.co_filename == threading.__file__):
+    while frame is not None and (is_our_code(frame.f_code) or frame.f_code.co_filename == threading.__file__):
         frame = frame.f_back
     return ("tachograph", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
