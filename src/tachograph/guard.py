@@ -30,6 +30,7 @@ R = TypeVar("R")
 _CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = f"{os.sep}tachograph_frameworks{os.sep}"
 FAULTS = Exception  # what counts as a fault, for the one hot path that can't afford the call of shield
+_MOST_NOTING = 3  # a fault while noting a fault must not go round in circles; but a signal handler may come in between
 _seen: set[str] = set()
 _muted = False
 _inside = threading.local()
@@ -127,14 +128,15 @@ def warn(key: str, text: str, run: object = None) -> None:
     """Warn of ``text`` once for each ``key``, and note it in ``run`` once for each run."""
     text = " ".join(text.split())
     remark = getattr(run, "_remark", None)
-    if remark is not None and not getattr(_inside, "noting", False):
-        _inside.noting = True  # a fault while noting a fault must not go round in circles
+    depth = getattr(_inside, "noting", 0)
+    if remark is not None and depth < _MOST_NOTING:
+        _inside.noting = depth + 1
         try:
             remark(text)
         except Exception as error:
             _say(f"a note was lost ({type(error).__name__}: {shown(error)})")
         finally:
-            _inside.noting = False
+            _inside.noting = depth
     if key not in _seen:
         _seen.add(key)
         _say(text)

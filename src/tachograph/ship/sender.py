@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tachograph import guard, witness
+from tachograph.background import lives
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
@@ -87,9 +88,10 @@ class Sender:
         return {run: size for run, size in sizes.items() if size}
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="tachograph sender", daemon=True)
-            self._thread.start()
+        if self._thread is None or not lives(self._thread):
+            thread = threading.Thread(target=self._run, name="tachograph sender", daemon=True)
+            self._thread = thread  # a signal handler may come, and looks at this
+            thread.start()
 
     # -- the thread --
 
