@@ -22,6 +22,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
 from tachograph.errors import TachographWarning
+from tachograph.printable import line as on_one_line
 from tachograph.trampoline import is_stand_in
 
 P = ParamSpec("P")
@@ -126,7 +127,7 @@ def misuse(text: str, run: object = None) -> None:
 
 def warn(key: str, text: str, run: object = None) -> None:
     """Warn of ``text`` once for each ``key``, and note it in ``run`` once for each run."""
-    text = " ".join(text.split())
+    text = on_one_line(text)
     remark = getattr(run, "_remark", None)
     depth = getattr(_inside, "noting", 0)
     if remark is not None and depth < _MOST_NOTING:
@@ -157,7 +158,7 @@ def say(text: str) -> None:
     """Write a line to standard error that is no warning; nothing where that was muted."""
     if not _muted:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be none, or a closed one
-            sys.stderr.write(f"tachograph: {' '.join(text.split())}\n")
+            sys.stderr.write(f"tachograph: {on_one_line(text)}\n")
 
 
 def is_ours(filename: str) -> bool:

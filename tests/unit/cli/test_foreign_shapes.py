@@ -34,9 +34,8 @@ shapes = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=12
 )
 facts = st.dictionaries(names, shapes, max_size=8)
-values = st.dictionaries(
-    st.text(max_size=3), st.none() | st.booleans() | st.floats(-9, 9) | st.lists(st.text(max_size=3))
-)
+small = st.none() | st.booleans() | st.floats(-9, 9) | st.text(max_size=3)
+values = st.dictionaries(st.text(max_size=3), small | st.lists(small) | st.dictionaries(st.text(max_size=3), small))
 times = st.sampled_from([1.7e9, 0.0, -1.0, 1e300, -1e300, 253402300799.0, 253402300800.0, 1e10])
 numbers = st.sampled_from([0, 1, -1, HUGE, -HUGE, MAX_INT])
 
@@ -69,7 +68,8 @@ def written(
     (folder / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-COMMANDS = ["runs", "show one", "compare one two", "tail one", "export --format csv {out}", "doctor"]
+COMMANDS = ["runs", "show one", "compare one two", "tail one", "export --format csv {out}", "doctor", "compact"]
+EXPORTS = ["export --format jsonl {out}", "export --format parquet {out}"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -91,7 +91,10 @@ def test_facts_of_any_shape_are_shown(run_cli, environment, profile, meta, param
             assert "Traceback" not in errors
             if more:
                 strict(output)
+    for command in EXPORTS:
+        assert run_cli(*command.format(out=root / "out").split(), "--root", str(root))[0] == 0
     store = tachograph.open_store(root)
+    assert len(store.runs().to_pandas()) == len(store.runs().to_polars()) == len(store.runs()) == 2
     assert store.runs()._repr_html_().startswith("<table>")
     for run in store.runs():
         assert run._repr_html_().startswith("<table>")
