@@ -19,6 +19,7 @@ from tachograph import jobs, journal, process, settings
 from tachograph.jobs import PARENT
 
 if TYPE_CHECKING:
+    from tachograph.events import RunStart
     from tachograph.run import Run
 
 SEARCHED_RUNS = 200
@@ -87,7 +88,7 @@ def announce(root: Path) -> None:
     """Let child processes find this process's runs. Set once, and not changed from run to run: the environment of a
     process with threads should be left alone, and a pool's workers outlive the run in which they were started."""
     me = process.this()
-    announced = f"{me.pid}:{me.born}:{root}"
+    announced = f"{me.pid}:{me.born}:{me.namespace}:{root}"
     if os.environ.get(PARENT) != announced:
         os.environ[PARENT] = announced
 
@@ -112,13 +113,14 @@ def _parents() -> Run | None:
 def _announced() -> tuple[process.Process | None, Path]:
     """The process whose runs are ours too, and where they are."""
     number, _, rest = os.environ.get(PARENT, "").partition(":")
-    born, _, root = rest.partition(":")
-    if not (number.isdecimal() and born.isdecimal() and root):
+    born, _, rest = rest.partition(":")
+    namespace, _, root = rest.partition(":")
+    if not (number.isdecimal() and born.isdecimal() and namespace.isdecimal() and root):
         # A worker of a pool may be older than its parent's first run: who started it is known all the same.
         return process.parent() if process.is_child() else None, settings.root()
-    if int(number) == os.getpid():
-        return None, Path(root)
-    return process.Process(process.this().host, process.this().boot, int(number), int(born)), Path(root)
+    me = process.this()
+    told = process.Process(me.host, me.boot, int(number), int(born), int(namespace), me.machine)
+    return (None if told == me else told), Path(root)
 
 
 def _join(parent: process.Process, root: Path) -> _Joined | None:
@@ -132,11 +134,17 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
     # A rank that rank 0 has started opens its own part of each run, as all ranks do.
     for folder in newest(root / "runs") if job is None or job.first != parent else ():
         for writer in journal.writers(folder):
-            if f"-{parent.pid}-" in writer.name and not journal.has_ended(writer):
-                return _Joined(Run.join(root, folder.name, journal.header(writer)), writer)
+            start = journal.header(writer) if f"-{parent.pid}-" in writer.name else None
+            if start is not None and _is_by(start, parent) and not journal.has_ended(writer):
+                return _Joined(Run.join(root, folder.name, start), writer)
     if time.time_ns() - state[1] > SETTLED_NS:
         _nothing_in, _look_again_at = state, time.monotonic() + LOOK_AGAIN
     return None
+
+
+def _is_by(start: RunStart, writer: process.Process) -> bool:
+    """Whether a header is a process's; by whatever name its host goes where we are."""
+    return (start.boot, start.pid, start.born) == (writer.boot, writer.pid, writer.born)
 
 
 def _changed(folder: Path) -> int:

@@ -49,9 +49,10 @@ class RunStart(Event, tag="run.start", kw_only=True):
 
     ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
     processes), "witness" for what tells of another writer's death: all else in it is that writer's (see
-    :mod:`tachograph.witness`). ``host``, ``boot``, ``pid`` and ``born`` identify the process, so that a reader can tell
-    whether it still lives. ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the
-    URLs that the run is sent to, without anything secret.
+    :mod:`tachograph.witness`). ``host``, ``boot``, ``pid``, ``born``, ``namespace`` and ``machine`` identify the
+    process (see :class:`tachograph.process.Process`), so that a reader can tell whether it still lives. ``opener`` is
+    "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that the run is sent to, without
+    anything secret.
     """
 
     run: str
@@ -69,6 +70,8 @@ class RunStart(Event, tag="run.start", kw_only=True):
     opener: str = "user"
     version: str = ""
     sinks: list[str] = []
+    namespace: int = 0
+    machine: str | None = None
 
 
 class RunEnd(Event, tag="run.end", kw_only=True):

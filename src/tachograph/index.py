@@ -306,8 +306,7 @@ class _Writer(Struct):
 def _process(header: bytes | None) -> process.Process | None:
     if header is None:
         return None
-    start = decode_start(header)
-    return process.Process(start.host, start.boot, start.pid, start.born)
+    return process.of(decode_start(header))
 
 
 def _differs(folder: str, first: int, offset: int) -> bool:

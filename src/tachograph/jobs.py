@@ -17,7 +17,7 @@ import msgspec
 from tachograph import guard, process
 from tachograph.process import Process
 
-PARENT = "TACHOGRAPH_PARENT"  # <pid>:<start>:<root> of a process that has opened runs, for the processes below it
+PARENT = "TACHOGRAPH_PARENT"  # <pid>:<start>:<namespace>:<root> of a process that has opened runs, for those below
 
 
 class Job(msgspec.Struct, frozen=True):

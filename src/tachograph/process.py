@@ -6,24 +6,35 @@ import os
 import re
 import sys
 import time
+import zlib
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from tachograph.events import RunStart
+
+
+_FIRST_NAMESPACE = 4026531836  # of the numbers of processes: the machine's own, in every Linux
 
 
 class Process(msgspec.Struct, frozen=True):
     """A process on some machine, told apart from any later one with the same number.
 
     ``boot`` changes when the machine restarts, ``born`` is the process's start time in clock ticks since boot
-    (Linux) or hundredths of a second since 1970 (elsewhere); 0 where it could not be read.
+    (Linux) or hundredths of a second since 1970 (elsewhere); 0 where it could not be read. ``namespace`` is that of the
+    process's number: a container has its own; 0 where it is not known. ``machine`` tells machines with equal host names
+    apart, "" where nothing does (in a container, whose files may be those of many others), and None in what older
+    versions have written.
     """
 
     host: str
     boot: str
     pid: int
     born: int
+    namespace: int = 0
+    machine: str | None = None
 
     @property
     def place(self) -> str:
@@ -41,10 +52,25 @@ def this() -> Process:
 
 def numbered(pid: int) -> Process:
     """The process that has this number now."""
-    return Process(_host(), _boot(), pid, _born(pid) or 0)
+    return Process(_host(), _boot(), pid, _born(pid) or 0, _namespace(), _machine())
 
 
-_describe = lru_cache(maxsize=4)(numbered)  # by number: a forked child asks with its own
+def of(start: RunStart) -> Process:
+    """The process that a writer's header names."""
+    return Process(start.host, start.boot, start.pid, start.born, start.namespace, start.machine)
+
+
+_described: dict[int, Process] = {}
+
+
+def _describe(pid: int) -> Process:
+    """:func:`numbered`, once for each number (a forked child asks with its own); again where not all could be read."""
+    known = _described.get(pid)
+    if known is None:
+        known = numbered(pid)
+        if known.born and (known.boot or sys.platform != "linux"):
+            _described[pid] = known
+    return known
 
 
 def started(process: Process) -> float:
@@ -55,14 +81,46 @@ def started(process: Process) -> float:
 
 
 def is_gone(process: Process) -> bool:
-    """Whether ``process`` provably no longer runs. Of a process on another machine nothing can be proven."""
+    """Whether ``process`` provably no longer runs.
+
+    Nothing can be proven of a process on another machine, also where that has the same name, nor of one whose number
+    is from another namespace than ours: a container that shares the host's name, say.
+    """
     here = this()
     if process.host != here.host:
         return False
     if process.boot != here.boot:
-        return True
+        return "" not in (process.boot, here.boot) and _is_our_machine(process, here)
+    if 0 not in (process.namespace, here.namespace) and process.namespace != here.namespace:
+        return False
     born = _born(process.pid)
     return born is None or (0 not in (born, process.born) and born != process.born)
+
+
+def _is_our_machine(process: Process, here: Process) -> bool:
+    """Whether a process of another boot, on a host of our name, was on our machine, which has restarted since. Of older
+    records the name is all there is."""
+    return process.machine is None or process.machine == here.machine != ""
+
+
+def _namespace() -> int:
+    """The namespace of our processes' numbers; 0 where that can't be read."""
+    try:
+        return int(os.readlink("/proc/self/ns/pid").strip("pid:[]"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _machine() -> str:
+    """What tells this machine from others, as a short digest: its id is not for others. "" where nothing does."""
+    if _namespace() != _FIRST_NAMESPACE:
+        return ""  # a container: its id comes with its image, if there is one
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            id = file.read().strip()
+    except OSError:
+        return ""
+    return f"{zlib.crc32(id):08x}" if len(id) == 32 else ""
 
 
 def _host() -> str:

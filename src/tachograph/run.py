@@ -75,6 +75,7 @@ class Run:
             run=self.id, writer=self.writer, role=self.role, host=me.host, boot=me.boot, pid=me.pid, born=me.born,
             rank=self.rank, attempt=self.attempt, name=self.name, experiment=self.experiment, parent=self.parent_id,
             opener=self.opener, version=__version__, sinks=_public(self.sinks),
+            namespace=me.namespace, machine=me.machine,
         )  # fmt: skip
 
     def _forked(self) -> None:

@@ -10,8 +10,7 @@ in a bucket, in a folder that machines share. So who can prove that it is gone (
 
 They follow from the writer's journal alone. So it doesn't matter who writes them, nor how many do at once; and they
 are sent where the journal is sent. Readers take them for the writer's end where it has none of its own and was not
-heard of since (:func:`tachograph.projection.ends`): where they were wrong, since two containers can pass for one
-machine, that shows with the next event.
+heard of since (:func:`tachograph.projection.ends`): where one was wrong, that shows with the next event.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def _testify(writer: Path) -> bool:
     if journal.has_ended(writer):
         return False
     start = journal.header(writer)
-    if start is None or not process.is_gone(process.Process(start.host, start.boot, start.pid, start.born)):
+    if start is None or not process.is_gone(process.of(start)):
         return False
     last, at = journal.last(writer)
     folder = writer.with_name(f"{writer.name}.gone-{last}")

@@ -228,7 +228,7 @@ def test_looking_for_a_parents_run_in_vain_costs_little(script: Script, root: Pa
     """
     alone = script(code)
     assert float(alone.stdout) < 0.0005, alone.stderr
-    child = script(code, TACHOGRAPH_PARENT=f"{os.getpid()}:{process.this().born}:{root}")
+    child = script(code, TACHOGRAPH_PARENT=f"{os.getpid()}:{process.this().born}:{process.this().namespace}:{root}")
     assert float(child.stdout) < 0.0005, child.stderr
 
 
@@ -269,6 +269,19 @@ def test_a_pickled_run_of_a_process_that_is_switched_off(script: Script, root: P
 
 
 def test_looking_for_a_parents_run_survives_any_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for value in ["", ":", "1", "1:2", "x:y:z", "1:2:/nowhere", f"1:0:{tmp_path}", f"99999999:5:{tmp_path}", "²:1:/x"]:
+    for value in [
+        "",
+        ":",
+        "1",
+        "1:2",
+        "x:y:z",
+        "1:2:/nowhere",
+        f"1:0:{tmp_path}",
+        f"99999999:5:{tmp_path}",
+        "²:1:/x",
+        "1:0:0:/nowhere",
+        "1:2:x:/nowhere",
+        "99999999:5:1:/nowhere",
+    ]:
         monkeypatch.setenv(active.PARENT, value)
         assert tachograph.active_run() is None

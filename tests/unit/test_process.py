@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,8 +16,11 @@ import msgspec
 import psutil  # noqa: F401  # it must be there before the platform is said to be another one
 import pytest
 
-from tachograph import journal, process
+import tachograph
+from tachograph import cli, journal, process
+from tachograph.background import background
 from tachograph.process import Process, is_gone, this
+from tachograph.ship import delivery
 
 
 def other(**changes: object) -> Process:
@@ -67,7 +71,94 @@ def test_nothing_is_proven_where_nothing_can_be_seen() -> None:
     assert not is_gone(other(host="elsewhere", pid=1, born=1))
     assert not is_gone(other(host="elsewhere", boot="another"))
     assert not is_gone(other(born=0))  # its start could not be read when it wrote
-    assert is_gone(other(boot="another"))
+    assert not is_gone(other(boot=""))  # likewise its boot
+
+
+def test_another_boot_of_this_machine_is_over_and_one_of_a_namesake_may_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "this", lambda: here)
+    here = other(machine="our own")
+    assert is_gone(other(boot="another", machine="our own"))
+    assert not is_gone(other(boot="another", machine="a namesake's"))
+    assert not is_gone(other(boot="another", machine=""))  # in a container: that may be one anywhere
+    assert is_gone(other(boot="another", machine=None, namespace=0))  # as older versions have written
+    here = other(machine="")
+    assert not is_gone(other(boot="another", machine=""))
+
+
+def test_what_older_versions_have_written_is_judged_as_before(child: subprocess.Popen[bytes]) -> None:
+    running = msgspec.structs.replace(process.numbered(child.pid), namespace=0, machine=None)
+    assert not is_gone(running)
+    child.kill()
+    child.wait()
+    assert is_gone(running)
+
+
+def test_out_of_file_descriptors_a_process_does_not_take_itself_for_another() -> None:
+    code = """
+import os, resource
+from tachograph import process
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
+assert process.this().boot == ""
+assert not process.is_gone(process.this())
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 4096))
+assert process.this().boot and process.this().born
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+IN_A_CONTAINER = """
+import sys, time, tachograph
+with tachograph.start_run("in a container") as run:
+    run.log({"loss": 1.0})
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def unshared(*options: str, code: str = IN_A_CONTAINER) -> Iterator[subprocess.Popen[str]]:
+    """A training in namespaces of its own, which waits for a line."""
+    command = ["unshare", *options, sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        if running.stdout.readline() != "begun\n":
+            pytest.skip("namespaces are not permitted here")
+        try:
+            yield running
+        finally:
+            running.communicate("end\n", timeout=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root")
+@pytest.mark.parametrize("rename", [False, True], ids=["our host's name", "a name of its own"])
+def test_a_training_in_a_container_is_not_dead_while_it_runs(
+    root: Path, rename: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--pid", "--fork", "--mount-proc", *(["--uts"] if rename else [])]
+    code = "import socket; socket.sethostname('another')\n" * rename + IN_A_CONTAINER
+    with unshared(*options, code=code) as running:
+        (run,) = tachograph.open_store(root).runs()
+        assert run.status == "running"
+        assert cli.main(["rm", "--yes", "in a container"]) == 1
+        assert "still running" in capsys.readouterr().err
+        with tachograph.start_run("beside it"):
+            assert background.drain(10)  # looks for crashed writers
+        assert not list(root.rglob("*.gone-*"))
+        writer = next(root.glob(f"runs/{run.id}/*"))
+        assert not delivery.is_over(writer)
+    assert tachograph.open_store(root).run("in a container").status == "finished"
+    assert running.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root")
+def test_a_child_in_a_container_adds_to_its_parents_run(root: Path) -> None:
+    with tachograph.start_run("parent") as run:
+        code = "import tachograph; tachograph.log({'of_the_child': 1.0})"
+        command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if "unshare" in done.stderr:
+            pytest.skip("namespaces are not permitted here")
+    assert tachograph.open_store(root).run(run.id).metrics["of_the_child"] == 1.0
 
 
 @pytest.mark.parametrize("platform", [sys.platform, "win32"])  # as it is seen without /proc
@@ -120,4 +211,4 @@ def test_a_killed_process_reads_as_gone(root: Path) -> None:
     (writer,) = journal.writers(run)
     header = journal.header(writer)
     assert header is not None
-    assert is_gone(Process(header.host, header.boot, header.pid, header.born))
+    assert is_gone(process.of(header))

@@ -220,8 +220,7 @@ class Tables:
 
 
 def _process(header: bytes) -> process.Process:
-    start = decode_start(header)
-    return process.Process(start.host, start.boot, start.pid, start.born)
+    return process.of(decode_start(header))
 
 
 class Tail:

@@ -280,7 +280,7 @@ def is_over(writer: Path) -> bool:
 def _is_silent(writer: Path) -> bool:
     """Whether a writer's process is gone; where that can't be proven, whether it wrote nothing for an hour."""
     start = journal.header(writer)
-    if start is not None and process.is_gone(process.Process(start.host, start.boot, start.pid, start.born)):
+    if start is not None and process.is_gone(process.of(start)):
         return True
     return journal.sizes(writer)[1] < time.time() - QUIET_SECONDS
 

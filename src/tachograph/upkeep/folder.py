@@ -60,7 +60,7 @@ def collect_blobs(root: Path, needed: set[str], dry: bool) -> Collected:
 def _sealed(writer: Path, days: int) -> Iterator[Path]:
     """What is to be compressed. Of a process that may still live, only what it left behind at least an hour ago."""
     header = journal.header(writer)
-    gone = header is not None and process.is_gone(process.Process(header.host, header.boot, header.pid, header.born))
+    gone = header is not None and process.is_gone(process.of(header))
     age = days * DAY_SECONDS
     yield from journal.sealed(writer, gone, time.time() - (age if gone else max(age, GRACE_SECONDS)))
 
