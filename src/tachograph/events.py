@@ -4,24 +4,37 @@ An event is one JSON object on one line. Its identity is (run, writer, ``seq``):
 a writer. ``at`` is the wall clock in seconds since 1970 (UTC). A kind that this version does not know is kept as
 :class:`Unknown`, never dropped.
 
+What an event may hold is said here alone, by the types of its fields and :func:`_check`: within these bounds everything
+that reads events (tables, datetimes, processes, Parquet) can do with them. A line that is out of them is damaged, and
+costs itself alone.
+
 JSON has no NaN and no infinities. A metric that is not finite is written as the string ``"NaN"``, ``"Infinity"`` or
 ``"-Infinity"``; a parameter, which may also be an honest string, as ``{"$float": "NaN"}``.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from math import inf, isfinite, nan
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 VERSION = 1
 
 MAX_INT = 2**63 - 1  # what every reader can hold, databases too
+DEEPEST = 100  # levels of lists and objects in an event: who reads it needs some of Python's stack for each
 WITNESS = "witness"  # the role of a writer that tells of another one's death
 
 Param: TypeAlias = bool | int | float | str | list[Any] | None
+Seq = Annotated[int, Meta(ge=1, le=MAX_INT)]
+Step = Annotated[int, Meta(ge=-MAX_INT - 1, le=MAX_INT)]
+Size = Annotated[int, Meta(ge=0, le=MAX_INT)]
+Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # what processes and ranks are counted with
+Seconds = Annotated[float, Meta(ge=0, lt=9_223_372_036)]  # in nanoseconds it has to fit 64 bits: since 1970 up to 2262
+Status = Annotated[str, Meta(pattern=r"^(running|finished|failed|interrupted|crashed)\Z")]
 NonFinite: TypeAlias = Literal["NaN", "Infinity", "-Infinity"]
 Number: TypeAlias = float | bool | NonFinite
 
@@ -31,9 +44,9 @@ _NON_FINITE = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 class Event(Struct, tag_field="kind", omit_defaults=True, gc=False):
     """What all records share. The journal sets ``seq`` and ``at`` when it appends."""
 
-    v: int = 0
-    seq: int = 0
-    at: float = 0.0
+    v: Size = 0
+    seq: Seq = 0
+    at: Seconds = 0.0
 
 
 class Fault(Struct, omit_defaults=True):
@@ -60,10 +73,10 @@ class RunStart(Event, tag="run.start", kw_only=True):
     role: str
     host: str
     boot: str
-    pid: int
-    born: int
-    rank: int = 0
-    attempt: int = 0
+    pid: Small
+    born: Size
+    rank: Small = 0
+    attempt: Small = 0
     name: str | None = None
     experiment: str | None = None
     parent: str | None = None
@@ -81,12 +94,12 @@ class RunEnd(Event, tag="run.end", kw_only=True):
     "crashed" and its time that of this event.
     """
 
-    status: str
+    status: Status
     error: Fault | None = None
-    seconds: float = 0.0
-    overhead: float = 0.0
+    seconds: Seconds = 0.0
+    overhead: Seconds = 0.0
     of: str = ""
-    last: int = 0
+    last: Size = 0
 
 
 class Params(Event, tag="params", kw_only=True):
@@ -98,7 +111,7 @@ class Params(Event, tag="params", kw_only=True):
 class Metrics(Event, tag="metrics", omit_defaults=False):
     """Points that share one step. Positional and first in line for speed: see ``Journal.metrics``."""
 
-    step: int = 0
+    step: Step = 0
     values: dict[str, Number] = {}
 
 
@@ -120,8 +133,8 @@ class Dataset(Event, tag="dataset", kw_only=True):
     name: str
     role: str
     digest: str = ""
-    rows: int | None = None
-    columns: int | None = None
+    rows: Size | None = None
+    columns: Size | None = None
     source: str | None = None
     version: str | None = None
     profile: dict[str, Any] = {}
@@ -132,7 +145,7 @@ class Member(Struct):
 
     path: str
     digest: str
-    size: int
+    size: Size
 
 
 class Artifact(Event, tag="artifact", kw_only=True):
@@ -141,9 +154,9 @@ class Artifact(Event, tag="artifact", kw_only=True):
     name: str
     type: str
     digest: str
-    size: int
+    size: Size
     filename: str
-    step: int | None = None
+    step: Step | None = None
     members: list[Member] | None = None
     meta: dict[str, Any] = {}
 
@@ -207,44 +220,110 @@ class _Envelope(Struct):
     """What can be read of every event."""
 
     kind: str
-    seq: int
-    v: int = 0
-    at: float = 0.0
+    seq: Seq
+    v: Size = 0
+    at: Seconds = 0.0
 
 
 _decode_known = msgspec.json.Decoder(Known).decode
+_decode_known_lines = msgspec.json.Decoder(Known).decode_lines
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def decode(line: bytes) -> Event:
     """One line (without its line end) as an event.
 
     Raises ValueError (``msgspec.DecodeError`` is one) where the line is no JSON object with ``seq`` and ``kind``, or a
-    known kind lacks a field.
+    known kind lacks a field or holds what no reader could take.
     """
     try:
         event = _decode(line)
     except RecursionError:
         raise ValueError("not an event: it is nested too deep") from None
-    if not 0 < event.seq <= MAX_INT:
-        raise ValueError("the event has no sequence number")
+    _check_seq(event)
+    if _is_too_deep(line):
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     return event
+
+
+def decode_lines(lines: bytes) -> list[Event]:
+    """Whole lines at once, as :func:`decode` gives them, without the blank ones. Raises ValueError where one of them is
+    damaged, or of an unknown kind."""
+    try:
+        found: list[Any] = _decode_known_lines(lines)
+    except RecursionError:
+        raise ValueError("not events: one is nested too deep") from None
+    least = len(found)  # brackets that there are, however flat the events
+    for event in found:
+        if type(event) is Metrics:
+            least += bool(event.values)
+        else:
+            _check(event)
+        _check_seq(event)
+    if _brackets(lines) - least >= DEEPEST and any(map(_is_too_deep, lines.split(b"\n"))):
+        raise ValueError(f"one is nested deeper than {DEEPEST} levels")
+    return found
 
 
 def _decode(line: bytes) -> Event:
     try:
         event: Event = _decode_known(line)
-    except msgspec.ValidationError:
-        return _decode_unknown(line)
+    except msgspec.ValidationError as error:
+        return _decode_unknown(line, error)
+    _check(event)
     return event
 
 
-def _decode_unknown(line: bytes) -> Unknown:
+def _decode_unknown(line: bytes, error: msgspec.ValidationError) -> Unknown:
     event = _decode_envelope(line)
-    if event.kind in KINDS and event.v == VERSION:
-        raise ValueError(f"a {event.kind} event with missing or mistyped fields")
+    if event.kind in KINDS and event.v <= VERSION:
+        raise ValueError(f"a {event.kind} event with missing or mistyped fields: {error}")
     return Unknown(v=event.v, seq=event.seq, at=event.at, name=event.kind, fields=_decode_plain(line))
+
+
+def _check_seq(event: Event) -> None:
+    if event.seq == 0:  # which it has where none was written
+        raise ValueError("the event has no sequence number")
+
+
+def _check(event: Event) -> None:
+    """Raises ValueError for plain values that no reader could take."""
+    if isinstance(event, Params | Environment):
+        _check_numbers(event.values.values())
+    elif isinstance(event, Dataset):
+        _check_numbers(event.profile.values())
+    elif isinstance(event, Artifact | Link):
+        _check_numbers(event.meta.values())
+    if isinstance(event, Params):
+        for value in event.values.values():
+            param(value)
+
+
+def _check_numbers(values: Iterable[Any]) -> None:
+    for value in values:
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ValueError("a number that is too large")
+        if isinstance(value, list | dict):
+            _check_numbers(value.values() if isinstance(value, dict) else value)
+
+
+def _is_too_deep(line: bytes) -> bool:
+    if _brackets(line) <= DEEPEST:
+        return False
+    try:
+        level: list[Any] = [_decode_any(line)]
+    except RecursionError:
+        return True
+    for _ in range(DEEPEST + 1):
+        contents = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [child for content in contents for child in content if isinstance(child, dict | list)]
+    return bool(level)
+
+
+def _brackets(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
 
 
 def number(value: float | str | bool) -> float:
@@ -271,9 +350,15 @@ def written_param(value: Any) -> Any:
 
 
 def param(value: Any) -> Any:
-    """The reverse of :func:`written_param`."""
-    if isinstance(value, dict) and value.get("$float") in _NON_FINITE:
-        return _NON_FINITE[value["$float"]]
+    """The reverse of :func:`written_param`. Raises ValueError for what that does not write."""
+    if isinstance(value, dict) and "$float" in value:
+        return _non_finite(value["$float"])
     if isinstance(value, list):
         return [param(item) for item in value]
     return value
+
+
+def _non_finite(name: Any) -> float:
+    if not isinstance(name, str) or name not in _NON_FINITE:
+        raise ValueError("a parameter's $float that is no number")
+    return _NON_FINITE[name]

@@ -20,7 +20,6 @@ from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Un
 from tachograph.journal import Block, Damage
 
 LONGEST_KIND = 100  # that is told from others; those that we know are shorter
-_LATEST = 253402300800.0  # the year 10000
 
 
 class Seen:
@@ -112,31 +111,25 @@ class Batch:
         self._points: defaultdict[str, list[float]] = defaultdict(list)  # seq, step, time, value, seq ...
         self._events: list[tuple[float, Event]] = []
         self._damage: list[Damage] = []
-        for index, item in enumerate(block.items()):
+        for item in block.items():
             if isinstance(item, Damage):
                 self._damage.append(item)
-            elif item is not None:
-                self._take(index, item)
+            elif item is not None and writer.seen.add(item.seq):
+                self._take(item)
 
-    def _take(self, index: int, event: Event) -> None:
+    def _take(self, event: Event) -> None:
         writer = self.writer
-        if not 0.0 <= event.at < _LATEST:
-            self._refuse(index, "a time that can't be")
-        elif writer.seen.add(event.seq):
-            if event.at > writer.clock:
-                writer.clock = event.at
-            if writer.started is None:
-                writer.started = event.at
-            if type(event) is Metrics:
-                self._take_points(index, event)
-            else:
-                self._take_other(event)
+        if event.at > writer.clock:
+            writer.clock = event.at
+        if writer.started is None:
+            writer.started = event.at
+        if type(event) is Metrics:
+            self._take_points(event)
+        else:
+            self._take_other(event)
 
-    def _take_points(self, index: int, event: Metrics) -> None:
+    def _take_points(self, event: Metrics) -> None:
         seq, step, at = event.seq, event.step, event.at
-        if not -events.MAX_INT <= step <= events.MAX_INT:
-            self._refuse(index, "a step that can't be")
-            return
         for name, value in event.values.items():
             self._points[name].extend((seq, step, at, value if type(value) is float else events.number(value)))
 
@@ -148,9 +141,6 @@ class Batch:
             writer.end = event
         else:
             self._events.append((writer.clock, event))
-
-    def _refuse(self, index: int, reason: str) -> None:
-        self._damage.append(self.block.damage(index, reason))
 
     # -- writing --
 

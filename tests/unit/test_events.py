@@ -22,22 +22,25 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=10,
 )
-COMMON = {"v": st.just(events.VERSION), "seq": st.integers(1, 2**63 - 1), "at": st.floats(0, 1e12)}
+SIZE = st.integers(0, 2**63 - 1)
+SMALL = st.integers(0, 2**31 - 1)
+STATUS = st.sampled_from(["running", "finished", "failed", "interrupted", "crashed"])
+COMMON = {"v": st.just(events.VERSION), "seq": st.integers(1, 2**63 - 1), "at": st.floats(0, 9e9)}
 
 
 def kind(of: type[Event], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Event]:
     return st.builds(of, **COMMON, **fields)
 
 
-MEMBER = st.builds(Member, path=TEXT, digest=TEXT, size=INT64)
+MEMBER = st.builds(Member, path=TEXT, digest=TEXT, size=SIZE)
 EVENTS = st.one_of(
     kind(
-        RunStart, run=TEXT, writer=TEXT, role=TEXT, host=TEXT, boot=TEXT, pid=INT64, born=INT64, rank=INT64,
-        attempt=INT64, name=st.none() | TEXT, experiment=st.none() | TEXT, parent=st.none() | TEXT, opener=TEXT,
+        RunStart, run=TEXT, writer=TEXT, role=TEXT, host=TEXT, boot=TEXT, pid=SMALL, born=SIZE, rank=SMALL,
+        attempt=SMALL, name=st.none() | TEXT, experiment=st.none() | TEXT, parent=st.none() | TEXT, opener=TEXT,
         version=TEXT,
     ),
     kind(
-        RunEnd, status=TEXT, error=st.none() | st.builds(Fault, type=TEXT, message=TEXT, traceback=TEXT),
+        RunEnd, status=STATUS, error=st.none() | st.builds(Fault, type=TEXT, message=TEXT, traceback=TEXT),
         seconds=st.floats(0, 1e9),
     ),
     kind(Params, values=st.dictionaries(NAME, JSON)),
@@ -48,11 +51,11 @@ EVENTS = st.one_of(
     kind(events.Tags, values=st.dictionaries(NAME, TEXT)),
     kind(events.Environment, values=st.dictionaries(NAME, JSON)),
     kind(
-        events.Dataset, name=TEXT, role=TEXT, digest=TEXT, rows=st.none() | INT64, columns=st.none() | INT64,
+        events.Dataset, name=TEXT, role=TEXT, digest=TEXT, rows=st.none() | SIZE, columns=st.none() | SIZE,
         source=st.none() | TEXT, version=st.none() | TEXT, profile=st.dictionaries(NAME, JSON),
     ),
     kind(
-        events.Artifact, name=TEXT, type=TEXT, digest=TEXT, size=INT64, filename=TEXT, step=st.none() | INT64,
+        events.Artifact, name=TEXT, type=TEXT, digest=TEXT, size=SIZE, filename=TEXT, step=st.none() | INT64,
         members=st.none() | st.lists(MEMBER, max_size=3), meta=st.dictionaries(NAME, JSON),
     ),
     kind(events.Release, digests=st.lists(TEXT, max_size=3), reason=TEXT),
@@ -137,6 +140,25 @@ def test_an_older_version_reads_with_what_it_had() -> None:
     assert decode(b'{"kind":"run.end","seq":3,"status":"finished"}') == RunEnd(seq=3, status="finished")
 
 
+@pytest.mark.parametrize("status", ["running", "finished", "failed", "interrupted", "crashed"])
+def test_a_run_ends_in_one_of_five_ways(status: str) -> None:
+    assert decode(b'{"kind":"run.end","v":1,"seq":3,"status":"%s"}' % status.encode()) == RunEnd(
+        v=1, seq=3, status=status
+    )
+
+
+def test_lines_are_read_together_as_each_by_itself() -> None:
+    lines = [
+        b'{"v":1,"kind":"params","seq":1,"values":{"x":{"$float":"NaN"},"y":[1,{"a":2}]}}',
+        *map(encode, _examples()),
+    ]
+    assert repr(events.decode_lines(b"\n".join(lines) + b"\n")) == repr([decode(line) for line in lines])
+    for wrong in WRONG[1:]:
+        with pytest.raises(ValueError):
+            events.decode_lines(b"\n".join([*lines, wrong]) + b"\n")
+
+
+START = b'{"v":1,"kind":"run.start","seq":1,"run":"r","writer":"w","role":"owner","host":"h","boot":"b",'
 DEEP = b'{"kind":"note","seq":1,"text":"x","a":' + b'{"a":' * 100_000
 WRONG = [
     b"",
@@ -154,7 +176,31 @@ WRONG = [
     b'{"kind":"note","seq":' + b"9" * 30 + b',"text":"x"}',
     b'{"kind":"note","seq":1,"text":"\xff"}',
     b'{"kind":"note","seq":1,"text":"\\ud800"}',
+    b'{"kind":"note","seq":1}',
+    b'{"v":-1,"kind":"note","seq":1,"text":"x"}',
+    b'{"v":1,"kind":"note","seq":1,"at":-1,"text":"x"}',
+    b'{"v":1,"kind":"note","seq":1,"at":1e11,"text":"x"}',
     b'{"v":1,"kind":"metrics","seq":1,"step":1.5,"values":{}}',
+    b'{"v":1,"kind":"metrics","seq":1,"step":9223372036854775808,"values":{}}',
+    b'{"v":1,"kind":"metrics","seq":1,"step":1,"values":{"loss":1e999}}',
+    b'{"v":1,"kind":"params","seq":1,"values":{"x":{"$float":[]}}}',
+    b'{"v":1,"kind":"params","seq":1,"values":{"x":[1,{"$float":"nan"}]}}',
+    b'{"v":1,"kind":"params","seq":1,"values":{"x":1%s}}' % (b"0" * 400),
+    b'{"v":1,"kind":"environment","seq":1,"values":{"x":[{"y":-1%s}]}}' % (b"0" * 400),
+    b'{"v":1,"kind":"dataset","seq":1,"name":"d","role":"train","rows":-1}',
+    b'{"v":1,"kind":"dataset","seq":1,"name":"d","role":"train","profile":{"x":1%s}}' % (b"0" * 400),
+    b'{"v":1,"kind":"artifact","seq":1,"name":"a","type":"file","digest":"d","size":9223372036854775808,"filename":"f"}',
+    b'{"v":1,"kind":"artifact","seq":1,"name":"a","type":"file","digest":"d","size":1,"filename":"f","meta":{"x":1%s}}'
+    % (b"0" * 400),
+    b'{"v":1,"kind":"link","seq":1,"relation":"used","target":"t","meta":{"x":1%s}}' % (b"0" * 400),
+    b'{"v":1,"kind":"run.end","seq":1,"status":"finished\\u001b]0;x\\u0007"}',
+    b'{"v":1,"kind":"run.end","seq":1,"status":"finished\\n"}',
+    b'{"v":1,"kind":"run.end","seq":1,"status":"finished","seconds":1e300}',
+    START + b'"pid":4294967296,"born":1}',
+    START + b'"pid":-1,"born":1}',
+    START + b'"pid":1,"born":1,"rank":4294967296}',
+    b'{"v":1,"kind":"params","seq":1,"values":{"x":' + b"[" * 101 + b"]" * 101 + b"}}",
+    b'{"v":2,"kind":"hologram","seq":1,"x":' + b"[" * 101 + b"]" * 101 + b"}",
     b'{"v":1,"kind":"metrics","seq":1,"step":1,"values":{"loss":"NaM"}}',
     DEEP,
     b"[" * 100_000,

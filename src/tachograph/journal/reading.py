@@ -8,7 +8,6 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,8 +19,6 @@ from tachograph.events import Event, RunStart
 TAIL_BYTES = 1 << 16
 BLOCK_BYTES = 8 << 20
 PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
-
-_decode_lines = msgspec.json.Decoder(events.Known).decode_lines
 
 
 class Sum(msgspec.Struct, rename={"start": "from"}):
@@ -64,7 +61,8 @@ def writers(run_folder: Path) -> list[Path]:
 def segments(writer_folder: Path) -> list[Path]:
     """A writer's segments in their order. Files with other names are not ours and are left out."""
     try:
-        firsts = {_first(entry.name) for entry in os.scandir(writer_folder) if entry.is_file()}
+        with os.scandir(writer_folder) as entries:
+            firsts = {_first(entry.name) for entry in entries if entry.is_file()}
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [Path(segment(writer_folder, first)) for first in sorted(first for first in firsts if first is not None)]
@@ -176,9 +174,9 @@ class Block(msgspec.Struct, frozen=True):
 
     def items(self) -> list[Event | Damage | None]:
         """One item for each line, as :func:`read` gives them, and None for a blank line."""
-        with contextlib.suppress(ValueError, RecursionError):  # something is damaged: find out what, line by line
-            found: list[Any] = _decode_lines(self.data)
-            if len(found) == self.data.count(b"\n") and all(0 < event.seq <= events.MAX_INT for event in found):
+        with contextlib.suppress(ValueError):  # something is damaged: find out what, line by line
+            found: list[Any] = events.decode_lines(self.data)
+            if len(found) == self.data.count(b"\n"):
                 return found
         return self._items_one_by_one()
 
@@ -188,11 +186,6 @@ class Block(msgspec.Struct, frozen=True):
             items.append(_read_line(self.path, number, offset, line))
             offset += len(line)
         return items
-
-    def damage(self, index: int, reason: str) -> Damage:
-        """The ``index``-th line (from 0) as one that can't be used, for a reason that only its reader knows."""
-        before = sum(len(line) for line in islice(io.BytesIO(self.data), index))
-        return Damage(self.path, self.line + index, self.offset + before, reason)
 
 
 def read_block(path: Path, offset: int = 0, line: int = 1, final: bool = False, limit: int = BLOCK_BYTES) -> Block:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from tachograph import events
@@ -13,7 +11,6 @@ from tachograph.events import Event, RunStart
 from tachograph.server.answers import Refused
 
 TOLD = 100  # wrong lines that are listed
-DEEPEST = 100  # levels of lists and objects in an event: who reads it needs some of Python's stack for each
 
 
 class Batch(Struct, frozen=True):
@@ -65,8 +62,6 @@ class _Reader:
             if len(line) > self._longest:
                 raise ValueError(f"it is longer than {self._longest} bytes")
             event = events.decode(line)
-            if line.count(b"[") + line.count(b"{") > DEEPEST and _is_too_deep(line):
-                raise ValueError(f"it is nested deeper than {DEEPEST} levels")
         except ValueError as error:
             self.wrong[number] = " ".join(str(error).split())
             return None
@@ -81,14 +76,3 @@ class _Reader:
             yield f"its number {event.seq} does not come after {self._last}, that of the line before"
         if isinstance(event, RunStart) and (event.run, event.writer) != (self._run, self._writer):
             yield "it belongs to another run or writer than the address says"
-
-
-def _is_too_deep(line: bytes) -> bool:
-    try:
-        level: list[Any] = [msgspec.json.decode(line)]
-    except RecursionError:
-        return True
-    for _ in range(DEEPEST + 1):
-        contents = [one.values() if isinstance(one, dict) else one for one in level]
-        level = [child for content in contents for child in content if isinstance(child, dict | list)]
-    return bool(level)

@@ -71,7 +71,7 @@ def test_lines_come_out_byte_for_byte(kept):
     assert send(kept, "r", "0-w", odd[1:], after=2) == (9, 0)
     assert b"".join(kept.lines("r", "0-w")) == b"\n".join(odd) + b"\n"
     assert [heard.line for heard in kept.tail("r", {"0-w": 2}).new()] == odd[2:]
-    assert [item.reason for item in store(kept).damage] == ["a time that can't be"]
+    assert [item.reason for item in store(kept).damage] == ["Expected `float` >= 0.0 - at `$.at`"]
 
 
 def test_nothing_of_a_batch_is_there_where_a_part_of_it_is_refused(kept, monkeypatch):

@@ -34,7 +34,7 @@ def test_good_lines_are_kept_as_they_are():
         (b"nonsense", "malformed"),
         (b"[1]", "object"),
         (b'{"kind":"metrics","v":1,"seq":9}', "missing|required"),
-        (b'{"kind":"note","v":1,"seq":0,"at":1,"text":"a"}', "no sequence number"),
+        (b'{"kind":"note","v":1,"seq":0,"at":1,"text":"a"}', "`$.seq`"),
         (b'{"kind":"note","v":1,"seq":9223372036854775808,"at":1,"text":"a"}', "."),
         (b'{"kind":"note","v":1,"seq":9,"at":1,"text":"' + b"a" * 1000 + b'"}', "longer than 1000"),
         (b'{"kind":"x","seq":9,"deep":' + b"[" * 400 + b"]" * 400 + b"}", "."),
