@@ -82,11 +82,12 @@ class Finder:
             changed = _changed(folder)
             if changed and changed == before:
                 return
-            names = {entry.name for entry in os.scandir(folder) if _may_be_ours(entry.name) and entry.is_dir()}
+            with os.scandir(folder) as entries:
+                names = {entry.name for entry in entries if _may_be_ours(entry.name) and _is_folder(entry)}
         except (FileNotFoundError, NotADirectoryError):
             found.gone |= {id} if before >= 0 else set()
             return
-        except PermissionError as error:
+        except OSError as error:
             self.refused[Path(folder)] = error.strerror or "no reason given"
             return
         have = {name for (name,) in self._rows(_WRITERS, id)}
@@ -145,6 +146,14 @@ def _write_run(db: Connection, id: str, changed: int, writers: Iterable[str]) ->
 
 def _may_be_ours(name: str) -> bool:
     return not name.startswith(".") and name.isprintable()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one; of what can't be looked at, whoever reads it finds out why."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return True
 
 
 def _changed(folder: str | Path) -> int:

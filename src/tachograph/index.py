@@ -196,8 +196,8 @@ class Index:
                 whole &= self._catch_up(writer, added)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted meanwhile: the next look at the run's folder finds out
-            except (PermissionError, journal.Unreadable) as error:
-                self._refused[Path(error.filename)] = error.strerror or "no reason given"
+            except OSError as error:
+                self._refused[Path(error.filename or writer.folder)] = error.strerror or "no reason given"
                 continue
             if not writer.sealed and (writer.gone or changed < time.time() - writer.patience):
                 sealed.append((writer.no,))
@@ -312,5 +312,5 @@ def _process(header: bytes | None) -> process.Process | None:
 def _differs(folder: str, first: int, offset: int) -> bool:
     try:
         return journal.size(journal.segment(folder, first)) != offset
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,14 +82,14 @@ def _check_runs(root: Path) -> Findings:
     found = Findings(root)
     for run in _folders(root / "runs"):
         found.runs += 1
-        for writer in journal.writers(run):
+        for writer in _readable(journal.writers, run, found):
             _check_writer(writer, found)
     return found
 
 
 def _check_writer(folder: Path, found: Findings) -> None:
     last, held = 0, dict[str, str]()
-    for path in _segments(folder, found):
+    for path in _readable(journal.segments, folder, found):
         for item in _read(path):
             if isinstance(item, Damage):
                 found.torn += item.torn
@@ -109,9 +109,10 @@ def _check_writer(folder: Path, found: Findings) -> None:
     found.artifacts.update(held)
 
 
-def _segments(folder: Path, found: Findings) -> list[Path]:
+def _readable(listed: Callable[[Path], Iterable[Path]], folder: Path, found: Findings) -> list[Path]:
+    """What is in a folder, if that can be read."""
     try:
-        return journal.segments(folder)
+        return list(listed(folder))
     except OSError as error:
         found.damage.append(Damage(folder, 0, 0, f"can't be read: {error.strerror}"))
         return []
@@ -138,7 +139,7 @@ def _kept(event: Event, run: str) -> Iterator[tuple[str, str]]:
 def _check_blobs(blobs: Blobs, found: Findings) -> Iterator[str]:
     """The digests of the files that are there."""
     for folder in _folders(blobs.folder):
-        for path in sorted(folder.iterdir()):
+        for path in sorted(_readable(Path.iterdir, folder, found)):
             if not path.is_file():  # to read from what is none may take for ever
                 found.damage += [Damage(path, 0, 0, "is no file")] if path.exists() else []
                 continue
