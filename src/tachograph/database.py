@@ -14,7 +14,7 @@ import shutil
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Connection(sqlite3.Connection):
 
     def hold(self, run: int, /) -> None:
         pass
+
+
+# Connections that a forked child got from its parent: it must neither use nor close them.
+_inherited: list[sqlite3.Connection] = []
 
 
 class Database:
@@ -98,12 +102,13 @@ class Database:
     def __del__(self) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self, getpid: Callable[[], int] = os.getpid, inherited: list[sqlite3.Connection] = _inherited) -> None:
+        # What it needs of this module are arguments: when a program ends, the module may be gone before this is.
         connection, self._connection = self._connection, None
-        if connection is not None and self._process == os.getpid():
+        if connection is not None and self._process == getpid():
             connection.close()
         elif connection is not None:
-            _inherited.append(connection)
+            inherited.append(connection)
 
     def discard(self) -> None:
         """Throw the file away, unless another process has done so already."""
@@ -113,10 +118,6 @@ class Database:
             with _alone(path):
                 if _identity(path) == identity:
                     _remove(path)
-
-
-# Connections that a forked child got from its parent: it must neither use nor close them.
-_inherited: list[sqlite3.Connection] = []
 
 
 def is_damaged(error: sqlite3.DatabaseError) -> bool:
