@@ -248,11 +248,14 @@ class RunRecord:
         The hardware is sampled every ten seconds unless that was switched off, so that the process, its machine or the
         way from there may be no more. A nested run, which is not sampled, is no more silent than its parent.
         """
-        if self.status != "running" or (datetime.now(UTC) - self.latest).total_seconds() < SILENT_SECONDS:
-            return None
-        parent = self.parent
-        is_heard = parent is not None and parent.status == "running" and parent.silent_since is None
-        return None if is_heard else self.latest
+        seen: set[str] = set()  # parents may stand in a circle
+        one: RunRecord | None = self
+        while one is not None and one.status == "running" and one.id not in seen:
+            if (datetime.now(UTC) - one.latest).total_seconds() < SILENT_SECONDS:
+                return None
+            seen.add(one.id)
+            one = one.parent
+        return self.latest if seen else None
 
     @property
     def seconds(self) -> float | None:

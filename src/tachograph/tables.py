@@ -20,8 +20,18 @@ from tachograph.questions import ALL, SHOWN, Files, Found, Page, Points, Query, 
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
-# A child whose parent was deleted would otherwise never be seen.
-TOP_LEVEL = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
+_TOP = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
+# The runs that have others below them, from the top on. Those whose parents stand in a circle are not among them.
+_ABOVE = f"""WITH RECURSIVE above (id) AS (
+    SELECT id FROM run WHERE leader IS NOT NULL AND id IN (SELECT parent FROM run) AND {_TOP}
+    UNION ALL SELECT run.id FROM above JOIN run ON run.parent = above.id
+    WHERE run.leader IS NOT NULL AND run.id IN (SELECT parent FROM run)) SELECT id FROM above"""
+# A child whose parent was deleted, or is below the child itself, would otherwise never be seen.
+TOP_LEVEL = f"(parent IS NULL OR parent NOT IN ({_ABOVE}))"
+# A run of which nothing can be read is found by its id alone, so that it can be looked at and removed.
+_UNREAD = """SELECT id, NULL, NULL, CASE WHEN EXISTS (SELECT 1 FROM writer WHERE writer.run = run.no AND NOT sealed)
+    THEN 'running' ELSE 'crashed' END, folder_time / 1e9, NULL, NULL, NULL, folder_time / 1e9
+    FROM run WHERE id = ? AND leader IS NULL"""
 
 
 class Tables(Protocol):
@@ -86,6 +96,8 @@ class SqlQuestions:
         if begun and begun.count == 1:
             return begun
         named = self._several("name", "name = ?", [key])
+        if not named.count and (unread := self.tables.rows(_UNREAD, key)):
+            return Found("id", 1, [Row(*row) for row in unread])
         return begun if begun and begun.count and named.count != 1 else named
 
     def _several(self, how: str, condition: str, values: list[Any]) -> Found:
@@ -142,6 +154,8 @@ class SqlQuestions:
     def _of_runs(
         self, table: str, column: str, ids: Sequence[str], after: Any, limit: int, condition: str = ""
     ) -> list[Any]:
+        if not ids:
+            return []
         sql = f"""SELECT run.id, label.text, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
                   JOIN label ON label.no = {table}.label WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}"""
         return self._part(sql, ids, ["run.id", "label.text"], after, limit)
@@ -171,6 +185,8 @@ class SqlQuestions:
     ) -> list[tuple[Any, ...]]:
         from tachograph.history import digest_of
 
+        if not metrics:
+            return []
         rows = self._part(
             f"""SELECT label.text, writer.id, first_seq, last_seq, chunk.clock, count, points, chunk.digest
                 FROM label CROSS JOIN writer JOIN chunk ON chunk.writer = writer.no AND chunk.label = label.no

@@ -81,13 +81,15 @@ def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
     nested: dict[str | None, list[RunRecord]] = {}
     for run in runs:
         nested.setdefault(run.parent_id if run.parent_id in known else None, []).append(run)
-    found: list[tuple[int, RunRecord]] = []
-    waiting = [(0, run) for run in reversed(nested.get(None, []))]
+    found: dict[str, tuple[int, RunRecord]] = {}
+    # Behind those without a parent come all: where parents stand in a circle, the first one is shown above the others.
+    waiting = [(0, run) for run in reversed([*nested.get(None, []), *runs])]
     while waiting:
         depth, run = waiting.pop()
-        found.append((depth, run))
-        waiting += [(depth + 1, child) for child in nested.pop(run.id, [])]
-    return [depth for depth, _ in found], [run for _, run in found]
+        if run.id not in found:
+            found[run.id] = depth, run
+            waiting += [(depth + 1, child) for child in nested.pop(run.id, [])]
+    return [depth for depth, _ in found.values()], [run for _, run in found.values()]
 
 
 def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.Column]:

@@ -55,10 +55,14 @@ class Upkeep(Protocol):
 
 
 def with_children(run: RunRecord) -> Iterator[RunRecord]:
-    """A run and all below it."""
-    yield run
-    for child in run.children:
-        yield from with_children(child)
+    """A run and all below it, each once: parents may stand in a circle."""
+    seen, left = {run.id}, [run]
+    while left:
+        one = left.pop()
+        yield one
+        children = [child for child in one.children if child.id not in seen]
+        seen.update(child.id for child in children)
+        left += reversed(children)
 
 
 def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
