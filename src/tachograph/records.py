@@ -40,7 +40,8 @@ class Note(Struct, frozen=True):
 
 
 class Writer(Struct, frozen=True):
-    """A process that wrote to a run. ``role`` is "owner" or "worker"; ``status`` is one of a run's."""
+    """A process that wrote to a run. ``role`` is "owner" or "worker"; ``status`` is one of a run's; ``ended`` is when
+    that was recorded, None where it wasn't."""
 
     id: str
     host: str
@@ -50,6 +51,7 @@ class Writer(Struct, frozen=True):
     attempt: int
     status: str
     error: Fault | None
+    ended: datetime | None = None
 
 
 class RunRecord:
@@ -234,12 +236,19 @@ class RunRecord:
     def error(self) -> Fault | None:
         """What the run failed with: ``.type``, ``.message``, ``.traceback``; None where nothing is known.
 
-        Of a job whose rank 0 died without a word, it is what another rank of the newest attempt failed with.
+        Of a job it is the first failure in time, of whichever rank: what the others then fail with follows from it, and
+        stays with their writers.
         """
-        if self._end or self.status != "crashed":
-            return self._end.error if self._end else None
+        return self.failure.error if self.failure else None
+
+    @property
+    def failure(self) -> Writer | None:
+        """The writer that failed first, of those of the newest attempt; None where the run didn't fail."""
+        if self.status in ("running", "finished"):
+            return None
         newest = max((writer.attempt for writer in self.writers), default=0)
-        return next((writer.error for writer in self.writers if writer.attempt == newest and writer.error), None)
+        failed = [writer for writer in self.writers if writer.attempt == newest and writer.error]
+        return min(failed, key=lambda writer: writer.ended or self.latest, default=None)
 
     @property
     def silent_since(self) -> datetime | None:
@@ -334,10 +343,10 @@ def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
 def _writer(id: str, header: bytes | None, end: bytes | None, sealed: bool) -> Writer:
     start, ended = header and decode_start(header), end and _decode_end(end)
     status = ended.status if ended else "crashed" if sealed else "running"
-    error = ended.error if ended else None
+    error, at = (ended.error, moment(ended.at)) if ended else (None, None)
     if not start:
-        return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error)
-    return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error)
+        return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error, ended=at)
+    return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error, at)
 
 
 def _outlived(writers: list[Writer]) -> list[Writer]:

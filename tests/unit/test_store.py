@@ -24,6 +24,7 @@ import tachograph
 from tachograph import artifacts, events, history
 from tachograph.folder import FolderFiles
 from tachograph.records import RunRecord
+from tachograph.run import Run
 from tachograph.store import Runs, open_store
 
 
@@ -143,6 +144,32 @@ def test_an_exception_is_told(root: Path) -> None:
     assert found.error is not None
     assert (found.error.type, found.error.message) == ("ValueError", "oh")
     assert 'raise ValueError("oh")' in found.error.traceback
+
+
+def test_the_first_failure_of_a_job_is_the_runs_whatever_comes_first(root: Path, tmp_path: Path) -> None:
+    ranks = [Run(root, "job", role="worker" if rank else "owner", rank=rank) for rank in range(3)]
+    for rank in ranks:
+        rank.log({"loss": 0.5})
+    for rank, error in [(2, ValueError("boom")), (0, RuntimeError("Connection closed by peer")), (1, OSError("reset"))]:
+        ranks[rank].finish("failed", error)
+    cause = root / "runs" / "job" / ranks[2].writer
+    cause.rename(tmp_path / "late")
+    assert open_store().run("job").error.message == "Connection closed by peer"
+    (tmp_path / "late").rename(cause)
+    found = open_store().run("job")
+    assert (found.status, found.error.type, found.error.message) == ("failed", "ValueError", "boom")
+    assert found.failure is not None
+    assert found.failure.rank == 2
+    errors = sorted((writer.rank, writer.error.message) for writer in found.writers if writer.error)
+    assert errors == [(0, "Connection closed by peer"), (1, "reset"), (2, "boom")]
+
+
+def test_a_run_that_finished_has_no_error_of_another_rank(root: Path) -> None:
+    ranks = [Run(root, "job", role="worker" if rank else "owner", rank=rank) for rank in range(2)]
+    for rank, error in zip(ranks, [None, ValueError("boom")], strict=True):
+        rank.log({"loss": 0.5})
+        rank.finish("failed" if error else "finished", error)
+    assert open_store().run("job").error is None
 
 
 def test_a_run_that_is_open_is_running(root: Path) -> None:

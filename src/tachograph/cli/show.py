@@ -69,8 +69,9 @@ def _course(run: RunRecord, now: datetime) -> Iterator[draw.Part]:
 
 
 def _sections(run: RunRecord, console: draw.Console) -> Iterator[tuple[str, Iterable[draw.Drawn]]]:
-    if run.error:
-        yield "Error", sections.error(run.error)
+    if (failure := run.failure) is not None and failure.error:
+        rank = f" of rank {failure.rank}" if any(writer.rank for writer in run.writers) else ""
+        yield f"Error{rank}", sections.error(failure.error)
     if run.metrics:
         yield "Metrics", sections.metrics(run, console)
     if run.params:

@@ -84,6 +84,29 @@ def test_a_killed_rank_is_on_record_and_the_other_one_finishes(root: Path, launc
     assert list(run.history("loss").steps) == [0, 1, 2]
 
 
+def test_the_first_failure_is_the_runs_error(root: Path, launch: Launched) -> None:
+    code = """
+        def fail(step):
+            if step == 1 and dist.get_rank() == 1:
+                raise ValueError("boom")
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)   # torchrun asks rank 0 to stop: it is to fail by itself
+        dist.init_process_group("gloo")
+        try:
+            with tachograph.start_run("ddp") as run:
+                train(run, steps=5, each=fail)
+        except Exception:
+            os._exit(1)
+    """
+    output = said(launch(code, *TORCHRUN))
+    (run,) = runs(root)
+    assert writers(run) == [(0, "owner", 0, "failed"), (1, "worker", 0, "failed")], output
+    assert (run.error.type, run.error.message) == ("ValueError", "boom")
+    command = [sys.executable, "-m", "tachograph", "show", "latest"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    assert "Error of rank 1\nValueError: boom" in shown
+
+
 def test_an_elastic_restart_goes_on_with_the_run(root: Path, launch: Launched) -> None:
     """Rank 1 fails in the first attempt, and torchrun stops rank 0."""
     code = """
