@@ -380,6 +380,8 @@ class Run:
                 self._closing.pop(0)()
         with guard.contained("finish", self):
             late.waiting.settle(self)
+        with guard.contained("finish", self):
+            surroundings.close(self)
 
     def reopen(self) -> bool:
         """Go on with a run of this process that has ended; False where it is open anyway."""

@@ -50,10 +50,15 @@ def enter(run: Run) -> None:
     _monitor.add(run)
 
 
+def close(run: Run) -> None:
+    """``run`` is about to end: the last of what was printed is recorded."""
+    if run.parent_id is None:
+        console.detach(run)
+
+
 def leave(run: Run) -> None:
     """``run`` has ended. Its last events go to disk in the background."""
     if run.parent_id is None:
-        console.detach(run)
         _monitor.remove(run)
     background.no_longer(run._journal.sync)
     background.no_longer(run._measure_log)

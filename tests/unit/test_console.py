@@ -65,15 +65,70 @@ def test_a_progress_bar_without_end_is_bounded() -> None:
     assert printed(run) == ["19999"]
 
 
-def test_a_flood_is_bounded() -> None:
-    count = 2 * console.LIMIT // 1000
+def test_of_a_flood_the_beginning_and_the_end() -> None:
+    count = 4 * (console.BEGINNING + console.END) // 1000
     with recording() as (run, stream):
-        for _ in range(count):
-            print("x" * 999)
-    assert len(stream.getvalue()) == count * 1000
+        for number in range(count):
+            print(f"{number:<999}")
+        token = "hf_" + "AbCdEfGhIj" * 4
+        print(f"why it died: {token}")
+    assert len(stream.getvalue()) == count * 1000 + len(f"why it died: {token}\n")
     lines = printed(run)
-    assert lines[-1] == "[the rest is left out]"
-    assert sum(map(len, lines)) <= console.LIMIT + 100
+    (gap,) = [number for number, line in enumerate(lines) if line.endswith(" lines are left out]")]
+    assert [int(line) for line in lines[:gap]] == list(range(gap))
+    last = [int(line) for line in lines[gap + 1 : -1]]
+    assert last == list(range(last[0], count))
+    assert lines[gap] == f"[{last[0] - gap:,} lines are left out]"
+    assert lines[-1] == "why it died: [redacted]"
+    for part, limit in [(lines[:gap], console.BEGINNING), (lines[gap + 1 :], console.END)]:
+        assert 0.9 * limit < sum(map(len, part)) < 1.1 * limit
+
+
+def test_what_is_longer_than_the_beginning_is_kept_to_its_end() -> None:
+    with recording() as (run, _):
+        for number in range(console.BEGINNING // 1000 + 10):
+            print(f"{number:<999}")
+        print("the last one")
+    lines = printed(run)
+    assert len(lines) == console.BEGINNING // 1000 + 11
+    assert lines[-1] == "the last one"
+
+
+def test_one_write_of_many_lines_is_bounded() -> None:
+    with recording() as (run, _):
+        sys.stdout.write(("x" * 99 + "\n") * 100_000 + "the last one\n")
+    lines = printed(run)
+    assert lines[-1] == "the last one"
+    assert lines[0] == f"[{(10_000_012 - console.END) // 100:,} lines are left out]"
+    assert sum(map(len, lines)) <= console.END + 100
+
+
+def test_the_end_is_on_record_of_a_program_that_fails(script: Script, root: Path) -> None:
+    done = script("""
+        import tachograph
+        run = tachograph.start_run()
+        for number in range(200_000):
+            print(f"a line with a number {number}")
+        raise ValueError("boom")
+    """)
+    (run,) = tachograph.open_store(root).runs()
+    assert run.console[-1] == "ValueError: boom", done.stderr
+    assert "a line with a number 199999" in run.console
+
+
+def test_a_forked_child_does_not_end_with_its_parents_lines(script: Script, root: Path) -> None:
+    script("""
+        import os, sys, tachograph
+        with tachograph.start_run() as run:
+            for number in range(50_000):
+                print(f"a line of the parent {number}", flush=number == 49_999)
+            child = os.fork()
+            if child == 0:
+                sys.exit()
+            os.waitpid(child, 0)
+    """, PYTHONWARNINGS="ignore")  # fmt: skip
+    (run,) = tachograph.open_store(root).runs()
+    assert sum(line == "a line of the parent 49999" for line in run.console) == 1
 
 
 def test_secrets_and_odd_characters(root: Path) -> None:

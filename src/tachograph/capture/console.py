@@ -1,15 +1,19 @@
-"""What the program prints, line by line, within a bound.
+"""What the program prints, line by line: the beginning as it comes, the end when the run ends.
 
 ``sys.stdout`` and ``sys.stderr`` stay the user's own objects: only their ``write`` is wrapped, on the object itself,
 and put back when the last run ends. A line is recorded when it is complete; of a progress bar that overwrites itself,
-the last state.
+the last state. Past the beginning a line costs next to nothing: it is kept in memory, and cleaned of secrets only if it
+still belongs to the end when that has come.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
+from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from tachograph import guard
@@ -19,44 +23,134 @@ from tachograph.events import Console
 if TYPE_CHECKING:
     from tachograph.run import Run
 
-LIMIT = 1 << 20
+BEGINNING = 1 << 19  # characters
+END = 1 << 19
+BEFORE = 1 << 16  # of what is printed before the first run
 LINE_LIMIT = 4000
 
 _taps: dict[str, _Tap] = {}
-_runs: dict[str, _Share] = {}
+_runs: dict[int, _Share] = {}
+_before: _Before | None = None
 _inside = threading.local()
 
 
+def expect() -> None:
+    """Keep what is printed from now on for the run that begins next."""
+    global _before
+    if not _runs and _before is None:
+        _before = _Before()
+        _listen()
+
+
+def expect_no_more() -> None:
+    """Forget what was printed for a run that did not begin."""
+    global _before
+    _before = None
+    _stop_listening()
+
+
 def attach(run: Run) -> None:
-    """Record for ``run`` what is printed from now on."""
-    _runs[run.writer] = _Share(run)
+    """Record for ``run`` what is printed from now on, and what was printed for it before it began."""
+    global _before
+    for tap in _taps.values():
+        tap.flush()
+    earlier, _before = _before, None
+    _stop_listening()  # to listen to the streams that are the program's now
+    share = _runs[id(run)] = _Share(run)
+    for stream, text in earlier.lines.pieces() if earlier is not None else ():
+        share.take(stream, text)
+    _listen()
+
+
+def detach(run: Run) -> None:
+    """``run`` ends."""
+    for tap in _taps.values():
+        tap.flush()
+    share = _runs.pop(id(run), None)
+    if share is not None:
+        share.end()
+    _stop_listening()
+
+
+def _listen() -> None:
     for name in ("stdout", "stderr"):
         if name not in _taps and hasattr(getattr(sys, name), "write"):
             _taps[name] = _Tap(name, getattr(sys, name))
 
 
-def detach(run: Run) -> None:
-    """``run`` has ended."""
-    for tap in _taps.values():
-        tap.flush()
-    _runs.pop(run.writer, None)
-    if not _runs:
+def _stop_listening() -> None:
+    if not _runs and _before is None:
         for name in list(_taps):
             _taps.pop(name).remove()
 
 
-class _Share:
-    """What a run gets of it: so many characters yet."""
+class _Last:
+    """The last lines that were printed: at least ``limit`` characters, and at most twice as many, of any number."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.size = 0
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size, self._left_out = limit, 0, 0
+        self._older: list[tuple[str, str]] = []
+        self._newer: list[tuple[str, str]] = []
+
+    def add(self, stream: str, text: str) -> None:
+        if len(text) > self._limit:
+            text = redact_text(text)  # a secret that is cut could not be told any more
+            self._left_out += text.count("\n", 0, -self._limit)
+            text = text[-self._limit :]
+        self._newer.append((stream, text))
+        self._size += len(text)
+        if self._size > self._limit:
+            self._left_out += sum(text.count("\n") + 1 for _, text in self._older)
+            self._older, self._newer, self._size = self._newer, [], 0
+
+    def pieces(self) -> Iterator[tuple[str, str]]:
+        """Stream and text of what is kept, after a line that says how much is not."""
+        kept, size = [*self._older, *self._newer], 0
+        first = len(kept)
+        while first and size <= self._limit:
+            first -= 1
+            size += len(kept[first][1])
+        left_out = self._left_out + sum(text.count("\n") + 1 for _, text in kept[:first])
+        if left_out:
+            yield kept[first][0], f"[{left_out:,} lines are left out]"
+        for stream, group in groupby(kept[first:], key=lambda piece: piece[0]):
+            yield stream, "\n".join(text for _, text in group)
+
+
+class _Before:
+    """What is printed while there is no run yet."""
+
+    def __init__(self) -> None:
+        self.lines = _Last(BEFORE)
 
     def take(self, stream: str, text: str) -> None:
-        if self.size <= LIMIT:
-            self.size += len(text)
-            text = text if self.size <= LIMIT else "[the rest is left out]"
-            self.run._journal.append(Console(stream=stream, text=text))
+        self.lines.add(stream, text)
+
+
+class _Share:
+    """What a run gets of it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._size, self._lines = run, 0, _Last(END)
+
+    def take(self, stream: str, text: str) -> None:
+        self._size += len(text)
+        if self._size > BEGINNING:
+            self._lines.add(stream, text)
+        else:
+            self._write(stream, text)
+
+    def end(self) -> None:
+        """Record the last lines."""
+        for stream, text in self._lines.pieces():
+            self._write(stream, text)
+
+    def _write(self, stream: str, text: str) -> None:
+        self._run._journal.append(Console(stream=stream, text=redact_text(text)))
+
+    def forked(self) -> None:
+        """In a child: the lines so far are its parent's."""
+        self._lines = _Last(END)
 
 
 class _Tap:
@@ -84,27 +178,37 @@ class _Tap:
     def _hear(self, text: str) -> None:
         _inside.busy = True
         try:
-            with guard.contained("console"):
-                self._take(text)
+            self._take(text)
+        except guard.FAULTS as error:  # guard.contained costs as much as all the rest
+            guard.fault("console", error)
         finally:
             _inside.busy = False
 
     def _take(self, text: str) -> None:
+        if text == "\n":  # how print ends a line
+            line, self._line = self._line, ""
+            self._record(_settled(line))
+            return
+        if "\n" not in text:
+            self._line = self._line + text if self._line else text
+            if len(self._line) > LINE_LIMIT:
+                self._line = self._line.rpartition("\r")[2][-LINE_LIMIT:]
+            return
         *complete, rest = (self._line + text).split("\n")
         self._line = rest.rpartition("\r")[2][-LINE_LIMIT:] if len(rest) > LINE_LIMIT else rest
-        if complete:
-            self._record("\n".join(_settled(line) for line in complete))
+        self._record("\n".join(map(_settled, complete)))
 
     def flush(self) -> None:
         """Record a last line that has no end."""
         if self._line:
-            self._record(_settled(self._line))
-            self._line = ""
+            line, self._line = self._line, ""
+            self._record(_settled(line))
 
     def _record(self, text: str) -> None:
-        text = redact_text(text)
         for share in list(_runs.values()):
             share.take(self._name, text)
+        if _before is not None:
+            _before.take(self._name, text)
 
     def remove(self) -> None:
         """Give the stream its own ``write`` back. Where somebody has wrapped ours since, it stays and is deaf."""
@@ -119,4 +223,19 @@ class _Tap:
 
 def _settled(line: str) -> str:
     """The line as a terminal shows it at last: what a carriage return overwrote is gone."""
-    return line.rstrip("\r").rpartition("\r")[2][:LINE_LIMIT].encode("utf-8", "replace").decode()
+    if "\r" in line:
+        line = line.rstrip("\r").rpartition("\r")[2]
+    if len(line) > LINE_LIMIT:
+        line = line[:LINE_LIMIT]
+    return line if line.isascii() else line.encode("utf-8", "replace").decode()
+
+
+def _forked() -> None:
+    global _before
+    _before = None
+    for share in _runs.values():
+        share.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
