@@ -20,3 +20,12 @@ def variables(frame: FrameType) -> dict[str, Any]:
     if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         values.clear()
     return found
+
+
+def variable(frame: FrameType, name: str) -> Any:
+    """The value of one variable as the frame's code sees it, a global one too; None where there is none."""
+    values = frame.f_locals
+    found = values.get(name, frame.f_globals.get(name))
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        values.clear()
+    return found

@@ -81,73 +81,6 @@ static int is_inside(void)
     return found == NULL ? -1 : found == Py_True;
 }
 
-/* ---- Slot, Pass ---- */
-
-typedef struct {
-    PyObject_HEAD
-    unsigned long long id;
-    long long steps, every;
-    PyObject *rate;
-} Slot;
-
-static PyMemberDef slot_members[] = {
-    {"id", T_ULONGLONG, offsetof(Slot, id), 0, NULL},
-    {"steps", T_LONGLONG, offsetof(Slot, steps), 0, NULL},
-    {"every", T_LONGLONG, offsetof(Slot, every), 0, NULL},
-    {"rate", T_OBJECT, offsetof(Slot, rate), 0, NULL},
-    {NULL},
-};
-
-static int slot_traverse(Slot *self, visitproc visit, void *arg)
-{
-    Py_VISIT(self->rate);
-    return 0;
-}
-
-static int slot_clear(Slot *self)
-{
-    Py_CLEAR(self->rate);
-    return 0;
-}
-
-static void slot_dealloc(Slot *self)
-{
-    PyObject_GC_UnTrack(self);
-    slot_clear(self);
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-#define BASE(type, lower)                                                                                              \
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short." #type,                               \
-    .tp_basicsize = sizeof(type), .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,           \
-    .tp_new = PyType_GenericNew, .tp_traverse = (traverseproc)lower##_traverse, .tp_clear = (inquiry)lower##_clear,    \
-    .tp_dealloc = (destructor)lower##_dealloc, .tp_members = lower##_members
-
-static PyTypeObject slot_type = {BASE(Slot, slot)};
-
-typedef struct {
-    PyObject_HEAD
-    unsigned long long id;
-    long long batches;
-    double last, waited;
-} Pass;
-
-static PyMemberDef pass_members[] = {
-    {"id", T_ULONGLONG, offsetof(Pass, id), 0, NULL},
-    {"batches", T_LONGLONG, offsetof(Pass, batches), 0, NULL},
-    {"last", T_DOUBLE, offsetof(Pass, last), 0, NULL},
-    {"waited", T_DOUBLE, offsetof(Pass, waited), 0, NULL},
-    {NULL},
-};
-
-static PyTypeObject pass_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Pass",
-    .tp_basicsize = sizeof(Pass),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .tp_new = PyType_GenericNew,
-    .tp_members = pass_members,
-};
-
 /* ---- members of a type that is relied on ---- */
 
 typedef struct {
@@ -176,12 +109,84 @@ static int set_typed(PyObject *self, PyObject *value, void *closure)
     return 0;
 }
 
+/* ---- Slot, Pass ---- */
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long long id;
+    long long steps, every;
+    PyObject *rate, *curves;
+} Slot;
+
+static PyMemberDef slot_members[] = {
+    {"id", T_ULONGLONG, offsetof(Slot, id), 0, NULL},
+    {"steps", T_LONGLONG, offsetof(Slot, steps), 0, NULL},
+    {"every", T_LONGLONG, offsetof(Slot, every), 0, NULL},
+    {"rate", T_OBJECT, offsetof(Slot, rate), 0, NULL},
+    {NULL},
+};
+
+static int slot_traverse(Slot *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->rate);
+    Py_VISIT(self->curves);
+    return 0;
+}
+
+static int slot_clear(Slot *self)
+{
+    Py_CLEAR(self->rate);
+    Py_CLEAR(self->curves);
+    return 0;
+}
+
+static void slot_dealloc(Slot *self)
+{
+    PyObject_GC_UnTrack(self);
+    slot_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+#define BASE(type, lower)                                                                                              \
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short." #type,                               \
+    .tp_basicsize = sizeof(type), .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,           \
+    .tp_new = PyType_GenericNew, .tp_traverse = (traverseproc)lower##_traverse, .tp_clear = (inquiry)lower##_clear,    \
+    .tp_dealloc = (destructor)lower##_dealloc, .tp_members = lower##_members
+
+static Typed slot_curves = {offsetof(Slot, curves), &PyDict_Type};
+static PyGetSetDef slot_getset[] = {{"curves", get_typed, set_typed, NULL, &slot_curves}, {NULL}};
+static PyTypeObject slot_type = {BASE(Slot, slot), .tp_getset = slot_getset};
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long long id;
+    long long batches;
+    double last, waited;
+} Pass;
+
+static PyMemberDef pass_members[] = {
+    {"id", T_ULONGLONG, offsetof(Pass, id), 0, NULL},
+    {"batches", T_LONGLONG, offsetof(Pass, batches), 0, NULL},
+    {"last", T_DOUBLE, offsetof(Pass, last), 0, NULL},
+    {"waited", T_DOUBLE, offsetof(Pass, waited), 0, NULL},
+    {NULL},
+};
+
+static PyTypeObject pass_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Pass",
+    .tp_basicsize = sizeof(Pass),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = PyType_GenericNew,
+    .tp_members = pass_members,
+};
+
 /* ---- Notes ---- */
 
 typedef struct {
     PyObject_HEAD
     Slot *slot;
-    PyObject *noted, *name, *value;
+    PyObject *noted, *name, *value, *stack;
+    unsigned long thread;
     double due;
     char batch_is_new;
 } Notes;
@@ -189,6 +194,8 @@ typedef struct {
 static PyMemberDef notes_members[] = {
     {"name", T_OBJECT, offsetof(Notes, name), 0, NULL},
     {"value", T_OBJECT, offsetof(Notes, value), 0, NULL},
+    {"stack", T_OBJECT, offsetof(Notes, stack), 0, NULL},
+    {"thread", T_ULONG, offsetof(Notes, thread), 0, NULL},
     {"due", T_DOUBLE, offsetof(Notes, due), 0, NULL},
     {"batch_is_new", T_BOOL, offsetof(Notes, batch_is_new), 0, NULL},
     {NULL},
@@ -207,6 +214,7 @@ static int notes_traverse(Notes *self, visitproc visit, void *arg)
     Py_VISIT(self->name);
     Py_VISIT(self->value);
     Py_VISIT(self->noted);
+    Py_VISIT(self->stack);
     return 0;
 }
 
@@ -216,6 +224,7 @@ static int notes_clear(Notes *self)
     Py_CLEAR(self->name);
     Py_CLEAR(self->value);
     Py_CLEAR(self->noted);
+    Py_CLEAR(self->stack);
     return 0;
 }
 
@@ -230,13 +239,13 @@ static PyTypeObject notes_type = {BASE(Notes, notes), .tp_getset = notes_getset}
 
 /* Appends the note of a step: 0, or -1 with an exception. What is noted is held meanwhile: to make a tuple may start a
    garbage collection, and that anything. */
-static int note(Notes *self, long long step, double at, PyObject *rate_name, PyObject *rate)
+static int note(Notes *self, long long step, double at, PyObject *curve, PyObject *rate_name, PyObject *rate)
 {
     PyObject *parts[] = {
         PyLong_FromLongLong(step),
         PyFloat_FromDouble(at),
         Py_NewRef(Py_None),
-        Py_NewRef(is_none(self->name) ? Py_None : self->name),
+        Py_NewRef(curve),
         Py_NewRef(is_none(self->value) ? Py_None : self->value),
         Py_NewRef(rate_name),
         Py_NewRef(rate),
@@ -347,16 +356,11 @@ static PyObject *hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, 
 typedef struct {
     PyObject_HEAD
     Notes *plain;
-    PyObject *fresh, *stack;
     PyObject *code, *name; /* the last place that called backward, and what it calls its loss */
     int instruction;
 } Hearing;
 
-static PyMemberDef hearing_members[] = {
-    {"_fresh", T_OBJECT, offsetof(Hearing, fresh), 0, NULL},
-    {"_stack", T_OBJECT, offsetof(Hearing, stack), 0, NULL},
-    {NULL},
-};
+static PyMemberDef hearing_members[] = {{NULL}};
 
 static Typed hearing_plain = {offsetof(Hearing, plain), &notes_type};
 static PyGetSetDef hearing_getset[] = {{"_plain", get_typed, set_typed, NULL, &hearing_plain}, {NULL}};
@@ -364,8 +368,6 @@ static PyGetSetDef hearing_getset[] = {{"_plain", get_typed, set_typed, NULL, &h
 static int hearing_traverse(Hearing *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->plain);
-    Py_VISIT(self->fresh);
-    Py_VISIT(self->stack);
     Py_VISIT(self->code);
     Py_VISIT(self->name);
     return 0;
@@ -374,8 +376,6 @@ static int hearing_traverse(Hearing *self, visitproc visit, void *arg)
 static int hearing_clear(Hearing *self)
 {
     Py_CLEAR(self->plain);
-    Py_CLEAR(self->fresh);
-    Py_CLEAR(self->stack);
     Py_CLEAR(self->code);
     Py_CLEAR(self->name);
     return 0;
@@ -451,27 +451,28 @@ static int hear_plain(Hearing *self, Notes *plain, PyObject *tensor)
             return 1;
         }
     }
-    return plain->batch_is_new ? tell((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
+    return 0;
+}
+
+/* Whether the last step was made here: in this thread, and with the same runs open. */
+static int is_here(Notes *plain)
+{
+    return plain->thread == PyThread_get_thread_ident() && held(stack) == plain->stack;
 }
 
 static int hear(Hook *hook, PyObject *tensor)
 {
     Hearing *self = (Hearing *)hook->owner;
     Notes *plain = self->plain;
-    int is_alive = PySet_GET_SIZE(alive) > 0, is_known = plain != NULL && (PyObject *)Py_TYPE(tensor) == tensor_type;
-    if (is_known && !is_alive && held(stack) == self->stack) {
+    int is_quiet = is_inside();
+    if (is_quiet != 0)
+        return is_quiet < 0 ? -1 : 0;
+    if (plain != NULL && (PyObject *)Py_TYPE(tensor) == tensor_type && is_here(plain)) {
         Py_INCREF(plain);
         int result = hear_plain(self, plain, tensor);
         Py_DECREF(plain);
         if (result <= 0)
             return result;
-    } else if (is_alive) {
-        int found = is_inside();
-        if (found != 0) {
-            Py_CLEAR(self->plain);
-            Py_CLEAR(self->fresh);
-            return found < 0 ? -1 : 0;
-        }
     }
     return is_true(hook->hooks, str_on) ? tell((PyObject *)self, str_backward, tensor, NULL, NULL) : 0;
 }
@@ -489,14 +490,15 @@ static PyObject *hearing_hook(PyObject *self, PyObject *const *args, Py_ssize_t 
     return hook(self, args, count, call_backward);
 }
 
-/* The learning rate of an optimizer's first group; NULL where there is none. */
+/* The learning rate of an optimizer's only group, where that is a number; NULL where it is not. */
 static PyObject *rate_of(PyObject *optimizer)
 {
     PyObject *groups = PyObject_GetAttr(optimizer, str_param_groups), *rate = NULL;
-    if (groups != NULL && PyList_Check(groups) && PyList_GET_SIZE(groups) > 0) {
+    if (groups != NULL && PyList_Check(groups) && PyList_GET_SIZE(groups) == 1) {
         PyObject *group = PyList_GET_ITEM(groups, 0);
         if (PyDict_Check(group))
-            rate = Py_XNewRef(PyDict_GetItemWithError(group, str_lr));
+            rate = PyDict_GetItemWithError(group, str_lr);
+        rate = rate != NULL && (PyFloat_CheckExact(rate) || PyLong_CheckExact(rate)) ? Py_NewRef(rate) : NULL;
     }
     Py_XDECREF(groups);
     if (rate == NULL)
@@ -504,14 +506,26 @@ static PyObject *rate_of(PyObject *optimizer)
     return rate;
 }
 
-/* A step on the short way, made by the optimizer of `slot`: 0, or -1 with an exception. */
-static int step(Hearing *self, Notes *plain, Slot *slot, PyObject *rate)
+/* What the coming step's loss is called among the curves of its optimizer: None without a loss, NULL where that is not
+   known yet. */
+static PyObject *curve_of(Notes *plain, Slot *slot)
 {
-    int failed = 0;
+    if (is_none(plain->name))
+        return Py_NewRef(Py_None);
+    PyObject *curve = slot->curves == NULL ? NULL : PyDict_GetItemWithError(slot->curves, plain->name);
+    if (curve == NULL)
+        PyErr_Clear();
+    return Py_XNewRef(curve);
+}
+
+/* A step on the short way, made by the optimizer of `slot`: 0, or -1 with an exception. */
+static int step(Hearing *self, Notes *plain, Slot *slot, PyObject *curve, PyObject *rate)
+{
+    int failed = plain->batch_is_new ? tell((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
     double now = seconds(CLOCK_REALTIME);
     long long number = slot->steps++;
-    if (number % slot->every == 0)
-        failed = note(plain, number, now, slot->rate, rate);
+    if (!failed && number % slot->every == 0)
+        failed = note(plain, number, now, curve, slot->rate, rate);
     Py_CLEAR(plain->name);
     if (!failed && now > plain->due)
         failed = tell((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
@@ -522,14 +536,15 @@ static int step(Hearing *self, Notes *plain, Slot *slot, PyObject *rate)
 static int hear_step(Hearing *self, PyObject *optimizer)
 {
     Notes *plain = self->plain;
-    Slot *slot = plain == NULL ? NULL : plain->slot;
+    Slot *slot = plain == NULL || !is_here(plain) ? NULL : plain->slot;
     if (slot == NULL || plain->noted == NULL || slot->id != address(optimizer))
         return 1;
     Py_INCREF(plain);
     Py_INCREF(slot);
-    PyObject *rate = rate_of(optimizer);
-    int is_short = rate != NULL && !is_none(slot->rate) && slot->every > 0;
-    int result = is_short ? step(self, plain, slot, rate) : 1;
+    PyObject *rate = is_none(slot->rate) || slot->every <= 0 ? NULL : rate_of(optimizer);
+    PyObject *curve = rate == NULL ? NULL : curve_of(plain, slot);
+    int result = curve == NULL ? 1 : step(self, plain, slot, curve, rate);
+    Py_XDECREF(curve);
     Py_XDECREF(rate);
     Py_DECREF(slot);
     Py_DECREF(plain);
@@ -542,11 +557,10 @@ static PyObject *hearing_stepped(Hearing *self, PyObject *const *args, Py_ssize_
         PyErr_SetString(PyExc_TypeError, "an optimizer is missing");
         return NULL;
     }
-    int result = hear_step(self, args[0]);
-    if (result > 0) {
-        int is_quiet = self->plain == NULL && is_none(self->fresh) ? is_inside() : 0;
-        result = is_quiet ? -(is_quiet < 0) : tell((PyObject *)self, str_stepped, args[0], NULL, NULL);
-    }
+    int is_quiet = is_inside();
+    int result = is_quiet != 0 ? (is_quiet < 0 ? -1 : 0) : hear_step(self, args[0]);
+    if (result > 0)
+        result = tell((PyObject *)self, str_stepped, args[0], NULL, NULL);
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -567,12 +581,10 @@ static PyTypeObject hearing_type = {
 typedef struct {
     PyObject_HEAD
     Pass *latest;
-    PyObject *new;
     unsigned long long ignored;
 } Listening;
 
 static PyMemberDef listening_members[] = {
-    {"new", T_OBJECT, offsetof(Listening, new), 0, NULL},
     {"ignored", T_ULONGLONG, offsetof(Listening, ignored), 0, NULL},
     {NULL},
 };
@@ -582,14 +594,12 @@ static PyGetSetDef listening_getset[] = {{"latest", get_typed, set_typed, NULL, 
 static int listening_traverse(Listening *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->latest);
-    Py_VISIT(self->new);
     return 0;
 }
 
 static int listening_clear(Listening *self)
 {
     Py_CLEAR(self->latest);
-    Py_CLEAR(self->new);
     return 0;
 }
 

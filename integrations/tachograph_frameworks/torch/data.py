@@ -13,10 +13,10 @@ from tachograph.run import Run
 from tachograph.session import options
 
 
-def describe(run: Run, loader: DataLoader[Any], name: str, role: str) -> None:
+def describe(run: Run, dataset: Any, facts: dict[str, Any], name: str, role: str) -> None:
     """Record a loader's settings, and the data itself where it lies in memory."""
-    run.log_params({name: loader_params(loader)})
-    tensors = _tensors(loader.dataset)
+    run.log_params({name: facts})
+    tensors = _tensors(dataset)
     if options.datasets and tensors:
         target = tensors[1] if len(tensors) > 1 else None
         run.log_dataset(_array(tensors[0]), name=name, role=role, target=None if target is None else _array(target))
@@ -25,13 +25,22 @@ def describe(run: Run, loader: DataLoader[Any], name: str, role: str) -> None:
 def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
     """What can be said of a data loader and its data set without touching the data."""
     dataset = loader.dataset
-    found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": loader.batch_size}
+    batches = _innermost(loader.batch_sampler)
+    size = loader.batch_size or getattr(batches, "batch_size", None)
+    found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": size}
     if (rows := length(dataset)) is not None:
         found["rows"] = rows
-    found["shuffle"] = isinstance(loader.sampler, RandomSampler)
+    samplers = (loader.sampler, getattr(batches, "sampler", None))
+    found["shuffle"] = any(isinstance(sampler, RandomSampler) for sampler in samplers)
     found["num_workers"] = loader.num_workers
     found["drop_last"] = loader.drop_last
     return found
+
+
+def _innermost(batches: Any) -> Any:
+    """The sampler of batches that a library has put another one around, to give each process its share."""
+    inner = getattr(batches, "batch_sampler", None)
+    return batches if inner is None else _innermost(inner)
 
 
 def length(dataset: Any) -> int | None:

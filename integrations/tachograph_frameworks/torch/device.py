@@ -112,6 +112,14 @@ class Mean:
         return mean([part if type(part) is float else part.value() for part in self._parts])
 
 
+class Sum(Mean):
+    """The sum of several numbers, some of them on their way."""
+
+    def value(self) -> float:
+        """The sum, once all are there."""
+        return super().value() * len(self._parts)
+
+
 def mean(values: Sequence[float]) -> float:
     """The mean of at least one number."""
     return values[0] if len(values) == 1 else sum(values) / len(values)

@@ -1,35 +1,39 @@
-"""The plain loop of this process: which run it records to, and what is heard of it.
+"""The plain loops of this process: which run each records to, and what is heard of it.
 
 A loop has no call that could be watched. It is seen by its ``backward`` and its optimizer's steps, by the data loaders
 it reads and by what it saves. It belongs to the user's run where one is open, else to a run of its own, from the first
-``backward`` to the end of the process. Inside of another framework's training, nothing is heard.
+``backward`` to the end of its thread, or of the process. Inside of another framework's training, nothing is heard.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from functools import update_wrapper, wraps
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import torch
 from torch.optim import Optimizer, optimizer
 
-from tachograph import active, cells, ending, guard, opening, session, settings
+from tachograph import active, cells, ending, guard, jobs, opening, session, settings
 from tachograph.active import stack
 from tachograph.patch import Hooks
 from tachograph.run import Run
-from tachograph.session import inside
+from tachograph.session import Session, inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.readings import Reading, Readings
-from tachograph_frameworks.torch.recording import Recording
+from tachograph_frameworks.torch.recording import PERIOD, Recording
 from tachograph_frameworks.torch.saving import Files
+from tachograph_frameworks.torch.strand import Strand
+from tachograph_frameworks.torch.variables import Sight
 
 NAME = "torch"
 MEASURE_SECONDS = 0.5  # between two steps that are measured
+_MOST_WAITING = 20  # data loaders that may be trained on by the coming step
 
 
 def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
@@ -48,14 +52,27 @@ def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[An
     return contain
 
 
+class _Here(threading.local):
+    """Where the calling thread records to.
+
+    ``strand`` is found anew when other runs are open in its context (``stack``), or the run that decides (``target``)
+    has ended. ``scaled`` is a loss that mixed precision has scaled, and its number before that.
+    """
+
+    strand: Strand | None = None
+    stack: tuple[Run, ...] | None = None
+    target: Run | None = None
+    scaled: tuple[weakref.ref[Any], Any] | None = None
+    waiting: tuple[Reading, ...] = ()  # that may be trained on by the first step
+
+
 class Loop(short.Hearing):
-    """What is known of the loop; one for each installed set of hooks.
+    """What is known of the loops; one for each installed set of hooks.
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
     """
 
-    _plain: Recording | None
-    _fresh: Recording | None  # where the last backward pass was recorded, and the steps after it are
+    _plain: Strand | None
 
     def __init__(self) -> None:
         self.readings = Readings(self)
@@ -63,16 +80,11 @@ class Loop(short.Hearing):
         self.gradient_norm = settings.flag("gradient_norm", False)
         self.only: weakref.WeakSet[Optimizer] | None = None
         self.models: dict[str, torch.nn.Module] = {}
-        self._recordings: weakref.WeakKeyDictionary[Run, Recording] = weakref.WeakKeyDictionary()
-        self._recording: Recording | None = None
-        self._owned: Run | None = None
-        self._target: Run | None = None
-        self._stack: tuple[Run, ...] | None = None
-        self._fresh = self._plain = None
-        self._measured = 0.0
-        self._taken = 0  # steps of it that were taken when one was last measured
-        self._weight = 1  # for how many steps the one that is measured stands
-        self._scaled: tuple[weakref.ref[Any], Any] | None = None
+        self._recordings: dict[int, Recording] = {}
+        self._owned: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._here = _Here()
+        self._plain = None
+        self._original: Callable[..., Any] = torch.Tensor.backward
 
     def install(self, hooks: Hooks) -> None:
         """Listen to the loop."""
@@ -90,138 +102,178 @@ class Loop(short.Hearing):
     # -- what is heard --
 
     def _hearing(self, hooks: Hooks) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        return lambda original: update_wrapper(self.backward_hook(hooks, original), original)
+        def hearing(original: Callable[..., Any]) -> Callable[..., Any]:
+            self._original = original
+            return update_wrapper(self.backward_hook(hooks, original), original)
+
+        return hearing
 
     @_contained("Tensor.backward")
     def _backward(self, tensor: Any) -> None:
         began = perf_counter()
         self._plain = None
-        recording = self._fresh = self.recording()
-        if recording is None:
+        if type(tensor) is not torch.Tensor and naming.is_at_work(short.FRAMES, self._original):
             return
-        scaled, self._scaled = self._scaled, None
-        value = scaled[1] if scaled is not None and scaled[0]() is tensor else read(tensor)
-        if value is not None:
-            recording.lost(naming.loss_name(short.FRAMES), value)
-        if self.readings.new is not None:
-            self._train_on(recording)
-        self._weight, self._taken = max(1, recording.taken - self._taken), recording.taken
-        recording.run.spent += (perf_counter() - began) * self._weight
+        strand = self.strand()
+        if strand is None:
+            return
+        scaled, self._here.scaled = self._here.scaled, None
+        value = scaled[1] if scaled is not None and scaled[0]() is tensor else None
+        loss = naming.loss(short.FRAMES, tensor, value)
+        if loss is not None:
+            strand.lost(loss, tensor)
+        recording = strand.recording
+        recording.run.spent += (perf_counter() - began) * recording.weight
 
     @_contained("optimizer step")
     def _stepped(self, optimizer: Optimizer) -> None:
-        recording = self._fresh or self.recording()
-        if recording is None:
-            return
         began = perf_counter()
-        if recording.run.ended or (self.only is not None and optimizer not in self.only):
+        strand = self.strand()
+        if strand is None or (self.only is not None and optimizer not in self.only):
             return
+        recording = strand.recording
         if self.gradient_norm:
-            recording.extra("grad_norm", read(_gradient_norm(optimizer)))
-        is_due = recording.stepped(optimizer)
+            strand.extra("grad_norm", read(_gradient_norm(optimizer)))
+        is_due = recording.stepped(strand, optimizer)
         if self.only is None and not self.gradient_norm:
-            self._plain = self._fresh
-        recording.run.spent += (perf_counter() - began) * self._weight
+            self._plain = strand
+        recording.run.spent += (perf_counter() - began) * recording.weight
+        recording.weight = 1
         if is_due:
-            self._settle(recording)
+            self._settle(strand)
 
     @_contained("optimizer step")
-    def _settle(self, recording: Recording) -> None:
+    def _settle(self, strand: Strand) -> None:
         """Record what was noted. Now and then the next step, which comes after it, is measured."""
         began = perf_counter()
-        if began - self._measured > MEASURE_SECONDS:
-            self._measured, self._plain = began, None
+        recording, strand.due = strand.recording, time() + PERIOD
+        before = recording.taken
         recording.settle_unless_busy()
+        recording.since += recording.taken - before
+        if began - recording.measured > MEASURE_SECONDS:
+            recording.measured, self._plain = began, None
+            recording.weight, recording.since = max(1, recording.since), 0
         recording.run.spent += perf_counter() - began
 
     def _special(self) -> None:
         """There is something special about the coming step."""
         self._plain = None
 
-    @_contained("Tensor.backward")
-    def _train_on(self, recording: Recording) -> None:
-        """A backward pass comes after the first batch of a data loader: it trains on it."""
-        recording.batch_is_new = False
-        reading, self.readings.new = self.readings.new, None
-        if reading is not None and not (reading.over and recording.has_stepped):
-            reading.trained = True
-            recording.trained_on(reading)
+    @_contained("optimizer step")
+    def _train_on(self, strand: Strand) -> None:
+        """A step is made on the first batch of a data loader: it is trained on."""
+        if strand.slot is not None:
+            strand.recording.trained_on(strand, strand.slot)
 
-    def batch_is_new(self) -> None:
-        """A data loader has given a batch after which it is to be seen whether something is trained on it. A first
-        backward pass sees to that by itself."""
-        if self._recording is not None:
-            self._recording.batch_is_new = True
+    def batch_is_new(self, reading: Reading) -> None:
+        """A data loader has given a batch after which it is to be seen whether something is trained on it."""
+        strand = self.strand(False)
+        if strand is None:
+            self._here.waiting = (*self._here.waiting[-_MOST_WAITING:], reading)
+        else:
+            strand.fresh = [*strand.fresh[-_MOST_WAITING:], reading]
+            strand.batch_is_new = True
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
-        if self._recording is not None and not self._recording.run.ended:
-            self._recording.reading_over(reading)
+        strand = self.strand(False)
+        if strand is not None and strand.recording.reading_over(strand, reading):
+            self._special()
 
     def scaled(self, outputs: Any, result: Any) -> None:
         """Mixed precision has scaled a loss: what it was before is recorded."""
         if isinstance(result, torch.Tensor) and result is not outputs and not inside():
-            self._scaled = (weakref.ref(result), read(outputs))
+            self._here.scaled = (weakref.ref(result), read(outputs))
             self._special()
 
     def rescaled(self, scaler: Any) -> None:
-        """Mixed precision has chosen its next scale."""
-        if self._recording is not None and isinstance(scaler._scale, torch.Tensor) and not inside():
-            self._recording.extra("amp_scale", read(scaler._scale))
+        """Mixed precision has chosen its next scale; where it is switched off, there is none."""
+        scale = getattr(scaler, "_scale", None)
+        strand = self.strand(False)
+        if strand is not None and isinstance(scale, torch.Tensor):
+            strand.extra("amp_scale", read(scale))
             self._special()
 
     def clipped(self, norm: Any) -> None:
         """The user's code has clipped gradients, and so knows their norm."""
-        if self._recording is not None and isinstance(norm, torch.Tensor) and not inside():
-            self._recording.extra("grad_norm", read(norm))
+        strand = self.strand(False)
+        if strand is not None and isinstance(norm, torch.Tensor):
+            strand.clipped(naming.argument(1), read(norm))
             self._special()
 
     # -- where it belongs --
 
-    def recording(self) -> Recording | None:
-        """Where to record; None where nothing is to be recorded."""
+    def strand(self, begins: bool = True) -> Strand | None:
+        """Where this thread records to; None where nothing is to be recorded, or (unless it ``begins``) nothing is."""
         if inside():
             return None
-        if stack() is not self._stack or self._target is None or self._target.ended:
+        here = self._here
+        if here.stack is not stack() or here.target is None or here.target.ended:
+            if not begins:
+                return None
             self._find()
-        return self._recording
+        return here.strand
 
-    def current(self) -> Recording | None:
-        """The recording that has begun and goes on; none is begun."""
-        if inside() or self._recording is None or self._recording.run.ended:
-            return None
-        return self._recording
+    def current(self) -> Strand | None:
+        """This thread's part of the recording that goes on; none is begun."""
+        return self.strand(False)
 
     def _find(self) -> None:
-        given = active.given()
-        if given is None and self._owned is not None and not self._owned.ended:
-            given = self._owned  # in another thread
-        if given is not None and given is not self._owned and given.opener not in ("user", NAME):
-            run, self._target = None, given  # inside another framework's training that is no call
-        elif given is None or given is not self._owned:
-            found = session.begin(NAME, opening._script_name(), True, False, ())
-            self._owned = found.owned or self._owned
-            run, self._target = found.run, found.run or found.owned or given
+        here = self._here
+        given = active.given() or self._goes_on()
+        if given is not None and given in self._owned:
+            run, here.target = (given if given.rank == 0 else None), given
+        elif given is not None and given.opener not in ("user", NAME):
+            run, here.target = None, given  # inside another framework's training that is no call
         else:
-            run, self._target = (given if given.rank == 0 else None), given
-        self._stack = stack()
-        self._recording = None if run is None else self._of(run)
+            found = self._begin(given)
+            run, here.target = found.run, found.run or found.owned or given
+        here.stack = stack()
+        here.strand = None if run is None else self._of(run).strand(stack())
+        if here.strand is not None and here.waiting:
+            here.strand.fresh, here.waiting = list(here.waiting), ()
+
+    def _goes_on(self) -> Run | None:
+        """The run of a loop in another thread, where the nearest optimizer in sight is one of its."""
+        going_on = [recording for recording in self._recordings.values() if recording.owned and not recording.run.ended]
+        nearest = Sight(Optimizer).ways[:1] if going_on else []
+        return next((found.run for way in nearest for found in going_on if found.knows(way.value)), None)
+
+    def _begin(self, given: Run | None) -> Session:
+        """A run of the user's, else one that is opened for the loop."""
+        if given is not None and given.opener == NAME and given.joined and jobs.job() is None:
+            # A child process of one that trains, too: this training is one of its own.
+            own = opening.open_run(
+                session.options.name or opening._script_name(),
+                session.options.experiment,
+                parent=given,
+                opener=NAME,
+                sinks=session.options.sinks,
+            )
+            found = Session(NAME, own, owned=own)
+        else:
+            found = session.begin(NAME, opening._script_name(), True, False, ())
+        if found.owned is not None:
+            self._owned.add(found.owned)
+        return found
 
     def _of(self, run: Run) -> Recording:
-        recording = self._recordings.get(run)
+        recording = self._recordings.get(id(run))
         if recording is None:
             run._before_end(self.readings.leave)
             run._before_end(self._special)
-            recording = self._recordings[run] = Recording(run, run is self._owned, self.models)
+            recording = self._recordings[id(run)] = Recording(run, run in self._owned, self.models)
+            run._before_end(lambda: self._recordings.pop(id(run), None))
             self.files.begun(run)
-            if run is self._owned:
+            if run in self._owned:
                 cells.at_end(lambda error: run.finish(ending.outcome(error), error))
         return recording
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the run that was opened for the loop."""
-        if self._owned is not None and not self._owned.ended:
-            self._owned.finish(ending.outcome(error), error)
+        """End the runs that were opened for loops."""
+        for run in list(self._owned):
+            if not run.ended:
+                run.finish(ending.outcome(error), error)
 
 
 def _gradient_norm(optimizer: Optimizer) -> torch.Tensor:

@@ -1,56 +1,161 @@
-"""What the user's code calls a loss: the expression on which ``backward`` is called."""
+"""What the user's code calls a loss, and that variable's own value.
+
+The expression on which ``backward`` is called is looked at once for each place in the code. Where it is a variable, the
+tensor is that variable's value. Where it is something made of one (``loss / 4``, ``scaler.scale(loss)``, or a library
+has come in between), the variable itself is read.
+"""
 
 from __future__ import annotations
 
 import ast
 import linecache
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
-DEFAULT = "loss"
-_WRAPPERS = {"torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex", "keras"}
-_SAME_NUMBER = {"scale", "mean", "sum", "backward"}  # one-argument functions that hand over or reduce a loss
+from torch import Tensor
+
+from tachograph import frames, guard
+from tachograph_frameworks.torch.device import read
+
+UNNAMED = ""  # of an expression: what its curve is called is decided with its optimizer
+_WRAPPERS = {
+    "torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex", "keras",
+}  # fmt: skip
+_SHARING = {"accelerate", "deepspeed", "transformers"}  # these divide a loss by the number of passes in a step
+_HANDING = {"scale", "backward", "manual_backward"}  # methods that are handed a loss
+_REDUCING = {"mean", "sum"}
 
 _MOST_PLACES = 1000
+_MOST_DISPATCHING = 20  # frames of a tensor's class between two calls of one function
 
-_known: dict[tuple[int, int], tuple[CodeType, str | None]] = {}  # the code is held, so that its id stays its own
-# The names by the instruction alone, which is found faster: most loops have one place.
+_Path = tuple[str | int, ...]  # a variable, then the attributes and keys that lead to the loss
+
+
+class Loss(NamedTuple):
+    """A loss: its name or ``UNNAMED``, its number (or a copy on its way), and whether it is only a share of a step's:
+    then a step's shares are added up, where else their mean is taken."""
+
+    name: str
+    value: Any
+    is_share: bool = False
+
+
+class _Variable(NamedTuple):
+    path: _Path
+    name: str
+
+
+class _Place(NamedTuple):
+    """A place in the code: what its loss is called if the tensor itself is that, else the ``variables`` of which one
+    may be the loss that the expression is made of."""
+
+    code: CodeType
+    name: str
+    variables: tuple[_Variable, ...] = ()
+    is_wrapper: bool = False
+    is_sharing: bool = False
+
+
+_known: dict[tuple[int, int], _Place] = {}  # the code is held, so that its id stays its own
+# The names by the instruction alone, where the tensor is the variable's value: most loops have one place.
 latest: dict[int, tuple[CodeType, str]] = {}
 
 
-def loss_name(depth: int) -> str:
-    """The name of the tensor whose ``backward`` is called ``depth`` frames above the caller of this function.
+def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
+    """The loss whose ``backward`` is called ``depth`` frames above the caller of this function; None for no number.
+    ``number`` is what it was before it was scaled, if it was.
 
-    Calls through libraries that wrap ``backward`` are followed up to the user's own line. Each place in the code is
-    looked at once; the values of variables are never touched, so nothing is kept alive.
+    Calls through libraries that wrap ``backward`` are followed up to the user's own line.
     """
-    place = sys._getframe(depth + 1)
-    frame: FrameType | None = place
+    first = sys._getframe(depth + 1)
+    frame: FrameType | None = first
+    is_share = False
     while frame is not None:
-        code, instruction = frame.f_code, frame.f_lasti
-        known = _known.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
-        name = known[1] if known is not None else _look(frame, code, instruction)
-        if name is not None:
-            if frame is place:
-                latest[instruction] = (code, name)
-            return name
+        place = _place(frame)
+        is_share = is_share or place.is_sharing
+        if not place.is_wrapper:
+            return _loss(frame, place, tensor, number, frame is first, is_share)
         frame = frame.f_back
-    return DEFAULT
+    return _own(UNNAMED, tensor, number, is_share)
 
 
-def _look(frame: FrameType, code: CodeType, instruction: int) -> str | None:
-    """The name at a place that was not seen before; None in a library that only hands the call on."""
+def is_at_work(depth: int, function: Any) -> bool:
+    """Whether ``function`` is being called a little above: through ``__torch_function__`` of a tensor's class it calls
+    itself."""
+    code = getattr(function, "__code__", None)
+    frame: FrameType | None = sys._getframe(depth + 1)
+    for _ in range(_MOST_DISPATCHING):
+        if frame is None or frame.f_code is code:
+            break
+        frame = frame.f_back
+    return frame is not None and frame.f_code is code
+
+
+def _place(frame: FrameType) -> _Place:
+    code, instruction = frame.f_code, frame.f_lasti
+    known = _known.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
+    return known if known is not None else _look(frame, code, instruction)
+
+
+def _loss(frame: FrameType, place: _Place, tensor: Tensor, number: Any, is_direct: bool, is_share: bool) -> Loss | None:
+    if is_direct and not place.variables:
+        latest[frame.f_lasti] = (place.code, place.name)
+        return _own(place.name, tensor, number)
+    found = [(variable.name, value) for variable, value in _tensors(frame, place.variables)]
+    if len(found) == 1:
+        name, variable = found[0]
+        return _own(name, variable, None, place.is_sharing)
+    return _own(place.name if is_direct else UNNAMED, tensor, number, is_share)
+
+
+def _own(name: str, tensor: Tensor, number: Any, is_share: bool = False) -> Loss | None:
+    value = read(tensor) if number is None else number
+    return None if value is None else Loss(name, value, is_share)
+
+
+def _tensors(frame: FrameType, variables: tuple[_Variable, ...]) -> Iterator[tuple[_Variable, Tensor]]:
+    """Those of some variables that hold one number with a gradient, now."""
+    for variable in variables:
+        value = _resolve(frame, variable.path)
+        if isinstance(value, Tensor) and value.requires_grad and value.numel() == 1:
+            yield variable, value
+
+
+def _resolve(frame: FrameType, path: _Path) -> Any:
+    """What a path leads to, read without running any code of the user's; None where it leads nowhere."""
+    value = frames.variable(frame, str(path[0]))
+    for part in path[1:]:
+        try:
+            is_item = type(value) in (dict, list, tuple)
+            value = value[part] if is_item else object.__getattribute__(value, "__dict__")[part]
+        except guard.FAULTS:  # the object is somebody else's
+            return None
+    return value
+
+
+def _look(frame: FrameType, code: CodeType, instruction: int) -> _Place:
+    """A place that was not seen before."""
     if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
         _known.clear()
         latest.clear()
-    name = None if _is_wrapper(frame) else _name(_call(code, instruction)) or DEFAULT
-    _known[id(code), instruction] = (code, name)
-    return name
+    if _is_wrapper(frame):
+        place = _Place(code, UNNAMED, is_wrapper=True, is_sharing=_package(frame) in _SHARING)
+    else:
+        name, variables = _read(_call(code, instruction))
+        place = _Place(code, name, variables, is_sharing=_package(frame) in _SHARING)
+    _known[id(code), instruction] = place
+    return place
 
 
 def _is_wrapper(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in _WRAPPERS
+    return _package(frame) in _WRAPPERS
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _call(code: CodeType, instruction: int) -> ast.expr | None:
@@ -70,19 +175,80 @@ def _call(code: CodeType, instruction: int) -> ast.expr | None:
         return None
 
 
-def _name(node: ast.expr | None) -> str | None:
-    """The variable that an expression is about; None where that is not clear."""
+def _read(call: ast.expr | None) -> tuple[str, tuple[_Variable, ...]]:
+    """What a call of ``backward`` is about: a name where the tensor is that variable's value (or an average of it),
+    and the variables of which one may have been scaled."""
+    match call:
+        case ast.Call(func=ast.Attribute(value=subject, attr="backward"), args=arguments):
+            handed = len(arguments) == 1 and _plain(subject) is not None and _expression(arguments[0])
+            return _subject(subject, tuple(handed or ()))
+    return UNNAMED, ()
+
+
+def _subject(node: ast.expr, handed: tuple[_Variable, ...]) -> tuple[str, tuple[_Variable, ...]]:
+    """``handed`` are variables in an argument of the call: ``accelerator.backward(loss)``."""
+    if isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
+        return node.target.id, ()
+    variable = _plain(node)
+    if variable is not None:
+        return variable.name, handed
     match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-        case ast.Subscript(value=value, slice=ast.Constant(value=str(key))):
-            return f"{_name(value)}.{key}"
-        case ast.Call(func=ast.Attribute(value=value, attr=attribute), args=arguments):
-            if len(arguments) == 1 and attribute in _SAME_NUMBER:
-                return _name(arguments[0])
-            return _name(value) if not arguments else None
-        case ast.UnaryOp(operand=operand):
-            return _name(operand)
-        case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=right):
-            return _name(right if isinstance(left, ast.Constant) else left)
+        case ast.Call(func=ast.Attribute(value=value, attr=attribute), args=[]) if attribute in _REDUCING:
+            return _name(value), ()
+        case ast.Call(func=ast.Attribute(attr=attribute), args=[value]) if attribute in _REDUCING:
+            return _name(value), ()
+    return UNNAMED, tuple(_expression(node))
+
+
+def _name(node: ast.expr) -> str:
+    if isinstance(node, ast.NamedExpr):
+        return _name(node.target)
+    variable = _plain(node)
+    return UNNAMED if variable is None else variable.name
+
+
+def _expression(node: ast.expr) -> Iterator[_Variable]:
+    """The variables that an expression is a multiple of, as far as its form goes."""
+    variable = _plain(node)
+    if variable is not None:
+        yield variable
+        return
+    match node:
+        case ast.NamedExpr(target=value) | ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=value):
+            yield from _expression(value)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from _expression(left)
+            yield from _expression(right)
+        case ast.BinOp(left=left, op=ast.Div()):
+            yield from _expression(left)
+        case ast.Call(func=ast.Attribute(attr=attribute), args=[value]) if attribute in _HANDING | _REDUCING:
+            yield from _expression(value)
+        case ast.Call(func=ast.Attribute(value=value, attr=attribute), args=[]) if attribute in _REDUCING:
+            yield from _expression(value)
+
+
+def _plain(node: ast.expr) -> _Variable | None:
+    """A variable, with attributes and constant keys."""
+    match node:
+        case ast.Name(id=name):
+            return _Variable((name,), name)
+        case ast.Attribute(value=value, attr=attribute):
+            inner = _plain(value)
+            return None if inner is None else _Variable((*inner.path, attribute), attribute)
+        case ast.Subscript(value=value, slice=ast.Constant(value=str(key) | int(key))):
+            inner = _plain(value)
+            return None if inner is None else _Variable((*inner.path, key), f"{inner.name}.{key}")
     return None
+
+
+def argument(depth: int) -> str:
+    """The variable in the first argument of the user's call that is at work ``depth`` frames above the caller:
+    ``encoder`` in ``clip_grad_norm_(encoder.parameters(), 1.0)``; "" where there is none."""
+    frame: FrameType | None = sys._getframe(depth + 1)
+    while frame is not None and (_is_wrapper(frame) or guard.is_ours(frame.f_code.co_filename)):
+        frame = frame.f_back
+    call = None if frame is None else _call(frame.f_code, frame.f_lasti)
+    match call:
+        case ast.Call(args=[ast.Call(func=ast.Attribute(value=value)), *_]) | ast.Call(args=[value, *_]):
+            return _name(value)
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from time import perf_counter
@@ -14,6 +16,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from tachograph import active, guard, session
 from tachograph.patch import Hooks
+from tachograph_frameworks.torch.data import loader_params
 from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.short import READING
 
@@ -21,23 +24,33 @@ from tachograph_frameworks.torch.short import READING
 class Reading(short.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
-    ``trained`` says whether a backward pass came while it was read; ``aside`` is what evaluations took meanwhile.
-    ``before`` is the pass before it: of the same data it tells what a model is given.
+    ``facts`` are the loader's settings; the loader itself is not kept alive. ``track`` are the epochs that this pass is
+    one of, None while no optimizer has made a step on it; ``aside`` is what evaluations took meanwhile. ``before`` is
+    the pass before it: of the same data it tells what a model is given.
     """
 
-    trained = over = False
+    over = False
+    track: Any = None
     aside = 0.0
     _counted = _reported_samples = 0
     _inputs: Any = None
 
     def __init__(self, loader: DataLoader[Any], now: float, before: Reading | None = None) -> None:
-        self.loader = loader
+        self.loader = weakref.ref(loader)
+        self.dataset, self.facts = loader.dataset, loader_params(loader)
+        self.kind = type(loader.dataset), self.facts.get("rows")
         self.id = self.batches = 0  # the id of its iterator, once its batches need not be looked at
         self.waited = 0.0
-        self.began = self.last = self.reported = now
+        self.began = self.last = self.last_batch = self.reported = now
+        self._size, self._collate = self.facts["batch_size"] or 1, loader.collate_fn
         self._expected = _expected(loader)
-        if before is not None and _is_alike(before.loader, loader):
+        if before is not None and self._is_like(before):
             self._inputs = before._inputs
+
+    def _is_like(self, other: Reading) -> bool:
+        """Whether both have the same batches of the same data: often a loader is made anew for each epoch."""
+        is_same = self.dataset is other.dataset and self._collate is other._collate
+        return is_same and self._size == other._size
 
     @property
     def is_regular(self) -> bool:
@@ -56,16 +69,15 @@ class Reading(short.Pass):
 
     def count(self, batch: Any) -> None:
         """Count the samples of a batch, where that has to be looked at."""
-        self._counted += _samples(batch, self.loader)
+        self._counted += _samples(batch, self._size)
 
     @property
     def samples(self) -> int:
         """How many have come."""
         if self._expected is None:
             return self._counted
-        size = self.loader.batch_size or 1
-        most = self.batches * size
-        return self._expected if 0 < most - self._expected < size else most
+        most = self.batches * self._size
+        return self._expected if 0 < most - self._expected < self._size else most
 
     def rate(self) -> float:
         """Samples per second since it was last asked for, or since the beginning."""
@@ -79,23 +91,29 @@ class Reading(short.Pass):
 class Listener(Protocol):
     """Who is told of readings."""
 
-    def batch_is_new(self) -> None:
-        """A batch came from another reading than the one before."""
+    def batch_is_new(self, reading: Reading) -> None:
+        """It has given a batch that may be trained on, the first one or after another reading's."""
 
     def reading_over(self, reading: Reading) -> None:
         """Nothing more comes from it."""
 
 
+class _Here(threading.local):
+    """The reading that has given this thread its last batch."""
+
+    reading: Reading | None = None
+
+
 class Readings(short.Listening):
-    """The data loaders that are being read in this process."""
+    """The data loaders that are being read in this process, by each thread."""
 
     latest: Reading | None
-    new: Reading | None
 
     def __init__(self, listener: Listener) -> None:
-        self.latest = self.new = None
+        self.latest = None
         self.ignored = 0
         self._listener = listener
+        self._here = _Here()
 
     def install(self, hooks: Hooks) -> None:
         """Listen to data loaders."""
@@ -109,10 +127,10 @@ class Readings(short.Listening):
             self.latest.id = 0
 
     def leave(self) -> None:
-        """Whatever is being read is over: it was left before its end."""
-        if self.latest is not None:
-            self._end(self.latest)
-            self.latest = None
+        """Whatever this thread is reading is over: it was left before its end."""
+        reading, self._here.reading = self._here.reading, None
+        if reading is not None:
+            self._end(reading)
 
     def _iterated(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__iter__`` of a data loader."""
@@ -133,8 +151,8 @@ class Readings(short.Listening):
         self.ignored = 0
         if session.inside():
             return
-        before = self.latest
-        if before is not None and before.loader.dataset is loader.dataset:
+        before = self._here.reading
+        if before is not None and before.dataset is loader.dataset and before.loader() in (loader, None):
             self._end(before)
         setattr(iterator, READING, Reading(loader, perf_counter(), before))
 
@@ -151,15 +169,17 @@ class Readings(short.Listening):
                 reading.id = id(iterator)
             else:
                 reading.count(batch)
-            if reading is not self.latest:
-                self.latest, self.new = reading, None if reading.trained else reading
-                self._listener.batch_is_new()
+            self.latest = reading
+            if reading is not self._here.reading:
+                self._here.reading = reading
+                if reading.track is None and torch.is_grad_enabled():
+                    self._listener.batch_is_new(reading)
         except guard.FAULTS as error:
             _fault(error)
 
     def _stopped(self, reading: Reading) -> None:
         try:
-            reading.last = perf_counter()
+            reading.last_batch, reading.last = reading.last, perf_counter()
             self._end(reading)
         except guard.FAULTS as error:
             _fault(error)
@@ -185,13 +205,6 @@ def _expected(loader: DataLoader[Any]) -> int | None:
         return None
 
 
-def _is_alike(one: DataLoader[Any], other: DataLoader[Any]) -> bool:
-    """Whether they make the same batches of the same data: often one is made anew for each epoch."""
-    if one is other:
-        return True
-    return one.dataset is other.dataset and one.batch_size == other.batch_size and one.collate_fn is other.collate_fn
-
-
 class _Kind(NamedTuple):
     shape: torch.Size
     dtype: torch.dtype
@@ -214,8 +227,8 @@ def _stand_in(inputs: Any) -> Any:
     return None if inputs is None else torch.empty(inputs.shape, dtype=inputs.dtype, device="meta")
 
 
-def _samples(batch: Any, loader: DataLoader[Any]) -> int:
-    """How many samples are in a batch: the length of the first tensor in it."""
+def _samples(batch: Any, usual: int) -> int:
+    """How many samples are in a batch: the length of the first tensor in it, or as many as is ``usual``."""
     for _ in range(10):
         if isinstance(batch, Tensor):
             return batch.shape[0] if batch.ndim else 1
@@ -225,4 +238,4 @@ def _samples(batch: Any, loader: DataLoader[Any]) -> int:
             batch = batch[0]
         else:
             break
-    return loader.batch_size or 1
+    return usual

@@ -1,4 +1,4 @@
-"""What is recorded of a plain loop in one run: losses and learning rates by step, epochs, and what is trained."""
+"""What is recorded of plain loops in one run: losses and learning rates by step, epochs, and what is trained."""
 
 from __future__ import annotations
 
@@ -6,62 +6,65 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from time import time
+from time import perf_counter, time
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 
 from tachograph import guard, late
 from tachograph.background import background
 from tachograph.events import Metrics
 from tachograph.run import Run
-from tachograph.session import options
-from tachograph_frameworks.torch.data import describe, length
-from tachograph_frameworks.torch.device import Mean, mean
-from tachograph_frameworks.torch.optimizers import Slot, unwrapped
+from tachograph.session import inside, options
+from tachograph_frameworks.torch import optimizers
+from tachograph_frameworks.torch.data import describe
+from tachograph_frameworks.torch.device import read
+from tachograph_frameworks.torch.epochs import Epochs, Track
+from tachograph_frameworks.torch.naming import UNNAMED
+from tachograph_frameworks.torch.optimizers import Slot
 from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.readings import Reading
-from tachograph_frameworks.torch.trained import Trained
-from tachograph_frameworks.torch.variables import visible
+from tachograph_frameworks.torch.slots import Slots
+from tachograph_frameworks.torch.strand import Strand
+from tachograph_frameworks.torch.trained import Trained, unique
+from tachograph_frameworks.torch.variables import Sight
 
 PERIOD = 0.05  # seconds of steps that are recorded together
 LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
+HELD_SECONDS = 1.0  # that a first step waits for what the user may log of it
+PATIENCE = 5.0  # seconds that the end of a run waits for another thread which is recording
 REPORT_SECONDS = 10.0
+DEFAULT = "loss"  # what a loss is called that is in no variable
+DEFAULT_BESIDE = "unnamed_loss"  # the same, where a variable is called that
 _NO_PAIR = (None, None, None, None)
 
-MOST_ACCUMULATED = 256  # backward passes before the first step of an optimizer: with more there is none
 
-
-class Recording(short.Notes):
-    """The plain loop's part of a run. ``owned`` says that the run was opened for it.
+class Recording:
+    """The plain loops' part of a run. ``owned`` says that the run was opened for it.
 
     What is heard is noted, and recorded some twenty times a second: between two steps of a training the processor's
     caches are full of its numbers, and each further line of ours costs a multiple there. Steps that take longer than
     that are recorded one by one.
     """
 
-    slot: Slot | None
-
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
-        self.run = run
-        self.slot: Slot | None = None  # of the last step
+        self.run, self.owned = run, owned
         self.noted: list[short.Note] = []
-        self.due = 0.0  # when they are to be recorded, in seconds since 1970
-        self.batch_is_new = False  # whether anything is trained on it will be seen at the next backward pass
         self.taken = 0  # how many were recorded
+        self.measured = 0.0  # when a step was measured,
+        self.since = 0  # how many were made since then,
+        self.weight = 1  # and for how many the one stands that is measured now
         self._trained = Trained(run, models)
+        self._slots = Slots(run)
+        self._owners: dict[str, object] = {}  # of each curve
+        self._epochs = Epochs(self._claim)
+        self._strands: dict[int, Strand] = {}
         self._ready: list[Metrics] = []
-        self._one_at_a_time = threading.RLock()  # a signal handler may save a checkpoint, which asks for the step
-        self.name: str | None = None  # of the coming step's loss on the short way, whose value is
-        self.value: Any = None
-        self._losses: dict[str, Any] = {}  # of the coming step: of each name the value, or a list of several
-        self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
-        self._extras: dict[str, Any] = {}
-        self._steps = 0  # that were made without an optimizer
-        self._slots: dict[int, Slot] = {}
-        self._epochs: dict[tuple[type, int | None], int] = {}
-        self._training: Reading | None = None
+        self._one_at_a_time = threading.RLock()
+        self._is_taking = False
         self._heard: set[str] = set()
         self._held: list[tuple[dict[str, Any], int, float]] | None = None
         if not owned:
@@ -72,110 +75,165 @@ class Recording(short.Notes):
         background.regularly(self._settle_if_late, LATE)
         _recordings.add(self)
 
+    def strand(self, stack: tuple[Run, ...]) -> Strand:
+        """This thread's part."""
+        found = self._strands.get(threading.get_ident())
+        if found is None or found.owner is not threading.current_thread():
+            found = self._strands[threading.get_ident()] = Strand(self, stack)
+        found.stack = stack
+        return found
+
+    def knows(self, optimizer: Optimizer) -> bool:
+        """Whether it has made a step here."""
+        return self._slots.get(optimizer) is not None
+
     def _forked(self) -> None:
         """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
-        self._one_at_a_time = threading.RLock()
+        self._one_at_a_time, self._is_taking = threading.RLock(), False
         self.noted.clear()
-        self._ready, self._losses, self._extras, self._training, self.name = [], {}, {}, None, None
+        self._ready = []
+        strand = self._strands.get(threading.get_ident())
+        self._strands = {} if strand is None else {threading.get_ident(): strand}
+        for strand in self._strands.values():
+            strand.forked()
         if self._held is not None:
             self._held = []
-        self.run._before_end(self.settle)
+        self.run._before_end(self._leave)
 
     # -- at each step, on the training thread --
 
-    def lost(self, name: str, value: Any) -> None:
-        """A backward pass has begun, at the loss ``name``."""
-        self._gather()
-        if name in self._losses or self._bare is not None:
-            self._lost_again(name, value)
-        else:
-            self._losses[name] = value
-
-    def _gather(self) -> None:
-        """What the short way has kept of the coming step is put with the rest."""
-        if self.name is not None:
-            self._losses[self.name], self.name = self.value, None
-
-    def _lost_again(self, name: str, value: Any) -> None:
-        if self._bare is not None:
-            self._step_bare(name, value)
-            return
-        parts = self._losses[name]
-        if type(parts) is not list:
-            parts = self._losses[name] = [parts]
-        parts.append(value)
-        if len(parts) >= MOST_ACCUMULATED and not self._slots:
-            self._go_bare()
-
-    def _go_bare(self) -> None:
-        """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
-        self._bare = {}
-        losses, self._losses = self._losses, {}
-        for name, parts in losses.items():
-            for value in parts if type(parts) is list else [parts]:
-                self._step_bare(name, value)
-
-    def _step_bare(self, name: str, value: Any) -> None:
-        assert self._bare is not None
-        step = self._bare.get(name, 0)
-        self._bare[name] = self._steps = step + 1
-        if step % options.every_n_steps == 0:
-            self._note({name: value}, step)
-
-    def extra(self, name: str, value: Any) -> None:
-        """A value that belongs to the coming step."""
-        if value is not None:
-            self._extras[name] = value
-
-    def stepped(self, optimizer: Optimizer) -> bool:
+    def stepped(self, strand: Strand, optimizer: Optimizer) -> bool:
         """An optimizer has made a step. Gives whether it is time to settle."""
-        self._gather()
-        slot = self._slots.get(id(optimizer))
-        if slot is None or slot.optimizer() is not optimizer:
+        slot = self._slots.get(optimizer)
+        if slot is None:
+            if self._slots.is_ignored(optimizer):
+                return False
             self.settle()
-            slot = self._slots[id(optimizer)] = self._new_slot(optimizer)
-        self.slot, slot.every = slot, options.every_n_steps
-        values = {name: _mean(value) if type(value) is list else value for name, value in self._losses.items()}
-        values |= self._extras
-        self._losses, self._extras = {}, {}
+            slot = self._new_slot(strand, optimizer)
+            if slot is None:
+                return False
+        if not slot.has_groups_of(optimizer):
+            slot.name_rates(optimizer)
+            self._trained.regroup(slot, optimizer)
+        is_first = strand.slot is None
+        strand.slot, slot.every = slot, options.every_n_steps
+        if strand.fresh:
+            self.trained_on(strand, slot, is_first)
+        return self._count(strand, slot, optimizer)
+
+    def _count(self, strand: Strand, slot: Slot, optimizer: Optimizer) -> bool:
+        values = strand.take(slot)
         for name, group in zip(slot.rates, optimizer.param_groups, strict=False):
-            values[name] = group.get("lr")
+            rate = group.get("lr")
+            values[name] = read(rate) if isinstance(rate, Tensor) else rate
         step = slot.steps
         slot.steps = step + 1
         now = time()
         if step % slot.every == 0:
             self.noted.append((step, now, values, *_NO_PAIR))
-        return now > self.due
+        for reading in strand.take_endings():
+            self._write_ending(strand, reading)
+        return now > strand.due
 
-    def _note(self, values: dict[str, Any], step: int) -> None:
+    def note(self, values: dict[str, Any], step: int, strand: Strand | None = None) -> None:
+        """Values that are recorded with the steps."""
         now = time()
         self.noted.append((step, now, values, *_NO_PAIR))
-        if now > self.due:
+        if strand is not None and now > strand.due:
+            strand.due = now + PERIOD
             self.settle_unless_busy()
+
+    def _new_slot(self, strand: Strand, optimizer: Optimizer) -> Slot | None:
+        slot = self._slots.succeed(optimizer)
+        if slot is not None:
+            self._trained.describe_again(slot, optimizer)
+            return slot
+        sight = Sight(Optimizer, nn.Module, LRScheduler)
+        slot, is_new = self._slots.add(optimizer, sight)
+        if slot is not None and is_new:
+            with guard.contained("torch: model and optimizer", self.run):
+                self._trained.describe(slot, optimizer, sight)
+            self._take_over(strand.end_bare(), strand, slot)
+            names = [self.curve(slot, base) for base in strand.waiting()]
+            slot.steps = max([slot.steps, *(self.run._journal.steps.next(name) for name in names)])
+        elif slot is not None:
+            self._trained.describe_again(slot, optimizer)
+        return slot
+
+    def _take_over(self, steps: dict[str, int], strand: Strand, slot: Slot) -> None:
+        """Losses that were counted without an optimizer are this one's, and go on."""
+        for base, count in steps.items():
+            name = strand.curves[base]
+            self._owners[name], slot.curves[base] = slot, name
+            slot.steps = max(slot.steps, count)
+
+    # -- names of curves --
+
+    def curve(self, slot: Slot, base: str) -> str:
+        """What a curve of an optimizer's is called: by ``base``, unless that is another's."""
+        name = slot.curves.get(base)
+        if name is None:
+            if base == DEFAULT and slot.curves.get(UNNAMED) == DEFAULT:
+                slot.curves[UNNAMED] = self._claim(slot, [DEFAULT_BESIDE, slot.own(DEFAULT_BESIDE)])
+            wanted = (DEFAULT if DEFAULT not in slot.curves else DEFAULT_BESIDE) if base == UNNAMED else base
+            names = [slot.own(wanted)] if slot.prefix is not None else [wanted, slot.own(wanted)]
+            name = slot.curves[base] = self._claim(slot, names)
+        return name
+
+    def bare_curve(self, strand: Strand, base: str) -> str:
+        """The same for a loss of which no optimizer makes steps."""
+        if base not in strand.curves:
+            wanted = (DEFAULT if DEFAULT not in strand.curves else DEFAULT_BESIDE) if base == UNNAMED else base
+            strand.curves[base] = self._claim(strand, [wanted, f"{wanted}/backward"])
+        return strand.curves[base]
+
+    def _claim(self, owner: object, names: list[str]) -> str:
+        """The first of some names that is not another's."""
+        for name in names:
+            if self._owners.setdefault(name, owner) is owner:
+                return name
+        name = unique(names[-1], self._owners)
+        self._owners[name] = owner
+        return name
 
     # -- recording what was noted --
 
     def settle(self) -> None:
-        """Record what was noted so far."""
-        with self._one_at_a_time:
-            self._take()
+        """Record what was noted so far; waits a little for another thread that is at it."""
+        if self._one_at_a_time.acquire(timeout=PATIENCE):
+            self._take_and_release()
 
     def settle_unless_busy(self) -> None:
         """:meth:`settle`, unless another thread is at it."""
         if self._one_at_a_time.acquire(blocking=False):
-            try:
-                self._take()
-            finally:
-                self._one_at_a_time.release()
+            self._take_and_release()
+
+    def _take_and_release(self) -> None:
+        try:
+            if not self._is_taking:  # a signal handler of the user's may have come in between, and asked for it
+                self._is_taking = True
+                try:
+                    self._take()
+                finally:
+                    self._is_taking = False
+        finally:
+            self._one_at_a_time.release()
 
     def _settle_if_late(self) -> None:
         """The loop has come to a halt, or its steps take long: what it did before is recorded."""
-        if self.noted and time() > self.due:
+        if self._held and time() - self._held[0][2] > HELD_SECONDS:
             self.settle_unless_busy()
+            self._release()
+            self._send()
+        if self.noted and all(time() > strand.due for strand in list(self._strands.values())):
+            self.settle_unless_busy()
+        if self.owned and self._strands and not any(s.owner.is_alive() for s in list(self._strands.values())):
+            self._strands.clear()
+            background.soon(self.run.finish)  # with the thread that it was opened in
 
     def _take(self) -> None:
-        self.due = time() + PERIOD
-        self._report()
+        for strand in list(self._strands.values()):
+            self._report(strand)
         count = len(self.noted)  # another thread's loop may be at it
         noted = self.noted[:count]
         del self.noted[:count]
@@ -197,38 +255,6 @@ class Recording(short.Notes):
         ready, self._ready = self._ready, []
         if ready:
             self.run._journal.append_all(ready)
-
-    @property
-    def step(self) -> int:
-        """The last step that was made."""
-        self.settle()
-        return self._last_step()
-
-    def _last_step(self) -> int:
-        return max((self.slot.steps if self.slot is not None else self._steps) - 1, 0)
-
-    def _new_slot(self, optimizer: Optimizer) -> Slot:
-        self._bare = None
-        names = {id(unwrapped(found)): name for name, found in visible((Optimizer,))}
-        names.setdefault(id(optimizer), type(optimizer).__name__)
-        with guard.contained("torch: model and optimizer", self.run):
-            self._trained.describe(optimizer)
-        name = names[id(optimizer)]
-        before = [slot for slot in self._slots.values() if slot.variable == name]
-        if before:  # the variable holds a new one, as in cross-validation: its steps go on
-            self.run._remark(
-                f"{name} was made anew at step {before[-1].steps}: its settings are the newer one's, and the steps of "
-                "both are counted on; open a run for each training to keep them apart"
-            )
-            return Slot(optimizer, name, before[-1].name, before[-1].steps)
-        alone = len(names) == 1 and all(slot.optimizer() is None for slot in self._slots.values())
-        return Slot(optimizer, name, None if alone else name, self._first_step())
-
-    def _first_step(self) -> int:
-        """0, or in a run that is resumed where it left off."""
-        return max((self.run._journal.steps.next(name) for name in self._losses), default=0)
-
-    # -- writing --
 
     def _write(self, values: dict[str, Any], step: int, at: float = 0.0) -> None:
         if self._held is not None:
@@ -255,7 +281,7 @@ class Recording(short.Notes):
     def _put_unusual(self, values: dict[str, Any], step: int, at: float) -> None:
         """What is on its way from a device, or isn't finite."""
         copies = {name: value for name, value in values.items() if hasattr(value, "ready")}
-        rest = {name: value for name, value in values.items() if name not in copies}
+        rest = {name: value for name, value in values.items() if name not in copies and value is not None}
         if copies and all(type(value) is float and value - value == 0.0 for value in rest.values()):
             late.waiting.add(self.run, step, copies, Metrics(0, 0, at, step, rest))
             return
@@ -267,58 +293,94 @@ class Recording(short.Notes):
             self.run._journal.log(rest, step)
 
     def _hear(self, values: Any) -> None:
-        if isinstance(values, Mapping):
+        """The user logs something. (What another framework's training logs here is no word of the user's.)"""
+        if isinstance(values, Mapping) and not inside() and not self._heard.issuperset(values):
+            if self._held is None:
+                self.settle()  # what was noted before is recorded as it was heard
             self._heard.update(values)
 
     # -- epochs --
 
-    def trained_on(self, reading: Reading) -> None:
-        """The first backward pass on what a data loader gave: an epoch has begun."""
-        self._training = reading
-        dataset = reading.loader.dataset
-        key = (type(dataset), length(dataset))  # some make it anew for each epoch
-        epoch = self._epochs[key] = self._epochs.get(key, -1) + 1
-        self._note({"epoch": float(epoch)}, max([slot.steps for slot in self._slots.values()], default=0))
-        if epoch == 0:
+    def trained_on(self, strand: Strand, slot: Slot, is_first: bool = False) -> None:
+        """The first step on what data loaders gave: an epoch has begun."""
+        fresh, strand.fresh = strand.fresh, []
+        strand.batch_is_new = False
+        going_on = [reading for reading in fresh if not reading.over]
+        for reading in strand.take_endings():
+            self._write_ending(strand, reading)
+        for reading in going_on or (fresh[-1:] if is_first else []):
+            if reading.track is None:
+                self._begin_epoch(strand, slot, reading)
+
+    def _begin_epoch(self, strand: Strand, slot: Slot, reading: Reading) -> None:
+        strand.training = reading
+        track, is_first = self._epochs.begin(reading, slot)
+        reading.track = track
+        if is_first:
+            track.stream.name = _loader_name(reading)
+        self.note({self._epochs.name(track, "epoch"): float(track.epoch)}, slot.steps)
+        if is_first:
             self.settle()
-            name = next((name for name, found in visible((type(reading.loader),)) if found is reading.loader), "train")
             with guard.contained("torch: data", self.run):
-                describe(self.run, reading.loader, name, "train")
+                describe(self.run, reading.dataset, reading.facts, track.stream.name, "train")
 
-    @property
-    def has_stepped(self) -> bool:
-        """Whether an optimizer has made a step. A data loader that was read to its end since is no training data."""
-        return bool(self._slots)
-
-    def _report(self) -> None:
+    def _report(self, strand: Strand) -> None:
         """How fast a long epoch goes, every ten seconds."""
-        reading = self._training
+        reading = strand.training
         if reading is not None and not reading.over and reading.last - reading.reported > REPORT_SECONDS:
-            self._write({"samples_per_second": reading.rate()}, self._last_step())
+            self._write({self._name(reading.track, "samples_per_second"): reading.rate()}, strand.last_step)
 
-    def reading_over(self, reading: Reading) -> None:
-        """A data loader has given its last batch."""
-        seconds = reading.last - reading.began
-        if reading.trained:
-            values = {"samples_per_second": reading.rate(), "data_seconds": reading.waited, "train_seconds": seconds}
+    def _name(self, track: Track, base: str) -> str:
+        return self._epochs.name(track, base)
+
+    def reading_over(self, strand: Strand, reading: Reading) -> bool:
+        """A data loader has given its last batch. Gives whether the step on that is still to come."""
+        if reading.track is None:
+            seconds = reading.last - reading.began
+            self.note({"eval_seconds": seconds}, strand.last_step, strand)
+            if strand.training is not None:
+                strand.training.aside += seconds
+        elif self._is_ahead(strand, reading):
+            strand.endings.append(reading)
+            return True
         else:
-            values = {"eval_seconds": seconds}
-            if self._training is not None:
-                self._training.aside += seconds
-        self._note(values, self._last_step())
+            self._write_ending(strand, reading)
+        return False
+
+    def _is_ahead(self, strand: Strand, reading: Reading) -> bool:
+        """Whether no step has been made since its last batch: some libraries fetch one batch ahead."""
+        if not self.noted or strand.slot is None or strand.slot.every > 1:
+            return False
+        return self.noted[-1][1] < time() - (perf_counter() - reading.last_batch)
+
+    def _write_ending(self, strand: Strand, reading: Reading) -> None:
+        track: Track = reading.track
+        values = {
+            "samples_per_second": reading.rate(),
+            "data_seconds": reading.waited,
+            "train_seconds": reading.last - reading.began,
+        }
+        named = {self._name(track, base): value for base, value in values.items()}
+        self.note(named, max(track.slot.steps - 1, 0), strand)
 
     # -- the end --
 
-    def _end(self) -> None:
-        background.no_longer(self._settle_if_late)
-        self._gather()
-        if self._losses and not self._slots:
-            self._go_bare()
+    def _leave(self) -> None:
+        """What waits for a step that does not come is recorded."""
+        for strand in list(self._strands.values()):
+            strand.leave()
+            for reading in strand.take_endings():
+                self._write_ending(strand, reading)
         self.settle()
         self._release()
         self._send()
+
+    def _end(self) -> None:
+        background.no_longer(self._settle_if_late)
+        trainings = [strand.training for strand in self._strands.values() if strand.training is not None]
+        self._leave()
         if options.models:
-            self._trained.keep(self._training and self._training.inputs)
+            self._trained.keep(trainings[-1].inputs if trainings else None)
 
 
 def _is_plain(values: dict[str, Any]) -> bool:
@@ -329,9 +391,15 @@ def _is_plain(values: dict[str, Any]) -> bool:
     return True
 
 
-def _mean(parts: list[Any]) -> Any:
-    """The mean of a step's losses: a float where all are on the host."""
-    return mean(parts) if all(type(part) is float for part in parts) else Mean(parts)
+def _loader_name(reading: Reading) -> str:
+    """The user's variable that has the loader, or a library's wrapper with the loader in it; ``train`` where none."""
+    way = Sight(DataLoader).way(reading.loader())
+    if way is None:
+        return "train"
+    parts = way.name.split(".")
+    while len(parts) > 1 and (parts[-1].startswith("_") or parts[-1] == "iterable"):
+        parts.pop()
+    return ".".join(parts)
 
 
 _recordings: weakref.WeakSet[Recording] = weakref.WeakSet()

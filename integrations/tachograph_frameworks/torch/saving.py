@@ -4,62 +4,127 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
+from torch import Tensor
 
-from tachograph import checkpoints, session
+from tachograph import checkpoints, guard, session
+from tachograph.background import background
 from tachograph.capture.blobs import digest_of
 from tachograph.patch import Call, Hooks, Watcher
 from tachograph.run import Run
-from tachograph_frameworks.torch.recording import Recording
+from tachograph_frameworks.torch.strand import Strand
 
-_MOST_LOADED = 20
+_MOST_LOADED = 20  # files of which it is remembered what was in them
+_MOST_TENSORS = 1000  # of a file
+_MOST_DIGESTED = 16 << 30  # bytes: of larger files the digest is left out
+_DEEPEST = 4  # mappings in mappings, in a checkpoint
+_END_SECONDS = 5.0  # that the end of a run waits for digests
+
+
+class Loaded(msgspec.Struct, eq=False):
+    """A file that was loaded: where it is, how large, and what was in it, which isn't kept alive."""
+
+    path: Path
+    size: int
+    changed: int
+    parts: dict[int, weakref.ref[Any]]
+
+    def has(self, value: Any) -> bool:
+        """Whether it came from this file."""
+        reference = self.parts.get(id(value))
+        return reference is not None and reference() is value
 
 
 class Files:
-    """What was loaded, until there is a run that it belongs to. ``current`` gives the loop's recording, or None."""
+    """What was loaded, until a run goes on from it. ``current`` gives the loop's part of a run here, or None."""
 
-    def __init__(self, current: Callable[[], Recording | None]) -> None:
+    def __init__(self, current: Callable[[], Strand | None]) -> None:
         self._current = current
-        self._loaded: list[tuple[str, str, int]] = []
+        self._loaded: list[Loaded] = []
+        self._resumed: list[Loaded] = []
 
     def install(self, hooks: Hooks) -> None:
-        """Listen to ``torch.save`` and ``torch.load``."""
+        """Listen to ``torch.save`` and ``torch.load``, and to what takes over a state that was loaded."""
         hooks.around(torch.serialization, "save", self._save)
         hooks.around(torch.serialization, "load", self._load)
+        for owner in (torch.nn.Module, torch.optim.Optimizer):
+            hooks.around(owner, "load_state_dict", self._taken_over)
 
     def _save(self, call: Call) -> Watcher:
         yield
-        recording, path = self._current(), _path(call.argument("f"))
-        if recording is None or path is None:
+        strand, path = self._current(), _path(call.argument("f"))
+        if strand is None or path is None:
             return
         best = True if "best" in path.name.lower() else None
-        checkpoints.keep(recording.run, path, name=series(path.name), step=recording.step, is_best=best)
+        recording = strand.recording
+        recording.settle_unless_busy()
+        checkpoints.keep(recording.run, path, name=series(path.name), step=strand.last_step, is_best=best)
 
     def _load(self, call: Call) -> Watcher:
         loaded = yield
         path = _path(call.argument("f"))
-        if path is None or session.inside() or len(self._loaded) >= _MOST_LOADED or not _is_state(loaded):
+        if path is None or session.inside():
             return
-        found = (str(path.absolute()), digest_of(path), path.stat().st_size)
-        recording = self._current()
-        if recording is None:
-            self._loaded.append(found)
-        else:
-            _link(recording.run, *found)
+        status = path.stat()
+        found = Loaded(path.absolute(), status.st_size, status.st_mtime_ns, dict(_parts(loaded)))
+        if isinstance(loaded, torch.nn.Module):
+            self._resume(found)
+        elif found.parts:
+            self._loaded = [*self._loaded[1 - _MOST_LOADED :], found]
+
+    def _taken_over(self, call: Call) -> Watcher:
+        """A module or an optimizer goes on from a state: from a file, if any of its tensors came from one."""
+        state = call.argument("state_dict")
+        values = [value for _, value in _tensors(state)] if self._loaded else []
+        for found in self._loaded:
+            if any(map(found.has, values)):
+                self._loaded.remove(found)
+                self._resume(found)
+                break
+        yield
+
+    def _resume(self, found: Loaded) -> None:
+        strand = self._current()
+        if strand is not None:
+            _link(strand.recording.run, found)
+        elif not session.inside():
+            self._resumed = [*self._resumed[1 - _MOST_LOADED :], found]
 
     def begun(self, run: Run) -> None:
         """A run has begun: what was loaded before is what it goes on from."""
-        loaded, self._loaded = self._loaded, []
-        for found in loaded:
-            _link(run, *found)
+        resumed, self._resumed = self._resumed, []
+        for found in resumed:
+            _link(run, found)
 
 
-def _link(run: Run, path: str, digest: str, size: int) -> None:
-    run._link("resumed from", digest, path=path, size=size)
+def _link(run: Run, found: Loaded) -> None:
+    """Say what a run goes on from, with the file's digest: in the background, since to read it may take long."""
+    done: list[bool] = []
+
+    def link() -> None:
+        if not done:
+            done.append(True)
+            with guard.contained("torch: resumed from", run):
+                run._link("resumed from", _digest(found), path=str(found.path), size=found.size)
+
+    background.soon(link)
+    run._before_end(lambda: done or background.drain(_END_SECONDS))
+
+
+def _digest(found: Loaded) -> str:
+    """The file's digest; "" where it is too large, is gone, or was written anew."""
+    try:
+        status = found.path.stat()
+        is_same = (status.st_size, status.st_mtime_ns) == (found.size, found.changed)
+        return digest_of(found.path) if is_same and found.size <= _MOST_DIGESTED else ""
+    except OSError:
+        return ""
 
 
 def _path(file: Any) -> Path | None:
@@ -67,11 +132,20 @@ def _path(file: Any) -> Path | None:
     return Path(file) if isinstance(file, str | os.PathLike) and os.path.isfile(file) else None
 
 
-def _is_state(loaded: Any) -> bool:
-    """Whether it is what a training goes on from, rather than data: a module, or a mapping with state in it."""
-    if isinstance(loaded, torch.nn.Module):
-        return True
-    return isinstance(loaded, Mapping) and all(isinstance(key, str) for key in loaded)
+def _parts(loaded: Any) -> Iterator[tuple[int, weakref.ref[Any]]]:
+    for number, (key, value) in enumerate(_tensors(loaded)):
+        if number >= _MOST_TENSORS:
+            return
+        yield key, weakref.ref(value)
+
+
+def _tensors(state: Any, deepest: int = _DEEPEST) -> Iterator[tuple[int, Tensor]]:
+    """The tensors in a state, by their ids; a mapping in it is looked into, as far as checkpoints are nested."""
+    if isinstance(state, Tensor):
+        yield id(state), state
+    elif isinstance(state, Mapping) and deepest > 0:
+        for value in list(state.values()):
+            yield from _tensors(value, deepest - 1)
 
 
 def series(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
+from threading import get_ident
 from time import perf_counter, time
 from typing import Any, TypeAlias
 
@@ -32,24 +33,27 @@ Note: TypeAlias = tuple[int, float, dict[str, Any] | None, Any, Any, Any, Any]
 
 class Slot:
     """An optimizer's steps, and of how many one is recorded. ``id`` is the optimizer's, ``rate`` the name of its only
-    learning rate, or None."""
+    learning rate, or None, and ``curves`` has what each loss is called."""
 
-    __slots__ = ("every", "id", "rate", "steps")
+    __slots__ = ("curves", "every", "id", "rate", "steps")
 
 
 class Notes:
-    """What was heard and is to be recorded.
+    """What was heard in one thread, in the context ``stack``, and is to be recorded.
 
     ``name`` and ``value`` are the coming step's loss, None where there is none yet; ``slot`` is the optimizer that made
-    the last step. ``due`` is when what is ``noted`` is to be recorded, in seconds since 1970.
+    the last step. ``due`` is when what is ``noted`` is to be recorded, in seconds since 1970. ``batch_is_new`` says
+    that the coming step is the first one on what a data loader gives.
     """
 
-    __slots__ = ("batch_is_new", "due", "name", "noted", "slot", "value")
+    __slots__ = ("batch_is_new", "due", "name", "noted", "slot", "stack", "thread", "value")
 
     batch_is_new: bool
     due: float
     name: str | None
     noted: list[Note]
+    stack: Any
+    thread: int
     value: Any
 
 
@@ -63,14 +67,13 @@ class Pass:
 class Hearing:
     """Hears ``backward`` and the steps of optimizers.
 
-    ``_plain`` is where they are noted, in the context of ``_stack``, where nothing is special about the coming step.
+    ``_plain`` is where the last step was noted, if nothing was special about it. It is used where the coming step is
+    made in the same thread and context; all others go to the methods of the class that is made of this one.
     """
 
-    __slots__ = ("_fresh", "_plain", "_stack")
+    __slots__ = ("_plain",)
 
     _plain: Any
-    _fresh: Any
-    _stack: Any
     _backward: Callable[[Any], None]
     _stepped: Callable[[Any], None]
     _settle: Callable[[Any], None]
@@ -82,26 +85,28 @@ class Hearing:
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             try:
                 plain = self._plain
-                if plain is None or alive or stack() is not self._stack or type(tensor) is not Tensor:
-                    if alive and session.inside():
-                        self._plain = self._fresh = None
-                    elif hooks.on:
+                if alive and session.inside():
+                    pass
+                elif (
+                    plain is None
+                    or plain.thread != get_ident()
+                    or stack() is not plain.stack
+                    or type(tensor) is not Tensor
+                ):
+                    if hooks.on:
                         self._backward(tensor)
                 else:
                     place = _getframe(1)
                     known = latest.get(place.f_lasti)
                     if known is None or known[0] is not place.f_code or plain.name is not None:
                         self._backward(tensor)
-                    else:
-                        if tensor.is_cpu:
-                            try:  # noqa: SIM105  (contextlib would be called at every step)
-                                plain.value, plain.name = tensor.item(), known[1]
-                            except RuntimeError:  # it has several elements, or none
-                                pass
-                        elif (value := read(tensor)) is not None:
-                            plain.value, plain.name = value, known[1]
-                        if plain.batch_is_new:
-                            self._train_on(plain)
+                    elif tensor.is_cpu:
+                        try:  # noqa: SIM105  (contextlib would be called at every step)
+                            plain.value, plain.name = tensor.item(), known[1]
+                        except RuntimeError:  # it has several elements, or none
+                            pass
+                    elif (value := read(tensor)) is not None:
+                        plain.value, plain.name = value, known[1]
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, active.here())
             if args or kwargs:
@@ -112,34 +117,48 @@ class Hearing:
 
     def stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """An optimizer has made its step. Called by torch itself."""
-        plain = self._plain
-        if plain is None or (slot := plain.slot) is None or slot.id != id(optimizer) or slot.rate is None:
-            if plain is not None or self._fresh is not None or not session.inside():
-                self._stepped(optimizer)
+        if alive and session.inside():
             return
-        try:
-            rate = optimizer.param_groups[0]["lr"]
-        except (LookupError, TypeError, AttributeError):
+        plain = self._plain
+        if (
+            plain is None
+            or plain.thread != get_ident()
+            or stack() is not plain.stack
+            or (slot := plain.slot) is None
+            or slot.id != id(optimizer)
+            or slot.rate is None
+            or (plain.name is not None and plain.name not in slot.curves)
+        ):
             self._stepped(optimizer)
             return
+        try:
+            (group,) = optimizer.param_groups
+            rate = group["lr"]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            rate = None
+        if type(rate) is not float and type(rate) is not int:
+            self._stepped(optimizer)
+            return
+        if plain.batch_is_new:
+            self._train_on(plain)
         step, now = slot.steps, time()
         slot.steps = step + 1
         if step % slot.every == 0:
-            plain.noted.append((step, now, None, plain.name, plain.value, slot.rate, rate))
+            name = None if plain.name is None else slot.curves[plain.name]
+            plain.noted.append((step, now, None, name, plain.value, slot.rate, rate))
         plain.name = None
         if now > plain.due:
             self._settle(plain)
 
 
 class Listening:
-    """Listens to data loaders. ``latest`` is the pass that gave the last batch, ``new`` the same while nothing was
-    trained on it; ``ignored`` is the id of the last iterator that has none, until another one is made."""
+    """Listens to data loaders. ``latest`` is the pass that gave the last batch; ``ignored`` is the id of the last
+    iterator that has none, until another one is made."""
 
-    __slots__ = ("ignored", "latest", "new")
+    __slots__ = ("ignored", "latest")
 
     ignored: int
     latest: Any
-    new: Any
     _given: Callable[[Any, Any, Any], None]
     _stopped: Callable[[Any], None]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Mapping
+from itertools import chain, count
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,56 +15,79 @@ from tachograph import guard
 from tachograph.run import Run
 from tachograph_frameworks.torch import modules, optimizers
 from tachograph_frameworks.torch.models import save_module
-from tachograph_frameworks.torch.variables import visible
+from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.variables import Sight, held_in
 
 MOST_MODEL_BYTES = 1 << 30
 _MOST_HELD_BYTES = 64 << 20
 
 
 class Trained:
-    """What is described in a run so far. ``named`` are modules that the user named, by name."""
+    """What is described in a run so far: what its optimizers train, once they have made a step.
+
+    ``named`` are modules that the user named, by name.
+    """
 
     def __init__(self, run: Run, named: Mapping[str, nn.Module]) -> None:
         self._run, self._named = run, named
         self._described: dict[int, weakref.ref[Any]] = {}
-        self._singles: set[str] = set()
+        self._taken: set[str] = set()
         self._modules: dict[str, Held] = {}
 
-    def describe(self, optimizer: Optimizer) -> None:
-        """Record what the user's code holds and what is new here: around ``optimizer``, which has made a step."""
-        seen = visible((nn.Module, Optimizer, LRScheduler))
-        found = [(name, optimizers.unwrapped(value) if isinstance(value, Optimizer) else value) for name, value in seen]
-        if not any(value is optimizer for _, value in found):
-            found.append((type(optimizer).__name__, optimizer))
-        trained = _of_kind(found, Optimizer)
-        self._describe_all("optimizer", trained, optimizers.params)
-        self._describe_all("scheduler", _of_kind(found, LRScheduler), optimizers.scheduler_params)
-        self._add_models({**self._named, **_of_kind(found, nn.Module)}, list(trained.values()))
+    def describe(self, slot: Slot, optimizer: Optimizer, sight: Sight) -> None:
+        """Record an optimizer that has made its first step, its schedulers, and the models that it trains."""
+        face = slot.face() or optimizer
+        self._set_params(slot, face)
+        schedulers = [found for found in sight.of(LRScheduler) if _schedules(found, face, optimizer)]
+        for name, scheduler in self._new("scheduler", slot, schedulers, sight).items():
+            self._run.log_params({name: optimizers.scheduler_params(scheduler)})
+        self._add_models(slot, optimizer, sight)
 
-    def _add_models(self, candidates: Mapping[str, nn.Module], trained: list[Optimizer]) -> None:
-        """Record those of some modules whose parameters some optimizers train."""
-        groups = [group for optimizer in trained for group in optimizer.param_groups]
-        ids = {id(parameter) for group in groups for parameter in group["params"]}
+    def describe_again(self, slot: Slot, optimizer: Optimizer) -> None:
+        """Record what differs in an optimizer that has taken another one's place; it may train another model."""
+        self._set_params(slot, optimizer)
+        for held in self._modules.values():
+            if held.slot is slot:
+                held.look_again(optimizer)
+
+    def _set_params(self, slot: Slot, optimizer: Optimizer) -> None:
+        settings = optimizers.params(optimizers.unwrapped(optimizer))
+        if settings != slot.settings:
+            slot.settings = settings
+            self._run.log_params({slot.label or "optimizer": settings})
+
+    def regroup(self, slot: Slot, optimizer: Optimizer) -> None:
+        """Groups of parameters were added."""
+        self._set_params(slot, slot.face() or optimizer)
+
+    def _add_models(self, slot: Slot, optimizer: Optimizer, sight: Sight) -> None:
+        ids = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        seen = {name: module for module in sight.of(nn.Module) if (name := sight.name(module)) is not None}
+        candidates = {**seen, **self._named}
         models = modules.outermost(
             {name: module for name, module in candidates.items() if any(id(p) in ids for p in module.parameters())}
         )
-        for name, module in self._describe_all("model", models, modules.params).items():
-            self._modules[name] = Held(module)
+        names = {id(module): name for name, module in self._named.items()}
+        for name, module in self._new("model", slot, list(models.values()), sight, names).items():
+            self._run.log_params({name: modules.params(module)})
+            self._modules[name] = Held(module, slot, sight)
             text = modules.summary(module)
             self._run._keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
 
-    def _describe_all(
-        self, single: str, values: Mapping[str, Any], params: Callable[[Any], dict[str, Any]]
+    def _new(
+        self, single: str, slot: Slot, values: list[Any], sight: Sight, names: Mapping[int, str] | None = None
     ) -> dict[str, Any]:
-        """Record the settings of what is new: of the only one under ``single``, else under the variables' names."""
-        new = {name: value for name, value in values.items() if not self._is_described(value)}
-        if len(values) == len(new) == 1 and single not in self._singles:
-            new = dict(zip([single], new.values(), strict=True))
-            self._singles.add(single)
-        for name, value in new.items():
+        """Those that are not described yet: the only one under ``single``, else under the variables' names."""
+        new = [value for value in values if not self._is_described(value)]
+        is_single = len(new) == len(values) == 1 and slot.label is None and single not in self._taken
+        found: dict[str, Any] = {}
+        for value in new:
+            own = (names or {}).get(id(value)) or sight.name(value, self._taken) or type(value).__name__
+            name = single if is_single else unique(own, self._taken)
+            self._taken.add(name)
             self._described[id(value)] = weakref.ref(value)
-            self._run.log_params({name: params(value)})
-        return new
+            found[name] = value
+        return found
 
     def _is_described(self, value: Any) -> bool:
         reference = self._described.get(id(value))  # which may have been another's before
@@ -86,17 +110,38 @@ class Trained:
 
 class Held:
     """A module, to be kept at the end. Only a small one on the host is kept alive until then: the memory that the
-    program lets go of, of a device above all, it may need."""
+    program lets go of, of a device above all, it may need. ``slot`` is of the optimizer that trains it."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, slot: Slot, sight: Sight) -> None:
+        self.slot = slot
+        self._place = sight.place(module)
+        self._hold(module)
+
+    def _hold(self, module: nn.Module) -> None:
         self._reference = weakref.ref(module)
         small = _bytes(module) <= _MOST_HELD_BYTES and all(tensor.device.type == "cpu" for tensor in _tensors(module))
         self._module = module if small else None
+
+    def look_again(self, optimizer: Optimizer) -> None:
+        """The variable may hold another module, which is trained by another optimizer."""
+        module = held_in(self._place)
+        trained = optimizer.param_groups[0]["params"][:1]
+        if isinstance(module, nn.Module) and any(parameter is trained[0] for parameter in module.parameters()):
+            self._hold(module)
 
     @property
     def module(self) -> nn.Module | None:
         """The module; None where it is gone."""
         return self._reference() if self._module is None else self._module
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """The name, or where it is taken the same with a number."""
+    return next(found for found in chain([name], (f"{name}.{n}" for n in count(2))) if found not in taken)
+
+
+def _schedules(scheduler: Any, *those: Optimizer) -> bool:
+    return any(getattr(scheduler, "optimizer", None) is optimizer for optimizer in those)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
@@ -105,7 +150,3 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 def _bytes(module: nn.Module) -> int:
     return sum(modules.size(tensor) * tensor.element_size() for tensor in _tensors(module))
-
-
-def _of_kind(found: list[tuple[str, Any]], kind: type) -> dict[str, Any]:
-    return {name: value for name, value in found if isinstance(value, kind)}

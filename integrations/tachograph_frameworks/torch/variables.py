@@ -2,31 +2,155 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
+from collections import deque
 from collections.abc import Iterator
-from types import FrameType
-from typing import Any
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
 
 from tachograph import frames, guard
 
 _SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
+_CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, CodeType, FrameType, Tensor)
 _MOST_ITEMS = 100  # of a list or of an object's attributes
+_MOST_LOOKED_AT = 3000  # objects in one search
+_OF_MODULES = {"_modules", "_parameters", "_buffers"}  # parts of a module, which are seen with it
+_OUTSIDE = 1000  # more than there are frames with variables of their own
+_DEEPEST = 4  # names in a path: ``agents.0.nets.actor``
 
 
-def visible(kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    """The objects of some kinds in the variables of the functions that are running, innermost first: by variable, by
-    attribute of one (``self.model``), or in a dict or list of one. Each object once."""
-    seen: set[int] = set()
-    frame: FrameType | None = sys._getframe(1)
+Place = tuple[CodeType, str]  # a function, and a variable that it has
+
+
+class Way(NamedTuple):
+    """A path from a variable to an object: ``("agents", "0", "opt")``.
+
+    ``frame`` is the number of the frame that has the variable, 0 the innermost, and ``is_item`` says that the last
+    part is a key or a number, no attribute.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    frame: int
+    is_item: bool
+
+    @property
+    def name(self) -> str:
+        """How it is shown: without ``self``."""
+        return ".".join(self.path[1:] if self.path[0] in ("self", "trainer") and len(self.path) > 1 else self.path)
+
+
+class Sight:
+    """What can be seen from here of some kinds of objects, in the variables of the functions that are running.
+
+    An object is found in a variable, in attributes, lists and dicts of one, some levels deep. No code of the user's is
+    run by the search, an object that raises is passed over, and nothing is kept alive for longer than this is.
+    """
+
+    def __init__(self, *kinds: type) -> None:
+        self._kinds = kinds
+        self._looked_at = 0
+        self._frames = _user_frames(sys._getframe(1))
+        self.ways = list(self._search())
+
+    def of(self, kind: type) -> list[Any]:
+        """The objects of a kind, each once, the nearest first."""
+        return list({id(way.value): way.value for way in self.ways if isinstance(way.value, kind)}.values())
+
+    def name(self, value: Any, taken: Any = ()) -> str | None:
+        """The name by which the user tells it from its like: not one of ``taken``; None where it is in no variable."""
+        way = self.way(value, taken)
+        return None if way is None else way.name
+
+    def way(self, value: Any, taken: Any = ()) -> Way | None:
+        """The best path to it: one that others like it have too, else the shortest, and of these the outermost."""
+        mine = [way for way in self.ways if way.value is value and way.name not in taken]
+        kind = next((kind for kind in self._kinds if isinstance(value, kind)), object)
+        others = [way for way in self.ways if way.value is not value and isinstance(way.value, kind)]
+        clear = [way for way in mine if not any(_is_hidden_by(way, other) for other in others)]
+
+        def rank(way: Way) -> tuple[bool, int, int]:
+            return not any(_are_siblings(way.path, other.path) for other in others), len(way.path), -way.frame
+
+        return min(clear or mine, key=rank, default=None)
+
+    def place(self, value: Any) -> Place | None:
+        """The innermost function that has it in a variable, and that variable's name."""
+        direct = [way for way in self.ways if way.value is value and len(way.path) == 1 and way.frame < _OUTSIDE]
+        return (self._frames[direct[0].frame].f_code, direct[0].path[0]) if direct else None
+
+    def are_in_one_list(self, one: Any, other: Any) -> bool:
+        """Whether they are in the same list or dict."""
+        lists = [{way.path[:-1] for way in self.ways if way.value is value and way.is_item} for value in (one, other)]
+        return not lists[0].isdisjoint(lists[1])
+
+    def is_called(self, value: Any, method: str) -> bool:
+        """Whether the code that runs, or a function that it names, calls a method on the variable of ``value``."""
+        names = {way.path[-1] for way in self.ways if way.value is value}
+        return any(_calls(code, names, method) for code in self._codes())
+
+    def _codes(self) -> Iterator[CodeType]:
+        for frame in self._frames:
+            yield frame.f_code
+            owner = type(frames.variable(frame, "self"))
+            for name in frame.f_code.co_names:
+                for function in (frame.f_globals.get(name), inspect.getattr_static(owner, name, None)):
+                    if isinstance(function, FunctionType):
+                        yield function.__code__
+
+    def _search(self) -> Iterator[Way]:
+        seen: set[int] = set()
+        left = deque(self._roots())
+        while left and self._looked_at < _MOST_LOOKED_AT:
+            way = left.popleft()
+            self._looked_at += 1
+            if issubclass(type(way.value), self._kinds):
+                yield way
+                if not issubclass(type(way.value), nn.Module):  # which may have its optimizer in an attribute
+                    continue
+            if len(way.path) >= _DEEPEST or id(way.value) in seen:
+                continue
+            seen.add(id(way.value))
+            left.extend(Way((*way.path, name), part, way.frame, is_item) for name, part, is_item in parts(way.value))
+
+    def _roots(self) -> Iterator[Way]:
+        """The local variables, then the global ones: those of a script that runs are its own frame's."""
+        spaces: dict[int, tuple[int, dict[str, Any]]] = {}
+        for number, frame in enumerate(self._frames):
+            if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is not frame.f_globals:
+                yield from _ways(frames.variables(frame), number)
+                spaces.setdefault(id(frame.f_globals), (number + _OUTSIDE, frame.f_globals))
+            else:
+                spaces[id(frame.f_globals)] = number, frame.f_globals
+        for number, space in spaces.values():
+            yield from _ways(dict(space), number)
+
+
+def _ways(variables: dict[str, Any], frame: int) -> Iterator[Way]:
+    return (Way((name,), value, frame, False) for name, value in variables.items() if not name.startswith("__"))
+
+
+def _user_frames(frame: FrameType | None) -> list[FrameType]:
+    found = []
     while frame is not None:
         if not _is_library(frame):
-            for name, value in _variables(frame):
-                for path, found in _within(name, value, kinds):
-                    if id(found) not in seen:
-                        seen.add(id(found))
-                        yield path, found
+            found.append(frame)
         frame = frame.f_back
+    return found
+
+
+def held_in(place: Place | None) -> Any:
+    """What the variable holds now, where the function is the innermost one of the user's that runs; else None."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_library(frame):
+        frame = frame.f_back
+    if place is None or frame is None or frame.f_code is not place[0]:
+        return None
+    return frames.variable(frame, place[1])
 
 
 def _is_library(frame: FrameType) -> bool:
@@ -34,29 +158,61 @@ def _is_library(frame: FrameType) -> bool:
     return module in _SKIPPED or guard.is_ours(frame.f_code.co_filename)
 
 
-def _variables(frame: FrameType) -> list[tuple[str, Any]]:
-    found = list(frames.variables(frame).items())
-    if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is not frame.f_globals:
-        found += list(frame.f_globals.items())
-    return found
-
-
-def _within(name: str, value: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    if name.startswith("__"):
-        return
-    if isinstance(value, kinds):
-        yield name, value
-        return
-    for part, inner in _parts(value):
-        if isinstance(inner, kinds):
-            yield (part if name in ("self", "trainer") else f"{name}.{part}"), inner
-
-
-def _parts(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(str(key), item) for key, item in list(value.items())[:_MOST_ITEMS]]
-    if isinstance(value, list | tuple):
-        return [(str(index), item) for index, item in enumerate(value[:_MOST_ITEMS])]
-    if isinstance(value, type) or type(value).__module__ in ("builtins", "types"):
+def parts(value: Any) -> list[tuple[str, Any, bool]]:
+    """The items or attributes of an object, read without running any code of its class."""
+    kind = type(value)
+    try:
+        if issubclass(kind, _CLOSED):
+            return []
+        if issubclass(kind, dict):
+            return [(str(key), item, True) for key, item in _first(dict.items(value)) if type(key) in (str, int)]
+        if issubclass(kind, list | tuple):
+            items = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
+            return [(str(index), item, True) for index, item in enumerate(_first(items))]
+        if kind.__module__ == "builtins":
+            return []
+        return [(name, part, False) for name, part in _attributes(value, kind) if not name.startswith("__")]
+    except guard.FAULTS:  # the object is somebody else's, and not ours to judge
         return []
-    return list(getattr(value, "__dict__", {}).items())[:_MOST_ITEMS]
+
+
+def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    namespace = object.__getattribute__(value, "__dict__") if kind.__dictoffset__ else {}
+    if type(namespace) is dict:
+        own = [(name, part) for name, part in namespace.items() if type(name) is str and name not in _OF_MODULES]
+        yield from _first(own)
+    for base in kind.__mro__:
+        for name, member in list(vars(base).items()) if "__slots__" in vars(base) else ():
+            if type(member) is MemberDescriptorType and (part := _slot(member, value)) is not None:
+                yield name, part
+
+
+def _slot(member: MemberDescriptorType, value: Any) -> Any:
+    try:
+        return member.__get__(value, type(value))
+    except AttributeError:  # nothing is in it
+        return None
+
+
+def _first(items: Any) -> Iterator[Any]:
+    return (item for item, _ in zip(list(items), range(_MOST_ITEMS), strict=False))
+
+
+def _are_siblings(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1
+
+
+def _is_hidden_by(way: Way, other: Way) -> bool:
+    """Whether the name says no more than another object's: ``opt`` of ``self`` beside ``b.opt``."""
+    return other.name == way.name or other.name.endswith(f".{way.name}")
+
+
+def _calls(code: CodeType, names: set[str], method: str) -> bool:
+    """Whether it has ``name.method(…)`` or ``something.method(name)``."""
+    if method not in code.co_names:
+        return False
+    steps = [instruction.argval for instruction in dis.get_instructions(code)]
+    places = [index for index, value in enumerate(steps) if value == method]
+    return any(
+        value in names for place in places for value in steps[max(place - 1, 0) : place + 4] if type(value) is str
+    )

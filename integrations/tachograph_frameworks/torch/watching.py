@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from tachograph import plugin, session, settings
 from tachograph.patch import Hooks
 from tachograph_frameworks.torch.loop import NAME, Loop
-from tachograph_frameworks.torch.variables import visible
+from tachograph_frameworks.torch.variables import Sight
 
 _loops: weakref.WeakKeyDictionary[Hooks, Loop] = weakref.WeakKeyDictionary()
 _own: Hooks | None = None
@@ -66,10 +66,10 @@ def watch(*objects: nn.Module | Optimizer, gradient_norm: bool = False) -> Watch
     if settings.off():
         return Watching(Hooks(NAME), Loop())
     hooks, loop = _listening()
-    names = {id(found): name for name, found in visible((nn.Module,))}
+    sight = Sight(nn.Module)
     for number, item in enumerate(objects):
         if isinstance(item, nn.Module):
-            loop.models[names.get(id(item), f"model_{number}")] = item
+            loop.models[sight.name(item) or f"model_{number}"] = item
         elif loop.only is not None:
             loop.only.add(item)
     loop.gradient_norm = loop.gradient_norm or gradient_norm

@@ -161,7 +161,7 @@ def test_names_of_expressions(recorded: Recorded) -> None:
     optimizer.step()
     assert several_lines is not None
     run = recorded()
-    assert set(run.metrics) == {"elbo", "total", "weighted", "several", "loss", "lr"}
+    assert set(run.metrics) == {"elbo", "total", "weighted", "several", "several_lines", "loss", "lr"}
 
 
 def test_a_closure(recorded: Recorded) -> None:
@@ -414,8 +414,9 @@ def test_a_forked_child_that_trains(recorded: Recorded, loader: DataLoader[Any])
     loop(loader)
     hooks = plugin.known()["torch"].hooks
     assert hooks is not None
-    recording = watching._loops[hooks].recording()
-    assert recording is not None
+    strand = watching._loops[hooks].strand()
+    assert strand is not None
+    recording = strand.recording
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -518,14 +519,14 @@ def test_the_events_of_a_small_training(recorded: Recorded, data: TensorDataset)
     assert told(run) == [
         "run.start opener=torch role=owner",
         "environment",
-        "metrics 0: epoch",
-        "params: train_loader.batch_size=20 train_loader.dataset=TensorDataset train_loader.drop_last=False "
-        "train_loader.num_workers=0 train_loader.rows=40 train_loader.shuffle=False",
-        "dataset train_loader train 40x3",
         "params: optimizer.class=SGD optimizer.dampening=0 optimizer.differentiable=False optimizer.lr=0.5 "
         "optimizer.maximize=False optimizer.momentum=0 optimizer.nesterov=False optimizer.weight_decay=0",
         "params: model.class=torch.nn.modules.linear.Linear model.parameters=4 model.trainable_parameters=4",
         "artifact model_summary (summary)",
+        "metrics 0: epoch",
+        "params: train_loader.batch_size=20 train_loader.dataset=TensorDataset train_loader.drop_last=False "
+        "train_loader.num_workers=0 train_loader.rows=40 train_loader.shuffle=False",
+        "dataset train_loader train 40x3",
         "metrics 0: loss lr",
         "metrics 1: loss lr",
         "metrics 1: data_seconds samples_per_second train_seconds",

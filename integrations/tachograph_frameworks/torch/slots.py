@@ -1,0 +1,107 @@
+"""The optimizers of a run: each has its count of steps, and a name that tells it from the others."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from torch.optim import Optimizer
+
+from tachograph.run import Run
+from tachograph_frameworks.torch import optimizers
+from tachograph_frameworks.torch.optimizers import Slot, face_of
+from tachograph_frameworks.torch.trained import unique
+from tachograph_frameworks.torch.variables import Sight, Way, held_in
+
+_STEP = "step"
+
+
+class Slots:
+    """The optimizers that have made a step in a run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._all: list[Slot] = []
+        self._by_id: dict[int, Slot] = {}
+        self._ignored: dict[int, weakref.ref[Any]] = {}  # whose steps are part of another's
+
+    def get(self, optimizer: Optimizer) -> Slot | None:
+        """The slot of an optimizer that has made a step before."""
+        slot = self._by_id.get(id(optimizer))
+        return slot if slot is not None and slot.optimizer() is optimizer else None
+
+    def is_ignored(self, optimizer: Optimizer) -> bool:
+        """Whether its steps are counted as those of the optimizer that is around it."""
+        reference = self._ignored.get(id(optimizer))
+        return reference is not None and reference() is optimizer
+
+    def succeed(self, optimizer: Optimizer) -> Slot | None:
+        """The slot of one that is gone, whose variable holds this one now: seen without looking around."""
+        for slot in self._all:
+            if slot.id == 0 and held_in(slot.place) is optimizer:
+                return self._go_on(slot, optimizer, optimizer)
+        return None
+
+    def add(self, optimizer: Optimizer, sight: Sight) -> tuple[Slot | None, bool]:
+        """The slot for the first step of an optimizer, and whether it is a new one; None where the step is counted
+        already, as one of the optimizer inside of this one."""
+        face = face_of(optimizer, sight)
+        same = next((slot for slot in self._all if slot.face() is face), None)
+        if same is not None:
+            if face is optimizer:
+                inner = same.optimizer()
+                self._ignored[id(inner)] = weakref.ref(inner) if inner is not None else lambda: None
+                self._hold(same, optimizer, face)
+                return None, False
+            return self._hold(same, optimizer, face), False
+        way = sight.way(face)
+        before = self._before(face, way, sight)
+        if before is not None:
+            return self._go_on(before, optimizer, face), False
+        return self._new(optimizer, face, sight), True
+
+    def _before(self, face: Optimizer, way: Way | None, sight: Sight) -> Slot | None:
+        """The slot of the one that the same variable held before."""
+        name = type(face).__name__ if way is None else way.name
+        seen = {id(found) for found in sight.of(Optimizer)}
+        gone = [slot for slot in self._all if slot.optimizer() is None or id(slot.face()) not in seen]
+        return next((slot for slot in gone if slot.name == name), None)
+
+    def _go_on(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
+        """The variable holds a new one, as in cross-validation: its steps go on."""
+        self._run._remark(
+            f"{slot.name} was made anew: its settings are the newest one's, and the steps of all are counted on; open "
+            "a run for each training to keep them apart"
+        )
+        return self._hold(slot, optimizer, face)
+
+    def _new(self, optimizer: Optimizer, face: Optimizer, sight: Sight) -> Slot:
+        taken = {slot.name for slot in self._all}
+        way = sight.way(face, taken)
+        name = unique(type(face).__name__ if way is None else way.name, taken)
+        peers = [other for other in sight.of(Optimizer) if self._is_peer(other, optimizer, face, sight)]
+        slot = Slot(name, name if peers or self._all else None, 0)
+        alike = [other for other in peers if _last(sight.way(other)) == _last(way) is not None]
+        if alike or any(other.name.rpartition(".")[2] == _last(way) for other in self._all if "." in other.name):
+            slot.prefix = optimizers.prefix(way)
+        slot.place = sight.place(optimizer)
+        self._all.append(slot)
+        return self._hold(slot, optimizer, face)
+
+    def _is_peer(self, other: Optimizer, optimizer: Optimizer, face: Optimizer, sight: Sight) -> bool:
+        """Whether another optimizer makes steps in the same training, as far as one can see: it is in the same list, or
+        the code that runs calls its ``step``."""
+        if other is optimizer or other is face or face_of(other, sight) is not other:
+            return False
+        return sight.are_in_one_list(face, other) or sight.is_called(other, _STEP)
+
+    def _hold(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
+        slot.hold(optimizer, face)
+        self._by_id = {key: other for key, other in self._by_id.items() if other is not slot and other.id == key}
+        self._by_id[id(optimizer)] = slot
+        return slot
+
+
+def _last(way: Way | None) -> str | None:
+    """The attribute that holds an optimizer."""
+    return None if way is None or way.is_item or "." not in way.name else way.path[-1]
