@@ -57,8 +57,10 @@ class Epochs:
         return track, is_first
 
     def name(self, track: Track, base: str) -> str:
-        """What a curve of the track is called: after the optimizer or the loader, where ``base`` is another's."""
+        """What a curve of the track is called: after the loader, where ``base`` is another loader's of the same
+        optimizer, or else after the optimizer."""
         if base not in track.names:
-            wanted = [base, f"{base}/{track.slot.name}", f"{base}/{track.stream.name}"]
-            track.names[base] = self._claim(track, wanted)
+            beside = any(other.slot is track.slot and other is not track for other in self._tracks.values())
+            name = track.stream.name if beside else track.slot.name
+            track.names[base] = self._claim(track, [base, f"{base}/{name}"])
         return track.names[base]

@@ -19,7 +19,6 @@ from tachograph.background import background
 from tachograph.events import Metrics
 from tachograph.run import Run
 from tachograph.session import inside, options
-from tachograph_frameworks.torch import optimizers
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.epochs import Epochs, Track
@@ -161,11 +160,11 @@ class Recording:
         return slot
 
     def _take_over(self, steps: dict[str, int], strand: Strand, slot: Slot) -> None:
-        """Losses that were counted without an optimizer are this one's, and go on."""
+        """Losses that were counted without an optimizer are this one's, and go on: the last one is of this step."""
         for base, count in steps.items():
             name = strand.curves[base]
             self._owners[name], slot.curves[base] = slot, name
-            slot.steps = max(slot.steps, count)
+            slot.steps = max(slot.steps, count - 1)
 
     # -- names of curves --
 

@@ -50,7 +50,8 @@ class Slots:
         if same is not None:
             if face is optimizer:
                 inner = same.optimizer()
-                self._ignored[id(inner)] = weakref.ref(inner) if inner is not None else lambda: None
+                if inner is not None:
+                    self._ignored[id(inner)] = weakref.ref(inner)
                 self._hold(same, optimizer, face)
                 return None, False
             return self._hold(same, optimizer, face), False
@@ -89,11 +90,11 @@ class Slots:
         return self._hold(slot, optimizer, face)
 
     def _is_peer(self, other: Optimizer, optimizer: Optimizer, face: Optimizer, sight: Sight) -> bool:
-        """Whether another optimizer makes steps in the same training, as far as one can see: it is in the same list, or
-        the code that runs calls its ``step``."""
+        """Whether another optimizer makes steps in the same training, as far as one can see: it is in the same list, in
+        the loop that runs, or its ``step`` is called by the code that runs."""
         if other is optimizer or other is face or face_of(other, sight) is not other:
             return False
-        return sight.are_in_one_list(face, other) or sight.is_called(other, _STEP)
+        return sight.are_in_one_list(face, other) or sight.is_used(other, _STEP)
 
     def _hold(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
         slot.hold(optimizer, face)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from tachograph import frames, guard
 _SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
 _CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, CodeType, FrameType, Tensor)
 _MOST_ITEMS = 100  # of a list or of an object's attributes
+_MOST_WAYS = 3  # to one object: ``self``, ``agent`` and ``agents[0]``
 _MOST_LOOKED_AT = 3000  # objects in one search
 _OF_MODULES = {"_modules", "_parameters", "_buffers"}  # parts of a module, which are seen with it
 _OUTSIDE = 1000  # more than there are frames with variables of their own
@@ -88,10 +89,12 @@ class Sight:
         lists = [{way.path[:-1] for way in self.ways if way.value is value and way.is_item} for value in (one, other)]
         return not lists[0].isdisjoint(lists[1])
 
-    def is_called(self, value: Any, method: str) -> bool:
-        """Whether the code that runs, or a function that it names, calls a method on the variable of ``value``."""
+    def is_used(self, value: Any, method: str) -> bool:
+        """Whether the loops that run now mention the variable of ``value``, or the functions that run, or that these
+        name, call a method on it."""
         names = {way.path[-1] for way in self.ways if way.value is value}
-        return any(_calls(code, names, method) for code in self._codes())
+        is_mentioned = any(_mentions(frame, names) for frame in self._frames)
+        return is_mentioned or any(_calls(code, names, method) for code in self._codes())
 
     def _codes(self) -> Iterator[CodeType]:
         for frame in self._frames:
@@ -103,7 +106,7 @@ class Sight:
                         yield function.__code__
 
     def _search(self) -> Iterator[Way]:
-        seen: set[int] = set()
+        seen: Counter[int] = Counter()
         left = deque(self._roots())
         while left and self._looked_at < _MOST_LOOKED_AT:
             way = left.popleft()
@@ -112,9 +115,9 @@ class Sight:
                 yield way
                 if not issubclass(type(way.value), nn.Module):  # which may have its optimizer in an attribute
                     continue
-            if len(way.path) >= _DEEPEST or id(way.value) in seen:
+            seen[id(way.value)] += 1
+            if len(way.path) >= _DEEPEST or seen[id(way.value)] > _MOST_WAYS:
                 continue
-            seen.add(id(way.value))
             left.extend(Way((*way.path, name), part, way.frame, is_item) for name, part, is_item in parts(way.value))
 
     def _roots(self) -> Iterator[Way]:
@@ -205,6 +208,23 @@ def _are_siblings(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 def _is_hidden_by(way: Way, other: Way) -> bool:
     """Whether the name says no more than another object's: ``opt`` of ``self`` beside ``b.opt``."""
     return other.name == way.name or other.name.endswith(f".{way.name}")
+
+
+def _mentions(frame: FrameType, names: set[str]) -> bool:
+    """Whether a loop of the frame's code that is at work has one of some names in it."""
+    steps = list(dis.get_instructions(frame.f_code)) if names.intersection(_names(frame.f_code)) else []
+    loops = [(step.argval, step.offset) for step in steps if "JUMP_BACKWARD" in step.opname]
+    running = [(start, end) for start, end in loops if start <= frame.f_lasti <= end]
+    return any(
+        type(step.argval) is str and step.argval in names
+        for step in steps
+        for start, end in running
+        if start <= step.offset <= end
+    )
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    return code.co_names + code.co_varnames + code.co_cellvars + code.co_freevars
 
 
 def _calls(code: CodeType, names: set[str], method: str) -> bool:
