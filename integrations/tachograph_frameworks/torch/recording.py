@@ -294,9 +294,14 @@ class Recording:
     def _hear(self, values: Any) -> None:
         """The user logs something. (What another framework's training logs here is no word of the user's.)"""
         if isinstance(values, Mapping) and not inside() and not self._heard.issuperset(values):
-            if self._held is None:
+            if self._held is None or self._has_several_steps():
                 self.settle()  # what was noted before is recorded as it was heard
             self._heard.update(values)
+
+    def _has_several_steps(self) -> bool:
+        """Whether what is known so far is of more than the first step, which the user may log now."""
+        steps = [note[0] for note in self.noted] + [step for _, step, _ in self._held or ()]
+        return len(set(steps)) > 1
 
     # -- epochs --
 
