@@ -35,8 +35,28 @@ def batch_size(x: Any, default: int) -> int | None:
     """The size of a batch where ``fit`` was given none: that of what comes in batches, or Keras's own for arrays."""
     if any(hasattr(data, "shape") for _, data in _parts("", x)):
         return default
-    size = getattr(x, "batch_size", None)
+    size = _batched(x) if hasattr(x, "element_spec") else getattr(x, "batch_size", None)
     return size if isinstance(size, int) else None
+
+
+_UNCHANGED = ("Prefetch", "Map", "ParallelMap", "Cache", "Repeat", "Take", "Skip", "Shuffle", "Options")
+
+
+def _batched(dataset: Any) -> int | None:
+    """The size of a batch of a ``tf.data`` pipeline. The specification of its elements says it only where the last
+    batch, which may be smaller, is dropped; else the step of the pipeline that made the batches knows."""
+    import tensorflow as tf
+
+    shape = tf.nest.flatten(dataset.element_spec)[0].shape
+    if shape.rank and shape[0] is not None:
+        return int(shape[0])
+    while type(dataset).__name__.strip("_").removesuffix("Dataset") in _UNCHANGED and hasattr(dataset, _INPUT):
+        dataset = getattr(dataset, _INPUT)
+    size = getattr(dataset, "_batch_size", None)
+    return None if size is None else int(size)
+
+
+_INPUT = "_input_dataset"
 
 
 def _parts(name: str, data: Any) -> Iterator[tuple[str, Any]]:

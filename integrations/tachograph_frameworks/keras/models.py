@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from tachograph.run import Run
 
 FORMAT = "keras"
 _LIBRARIES = ("keras", "keras_hub", "keras_cv", "keras_nlp")
+_MISSING = re.compile(r"Could not locate (?:class|function) '([^']+)'")  # what Keras says of one that isn't its own
 _CODE = ("__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 
@@ -50,6 +52,8 @@ def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except (TypeError, ValueError, NotImplementedError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        if missing := _MISSING.search(str(error)):
+            raise Error(_needs(missing[1])) from error
         made = f"keras {meta.get('keras', '?')} on {meta.get('backend', '?')}"
         here = f"keras {keras.__version__} on {keras.backend.backend()}"
         raise Error(f"the model was kept by {made} and can't be read by {here}: {_line(error)}") from error
@@ -104,10 +108,14 @@ def _check(config: Any) -> None:
         if not _is_keras(thing):
             missing.add(registered)
     if missing:
-        raise Error(
-            f"the model needs {', '.join(sorted(missing))}: import the module that registers it with "
-            "@keras.saving.register_keras_serializable(), or load inside keras.saving.custom_object_scope({name: it})"
-        )
+        raise Error(_needs(", ".join(sorted(missing))))
+
+
+def _needs(names: str) -> str:
+    return (
+        f"the model needs {names}: import the module that registers it with "
+        "@keras.saving.register_keras_serializable(), or load inside keras.saving.custom_object_scope({name: it})"
+    )
 
 
 def _things(config: Any) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from xgboost.callback import CallbackContainer
 from tachograph.patch import Hooks
 from tachograph_frameworks.xgboost import calls, matrices
 from tachograph_frameworks.xgboost.callback import TachographCallback
-from tachograph_frameworks.xgboost.models import load_model, save_estimator
+from tachograph_frameworks.xgboost.models import estimators, load_model, save_estimator
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "install", "load_model", "save_estimator"]
 
@@ -26,4 +26,7 @@ def install(hooks: Hooks) -> None:
     matrices.register()
     hooks.around(training, "train", calls.TRAIN)
     hooks.around(training, "cv", calls.CV)
+    for estimator in estimators():
+        if "fit" in vars(estimator):
+            hooks.around(estimator, "fit", calls.note_fit)
     hooks.around(CallbackContainer, "before_training", calls.note_begin)

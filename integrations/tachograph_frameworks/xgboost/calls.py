@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from xgboost import DMatrix
@@ -87,6 +88,30 @@ def _record_data(run: Run, arguments: Mapping[str, Any]) -> None:
             matrices.record(run, matrix, name, "validation")
 
 
+_fit: ContextVar[Call | None] = ContextVar("tachograph_xgboost_fit", default=None)
+
+
+def note_fit(call: Call) -> Watcher:
+    """Watch the ``fit`` of an estimator: which data it evaluates is recorded when its training begins."""
+    token = _fit.set(call)
+    try:
+        yield
+    finally:
+        _fit.reset(token)
+
+
+def _record_evaluated(at: Session) -> None:
+    """Record the ``eval_set`` of a fit, in the names that XGBoost gives its parts, without the training data in it."""
+    fit = _fit.get()
+    if fit is None or at.run is None or at.many or "eval_set" in at.claimed or not options.datasets:
+        return
+    at.claimed.add("eval_set")
+    with guard.contained("xgboost: data", at.run):
+        for number, (X, y) in enumerate(fit.argument("eval_set") or ()):
+            if X is not fit.argument("X"):
+                at.run.log_dataset(X, name=f"validation_{number}", role="validation", target=y)
+
+
 def note_begin(call: Call) -> Watcher:
     """Watch a training begin, and put its recording around the user's callbacks, for this training only.
 
@@ -106,6 +131,9 @@ def _training(name: str) -> Callable[[Call], Watcher]:
 
     def wrapper(call: Call) -> Watcher:
         recording.end_left()
+        around = session.current()
+        if around is not None and around.plugin != recording.NAME:
+            _record_evaluated(around)
         return watch(call)
 
     return wrapper

@@ -28,7 +28,7 @@ def save_booster(run: Run, booster: Any) -> None:
 
 def save_estimator(run: Run, estimator: Any) -> bool:
     """Keep a fitted estimator of XGBoost as the run's model; False for anything else."""
-    kind = next((kind for kind in type(estimator).__mro__ if kind in _estimators().values()), None)
+    kind = _kind(estimator)
     if kind is None:
         return False
     with TemporaryDirectory(prefix="tachograph-") as folder:
@@ -36,6 +36,18 @@ def save_estimator(run: Run, estimator: Any) -> bool:
         estimator.save_model(path)
         run._keep(path, "model", "model", None, _meta(kind, estimator.get_booster()))
     return True
+
+
+def _kind(estimator: Any) -> type | None:
+    """The estimator class of XGBoost that can load what ``estimator`` saves. Of those for Dask and Spark, which need a
+    cluster, it is the plain one of that name, else one of the same type (a classifier)."""
+    known = {kind.__name__: kind for kind in _estimators().values()}
+    base = known.pop("XGBModel", None)
+    if base is None or not isinstance(estimator, base):
+        return None
+    names = [kind.__name__.removeprefix("Dask") for kind in type(estimator).__mro__]
+    found = next((known[name] for name in names if name in known), None)
+    return found or known.get(f"XGB{estimator._get_type().capitalize()}", base)
 
 
 def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
@@ -123,12 +135,15 @@ def _output(booster: Any) -> dict[str, Any]:
     return {"shape": [None, width] if wide else [None], "dtype": "float32"}
 
 
-def _estimators() -> dict[str, type]:
-    """XGBoost's own estimator classes by name; none without scikit-learn."""
+def estimators() -> list[type]:
+    """XGBoost's own estimator classes; of little use without scikit-learn."""
     from xgboost import sklearn
 
-    found = [kind for kind in vars(sklearn).values() if isinstance(kind, type) and issubclass(kind, sklearn.XGBModel)]
-    return {_name(kind): kind for kind in found}
+    return [kind for kind in vars(sklearn).values() if isinstance(kind, type) and issubclass(kind, sklearn.XGBModel)]
+
+
+def _estimators() -> dict[str, type]:
+    return {_name(kind): kind for kind in estimators()}
 
 
 def _name(kind: type) -> str:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from tachograph_frameworks.keras import data as keras_data
+
 
 class Batches(keras.utils.PyDataset):
     def __init__(self, x, y):
@@ -84,3 +86,10 @@ def test_several_targets_and_inputs_in_lists(store, data):
     assert sorted(one.name for one in run.datasets) == ["train.0", "train.1", "train.target.0", "train.target.1"]
     assert {name: run.metrics[name] for name in history} == {name: values[0] for name, values in history.items()}
     assert run.params["loss"] == ["mse", "mae"]
+
+
+def test_the_batch_size_of_a_pipeline_of_tensorflow():
+    tf = pytest.importorskip("tensorflow")
+    rows = tf.data.Dataset.from_tensor_slices((np.ones((40, 3)), np.ones(40)))
+    assert keras_data.batch_size(rows.shuffle(9).batch(8).map(lambda x, y: (x, y)).cache().prefetch(2), 32) == 8
+    assert keras_data.batch_size(rows.batch(8, drop_remainder=True).repeat(2), 32) == 8

@@ -256,3 +256,13 @@ def _init_trained(self):
     trainer.__init__(self)
     keras.layers.Layer.__init__(self)
     self.dense = keras.layers.Dense(1)
+
+
+def my_loss(truth, predicted):
+    return keras.ops.mean(keras.ops.square(truth - predicted))
+
+
+def test_a_loss_of_the_users_that_is_missing_is_named(store, build, data):
+    build(loss=my_loss, metrics=[]).fit(data[0], np.ones((96, 2)), verbose=0)
+    with pytest.raises(Error, match="needs my_loss: import the module that registers it"):
+        store.run("latest").artifact("model").load()

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import tachograph
+from tachograph.events import Dataset
 from tachograph_frameworks.xgboost import load_model
 
 
@@ -90,3 +91,41 @@ def test_a_failing_fit(autolog, store, X):
     with pytest.raises(ValueError):
         classifier().fit(X, np.arange(3))
     assert store.run.status == "failed"
+
+
+def test_what_a_fit_evaluates_is_recorded_as_data(autolog, store, X, y):
+    classifier().fit(X[:160], y[:160], eval_set=[(X[:90], y[:90]), (X[160:], y[160:])], verbose=False)
+    found = {data.name: (data.role, data.rows) for data in store.run.of(Dataset)}
+    assert found.pop("validation_0") == ("validation", 90)
+    assert found.pop("validation_1") == ("validation", 80)
+    assert [role for role, _ in found.values()] == ["train"]
+
+
+def test_the_training_data_among_what_a_fit_evaluates_is_recorded_once(autolog, store, X, y):
+    make_pipeline(StandardScaler(), classifier()).fit(X, y)
+    classifier().fit(X, y, eval_set=[(X, y)], verbose=False)
+    assert [len(run.of(Dataset)) for run in store.runs] == [1, 1]
+
+
+class Distributed(xgboost.XGBModel):
+    """As the estimators for Dask are: their first class of xgboost.sklearn has no type of its own."""
+
+    __module__ = "xgboost.dask"
+    _estimator_type = "classifier"
+
+    def _get_type(self):
+        return "classifier"
+
+
+class DaskXGBRFClassifier(Distributed):
+    __module__ = "xgboost.dask"
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"), [(Distributed, xgboost.XGBClassifier), (DaskXGBRFClassifier, xgboost.XGBRFClassifier)]
+)
+def test_an_estimator_that_needs_a_cluster_is_loaded_as_the_plain_one(autolog, store, X, y, kind, plain):
+    kind(n_estimators=3, objective="binary:logistic").fit(X, y)
+    again = load_model(store.run.file("model"), store.run.artifacts["model"].meta)
+    assert type(again) is plain
+    assert set(again.predict(X)) <= {0, 1}
