@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tachograph import forks, guard
+from tachograph.wake import Wake
 
 Job = Callable[[], object]
 
@@ -32,46 +33,62 @@ class _Rhythm:
         self.due = time.monotonic() + self._seconds
 
 
+class _NothingLeft(Wake):
+    """A job that wakes who waits for it once no other is left: behind those that came meanwhile it lines up again."""
+
+    def __init__(self, jobs: deque[Job]) -> None:
+        super().__init__()
+        self._jobs = jobs
+
+    def __call__(self) -> None:
+        if all(isinstance(job, _NothingLeft) for job in self._jobs.copy()):
+            self.wake()
+        else:
+            self._jobs.append(self)
+
+
 class Background:
-    """Jobs, and the thread that does them. The thread starts with the first job and ends when there is nothing left."""
+    """Jobs, and the thread that does them. The thread starts with the first job and ends when there is nothing left.
+
+    No method takes a lock, since jobs are handed over from signal handlers too, and by threads that are appending to a
+    journal. What has to be one step is done without a call in between.
+    """
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
         self._regular: dict[Job, _Rhythm] = {}
-        self._wake = threading.Condition(threading.RLock())
+        self._wake = Wake()
         self._thread: threading.Thread | None = None
-        self._busy = self._ending = False
+        self._ending = False
 
     def soon(self, job: Job) -> None:
         """Do ``job`` once, in the order of the calls."""
-        with self._wake:
-            self._jobs.append(job)
-            self._ensure()
-            self._wake.notify_all()
+        self._jobs.append(job)
+        self._ensure()
+        self._wake.wake()
 
     def regularly(self, job: Job, seconds: float | None = None) -> None:
         """Do ``job`` every so many ``seconds`` (one, if left out), until ``no_longer``."""
-        with self._wake:
-            if job not in self._regular:
-                self._regular[job] = _Rhythm(TICK if seconds is None else seconds)
-                self._ensure()
-                self._wake.notify_all()
+        if job not in self._regular:
+            self._regular[job] = _Rhythm(TICK if seconds is None else seconds)
+            self._ensure()
+            self._wake.wake()
 
     def no_longer(self, job: Job) -> None:
         """End what ``regularly`` began."""
-        with self._wake:
-            self._regular.pop(job, None)
+        self._regular.pop(job, None)
 
     def drain(self, timeout: float) -> bool:
         """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
         if self._thread is threading.current_thread():
             return True
         end = time.monotonic() + timeout
-        with self._wake:
-            self._ensure()
-            if self._thread is None:
-                return self._do_here(end)
-            return self._wake.wait_for(lambda: not self._jobs and not self._busy, _left(end))
+        nothing_left = _NothingLeft(self._jobs)
+        self._jobs.append(nothing_left)
+        if not self._ensure():
+            return self._do_here(end)
+        self._wake.wake()
+        return nothing_left.wait(_left(end))
 
     def end(self, timeout: float) -> None:
         """:meth:`drain`, and let the thread end: Python ends a thread that is left over in the middle of whatever it
@@ -80,57 +97,79 @@ class Background:
             return
         end = time.monotonic() + timeout
         self.drain(timeout)
-        with self._wake:
-            self._ending = True
-            thread = self._thread
-            self._wake.notify_all()
+        self._ending, thread = True, self._thread
+        self._wake.wake()
         if thread is not None:
             thread.join(_left(end))
 
     def _do_here(self, end: float) -> bool:
         while self._jobs and time.monotonic() < end:
-            with guard.contained("background"):
-                self._jobs.popleft()()
+            self._do_one()
         return not self._jobs
 
-    def _ensure(self) -> None:
-        if self._thread is not None and not self._thread.is_alive():  # in strict mode a fault ends it
-            self._thread, self._busy = None, False
-        if self._thread is None and (self._jobs or self._regular):
-            thread = threading.Thread(target=self._run, name="tachograph", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down: what is left is done by ``drain``
-                return
-            self._thread = thread
+    def _ensure(self) -> bool:
+        """See to it that the thread runs, if there is anything to do; False where none can be started."""
+        thread = self._thread
+        if not (self._jobs or self._regular) or (thread is not None and lives(thread)):
+            return True
+        new = threading.Thread(target=self._run, name="tachograph", daemon=True)
+        if self._thread is not thread:  # somebody came first
+            return True
+        self._thread = new
+        try:
+            new.start()
+        except RuntimeError:  # the interpreter is shutting down, or there are too many: the rest is done by ``drain``
+            self._thread = None
+            return False
+        except BaseException:  # from a signal handler
+            self._thread = new if new.is_alive() else None
+            raise
+        return True
 
     def _run(self) -> None:
         guard.untimed_thread()
         until = time.monotonic() + TICK  # more may come soon
-        while True:
-            with self._wake:
-                if not (self._jobs or self._ending):
-                    due = min((rhythm.due for rhythm in self._regular.values()), default=until)
-                    self._wake.wait(_left(due))
-                now = time.monotonic()
-                jobs = [self._jobs.popleft()] if self._jobs else []
-                regular = {job: rhythm for job, rhythm in self._regular.items() if now >= rhythm.due}
-                self._busy = bool(jobs)
-                if not jobs and (self._ending or not (self._regular or now < until)):
-                    self._thread = None
-                    self._wake.notify_all()
-                    return
-            for task in [*jobs, *regular]:
-                with guard.contained("background"):
-                    task()
-            for rhythm in regular.values():
+        try:
+            while self._jobs or not (self._ending or self._is_over(until)):
+                self._do_next(until)
+        finally:  # in strict mode a fault ends it
+            if self._thread is threading.current_thread():
+                self._thread = None
+            if self._jobs or (self._regular and not self._ending):  # that came in the last moment
+                self._ensure()
+
+    def _is_over(self, until: float) -> bool:
+        return not self._regular and time.monotonic() >= until
+
+    def _do_next(self, until: float) -> None:
+        """Do one job, if there is any, and the regular ones that are due; wait for either where there is none."""
+        if not self._jobs:
+            self._wake.wait(_left(min((rhythm.due for rhythm in self._regular.copy().values()), default=until)))
+        self._do_one()
+        now = time.monotonic()
+        for job, rhythm in self._regular.copy().items():
+            if now >= rhythm.due:
+                self._do(job)
                 rhythm.wait()
-            with self._wake:
-                self._busy = False
-                self._wake.notify_all()
+
+    def _do_one(self) -> None:
+        try:
+            job = self._jobs.popleft()
+        except IndexError:  # there is none, or another thread was faster
+            return
+        self._do(job)
+
+    def _do(self, job: Job) -> None:
+        with guard.contained("background"):
+            job()
 
     def _forked(self) -> None:
-        self.__init__()  # type: ignore[misc]  # the parent's locks may be held, its thread is not here
+        self.__init__()  # type: ignore[misc]  # the parent's thread is not here
+
+
+def lives(thread: threading.Thread) -> bool:
+    """Whether a thread runs, or is about to: somebody further down this stack, or elsewhere, is starting it."""
+    return thread.is_alive() or thread.ident is None
 
 
 def _left(end: float) -> float:

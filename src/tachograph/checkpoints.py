@@ -134,7 +134,10 @@ class Keeper:
 
     def _turn(self) -> bool:
         """Do a part of what waits; False where nothing was left."""
-        with self._lock:
+        # A signal handler on top of an append leaves it to whoever is at it, and may be waiting for that append.
+        if not self._lock.acquire(blocking=not self._run._journal.is_ours()):
+            return False
+        try:
             if self._inside or not (self._current or self._waiting):
                 return False  # inside: this is a signal handler, and the loop that it interrupted goes on
             self._inside = True
@@ -145,6 +148,8 @@ class Keeper:
             finally:
                 self._inside = False
             return True
+        finally:
+            self._lock.release()
 
     def _record(self, copied: Copied) -> Iterator[bool]:
         members = []

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ _shutdown_at: float | None = None
 _original_exit = sys.exit
 _watching = False
 _ends_child: int | None = None
+_last_jobs: list[Callable[[], object]] = []
 
 
 def outcome(error: BaseException | None) -> str:
@@ -47,10 +49,8 @@ def describe(error: BaseException | str | None) -> Fault | None:
         return Fault("SystemExit", _recorded(guard.shown(error)[:2000])) if error.code not in (None, 0) else None
     import traceback
 
-    summary = traceback.TracebackException.from_exception(error, limit=-50, compact=True)
-    summary.stack = traceback.StackSummary.from_list(
-        [frame for frame in summary.stack if not guard.is_ours(frame.filename)]
-    )
+    trace = guard.without_ours(error.__traceback__)
+    summary = traceback.TracebackException(type(error), error, trace, limit=-50, compact=True)
     text = "".join(summary.format())[-20_000:]
     return Fault(type(error).__qualname__, _recorded(guard.shown(error)[:2000]), _recorded(text))
 
@@ -127,9 +127,23 @@ def _exit_of_child() -> SystemExit | None:
     return None
 
 
+def at_end(job: Callable[[], object]) -> Callable[[], None]:
+    """Do ``job`` before the runs that are open then are ended, with the process or a task of a pool's worker. Gives a
+    function that takes that back."""
+    _last_jobs.append(job)
+    return lambda: _last_jobs.remove(job)
+
+
+def _do_last_jobs() -> None:
+    for job in _last_jobs:
+        with guard.contained("exit"):
+            job()
+
+
 def end_process() -> None:
     """End what is still open, the innermost run first, and wait (a bounded time) for what the background has to do."""
     error = _how()
+    _do_last_jobs()
     with guard.contained("exit"):
         for run in reversed(active.open_runs()):
             run.finish(outcome(error), error)
@@ -145,6 +159,7 @@ def end_task(error: BaseException | None) -> None:
     """In a worker of a pool: end what a task has left open. The trainings of the next one are others; a process that
     is killed can't end them. What the user opened stays open, also a run of the parent's in which nothing is held back.
     """
+    _do_last_jobs()
     for run in reversed(active.open_runs()):
         theirs = run.opener == "user" or run.role == "worker"
         if not theirs or (run.role == "worker" and run.holds_back):

@@ -17,11 +17,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import ParamSpec, Protocol, TypeVar
 
 from tachograph import settings
 from tachograph.errors import TachographWarning
+from tachograph.printable import line as on_one_line
+from tachograph.trampoline import is_stand_in
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +31,7 @@ R = TypeVar("R")
 _CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = f"{os.sep}tachograph_frameworks{os.sep}"
 FAULTS = Exception  # what counts as a fault, for the one hot path that can't afford the call of shield
+_MOST_NOTING = 3  # a fault while noting a fault must not go round in circles; but a signal handler may come in between
 _seen: set[str] = set()
 _muted = False
 _inside = threading.local()
@@ -124,16 +127,17 @@ def misuse(text: str, run: object = None) -> None:
 
 def warn(key: str, text: str, run: object = None) -> None:
     """Warn of ``text`` once for each ``key``, and note it in ``run`` once for each run."""
-    text = " ".join(text.split())
+    text = on_one_line(text)
     remark = getattr(run, "_remark", None)
-    if remark is not None and not getattr(_inside, "noting", False):
-        _inside.noting = True  # a fault while noting a fault must not go round in circles
+    depth = getattr(_inside, "noting", 0)
+    if remark is not None and depth < _MOST_NOTING:
+        _inside.noting = depth + 1
         try:
             remark(text)
         except Exception as error:
             _say(f"a note was lost ({type(error).__name__}: {shown(error)})")
         finally:
-            _inside.noting = False
+            _inside.noting = depth
     if key not in _seen:
         _seen.add(key)
         _say(text)
@@ -154,7 +158,7 @@ def say(text: str) -> None:
     """Write a line to standard error that is no warning; nothing where that was muted."""
     if not _muted:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be none, or a closed one
-            sys.stderr.write(f"tachograph: {' '.join(text.split())}\n")
+            sys.stderr.write(f"tachograph: {on_one_line(text)}\n")
 
 
 def is_ours(filename: str) -> bool:
@@ -162,9 +166,30 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_CORE) or _PLUGINS in filename
 
 
+def is_our_code(code: CodeType) -> bool:
+    """Whether code belongs to this library, also where it says that it stands in somebody else's file."""
+    return is_ours(code.co_filename) or is_stand_in(code)
+
+
+def without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without our frames; the given one stays as it is.
+
+    Its end stays whosever it is: that is where things went wrong.
+    """
+    parts: list[TracebackType] = []
+    while trace is not None:
+        parts.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for part in reversed(parts):
+        if kept is None or not is_our_code(part.tb_frame.f_code):
+            kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    return kept
+
+
 def _caller() -> tuple[str, int]:
     """The user's line: the innermost frame that is neither ours nor the beginning of our thread."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (is_ours(frame.f_code.co_filename) or frame.f_code.co_filename == threading.__file__):
+    while frame is not None and (is_our_code(frame.f_code) or frame.f_code.co_filename == threading.__file__):
         frame = frame.f_back
     return ("tachograph", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

@@ -22,6 +22,7 @@ import msgspec
 
 from tachograph import events, guard
 from tachograph.events import Metrics
+from tachograph.wake import Wake
 
 if TYPE_CHECKING:
     from tachograph.run import Run
@@ -97,52 +98,88 @@ def _find(kind: type) -> Start | None:
 
 
 class Waiting:
-    """The points that wait, in the order in which they were logged, and the thread that looks after them."""
+    """The points that wait, in the order in which they were logged, and the thread that looks after them.
+
+    One thread at a time takes points out and writes them, so that they are written in their order. Nobody waits for
+    that by a lock: who is at it may be waiting to append, and that for a thread in whose signal handler a run ends.
+    """
 
     def __init__(self) -> None:
         self._points: deque[Late] = deque()
-        self._lock = threading.Lock()  # one at a time takes points out, so that they are written in their order
+        self._writer = 0  # the thread that is at it
+        self._writing: Run | None = None
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._wake = Wake()
 
     def add(self, run: Run, step: int, copies: dict[str, Copy], beside: Metrics | None = None) -> None:
         """Write the points ``copies`` of ``step`` to ``run`` when they have arrived, with those ``beside`` them."""
         self._points.append(Late(run, beside or Metrics(0, 0, time.time(), step, {}), copies))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._look, name="tachograph-late", daemon=True)
-            self._thread.start()
-        if not self._wake.is_set():
-            self._wake.set()
+            self._start()
+        self._wake.wake()
 
     def settle(self, run: Run, timeout: float = SETTLE) -> None:
         """Wait for the points of ``run``, for a bounded time."""
         until = time.monotonic() + timeout
-        self._write_ready()
-        while any(late.run is run for late in list(self._points)):
+        while any(late.run is run for late in self._points.copy()) or self._writer:
+            if self._write_ready():
+                pause = 0.0
+            elif self._waits_for_us():
+                return  # they are written, but not before we are done
+            else:
+                pause = 0.001
             if time.monotonic() > until:
                 run._remark("the last values from a device did not arrive in time and were not recorded")
                 return
-            time.sleep(0.001)
-            self._write_ready()
+            time.sleep(pause)
+
+    def _waits_for_us(self) -> bool:
+        """Whether who writes can't go on before this thread does: we are in a signal handler on top of it, or of what
+        it waits for."""
+        writing = self._writing
+        return self._writer == threading.get_ident() or (writing is not None and writing._journal.is_ours())
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._look, name="tachograph-late", daemon=True)
+        if self._thread is None:  # a signal handler may have come first
+            self._thread = thread
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down: they are written when their run ends
+                self._thread = None
 
     def _look(self) -> None:
         guard.untimed_thread()
-        while True:
-            self._wake.wait()
-            time.sleep(PERIOD)
-            self._write_ready()
-            self._wake.clear()
-            if self._points:
-                self._wake.set()
+        try:
+            while True:
+                self._wake.wait(0 if self._points else -1)
+                time.sleep(PERIOD)
+                self._write_ready()
+        finally:  # in strict mode a fault ends it
+            self._thread = None
 
-    def _write_ready(self) -> None:
-        with self._lock:
+    def _write_ready(self) -> bool:
+        """Write what has arrived, up to the first that has not; False where somebody is at it, or nothing came."""
+        me = threading.get_ident()
+        if self._writer:
+            return False
+        self._writer = me  # no call is made between the two
+        try:
+            count = len(self._points)
             while self._points and self._points[0].ready():
-                run, ready = self._points[0].run, []
-                while self._points and self._points[0].run is run and self._points[0].ready():
-                    ready.append(self._points.popleft().complete())
-                with guard.contained("values from a device", run):
-                    run._journal.append_all(ready)
+                self._write_next()
+            return len(self._points) < count
+        finally:
+            self._writer, self._writing = 0, None
+
+    def _write_next(self) -> None:
+        """Write the first points that are of one run and have arrived."""
+        self._writing = run = self._points[0].run
+        with guard.contained("values from a device", run):
+            arrived = []
+            while self._points and self._points[0].run is run and self._points[0].ready():
+                arrived.append(self._points.popleft().complete())
+            run._journal.append_all(arrived)
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]  # the parent's thread writes what it logged

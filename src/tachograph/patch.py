@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import sys
-from collections.abc import Callable, Generator, Iterator
-from types import FunctionType, MethodType, ModuleType
+from collections.abc import Callable, Generator
+from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
 from tachograph import active, guard
+from tachograph.trampoline import divert, stand_in
 
 Watcher: TypeAlias = Generator[None, Any, None]
 
@@ -150,7 +150,6 @@ class Hooks:
         self.plugin = plugin
         self._enabled = enabled
         self._undo: list[Callable[[], None]] = []
-        self._replaced: dict[int, tuple[Any, Any, str]] = {}
         self.on = True
 
     def listening(self) -> bool:
@@ -165,8 +164,7 @@ class Hooks:
         """Watch each call of ``owner.name``, where ``owner`` is a class or a module.
 
         ``wrapper(call)`` is a generator: it notes the arguments, yields once, and is sent the result, or has the
-        exception thrown in. A module's function is replaced in every loaded module that holds it by name, once
-        ``settle`` is called, but for the module that defines it.
+        exception thrown in. A module's function is watched for everybody who holds it, under whatever name.
         """
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
 
@@ -176,7 +174,7 @@ class Hooks:
                     return original(*args, **kwargs)
                 return conduct(wrapper, site, original, *args, **kwargs)
 
-            return functools.update_wrapper(call, original)
+            return stand_in(call, original)
 
         self.replace(owner, name, watched)
 
@@ -203,7 +201,7 @@ class Hooks:
                         args, kwargs = _with_callback(Call(original, args, kwargs), argument, make, combine or _append)
                 return original(*args, **kwargs)
 
-            return functools.update_wrapper(call, original)
+            return stand_in(call, original)
 
         self.replace(owner, name, injected)
 
@@ -244,7 +242,7 @@ class Hooks:
                 return result
 
             before_only = after is _nothing and raised is _nothing
-            return functools.update_wrapper(call if before_only else call_and_hear, original)
+            return stand_in(call if before_only else call_and_hear, original)
 
         self.replace(owner, name, listened)
 
@@ -264,6 +262,9 @@ class Hooks:
             with guard.contained(f"{self.plugin}: undo"):
                 self._undo.pop()()
 
+    def settle(self) -> None:
+        """All is hooked. What is replaced is so for everybody at once, so that nothing is left to be done."""
+
     # -- replacing attributes --
 
     def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -273,64 +274,12 @@ class Hooks:
         """
         inherited = name not in vars(owner)
         original = _static(owner, name) if inherited else vars(owner)[name]
+        if isinstance(owner, ModuleType) and isinstance(original, FunctionType):
+            self._undo.append(divert(original, wrap))
+            return
         replacement = _rewrap(original, wrap)
-        if isinstance(owner, ModuleType) and _home(original) is not None:
-            replacement = HookedFunction(replacement, original)
-            self._replaced[id(original)] = (original, replacement, name)
-            if vars(owner) is _home(original):
-                return
         setattr(owner, name, replacement)
         self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))
-
-    def settle(self) -> None:
-        """Bring functions of modules to everybody who has imported them by name."""
-        if self._replaced:
-            for namespace, name, original, replacement in list(_holders(self._replaced)):
-                namespace[name] = replacement
-                self._undo.append(functools.partial(_restore_item, namespace, name, original, replacement))
-            self._replaced.clear()
-
-
-class HookedFunction:
-    """A hooked function of a module. It pickles as the original, which its own module goes on to hold.
-
-    Whoever kept the original before (a scorer made at import) can still be pickled: pickle finds a function by its
-    name, and insists that what it finds is the same object. What is pickled can be read where there is no tachograph.
-    """
-
-    def __init__(self, call: Callable[..., Any], original: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, original)
-        self._call = call
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)  # as a function in a class does
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        import pkgutil
-
-        original: Any = self.__wrapped__  # type: ignore[attr-defined]
-        return (pkgutil.resolve_name, (f"{original.__module__}:{original.__qualname__}",))
-
-    def __copy__(self) -> HookedFunction:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> HookedFunction:
-        return self
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)  # type: ignore[attr-defined]
-
-
-def _home(function: Any) -> dict[str, Any] | None:
-    """The namespace of the module that defines ``function`` and still holds it; None for methods and the like."""
-    if not isinstance(function, FunctionType):
-        return None
-    module = sys.modules.get(function.__module__)
-    namespace = {} if module is None else vars(module)
-    return namespace if namespace.get(function.__name__) is function else None
 
 
 def _static(owner: Any, name: str) -> Any:
@@ -360,34 +309,6 @@ def _restore(owner: Any, name: str, original: Any, replacement: Any, inherited: 
         delattr(owner, name)
     else:
         setattr(owner, name, original)
-
-
-def _restore_item(namespace: dict[str, Any], name: str, original: Any, replacement: Any) -> None:
-    if namespace.get(name) is replacement:
-        namespace[name] = original
-
-
-def _holders(replaced: dict[int, tuple[Any, Any, str]]) -> Iterator[tuple[dict[str, Any], str, Any, Any]]:
-    """Where the replaced functions are held by name: under their own in libraries, under any in the user's modules."""
-    own_names = {name for _, _, name in replaced.values()}
-    for module in list(sys.modules.values()):
-        if not isinstance(module, ModuleType):
-            continue
-        namespace = object.__getattribute__(module, "__dict__")  # a lazy module is loaded by a plain look at it
-        names = list(namespace) if _is_users(namespace) else own_names & namespace.keys()
-        for name in names:
-            found = replaced.get(id(namespace[name]))
-            if found is not None and found[0] is namespace[name] and namespace is not _home(found[0]):
-                yield namespace, name, found[0], found[1]
-
-
-def _is_users(namespace: dict[str, Any]) -> bool:
-    name, origin = namespace.get("__name__"), namespace.get("__file__")
-    if name == "__main__":
-        return True
-    if not isinstance(name, str) or not isinstance(origin, str):
-        return False
-    return "site-packages" not in origin and name.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _with_callback(

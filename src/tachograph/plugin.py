@@ -90,7 +90,6 @@ def _load(plugin: Plugin) -> None:
         plugin.reason = "its hooks could not be installed"
         try:
             module.install(hooks)
-            hooks.settle()
         except BaseException:
             hooks.undo()
             raise

@@ -28,7 +28,7 @@ from tachograph.jobs import Job
 
 _opened: dict[str | None, int] = {}  # how many runs this process has opened, by the id of their parent
 _generations: dict[str, int] = {}  # which of the jobs with this key is ours
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ def _opened_by(runs: Path, first: process.Process, parent_id: str | None) -> lis
 
 def _forked() -> None:
     global _one_at_a_time
-    _one_at_a_time = threading.Lock()
+    _one_at_a_time = threading.RLock()
     _opened.clear()
 
 

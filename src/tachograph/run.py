@@ -165,12 +165,14 @@ class Run:
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
             complaints.append(f"step must be a whole number, not {_like(step)}: the next step was used")
-        with self._journal.alone():  # the counts of the steps are shared by all threads
-            for by_step, part in _by_step(good, whole, self._journal.steps).items():
-                self._journal.append(Metrics(0, 0, 0.0, by_step, part))
-            for by_step, part in _by_step(copies, whole, self._journal.steps).items():
-                late.waiting.add(self, by_step, part)
+        self._journal.alone(self._append_points, good, copies, whole)  # the counts of the steps are for all threads
         self._complain(complaints)
+
+    def _append_points(self, good: dict[str, Any], copies: dict[str, late.Copy], step: int | None) -> None:
+        for by_step, part in _by_step(good, step, self._journal.steps).items():
+            self._journal.append(Metrics(0, 0, 0.0, by_step, part))
+        for by_step, part in _by_step(copies, step, self._journal.steps).items():
+            late.waiting.add(self, by_step, part)
 
     @guard.shield
     def log_params(self, params: Mapping[str, Any]) -> None:

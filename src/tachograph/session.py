@@ -29,6 +29,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
 
     ``run`` takes what is recorded; None in a quiet session (preprocessing), and in the ranks of a job that leave
     metrics to rank 0. ``many`` says that the call holds several trainings (a search), whose curves would be mixed up.
+    ``further`` says that the call is one more step of a run that an earlier one has begun.
     """
 
     plugin: str
@@ -38,6 +39,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
     silences: tuple[str, ...] = ()
     claimed: set[str] = msgspec.field(default_factory=set)
     open: bool = True
+    further: bool = False
 
     def end(self, error: BaseException | None) -> None:
         """The call is over."""
@@ -167,11 +169,13 @@ def training(
     records: Callable[[Call], bool] = lambda call: True,
     many: Callable[[Call], bool] = lambda call: False,
     silences: tuple[str, ...] = (),
+    goes_on: Callable[[Call], Run | None] = lambda call: None,
 ) -> Callable[[Call], Watcher]:
     """A wrapper for ``Hooks.around`` that gives the outermost call its session, and lets ``note`` watch it.
 
     ``note(call, session)`` is a generator like any wrapper; it is not called where nothing is to be recorded. If it
-    fails, the run still ends as the call did. ``records(call)`` false makes the session quiet.
+    fails, the run still ends as the call did. ``records(call)`` false makes the session quiet. ``goes_on(call)`` gives
+    the run that the call is a further step of.
     """
 
     def wrapper(call: Call) -> Watcher:
@@ -179,7 +183,11 @@ def training(
             yield
             return
         title = name(call)
-        session = begin(plugin, title, records(call), many(call), silences)
+        before = goes_on(call)
+        if before is not None:
+            session = _go_on(plugin, before, silences)
+        else:
+            session = begin(plugin, title, records(call), many(call), silences)
         alive.add(session)
         token = _session.set(session)
         watch: Watch | None = None
@@ -205,6 +213,10 @@ def training(
             session.end(outcome)
 
     return wrapper
+
+
+def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
+    return Session(plugin, run, owned=run if run.reopen() else None, silences=silences, further=True)
 
 
 def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...]) -> Session:

@@ -32,8 +32,7 @@ class Steps:
             self._home[name] = shape
             if cell[0] == ONE_BY_ONE:
                 self._single.setdefault(name, 0)
-        self.cells[shape] = cell
-        return cell
+        return self.cells.setdefault(shape, cell)  # a signal handler may have been faster
 
     def _split(self, shape: tuple[str, ...]) -> None:
         cell = self.cells[shape]

@@ -240,6 +240,6 @@ def _alike(values: Iterable[Any]) -> list[Any]:
     """Values that fit one column of a typed frame: as they are where their types agree, else as text."""
     known = list(values)
     kinds = {type(value) for value in known if value is not None}
-    if (len(kinds) <= 1 and list not in kinds) or kinds == {int, float}:
+    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
         return known
     return [None if value is None else str(value) for value in known]

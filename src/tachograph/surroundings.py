@@ -103,6 +103,8 @@ class _Monitor:
                 self._record(writer)
 
     def _last(self, writer: str) -> None:
+        if writer not in self._runs:
+            return  # it went on for a moment since, and ended once more
         try:
             self._record(writer)
         finally:

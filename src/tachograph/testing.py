@@ -109,11 +109,11 @@ def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
 
 
 def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
-    before = list(hooks.places())
+    before = [(where, held, held()) for where, held in hooks.places()]
     with recorded(name):
         train()
-    for where, namespace, key, original in before:
-        assert namespace.get(key) is original, f"undo must restore the identical object of {where}.{key}"
+    for where, held, original in before:
+        assert held() is original, f"undo must restore the identical object of {where}"
 
 
 def _calls_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
@@ -170,7 +170,6 @@ def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
             hooks = _FaultyHooks(module.__name__, spot)
             try:
                 module.install(hooks)
-                hooks.settle()
                 result = train()
             finally:
                 hooks.undo()
@@ -240,17 +239,13 @@ class _NotingHooks(Hooks):
         """Those of the hooked methods of classes that were called."""
         return [(owner, name) for owner, name in self.called.values() if isinstance(owner, type)]
 
-    def places(self) -> Iterator[tuple[str, Any, str, Any]]:
-        """Every place that holds something hooked, and what it holds, while nothing is hooked."""
-        functions = set()
+    def places(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Every place that holds something hooked, and how to ask what it holds."""
         for owner, name in self.hooked:
-            yield owner.__name__, vars(owner), name, vars(owner).get(name)
+            where = f"{owner.__name__}.{name}"
+            yield where, functools.partial(vars(owner).get, name)
             if isinstance(owner, ModuleType):
-                functions.add(id(vars(owner)[name]))
-        for module in [module for module in sys.modules.values() if isinstance(module, ModuleType)]:
-            namespace = object.__getattribute__(module, "__dict__")  # a plain look loads a lazy module
-            for name in [name for name, value in namespace.items() if id(value) in functions]:
-                yield namespace["__name__"], namespace, name, namespace[name]
+                yield f"{where}.__code__", functools.partial(getattr, vars(owner)[name], "__code__", None)
 
     def native(self, handle: Any) -> None:
         self.natives += 1
@@ -318,7 +313,6 @@ def _noted(module: ModuleType, train: Train) -> _NotingHooks:
     hooks = _NotingHooks(module.__name__)
     try:
         module.install(hooks)
-        hooks.settle()
         train()
     finally:
         hooks.undo()

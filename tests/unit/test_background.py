@@ -146,13 +146,11 @@ def test_a_forked_child_begins_anew(background: Background) -> None:
     release = threading.Event()
     background.soon(release.wait)
     background.regularly(release.wait)
-    background._wake.acquire()  # as if another thread held it at that moment
     if (pid := os.fork()) == 0:
         background._forked()
         done: list[int] = []
         background.soon(lambda: done.append(1))
         os._exit(0 if background.drain(5) and done == [1] and not background._regular else 1)
-    background._wake.release()
     release.set()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 

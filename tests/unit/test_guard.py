@@ -218,3 +218,12 @@ def test_our_files_and_the_users() -> None:
     assert guard.is_ours(os.path.join("x", "site-packages", "tachograph_frameworks", "torch", "loop.py"))
     assert not guard.is_ours(__file__)
     assert not guard.is_ours("/home/me/tachograph/train.py")
+
+
+def test_what_a_server_or_a_file_said_reaches_the_terminal_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "refused: \x1b]0;PWN\x07 \x9b2J \u202e\nFORGED"
+    with pytest.warns(TachographWarning) as warned:
+        guard.misuse(hostile)
+    guard.say(hostile)
+    for text in (str(warned[0].message), capsys.readouterr().err.rstrip("\n")):
+        assert text.isprintable(), text

@@ -187,7 +187,6 @@ def test_a_signal_handler_may_log_while_its_own_thread_is_appending(tmp_path: Pa
 def test_a_signal_handler_may_log_while_the_disk_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("a file in the place of the folder")
     writing = open_journal(tmp_path / "w")
-    writing.begin()
     handled = 0
 
     def handler(*_: Any) -> None:
@@ -197,6 +196,7 @@ def test_a_signal_handler_may_log_while_the_disk_takes_nothing(tmp_path: Path) -
 
     count = 3000
     with warned(), interrupted_by(handler, 0.0002):
+        writing.begin()
         for step in range(count):
             writing.log({"loss": 0.5}, step)
             if step == count // 2:

@@ -10,7 +10,7 @@ import keras
 from tachograph import checkpoints, guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.session import Session, options
-from tachograph_frameworks.keras import callback, data, facts, recording
+from tachograph_frameworks.keras import callback, data, facts, recording, steps
 
 _SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults
 _GIVEN = ("steps_per_epoch", "validation_steps", "validation_batch_size", "class_weight")
@@ -21,6 +21,10 @@ def _note_training(call: Call, session_: Session) -> Watcher:
     """Watch an outermost ``fit``."""
     run, model = session_.run, call.instance
     assert run is not None
+    if session_.further:
+        yield
+        _count_on(model)
+        return
     recording.remember(model, run)
     run.set_tags({"model": type(model).__name__, "backend": keras.backend.backend()})
     with guard.contained("keras: params", run):
@@ -29,10 +33,28 @@ def _note_training(call: Call, session_: Session) -> Watcher:
         with guard.contained("keras: data", run):
             _record_data(run, _arguments(call))
     yield
+    recorded = recording.of(model)
+    if recorded is not None and recorded.last is not None and _is_single(call):
+        steps.remember(model, run, recorded.last + 1)
+
+
+def _count_on(model: Any) -> None:
+    before, recorded = steps.of(model), recording.of(model)
+    if before is not None and recorded is not None and recorded.last is not None:
+        before.next = recorded.last + 1
+
+
+def _is_single(call: Call) -> bool:
+    """Whether a ``fit`` is of one epoch."""
+    return bool(call.argument("epochs", 1) - call.argument("initial_epoch", 0) == 1)
 
 
 _TRAINING = session.training(
-    _note_training, plugin=recording.NAME, name=lambda call: str(call.instance.name), silences=recording.SILENCES
+    _note_training,
+    plugin=recording.NAME,
+    name=lambda call: str(call.instance.name),
+    silences=recording.SILENCES,
+    goes_on=lambda call: steps.begin(call.instance, _is_single(call)),
 )
 
 
@@ -42,6 +64,10 @@ def note_fit(call: Call) -> Watcher:
     outer = recording.of(call.instance)
     try:
         yield from _TRAINING(call)
+    except BaseException:
+        if session.current() is None:
+            steps.forget(call.instance)
+        raise
     finally:
         callback.leave(call.instance, outer)
 
@@ -85,7 +111,11 @@ def note_save(call: Call) -> Watcher:
     if recorded is not None and recorded.checkpoint is not None:
         found = recorded.checkpoint
         checkpoints.keep(
-            recorded.run, call.argument("filepath"), step=found.epoch, is_best=found.is_best, meta=found.meta
+            recorded.run,
+            call.argument("filepath"),
+            step=recorded.step(found.epoch),
+            is_best=found.is_best,
+            meta=found.meta,
         )
 
 

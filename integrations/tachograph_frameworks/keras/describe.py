@@ -38,6 +38,11 @@ def size(model: Any) -> dict[str, Any]:
     }
 
 
+def bytes_of(model: Any) -> int:
+    """How much memory the weights take, about."""
+    return 4 * _count(model.weights)
+
+
 def rates(model: Any) -> dict[str, float]:
     """The learning rates in force: ``lr``, and ``lr/<attribute>`` for optimizers that the model has besides."""
     found = {}

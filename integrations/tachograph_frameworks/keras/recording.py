@@ -11,7 +11,8 @@ from typing import Any
 from tachograph import active, frames, guard, session, settings
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.keras import describe, facts, models
+from tachograph_frameworks.keras import describe, facts, models, steps
+from tachograph_frameworks.keras.steps import Steps
 
 NAME = "keras"
 SILENCES = ("torch",)  # on that back end a plain loop runs inside
@@ -24,18 +25,22 @@ class Recording:
     """Records the training of one model.
 
     ``whole`` says that the run is of this model, and not of something larger in which it is trained. ``joined`` are
-    the callbacks that autolog has put into the container. ``in_fit`` is false in a loop of the user's own.
+    the callbacks that autolog has put into the container. ``in_fit`` is false in a loop of the user's own. ``before``
+    are the fits that this one is a further step of.
     """
 
-    def __init__(self, run: Run, own: Session | None, whole: bool, container: Any, in_fit: bool) -> None:
+    def __init__(
+        self, run: Run, own: Session | None, whole: bool, container: Any, in_fit: bool, before: Steps | None = None
+    ) -> None:
         self.run = run
+        self._before = before
         self.whole = whole
         self.joined: tuple[Any, ...] = ()
         self.checkpoint: facts.Checkpoint | None = None  # the one that is being written
         self._own = own
         self._container = None if container is None else weakref.ref(container)
         self._rates: dict[str, float] | None = None
-        self._last: int | None = None
+        self.last: int | None = None  # the last epoch that was recorded
         self._in_fit = in_fit
 
     @property
@@ -49,7 +54,7 @@ class Recording:
 
     def started(self, model: Any, params: Mapping[str, Any]) -> None:
         """The model is built, and the other callbacks have prepared it."""
-        if not self.whole:
+        if not self.whole or self._before is not None:
             return
         with guard.timed(self.run), guard.contained("keras: params", self.run):
             found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
@@ -75,10 +80,15 @@ class Recording:
             self.note_rates(model)
             if self._rates is not None and "learning_rate" in points:
                 self._rates["lr"] = points["learning_rate"]  # noted by a callback before it sets the next one
-        self.run.log({**points, **(self._rates or {})}, epoch)
-        self._rates, self._last = None, epoch
+        step = self.step(epoch)
+        self.run.log({**points, **(self._rates or {})}, step)
+        self._rates, self.last = None, step
         for name in others:
             self.run._remark(f"{name} was not recorded: it is not a number in the values of an epoch")
+
+    def step(self, epoch: int) -> int:
+        """The epoch as it is counted in the run, in which others may have come before."""
+        return epoch if self._before is None else max(epoch, self._before.next)
 
     def end(self, model: Any) -> None:
         """The training is over."""
@@ -87,17 +97,23 @@ class Recording:
                 self._record_outcomes()
             if self.whole and options.models:
                 with guard.timed(self.run), guard.contained("keras: model", self.run):
-                    models.keep(self.run, model)
+                    self._keep(model)
         finally:
             if not self.joined:  # else the call of ``fit`` takes our callbacks out first
                 forget(model)
             if self._own is not None:
                 self._own.end(None)
 
+    def _keep(self, model: Any) -> None:
+        if self._before is None:
+            models.keep(self.run, model)
+        else:
+            self._before.fitted(model)
+
     def _record_outcomes(self) -> None:
         points, params = facts.outcomes(self._callbacks)
         if points:
-            self.run.log(points, self._last)
+            self.run.log(points, self.last)
         if params:
             self.run.log_params(params)
 
@@ -112,15 +128,16 @@ def begin(model: Any, container: Any) -> Recording | None:
 
     In a session the first training has the curve. Outside of one it goes to the user's run, or to one of its own.
     """
-    if settings.off():
-        return None
     given = session.current()
+    if given is None and settings.off():
+        return None
     own = _own_session(model) if given is None else None
     at = given or own
     if at is None or at.run is None or at.many or "curve" in at.claimed:
         return None
     at.claimed.add("curve")
-    recording = Recording(at.run, own, at.plugin == NAME, container, _is_in_fit(model))
+    before = steps.of(model) if at.further else None
+    recording = Recording(at.run, own, at.plugin == NAME, container, _is_in_fit(model), before)
     _recordings[model] = recording
     if recording.whole:
         _runs[model] = at.run

@@ -26,7 +26,7 @@ def name_of(value: Any, default: str) -> str:
 
 def _is_library(frame: FrameType) -> bool:
     module = frame.f_globals.get("__name__") or ""
-    return module.partition(".")[0] in _LIBRARIES or guard.is_ours(frame.f_code.co_filename)
+    return module.partition(".")[0] in _LIBRARIES or guard.is_our_code(frame.f_code)
 
 
 def _name_in(frame: FrameType, value: Any) -> str | None:

@@ -105,7 +105,6 @@ def hook_metrics(hooks: Hooks) -> None:
         function = getattr(module, name)
         if inspect.isfunction(function) and not set(_PREDICTED).isdisjoint(inspect.signature(function).parameters):
             hooks.around(module, name, note_metric)
-    hooks.settle()
 
 
 WRAPPERS = {

@@ -24,7 +24,6 @@ def hook(hooks: Hooks) -> None:
     for name, record in _RECORDERS.items():
         if hasattr(module, name):
             hooks.around(module, name, _training(record))
-    hooks.settle()
 
 
 def _training(record: Callable[[Run, Call, Any], None]) -> Callable[[Call], Watcher]:

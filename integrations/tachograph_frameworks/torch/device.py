@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,15 +26,11 @@ class Cells:
     def __init__(self, kind: torch.dtype) -> None:
         self._kind = kind
         self._integer, self._unwritten = _UNWRITTEN[kind]
-        self._lock = threading.Lock()
-        self._free: list[Cell] = []
+        self._free: list[Cell] = []  # taken from and added to in one step each: a lock would stop a signal handler
 
     def copy(self, tensor: torch.Tensor) -> Cell:
         """Ask for a copy of a scalar, in the order of the work on its stream: later in-place changes don't reach it."""
-        with self._lock:
-            if not self._free:
-                self._grow()
-            cell = self._free.pop()
+        cell = self._take()
         cell.tensor.copy_(tensor.detach(), non_blocking=True)
         return cell
 
@@ -49,6 +44,13 @@ class Cells:
         cell.bits[0] = self._unwritten
         self._free.append(cell)
         return number
+
+    def _take(self) -> Cell:
+        while True:
+            try:
+                return self._free.pop()
+            except IndexError:
+                self._grow()
 
     def _grow(self) -> None:
         memory = torch.empty(CELLS, dtype=self._kind, pin_memory=True)

@@ -6,6 +6,7 @@ that is broken.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -22,7 +23,7 @@ from tachograph.cli import draw, outlook, reading, words
 from tachograph.cli.arguments import add_json, add_root
 from tachograph.folder import FolderQuestions
 from tachograph.ship import positions
-from tachograph.ship.delivery import Delivery
+from tachograph.ship.delivery import Delivery, Lag, Unread
 from tachograph.store import Store
 
 EXAMPLES = """\
@@ -109,7 +110,7 @@ def _sinks(root: Path) -> list[dict[str, Any]]:
 
 
 def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
-    lags = [Delivery(known, run).lag() for run in known.unsettled() if (root / "runs" / run).is_dir()]
+    lags = list(_lags(root, known))
     behind = [lag for lag in lags if lag.bytes]
     oldest = min((lag.oldest for lag in behind if lag.oldest is not None), default=None)
     error = known.last_error()
@@ -126,6 +127,14 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
         "error": error and {"at": datetime.fromtimestamp(error.at, UTC), "reason": error.why},
         "rejected": [{"run": run, "count": count, "file": str(known.aside(run))} for run, count in rejected.items()],
     }
+
+
+def _lags(root: Path, known: positions.Positions) -> Iterator[Lag]:
+    """What is left to send of each run that can be read; the others are named as such."""
+    for run in known.unsettled():
+        with contextlib.suppress(Unread):
+            if (root / "runs" / run).is_dir():
+                yield Delivery(known, run).lag()
 
 
 def _caches() -> dict[str, Any]:

@@ -234,7 +234,7 @@ def _columns(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
 def _alike(cells: list[Any]) -> list[Any]:
     """Cells that fit a column of one type: as they are, or else as text."""
     kinds = {type(cell) for cell in cells if cell is not None}
-    if (len(kinds) <= 1 and list not in kinds) or kinds == {int, float}:
+    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
         return cells
     return [cell if cell is None or isinstance(cell, str) else json.dumps(document.plain(cell)) for cell in cells]
 

@@ -194,7 +194,7 @@ def _relinked(parts: list[TracebackType]) -> TracebackType | None:
 
 
 def _is_ours(part: TracebackType) -> bool:
-    return guard.is_ours(part.tb_frame.f_code.co_filename)
+    return guard.is_our_code(part.tb_frame.f_code)
 
 
 def _is_before(part: TracebackType) -> bool:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tachograph.cli import words
 from tachograph.cli.arguments import UsageError, add_json, add_root, local_root, place
 from tachograph.cli.output import complain, say
 from tachograph.cli.progress import Progress
-from tachograph.ship.delivery import Amount, Delivery, recorded_with
+from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions, of_store
 from tachograph.sinks import Retry, Sink, Telling
@@ -55,6 +56,7 @@ class Part(Struct):
     file_bytes: int = 0
     rejected: int = 0
     there: bool = False
+    error: str | None = None  # where it can't be read here
 
     def add(self, amount: Amount) -> None:
         """So much more."""
@@ -65,7 +67,8 @@ class Part(Struct):
 
 
 class Way(Struct):
-    """What became of all of them on their way to a sink; ``error`` where it was given up."""
+    """What became of all of them on their way to a sink; ``error`` where it was given up. The sink is "" for runs of
+    which it can't be read where they were to go."""
 
     sink: str
     runs: list[Part]
@@ -102,7 +105,9 @@ def run(options: Namespace) -> int:
         witness.testify(root, chosen)
     ways: list[Way] = []
     try:
-        for url, runs in _wanted(root, chosen, options.to).items():
+        wanted, unread = _wanted(root, chosen, options.to)
+        ways += [Way("", unread)] * bool(unread)
+        for url, runs in wanted.items():
             ways.append(Way(redact_url(url), [Part(run) for run in runs]))
             _send(root, url, ways[-1], options.dry_run, asks_all=bool(options.runs or options.again))
     except KeyboardInterrupt:
@@ -123,16 +128,21 @@ def _check(url: str) -> None:
         raise UsageError(str(error)) from None
 
 
-def _wanted(root: Path, chosen: list[str], to: str | None) -> dict[str, list[str]]:
-    """The runs to send by the URL to send them to."""
+def _wanted(root: Path, chosen: list[str], to: str | None) -> tuple[dict[str, list[str]], list[Part]]:
+    """The runs to send by the URL to send them to; and those of which that can't be read."""
     urls = {redact_url(url): url for url in settings.sinks()}  # what is recorded of them lacks what is secret
     noted = _noted(root) if to is None else {}
     found: dict[str, list[str]] = {}
+    unread: list[Part] = []
     for run in chosen:
-        names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
+        try:
+            names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
+        except Unread as error:
+            unread.append(Part(run, error=str(error)))
+            continue
         for name in names:
             found.setdefault(urls.get(name, name), []).append(run)
-    return found
+    return found, unread
 
 
 def _noted(root: Path) -> dict[str, list[str]]:
@@ -167,14 +177,15 @@ def _send(root: Path, url: str, way: Way, dry: bool, asks_all: bool) -> None:
     act = _count(set()) if dry else _deliver
     positions = Positions(root, way.sink)
     left = _left(positions, way.runs, asks_all)
-    progress = Progress(way.sink, [delivery.behind() for _, delivery in left])
+    progress = Progress(way.sink, [behind for *_, behind in left])
     try:
-        for part, delivery in left:
-            _patiently(partial(act, delivery, part, sink, progress), delivery)
-            part.rejected = len(positions.rejected(part.run))
-            part.there = not part.rejected and not (dry and part.lines)
-            if not dry and delivery.is_complete():
-                positions.settle(part.run)
+        for part, delivery, _ in left:
+            with _noted_in(part):
+                _patiently(partial(act, delivery, part, sink, progress), delivery)
+                part.rejected = len(positions.rejected(part.run))
+                part.there = not part.rejected and not (dry and part.lines)
+                if not dry and delivery.is_complete():
+                    positions.settle(part.run)
             progress.next_run()
         positions.note_error("")
     except (Retry, OSError) as error:
@@ -191,15 +202,26 @@ def _opened(url: str) -> Sink:
     return sinks.open_sink(url)
 
 
-def _left(positions: Positions, parts: list[Part], asks_all: bool) -> list[tuple[Part, Delivery]]:
-    """The runs of which something may not be there; the others are noted as there."""
+@contextmanager
+def _noted_in(part: Part) -> Iterator[None]:
+    """That a run can't be read here is noted, and keeps no other one from being sent."""
+    try:
+        yield
+    except Unread as error:
+        part.error, part.there = str(error), False
+
+
+def _left(positions: Positions, parts: list[Part], asks_all: bool) -> list[tuple[Part, Delivery, int]]:
+    """The runs of which something may not be there, and how many bytes; the others are noted as there."""
     settled = set() if asks_all else set(positions.settled()) - set(positions.runs_with_rejects())
     found = []
     for part in parts:
         delivery = Delivery(positions, part.run)
-        part.there = part.run in settled and not delivery.behind()
-        if not part.there:
-            found.append((part, delivery))
+        with _noted_in(part):
+            behind = delivery.behind()
+            part.there = part.run in settled and not behind
+            if not part.there:
+                found.append((part, delivery, behind))
     return found
 
 
@@ -233,6 +255,8 @@ def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
         try:
             act()
             return
+        except Unread:
+            raise
         except (Retry, OSError) as error:
             delay = patience.failed(delivery.progress)
             after = (error.after if isinstance(error, Retry) else None) or 0.0
@@ -252,6 +276,11 @@ def _say(ways: list[Way], dry: bool) -> None:
         parts, total = way.runs, Part("")
         for part in parts:
             total.add(Amount(part.lines, part.bytes, part.files, part.file_bytes))
+        for part in parts:
+            if part.error is not None:
+                complain(f"run {part.run} was not sent: {part.error}")
+        if not way.sink:
+            continue
         much = f"{words.count(total.lines, 'line')} ({words.size(total.bytes)})"
         if total.files:
             much += f" and {words.count(total.files, 'file')} ({words.size(total.file_bytes)})"

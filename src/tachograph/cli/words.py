@@ -11,6 +11,7 @@ from typing import Any
 
 from tachograph.printable import line as line
 
+MOST_BYTES = 1e24  # that anything is said to have
 DEEPEST = 20  # of values in each other, that are shown
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -40,6 +41,7 @@ def param(value: Any, depth: int = 0) -> str:
 
 def size(count: float) -> str:
     """Bytes, with a unit of powers of ten."""
+    count = max(min(count, MOST_BYTES), -MOST_BYTES)
     if count < 1000:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB", "TB"):

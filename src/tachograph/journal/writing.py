@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -11,12 +10,12 @@ import time
 import zlib
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import time as _now
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -27,6 +26,8 @@ from tachograph.journal import news
 from tachograph.journal.reading import Sum
 from tachograph.steps import Steps
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Pending = tuple[int, bytes, int]  # its number, the line, how much of it is in the file already
 
 SEGMENT_BYTES = 64 << 20
@@ -43,10 +44,16 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | 
 
 
 class Journal:
-    """Appends one writer's events. Safe to use from several threads, and from a signal handler.
+    """Appends one writer's events. Safe to use from several threads, and from a signal handler at any instruction.
 
     ``header`` makes the writer's first event. It goes out before the first append, and again if the folder was
     deleted and had to be made anew. ``unusual`` records points that ``log`` doesn't take as they are.
+
+    One thing says who may append: the buffer. ``log`` takes it out for as long as it appends. Everybody else comes
+    through :meth:`alone`: they take turns, by a lock, to wait for the buffer, and keep it while they append. Two rules
+    make that safe for a signal handler, which comes on top of whatever its thread is doing and must not wait for it:
+    a thread that has the buffer already, further down its stack, appends without waiting for anything; and who has it
+    waits for nothing but the disk.
     """
 
     def __init__(self, folder: Path, header: Callable[[], Event], unusual: Callable[[Any, Any], None]) -> None:
@@ -55,11 +62,10 @@ class Journal:
         self.steps = Steps()
         self._cells = self.steps.cells
         self._header = header
-        # Reentrant, since a signal handler or a finalizer may log while its own thread is appending.
-        self._lock = threading.RLock()
+        self._turn = threading.RLock()  # to wait for the buffer; reentrant, since a handler may come while we wait
         self._buffer: bytearray | None = None  # ``log`` takes it out while it appends; there from the header on
         self._kept: bytearray | None = bytearray(512)  # the same one, while it is not there for ``log``
-        self._is_alone = False
+        self._owner = 0  # the thread that has it by ``alone``
         self._putting = False
         self._wanted = False  # by a thread that waits for it
         self._seq = 0
@@ -76,7 +82,7 @@ class Journal:
         self._draining = False
         self._retry_at = 0.0
         self._left: list[int] = []  # segments that are sealed but not synced to their end
-        self._sync_lock = threading.Lock()
+        self._sync_lock = threading.RLock()  # who has it waits for the disk alone
         self._synced: tuple[int, int] = (0, 0)  # segment, bytes
 
     # -- appending: what a training thread does --
@@ -87,14 +93,7 @@ class Journal:
 
     def append_all(self, events: Sequence[Event]) -> None:
         """:meth:`append` for several, with nothing else in between."""
-        with self._lock:  # written out, since this is done between two steps of a training
-            first = self._close_to_others()
-            try:
-                self._begin()
-                self._put(events)
-            finally:
-                if first:
-                    self._open_to_others()
+        self.alone(self._append, events)
 
     def log(self, values: dict[str, float], step: int | None = None) -> None:
         """:meth:`append` for points, written out in one function, since here a tenth of a microsecond counts.
@@ -147,48 +146,46 @@ class Journal:
                 self._buffer, buffer = buffer, None
         self.unusual(values, step)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within it no other thread appends, and ``log`` takes the careful way.
+    def alone(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do ``work`` while no other thread appends, and ``log`` takes the careful way.
 
-        That costs ``log`` no lock: who wants to be alone waits until the buffer is back, and keeps it. Entering again
-        works, also for a signal handler or a finalizer that comes while its own thread is appending.
+        That costs ``log`` no lock: who wants to be alone waits until the buffer is back, and keeps it. Works within
+        itself, also for a signal handler or a finalizer that comes while its own thread is appending.
         """
-        with self._lock:
-            first = self._close_to_others()
+        if self.is_ours():
+            return work(*args, **kwargs)
+        with self._turn:
             try:
-                yield
+                self._take_buffer()
+                return work(*args, **kwargs)
             finally:
-                if first:
-                    self._open_to_others()
+                # No call is made here, so that nothing comes in between: not even an exception from a signal handler.
+                self._owner = 0
+                if self._kept is not None and self._headed and _SWAPS:
+                    self._buffer, self._kept = self._kept, None
 
-    def _close_to_others(self) -> bool:
-        """Let ``log`` take the careful way; False where it does so already."""
-        if self._is_alone or not self._take_buffer():
-            return False
-        self._is_alone = True
-        return True
+    def is_ours(self) -> bool:
+        """Whether this thread has the buffer, further down its stack: then we are in a signal handler or a finalizer
+        that came while it was appending, and no other thread can append, or sync, before we are done."""
+        if self._owner == threading.get_ident():
+            return True
+        return self._buffer is None and self._kept is None and self._logging_below()
 
-    def _open_to_others(self) -> None:
-        self._is_alone = False
-        if self._headed and _SWAPS:
-            self._buffer, self._kept = self._kept, None
-
-    def _take_buffer(self) -> bool:
-        """Wait for the buffer; False where this thread's own ``log`` has it."""
-        pause = 10e-6
-        while self._kept is None:
-            self._kept, self._buffer = self._buffer, None
+    def _take_buffer(self) -> None:
+        """Wait for the buffer. A handler that comes meanwhile may take it and give it back."""
+        me, pause = threading.get_ident(), 10e-6
+        while True:
+            # No call is made from here on to the return, so that taking it and saying who has it is one step.
             if self._kept is None:
-                if self._logging_below():
-                    return False
-                # A thread that logs and logs gives way to others while it writes, with the buffer in its hand: we
-                # could wait for long. Without a file its ``log`` takes the careful way, which hands us the buffer.
-                self._wanted, self._fd = True, -1
-                time.sleep(pause)
-                pause = min(2 * pause, 1e-3)
-        self._wanted = False
-        return True
+                self._kept, self._buffer = self._buffer, None
+            if self._kept is not None:
+                self._owner, self._wanted = me, False
+                return
+            # A thread that logs and logs gives way to others while it writes, with the buffer in its hand: we could
+            # wait for long. Without a file its ``log`` takes the careful way, which hands us the buffer.
+            self._wanted, self._fd = True, -1
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
 
     def _logging_below(self) -> bool:
         """Whether a call of ``log`` that has the buffer is on the stack of this thread."""
@@ -201,15 +198,16 @@ class Journal:
 
     def begin(self) -> None:
         """Open the file and write the header now, not with the first event."""
-        with self.alone():
-            self._begin()
+        self.alone(self._append, [])
 
     def close(self) -> None:
         """Give the file back. What is appended later still gets there, each event with its own opening and closing."""
-        with self.alone():
-            self._drain(insist=True)
-            self._closed = True
-            self._close_file()
+        self.alone(self._shut)
+
+    def _shut(self) -> None:
+        self._drain(insist=True)
+        self._closed = True
+        self._close_file()
 
     @property
     def begun(self) -> bool:
@@ -226,16 +224,20 @@ class Journal:
         """How many events wait in memory or were lost, because the disk takes none."""
         return len(self._pending) + self._lost
 
-    def _begin(self) -> None:
+    def _append(self, events: Sequence[Event]) -> None:
         if not self._headed:
-            self._headed = True
-            self._put([self._header()])
+            self._put([], headed=False)
+        if events:
+            self._put(events)
 
-    def _put(self, events: Sequence[Event]) -> None:
-        lines, seq = self._numbered(events)
+    def _put(self, events: Sequence[Event], headed: bool = True) -> None:
+        lines = self._numbered(events, headed)
+        if not lines:  # a signal handler has written the header
+            return
         before, self._putting = self._putting, True
         if before or self._kept is None:  # another append of this thread, interrupted, may have written half a line
             lines = b"\n" + lines
+        seq = self._seq
         try:
             written = os.write(self._fd, lines)
         except OSError as error:
@@ -248,19 +250,23 @@ class Journal:
         finally:
             self._putting = before
 
-    def _numbered(self, coming: Sequence[Event]) -> tuple[bytes, int]:
-        """Events as the next lines, and the last number. Numbers are taken last, with no call in between, so that a
-        signal handler that logs while its own thread is in here takes others, and is written in its place."""
+    def _numbered(self, coming: Sequence[Event], headed: bool = True) -> bytes:
+        """Events as the next lines, after the header where it is not there and is to come first.
+
+        Numbers are taken last, with no call and no new object from there to the write, so that a signal handler (or a
+        finalizer) that logs while its own thread is in here takes others, and is written in its place."""
         while True:
             seq = before = self._seq
-            for event in coming:
+            whole = coming if headed or self._headed else [self._header(), *coming]
+            for event in whole:
                 seq += 1
                 event.v, event.seq, event.at = events.VERSION, seq, event.at or _now()
-            lines = _encode_lines(coming)
+            lines = _encode_lines(whole)
             if self._seq == before:
                 self._seq = seq
+                self._headed |= not headed
                 self.careful += seq - before
-                return lines, seq
+                return lines
 
     # -- trouble: what the disk did not take --
 
@@ -285,7 +291,8 @@ class Journal:
             held = self._renewed(line)
         # In order of their numbers, by one call: a signal handler's line may come before or after, but not in between.
         insort(self._pending, held)
-        self._pending_bytes += len(held[1])
+        size = len(held[1])  # a call, after which a handler may come: not in the middle of the sum
+        self._pending_bytes += size
 
     def _overtaken(self, held: Pending) -> bool:
         """Whether a signal handler had its own line written, after this one was refused and before it was held."""
@@ -293,8 +300,8 @@ class Journal:
 
     def _renewed(self, line: bytes) -> Pending:
         """An overtaken line with a new number: readers take a lower one than the last for a line that came again."""
-        line, seq = self._numbered([events.decode(line)])
-        return (seq, line, 0)
+        line = self._numbered([events.decode(line)])
+        return (_number(line), line, 0)
 
     def _refused(self, error: OSError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -332,7 +339,8 @@ class Journal:
         seq, line, written = self._pending[0]
         if self._overtaken(self._pending[0]):
             self._pending[0] = self._renewed(line)
-            self._pending_bytes += len(self._pending[0][1]) - len(line)
+            longer = len(self._pending[0][1]) - len(line)
+            self._pending_bytes += longer
             self._pending.rotate(-1)
             return
         try:
@@ -347,11 +355,12 @@ class Journal:
             return
         self._top = max(self._top, seq)
         self._pending.popleft()
-        self._pending_bytes -= len(line)
+        size = len(line)
+        self._pending_bytes -= size
 
     def _report_of_loss(self) -> bytes:
         lost, self._lost = self._lost, 0
-        return self._numbered([Note(text=f"{lost} events were lost while the disk took none", source="tachograph")])[0]
+        return self._numbered([Note(text=f"{lost} events were lost while the disk took none", source="tachograph")])
 
     # -- files --
 
@@ -385,21 +394,26 @@ class Journal:
 
     def sync(self) -> None:
         """Force what was appended to disk and write its checksum. Appending goes on meanwhile."""
-        with self._sync_lock:
-            with self.alone():
-                if self._pending:
-                    self._drain()
-                # A line that is written in part may yet be taken back.
-                whole = not (self._pending and self._pending[0][2])
-                found = [*self._left, *([self._first] if self._first and whole else [])]
-                self._left.clear()
-            try:
-                for first in found:
+        segments = self.alone(self._to_sync)
+        try:
+            with self._sync_lock:
+                for first in segments:
                     self._sync_segment(first)
-            except FileNotFoundError:
-                self._start_anew()
-            except OSError as error:
-                guard.warn(f"journal:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
+        except FileNotFoundError:
+            self.alone(self._start_anew)
+        except OSError as error:
+            guard.warn(f"journal:{error.errno}", f"cannot sync {self.folder} ({error.strerror}); recording goes on")
+        if self._synced[1] > SEGMENT_BYTES:
+            self.alone(self._seal, self._synced[0])
+
+    def _to_sync(self) -> list[int]:
+        if self._pending:
+            self._drain()
+        # A line that is written in part may yet be taken back.
+        whole = not (self._pending and self._pending[0][2])
+        segments = [*self._left, *([self._first] if self._first and whole else [])]
+        self._left.clear()
+        return segments
 
     def _sync_segment(self, first: int) -> None:
         start = self._synced[1] if self._synced[0] == first else 0
@@ -420,17 +434,16 @@ class Journal:
         finally:
             os.close(sums)
         self._synced = (first, to)
-        if to > SEGMENT_BYTES:
-            with self.alone():
-                if self._first == first and not self._pending:
-                    self._next_segment()
+
+    def _seal(self, first: int) -> None:
+        if self._first == first and not self._pending:
+            self._next_segment()
 
     def _start_anew(self) -> None:
         """Somebody deleted the folder while we wrote: what comes from now on is still recorded."""
-        with self.alone():
-            self._close_file()
-            self._first = 0
-            self._headed = False  # so that the next points take the way that writes the header first
+        self._close_file()
+        self._first = 0
+        self._headed = False  # so that the next points take the way that writes the header first
 
 
 _LOG = Journal.log.__code__

@@ -32,7 +32,7 @@ class Shipper:
 
     def __init__(self) -> None:
         self._senders: dict[tuple[Path, str], Sender] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant for signal handlers
         self._entered: set[str] = set()
 
     def enter(self, run: Run) -> None:

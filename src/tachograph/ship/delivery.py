@@ -22,6 +22,10 @@ FRESH_SECONDS = 900.0  # for which it holds that a sink has a file, though no ev
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
+class Unread(OSError):
+    """What is to be sent can't be read here. It says nothing of the sink, which may well take other things."""
+
+
 class Amount(NamedTuple):
     """Lines, and bytes of them; files that came with them, and bytes of those."""
 
@@ -70,13 +74,20 @@ class Delivery:
     def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[Amount]:
         """Send all that is there now, in turns: yields after each batch how much was sent.
 
-        Raises :class:`Retry` and ``OSError`` as the sink does. Calling this again goes on from where it held.
+        Raises :class:`Retry` and ``OSError`` as the sink does, and :class:`Unread` when it has sent what can be read.
+        Calling this again goes on from where it held.
         """
+        fault: Unread | None = None
         try:
             if not self._begun:
                 self._begin(sink)
             for writer in self._writers():
-                yield from self._send_writer(sink, writer, size)
+                try:
+                    yield from self._send_writer(sink, writer, size)
+                except Unread as error:
+                    fault = fault or error
+            if fault is not None:
+                raise fault
         except (Retry, OSError):
             self._begun = False  # whatever happened there: what it holds now is what it says then
             raise
@@ -117,14 +128,15 @@ class Delivery:
         return Lag(events, size, oldest)
 
     def behind(self) -> int:
-        """How many bytes are left to send, by what is known here."""
-        return sum(behind(writer, self._place(writer)) for writer in self._writers())
+        """How many bytes are left to send, by what is known here. Raises :class:`Unread`."""
+        return sum(_behind(writer, self._place(writer)) for writer in self._writers())
 
     def is_complete(self) -> bool:
         """Whether all of the run is there, and no more is to come."""
         known = {**self._positions.load(self.run), **self._places}
-        found = journal.writers(self.folder)
-        return all(not behind(one, known.get(one.name, Place())) and is_over(one) for one in found)
+        with _reading(self.folder):
+            found = journal.writers(self.folder)
+            return all(not behind(one, known.get(one.name, Place())) and is_over(one) for one in found)
 
     def _save(self) -> None:
         if self._places != self._saved:
@@ -133,7 +145,8 @@ class Delivery:
                 self._saved = dict(self._places)
 
     def _writers(self) -> list[Path]:
-        return [writer for writer in journal.writers(self.folder) if self._mine(writer)]
+        with _reading(self.folder):
+            return [writer for writer in journal.writers(self.folder) if self._mine(writer)]
 
     def _place(self, writer: Path) -> Place:
         return self._places.get(writer.name, Place())
@@ -164,7 +177,7 @@ class Delivery:
 
     def _batches(self, sink: Sink, writer: Path, size: int) -> Iterator[Batch | None]:
         """What is left of a writer. Who gets a batch moves the writer's place behind it, when it is dealt with."""
-        while behind(writer, self._place(writer)):
+        while _behind(writer, self._place(writer)):
             before = self._place(writer)
             try:
                 yield from portions(_read(writer, before, size), sink.portion if isinstance(sink, Costly) else 0)
@@ -232,13 +245,20 @@ class Delivery:
                 self._refused.add(digest)
                 self._set_aside([rejected_file(digest, str(refusal))], str(refusal))
             except OSError:
-                if self._blobs.find(digest).is_file():
-                    raise  # else the run has let go of it meanwhile
+                if self._blobs.find(digest).is_file():  # else the run has let go of it meanwhile
+                    self._check_readable(digest)
+                    raise
         return amount
+
+    def _check_readable(self, digest: str) -> None:
+        path = self._blobs.find(digest)
+        with _reading(path), open(path, "rb") as file:
+            file.read(1)
 
     def _present(self, lines: Sequence[bytes]) -> list[str]:
         """The files that lines name, and that are here."""
-        return [digest for digest in _digests(lines) if self._blobs.find(digest).is_file()]
+        with _reading(self._blobs.folder):
+            return [digest for digest in _digests(lines) if self._blobs.find(digest).is_file()]
 
     def _file_size(self, digest: str) -> int:
         try:
@@ -266,13 +286,32 @@ def _is_silent(writer: Path) -> bool:
 
 
 def recorded_with(run_folder: Path) -> list[str]:
-    """The sinks (URLs without anything secret) that a run was recorded with, by any of its writers."""
-    starts = [journal.header(writer) for writer in journal.writers(run_folder)]
+    """The sinks (URLs without anything secret) that a run was recorded with, by any of its writers. Raises
+    :class:`Unread`."""
+    with _reading(run_folder):
+        starts = [journal.header(writer) for writer in journal.writers(run_folder)]
     return list(dict.fromkeys(url for start in starts if start is not None for url in start.sinks))
 
 
 def _read(writer: Path, place: Place, size: int = BATCH_BYTES) -> Iterator[Batch]:
-    return batches(writer, place, lambda: _is_silent(writer), size)
+    with _reading(writer):
+        yield from batches(writer, place, lambda: _is_silent(writer), size)
+
+
+def _behind(writer: Path, place: Place) -> int:
+    with _reading(writer):
+        return behind(writer, place)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What our own disk raises is told from what the sink does."""
+    try:
+        yield
+    except (Unread, Unreadable, FileNotFoundError):
+        raise  # damaged, or gone meanwhile: who reads knows what to do
+    except OSError as error:
+        raise Unread(f"{error.filename or path} can't be read ({error.strerror or error})") from error
 
 
 def _amount(batch: Batch) -> Amount:

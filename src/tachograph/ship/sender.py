@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tachograph import guard, witness
-from tachograph.ship.delivery import Delivery, is_over
+from tachograph.background import lives
+from tachograph.ship.delivery import Delivery, Unread, is_over
 from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
 from tachograph.sinks import Costly, Retry, Sink
@@ -87,9 +88,10 @@ class Sender:
         return {run: size for run, size in sizes.items() if size}
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="tachograph sender", daemon=True)
-            self._thread.start()
+        if self._thread is None or not lives(self._thread):
+            thread = threading.Thread(target=self._run, name="tachograph sender", daemon=True)
+            self._thread = thread  # a signal handler may come, and looks at this
+            thread.start()
 
     # -- the thread --
 
@@ -164,20 +166,23 @@ class Sender:
 
     def _send_all(self, sink: Sink) -> bool:
         """Whether the sink took all that there was."""
-        began = time.thread_time()
+        began, unread = time.thread_time(), ""
         try:
             for run, delivery in list(self._deliveries.items()):
-                for _ in delivery.send(sink):
-                    self._rest(time.thread_time() - began)
-                    began = time.thread_time()
+                try:
+                    for _ in delivery.send(sink):
+                        self._rest(time.thread_time() - began)
+                        began = time.thread_time()
+                except Unread as error:  # the others are sent all the same
+                    unread = str(error)
                 self._remark(run, delivery)
         except (Retry, OSError) as error:
             self._note_error(str(error) or type(error).__name__)
             asked = error.after if isinstance(error, Retry) and error.after else 0.0
             self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
             return False
-        self._note_error("")
-        return True
+        self._note_error(unread)
+        return not unread
 
     def _note_error(self, why: str) -> None:
         if why or self._has_error:
