@@ -38,12 +38,12 @@ def save_estimator(run: Run, estimator: Any) -> bool:
     return True
 
 
-def _kind(estimator: Any) -> type | None:
+def _kind(estimator: Any) -> Any:
     """The estimator class of XGBoost that can load what ``estimator`` saves. Of those for Dask and Spark, which need a
     cluster, it is the plain one of that name, else one of the same type (a classifier)."""
-    known = {kind.__name__: kind for kind in _estimators().values()}
-    base = known.pop("XGBModel", None)
-    if base is None or not isinstance(estimator, base):
+    known: dict[str, Any] = {kind.__name__: kind for kind in estimators()}
+    base = known.pop("XGBModel")
+    if not isinstance(estimator, base):
         return None
     names = [kind.__name__.removeprefix("Dask") for kind in type(estimator).__mro__]
     found = next((known[name] for name in names if name in known), None)

@@ -34,7 +34,8 @@ def test_the_fits_of_an_agent_are_one_run_which_has_the_last_model(script, tmp_p
     assert np.array_equal(run.artifact("model").load().get_weights()[0], np.load("weights.npy"))
 
 
-def test_nothing_of_them_is_lost_when_the_process_is_killed(script):
+def test_nothing_of_them_is_lost_when_the_process_is_killed(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert script(LOOP + "import os; os.kill(os.getpid(), 9)", KERAS_BACKEND="torch").returncode == -9
     [run] = tachograph.open_store().runs()
     assert (run.status, run.history("loss").steps.tolist()) == ("finished", list(range(12)))
