@@ -249,12 +249,14 @@ def decode(line: bytes) -> Event:
 
 
 def decode_lines(lines: bytes) -> list[Event]:
-    """Whole lines at once, as :func:`decode` gives them, without the blank ones. Raises ValueError where one of them is
-    damaged, or of an unknown kind."""
+    """Whole lines at once, each as :func:`decode` gives it. Raises ValueError where one of them is damaged, blank, or
+    of an unknown kind."""
     try:
         found: list[Any] = _decode_known_lines(lines)
     except RecursionError:
         raise ValueError("not events: one is nested too deep") from None
+    if not _are_lines(lines, len(found)):
+        raise ValueError("not events, each on a line of its own")
     least = len(found)  # brackets that there are, however flat the events
     for event in found:
         if type(event) is Metrics:
@@ -265,6 +267,14 @@ def decode_lines(lines: bytes) -> list[Event]:
     if _brackets(lines) - least >= DEEPEST and any(map(_is_too_deep, lines.split(b"\n"))):
         raise ValueError(f"one is nested deeper than {DEEPEST} levels")
     return found
+
+
+def _are_lines(text: bytes, count: int) -> bool:
+    """Whether ``count`` objects, which are all there is in a text, have a line each: JSON allows otherwise."""
+    return (
+        text.startswith(b"{") and text.endswith(b"}\n")
+        and text.count(b"}\n{") + 1 == text.count(b"\n") == count
+    )  # fmt: skip
 
 
 def _decode(line: bytes) -> Event:

@@ -158,6 +158,15 @@ def test_lines_are_read_together_as_each_by_itself() -> None:
             events.decode_lines(b"\n".join([*lines, wrong]) + b"\n")
 
 
+@pytest.mark.parametrize("between", [b"\n\n", b" \n", b"", b" "])
+def test_events_that_share_a_line_are_not_taken_for_lines(between: bytes) -> None:
+    one = b'{"v":1,"kind":"note","seq":1,"text":"x"}'
+    with pytest.raises(ValueError):
+        events.decode_lines(one + between + one + b"\n" * (3 - between.count(b"\n")))
+    with pytest.raises(ValueError):
+        events.decode_lines(b"\n".join([one + one, one.replace(b":1,", b":\n1,"), b""]))
+
+
 START = b'{"v":1,"kind":"run.start","seq":1,"run":"r","writer":"w","role":"owner","host":"h","boot":"b",'
 DEEP = b'{"kind":"note","seq":1,"text":"x","a":' + b'{"a":' * 100_000
 WRONG = [

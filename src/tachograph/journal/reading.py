@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -175,9 +175,7 @@ class Block(msgspec.Struct, frozen=True):
     def items(self) -> list[Event | Damage | None]:
         """One item for each line, as :func:`read` gives them, and None for a blank line."""
         with contextlib.suppress(ValueError):  # something is damaged: find out what, line by line
-            found: list[Any] = events.decode_lines(self.data)
-            if len(found) == self.data.count(b"\n"):
-                return found
+            return list(events.decode_lines(self.data))
         return self._items_one_by_one()
 
     def _items_one_by_one(self) -> list[Event | Damage | None]:
