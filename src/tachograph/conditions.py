@@ -25,11 +25,13 @@ class Sql(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A part of an ORDER BY: an expression and the values of its question marks. What is NULL comes last, always."""
+    """A part of an ORDER BY: an expression, which is a number or a text, and the values of its question marks. What is
+    NULL comes last, always."""
 
     text: str
     values: list[Any]
     descending: bool
+    is_number: bool
 
 
 class Field(Struct):
@@ -132,7 +134,7 @@ def _plain(value: Any) -> Any:
 def terms(field: Field, descending: bool) -> list[Term]:
     """The order by a field: numbers are less than texts."""
     if field.table is None:
-        return [Term(field.name, [], descending)]
+        return [Term(field.name, [], descending, field.is_time)]
     found, values = f"FROM {field.table} WHERE run = no AND label = {NUMBER}", [digest(field.name)]
     columns = sorted(field.columns, reverse=descending)
-    return [Term(f"(SELECT {column} {found})", values, descending) for column in columns]
+    return [Term(f"(SELECT {column} {found})", values, descending, column == "number") for column in columns]

@@ -14,6 +14,7 @@ import msgspec
 from tachograph import query
 from tachograph.conditions import Sql, Term
 from tachograph.errors import QueryError
+from tachograph.events import MAX_INT
 from tachograph.questions import ALL, Page, Row
 
 MOST_TERMS = 50  # of an order that is read page by page: the condition grows with the square of that
@@ -33,7 +34,7 @@ def page(rows: Callable[..., list[Any]], condition: Sql, order_by: str | None, a
     sql = f"SELECT {', '.join(columns)} FROM record WHERE {condition.text}"
     values = [*(value for term in terms for value in term.values), *condition.values]
     if after is not None:
-        beyond = _beyond(terms, keys, _opened(after, len(keys) + len(LAST)))
+        beyond = _beyond(terms, keys, _opened(after, [*(term.is_number for term in terms), True, False]))
         sql, values = f"SELECT * FROM ({sql}) AS found WHERE {beyond.text}", [*values, *beyond.values]
     sql = f"{sql} ORDER BY {_order(terms, keys)}"
     if limit < ALL:
@@ -69,11 +70,19 @@ def _closed(row: Row, keys: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode([*keys, row.started, row.id])).decode()
 
 
-def _opened(after: str, count: int) -> list[Any]:
+def _opened(after: str, are_numbers: Sequence[bool]) -> list[Any]:
+    """The values that were put in, if they are of the kinds that each of them has to be."""
     try:
         found = _decode(base64.urlsafe_b64decode(after))
     except ValueError:
         found = []
-    if len(found) != count:
+    if len(found) != len(are_numbers) or not all(map(_fits, found, are_numbers)) or None in found[-len(LAST) :]:
         raise QueryError("that is no place in this list of runs: begin anew")
     return found
+
+
+def _fits(value: float | str | None, is_number: bool) -> bool:
+    """Whether databases can compare a value with numbers, or with texts."""
+    if value is None or isinstance(value, str):
+        return value is None or not is_number
+    return is_number and value == value and (isinstance(value, float) or abs(value) <= MAX_INT)

@@ -91,7 +91,9 @@ def test_what_comes_meanwhile_neither_repeats_nor_skips_anything(root: Path) -> 
     "after",
     ["", "nonsense", "é", base64.urlsafe_b64encode(b"\x93").decode(),
      base64.urlsafe_b64encode(msgspec.msgpack.encode([1])).decode(),
-     base64.urlsafe_b64encode(msgspec.msgpack.encode([[], 1.0, "r"])).decode()],
+     base64.urlsafe_b64encode(msgspec.msgpack.encode([[], 1.0, "r"])).decode(),
+     *(base64.urlsafe_b64encode(msgspec.msgpack.encode(last)).decode()
+       for last in ([2**64 - 1, "r"], [math.nan, "r"], ["x", "r"], [1.0, 2], [None, "r"], [1.0, None]))],
 )  # fmt: skip
 def test_what_is_no_place_in_the_list_is_refused(store: Store, after: str) -> None:
     with pytest.raises(tachograph.QueryError, match="begin anew"):
