@@ -216,6 +216,10 @@ KINDS = tuple(str(kind.__struct_config__.tag) for kind in Known.__args__)
 encode = msgspec.json.Encoder().encode
 
 
+class _Numbered(Struct):
+    seq: Seq
+
+
 class _Envelope(Struct):
     """What can be read of every event."""
 
@@ -227,6 +231,7 @@ class _Envelope(Struct):
 
 _decode_known = msgspec.json.Decoder(Known).decode
 _decode_known_lines = msgspec.json.Decoder(Known).decode_lines
+_decode_numbered = msgspec.json.Decoder(_Numbered).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -246,6 +251,14 @@ def decode(line: bytes) -> Event:
     if _is_too_deep(line):
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     return event
+
+
+def sequence_number(line: bytes) -> int:
+    """The number of a line, whatever else is in it. Raises ValueError where it has none."""
+    try:
+        return _decode_numbered(line).seq
+    except RecursionError:
+        raise ValueError("not an event: it is nested too deep") from None
 
 
 def decode_lines(lines: bytes) -> list[Event]:

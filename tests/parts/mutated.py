@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _change(event: dict[str, Any], chance: random.Random) -> None:
         elif isinstance(one, dict) and chance.random() < 0.1:
             one[str(chance.choice(ODD))] = one.pop(key)
         else:
-            one[key] = chance.choice(ODD)
+            one[key] = deepcopy(chance.choice(ODD))
         return
 
 

@@ -158,6 +158,13 @@ def test_lines_are_read_together_as_each_by_itself() -> None:
             events.decode_lines(b"\n".join([*lines, wrong]) + b"\n")
 
 
+def test_the_number_of_a_line_is_read_alone() -> None:
+    assert events.sequence_number(b'{"seq":5,"kind":["?"]}') == 5
+    for line in (b'{"seq":0}', b'{"seq":9223372036854775808}', b'{"x":' + b"[" * 100_000, b"{}", b"\xff"):
+        with pytest.raises(ValueError):
+            events.sequence_number(line)
+
+
 @pytest.mark.parametrize("between", [b"\n\n", b" \n", b"", b" "])
 def test_events_that_share_a_line_are_not_taken_for_lines(between: bytes) -> None:
     one = b'{"v":1,"kind":"note","seq":1,"text":"x"}'

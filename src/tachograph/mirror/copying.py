@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
-from tachograph import journal
+from tachograph import events, journal
 from tachograph.journal import news
 from tachograph.mirror.looking import Listed
 from tachograph.mirror.state import Writer
@@ -28,13 +26,6 @@ END = b'\n{"kind":"run.end"'
 
 class Lost(Exception):
     """What was there of a writer is no longer there: somebody deleted it."""
-
-
-class _Numbered(msgspec.Struct):
-    seq: int
-
-
-_number = msgspec.json.Decoder(_Numbered).decode
 
 
 def add(writer: Writer, folder: Path, listed: Listed, content: bytes) -> None:
@@ -92,7 +83,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _is_new(writer: Writer, line: bytes) -> bool:
     """Whether a line is not there yet; from now on it is. A damaged one is kept for its reader."""
     try:
-        number = _number(line).seq
+        number = events.sequence_number(line)
     except ValueError:
         return True
     if writer.holds(number, number):

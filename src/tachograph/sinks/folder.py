@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from tachograph import journal
 from tachograph.capture.blobs import Blobs, digest_of
 from tachograph.capture.secrets import redact_url
+from tachograph.events import sequence_number
 from tachograph.journal import news
 from tachograph.sinks import Reject
 
@@ -32,13 +31,6 @@ class End(NamedTuple):
     seq: int = 0
     first: int = 0
     offset: int = 0
-
-
-class _Numbered(msgspec.Struct):
-    seq: int
-
-
-_number = msgspec.json.Decoder(_Numbered).decode
 
 
 class FolderSink:
@@ -65,7 +57,7 @@ class FolderSink:
         news.tell(folder)
         for start, block in _pieces(lines, end):
             _write(folder, start, block)
-            end = End(_number(block[-1]).seq, start.first, start.offset + _size(block))
+            end = End(sequence_number(block[-1]), start.first, start.offset + _size(block))
         self._ends[run, writer] = end
         news.tell(folder)  # again: who looked meanwhile may have seen nothing yet
 
@@ -141,7 +133,7 @@ def _last_of(data: bytes, whole: bool) -> tuple[int, int] | None:
         begin = data.rfind(b"\n", 0, end - 1) + 1
         if begin or whole:
             try:
-                return _number(data[begin:end]).seq, end
+                return sequence_number(data[begin:end]), end
             except ValueError:
                 pass
         end = begin
@@ -155,7 +147,7 @@ def _pieces(lines: Sequence[bytes], end: End) -> Iterator[tuple[End, list[bytes]
     """
     start, offset, seq, piece = end, end.offset, end.seq, list[bytes]()
     for line in lines:
-        number = _number(line).seq
+        number = sequence_number(line)
         if number <= seq:
             continue
         if not start.first or offset >= SEGMENT_BYTES:
