@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from tachograph.capture.secrets import redact_url
 from tachograph.credentials import Unusable, options
+from tachograph.loopback import is_loopback
 from tachograph.sinks import Retry
 
 if TYPE_CHECKING:
@@ -244,6 +245,11 @@ def _opened(url: str) -> ObjectStore:
         "connect_timeout": CONNECT, "read_timeout": SILENCE, "timeout": WHOLE, "user_agent": "tachograph",
         "allow_http": address.startswith("http://"),
     }  # fmt: skip
+    host = urlsplit(address).hostname or ""
+    if is_loopback(
+        host
+    ):  # a proxy, excluded where it would serve: so there is none, not that of the environment either
+        client |= {"proxy_url": address, "proxy_excludes": host}
     make: Any = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}[scheme]
     try:
         opened: ObjectStore = make(bucket, prefix=prefix or None, client_options=client, retry_config=RETRY, **given)

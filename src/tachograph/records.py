@@ -16,7 +16,7 @@ from tachograph import events
 from tachograph.artifacts import Artifact
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
-from tachograph.printable import printable
+from tachograph.printable import decoded, printable
 from tachograph.projection import decode_start
 from tachograph.questions import PIECE, Questions, Row
 
@@ -142,6 +142,7 @@ class RunRecord:
         """
         from tachograph.history import Packed, merge
 
+        name = decoded(name)
         chunks = self._questions.chunks(self.id, name)
         if not chunks:
             raise self._unknown(name)
@@ -149,13 +150,14 @@ class RunRecord:
 
     def summary(self, name: str) -> Summary:
         """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
-        return self.summaries([name])[name]
+        [found] = self.summaries([name]).values()
+        return found
 
     def summaries(self, names: Iterable[str]) -> dict[str, Summary]:
         """The summaries of several metrics, which are asked for together. Raises ``NotFound``."""
         from tachograph.history import Digest, summarize
 
-        writers: dict[str, dict[str, list[Digest]]] = {name: {} for name in names}
+        writers: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}
         known = list(writers)
         for start in range(0, len(known), PIECE):
             for name, writer, _, *row in self._questions.digests(self.id, known[start : start + PIECE]):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tachograph.loopback import is_loopback
 from tachograph.server.answers import Refused
 from tachograph.server.limits import Limits, Rates
 from tachograph.server.tokens import Token, Tokens, matching
@@ -16,14 +16,6 @@ from tachograph.server.tokens import Token, Tokens, matching
 _FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what listens on ``host`` can be reached from this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class Access:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import uvicorn
 
 from tachograph.errors import Error
+from tachograph.loopback import is_loopback
 from tachograph.printable import printable
-from tachograph.server.access import is_loopback
 from tachograph.server.app import build
 from tachograph.server.folder import Folder
 from tachograph.server.storage import Storage

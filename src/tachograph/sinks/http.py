@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import email.utils
 import gzip
-import ipaddress
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from urllib3.exceptions import HTTPError
 
 from tachograph import settings
 from tachograph.capture.secrets import redact_url
+from tachograph.loopback import is_loopback
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
@@ -190,16 +190,9 @@ class Connections(requests.Session):
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """What the environment says of a request to ``url``."""
-        own = {"no_proxy": urlsplit(url).hostname} if _is_loopback(url) else {}
+        host = urlsplit(url).hostname or ""
+        own = {"no_proxy": host} if is_loopback(host) else {}
         return super().merge_environment_settings(url, {**(proxies or {}), **own}, stream, verify, cert)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def proxied(error: Exception) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+import pytest
 import requests
 from tests.integrations.server.serving import Server, lines, numbered
 
@@ -211,3 +212,12 @@ def test_readers_are_not_told_where_the_server_keeps_what_it_has(server):
     assert '"dir":null' in told[1]
     assert "no run 'nobody' in this store" in told[3]
     assert not [one for one in told if str(server.root) in one]
+
+
+def test_a_server_is_asked_for_names_that_are_no_text(server):
+    assert server.post("r", "w", lines("r", "w", 3)).ok
+    store, name = tachograph.open_store(server.url), "a\udcff"
+    assert store.runs(experiment=name) == store.keepers(name) == []
+    for ask in (store.run, store.run("r").history, store.run("r").summary, store.run("r").artifact):
+        with pytest.raises(tachograph.NotFound):
+            ask(name)

@@ -51,6 +51,9 @@ def test_the_store_is_asked_for_names_that_are_no_text(record):
         store.run(NO_TEXT)
     assert store.runs(experiment=NO_TEXT) == []
     assert store.keepers(NO_TEXT) == []
+    for ask in (store.run("one").history, store.run("one").summary, store.run("one").artifact):
+        with pytest.raises(tachograph.NotFound, match="has no"):
+            ask(NO_TEXT)
 
 
 def test_a_name_that_python_could_not_decode_is_found(record, program):

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from tachograph.loopback import is_loopback
 from tachograph.server import names
-from tachograph.server.access import is_loopback
 from tachograph.server.answers import Refused
 from tachograph.server.limits import Rates
 
