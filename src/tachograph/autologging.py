@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from tachograph import children, ending, guard, imports, plugin, session, settings, surroundings
-from tachograph.capture import arguments, seeds
+from tachograph import cells, children, ending, guard, imports, plugin, session, settings, surroundings
+from tachograph.capture import arguments, console, seeds
 from tachograph.opening import check_mapping, check_sinks, check_text
 from tachograph.patch import Call, Hooks, Watcher
 from tachograph.session import Options, options, suppress
@@ -34,6 +34,7 @@ class Autolog:
         if _own_hooks is not None:
             _own_hooks.undo()
             _own_hooks = None
+            console.expect_no_more()
         _set(Options())
         options.name = None
 
@@ -198,13 +199,18 @@ def _child(call: Call) -> Watcher:
 
 
 def _hook_python() -> None:
-    """What is listened to outside the frameworks: new threads and processes, parsed command lines, seeds."""
+    """What is listened to outside the frameworks: new threads and processes, parsed command lines, seeds, what is
+    printed before the first run; and what was parsed and seeded already."""
     global _own_hooks
     if _own_hooks is not None:
         return
     _own_hooks = hooks = Hooks("python")
     session.follow_threads(hooks)
     hooks.native(children.tell(_word))
+    if settings.flag("console", True) and cells.current() is None:  # IPython changes the streams for each cell
+        console.expect()
+    arguments.look_back()
+    seeds.look_back()
     for module, name, wrapper in _PYTHON:
         hooks.native(imports.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
 
@@ -220,7 +226,7 @@ def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watche
 
 def _parsed(call: Call) -> Watcher:
     result = yield
-    arguments.note(result[0])
+    arguments.parsed(call.instance, call.argument("args"), result[0])
 
 
 def _seeded(call: Call, library: str) -> Watcher:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 from tachograph import guard
@@ -11,8 +13,7 @@ from tachograph import guard
 
 def at_end(job: Callable[[BaseException | None], object]) -> None:
     """Call ``job`` when the cell that runs now is done, with what it raised; never where there are no cells."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    shell = _shell()
     if shell is None:
         return
     before = _shown()
@@ -26,6 +27,38 @@ def at_end(job: Callable[[BaseException | None], object]) -> None:
             job(error)
 
     shell.events.register("post_run_cell", done)
+
+
+def current() -> int | None:
+    """The number of the cell that runs now, or None where there are no cells."""
+    shell = _shell()
+    return None if shell is None else shell.execution_count
+
+
+def runs_script() -> bool:
+    """Whether a cell runs a script, with ``%run``: that is the main module then."""
+    shell = _shell()
+    return shell is not None and sys.modules.get("__main__") is not shell.user_module
+
+
+def is_own_code() -> bool:
+    """Whether what runs stands in a cell."""
+    return _shell() is not None and not runs_script()
+
+
+def notebook() -> str | None:
+    """The name of the notebook whose cell runs, "notebook" where the front end doesn't tell; None for anything else."""
+    shell = _shell()
+    if not is_own_code() or not hasattr(shell, "kernel"):
+        return None
+    path = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
+    return PurePath(str(path)).stem or "notebook"
+
+
+def _shell() -> Any:
+    """IPython's shell, or None."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
 
 
 def _shown() -> BaseException | None:

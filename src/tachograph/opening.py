@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, ending, guard, jobs, ranks, settings, surroundings, witness
+from tachograph import active, cells, ending, guard, jobs, ranks, settings, surroundings, witness
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -25,7 +25,7 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _link = _keep = _keep_bytes = _remark = _before_end = _listen = finish = _forked = _ignore
+    _link = _keep = _keep_bytes = _remark = _log_arguments = _before_end = _listen = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()
@@ -163,6 +163,8 @@ def _found(parent: Run | str) -> Run | str:
 def _script_name() -> str:
     import sys
 
+    if (notebook := cells.notebook()) is not None:
+        return notebook
     stem = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
     return stem or "run"
 

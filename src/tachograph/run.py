@@ -55,6 +55,7 @@ class Run:
         self.spent = 0.0  # seconds of the user's threads that recording took, but for ``log``
         self._samples = Samples()
         self._blobs = Blobs(root)
+        self._arguments: dict[str, Any] = {}
         self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
         self._closing: list[Callable[[], object]] = []
         self._listeners: list[Callable[[Any], object]] = []
@@ -181,7 +182,18 @@ class Run:
         good, complaints = values.params(params)
         if good:
             self._journal.append(Params(values=good))
+        for name in self._arguments.keys() & good.keys():
+            if self._arguments[name] != good[name]:
+                self._remark(
+                    f"param {name} was {self._arguments[name]!r} on the command line, then {good[name]!r} was recorded "
+                    "under that name: the later one is shown"
+                )
         self._complain(complaints)
+
+    def _log_arguments(self, parsed: Mapping[str, Any]) -> None:
+        """Record what the command line was parsed to."""
+        self._arguments.update(parsed)
+        self._journal.append(Params(values=dict(parsed)))
 
     @guard.shield
     def set_tags(self, tags: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph import settings
 from tachograph.background import background
 from tachograph.capture import arguments, console, environment, seeds
-from tachograph.events import Environment, Metrics, Params
+from tachograph.events import Environment, Metrics
 
 if TYPE_CHECKING:
     from tachograph.capture.hardware import Sampler
@@ -43,7 +43,7 @@ def enter(run: Run) -> None:
         facts["seeds"] = dict(seeds.known)
         run._journal.append(Environment(values=facts))
         if arguments.known:
-            run._journal.append(Params(values=dict(arguments.known)))
+            run._log_arguments(arguments.known)
         background.soon(partial(_add_slow_facts, run))
         if settings.flag("console", True):
             console.attach(run)

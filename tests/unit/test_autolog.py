@@ -198,12 +198,13 @@ def test_undo_leaves_open_runs_open() -> None:
 # ---- what it hears of Python -----------------------------------------------------------------------------------------
 
 
-def test_command_lines_and_seeds_are_noted(root: Path) -> None:
+def test_command_lines_and_seeds_are_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--api-key", "swordfish"])
     tachograph.autolog()
     parser = argparse.ArgumentParser()
     parser.add_argument("--lr", type=float)
     parser.add_argument("--api-key")
-    found = parser.parse_args(["--lr", "0.1", "--api-key", "swordfish"])
+    found = parser.parse_args()
     assert (found.lr, found.api_key) == (0.1, "swordfish")
     random.seed(7)
     np.random.seed(8)

@@ -29,9 +29,12 @@ def install(hooks: Hooks) -> None:
     hooks.native(jobs.announce(distributed_job))
     watching.install(hooks)
     hooks.around(torch.random, "manual_seed", _seeded)
+    if (seed := torch.initial_seed()) < _CHOSEN:
+        seeds.known.setdefault("torch", seed)
     hooks.native(imports.when_imported(_COMPILER, _leave_us_out))
 
 
+_CHOSEN = 1 << 32  # what nobody has seeded begins with a number of 64 bits
 _COMPILER = "torch._dynamo.trace_rules"
 
 

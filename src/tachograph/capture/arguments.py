@@ -1,24 +1,104 @@
-"""What ``argparse`` parsed: parameters of the run that is open, else of those that open later in the same program.
-Filled by the hooks of autolog."""
+"""The program's own command line, as ``argparse`` parsed it: parameters of the run that is open, else of those that
+open later in the same program. Filled by the hooks of autolog.
+
+Libraries parse, too: Hydra and IPython their own options, others a string of theirs. What counts is parsed by code of
+the user's, and is the command line, or what is left of it. In a notebook, which has none, it is any list.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from types import FrameType
 from typing import Any
 
-from tachograph import active, cells
+from tachograph import active, cells, frames, guard
 
 known: dict[str, Any] = {}
+_parsed_in: object = None  # the cell in which that was
+
+
+def parsed(parser: object, strings: object, namespace: object) -> None:
+    """``parser`` has parsed ``strings`` (None for the command line) into ``namespace``."""
+    if _is_own(strings) and _is_called_by_user(parser):
+        note(namespace)
 
 
 def note(namespace: object) -> None:
-    """A command line was parsed into ``namespace``."""
+    """The command line was parsed into ``namespace``."""
     from tachograph import values
 
     good, _ = values.params(vars(namespace))
     run = active.here()
     if run is not None and run.rank == 0:
-        run.log_params(good)
+        run._log_arguments(good)
         return
-    if not known:
+    _remember(good)
+
+
+def _remember(good: Mapping[str, Any]) -> None:
+    """For the runs to come: of a notebook until a later cell parses anew, of a script that a cell runs until that has
+    ended."""
+    global _parsed_in
+    cell = cells.current()
+    if cell != _parsed_in:
+        known.clear()
+        _parsed_in = cell
+    if cells.runs_script() and not known:
         cells.at_end(lambda error: known.clear())
     known.update(good)
+
+
+def look_back() -> None:
+    """Note what was parsed before anybody listened: what the main module, or a function that is running, holds."""
+    argparse = sys.modules.get("argparse")
+    if argparse is None or known:
+        return
+    main = vars(sys.modules["__main__"])
+    for variables in [main, *_variables_of_user()]:
+        for name, value in list(variables.items()):
+            if isinstance(value, argparse.Namespace) and not name.startswith("_"):  # IPython's history
+                note(value)
+
+
+def _variables_of_user() -> list[dict[str, Any]]:
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _is_users(frame.f_globals) and frame.f_code.co_name != "<module>":
+            found.append(frames.variables(frame))
+        frame = frame.f_back
+    return found
+
+
+def _is_own(strings: object) -> bool:
+    """Whether that is the command line, or a part of it; in a notebook any list."""
+    if strings is None or cells.is_own_code():
+        return True
+    if not isinstance(strings, Sequence):
+        return False
+    return not Counter(map(guard.shown, strings)) - Counter(sys.argv[1:])
+
+
+def _is_called_by_user(parser: object) -> bool:
+    """Whether the call comes from the user's code, perhaps by way of the parser's own methods."""
+    classes = type(parser).__mro__
+    methods = {getattr(method, "__code__", None) for owner in classes for method in list(vars(owner).values())}
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (guard.is_ours(frame.f_code.co_filename) or frame.f_code in methods):
+        frame = frame.f_back
+    return frame is not None and _is_users(frame.f_globals)
+
+
+def _is_users(namespace: Mapping[str, Any]) -> bool:
+    """Whether a module is the user's: neither of the standard library nor installed."""
+    name, origin = namespace.get("__name__"), namespace.get("__file__")
+    if name == "__main__":
+        return True
+    if not isinstance(name, str) or not isinstance(origin, str):
+        return False
+    return not {"site-packages", "dist-packages"} & set(PurePath(origin).parts) and (
+        name.partition(".")[0] not in sys.stdlib_module_names
+    )
