@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tachograph import active, guard
+from tachograph import active, guard, settings
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TACHOGRAPH_DIR", str(folder))
     monkeypatch.setenv("TACHOGRAPH_STRICT", "1")
     monkeypatch.setenv(active.PARENT, "")  # each test's child processes look into its own store
+    monkeypatch.setattr(settings, "_start", None)  # tests change folders as programs of their own
     guard.forget()
     yield folder
     for run in reversed(active.open_runs()):

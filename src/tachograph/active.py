@@ -91,6 +91,7 @@ def announce(root: Path) -> None:
     announced = f"{me.pid}:{me.born}:{me.namespace}:{root}"
     if os.environ.get(PARENT) != announced:
         os.environ[PARENT] = announced
+        settings.share_root(root)
 
 
 def _parents() -> Run | None:

@@ -149,6 +149,7 @@ def end_process() -> None:
             run.finish(outcome(error), error)
         unwatch()
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
+        _try_disk_again()
         background.end(until - time.monotonic())
         _send_what_is_left(until - time.monotonic())
     if isinstance(error, KeyboardInterrupt):
@@ -164,6 +165,12 @@ def end_task(error: BaseException | None) -> None:
         theirs = run.opener == "user" or run.role == "worker"
         if not theirs or (run.role == "worker" and run.holds_back):
             run.finish(outcome(error), error)
+
+
+def _try_disk_again() -> None:
+    surroundings = sys.modules.get("tachograph.surroundings")
+    if surroundings is not None:
+        background.soon(surroundings.write_what_is_left)
 
 
 def sent(timeout: float) -> bool:

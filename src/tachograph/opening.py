@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, cells, ending, guard, jobs, ranks, settings, surroundings, witness
+from tachograph import active, cells, ending, guard, jobs, ranks, settings, surroundings, values, witness
+from tachograph import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -100,13 +103,17 @@ def open_run(
 
 def _begin(run: Run) -> Run:
     active.push(run)
-    with guard.contained("start", run):
-        run._journal.begin()
-        _hide(run.root)
-        active.announce(run.root)
-        ending.watch()
-        surroundings.enter(run)
-        witness.look(run.root)
+    start: list[Callable[[], object]] = [
+        run._journal.begin,
+        partial(_hide, run.root),
+        partial(active.announce, run.root),
+        ending.watch,
+        partial(surroundings.enter, run),
+        partial(witness.look, run.root),
+    ]
+    for part in start:  # what goes wrong with one keeps no other
+        with guard.contained("start", run):
+            part()
     if run.sinks:
         with guard.contained("sinks", run):
             from tachograph.ship import shipper
@@ -118,7 +125,8 @@ def _begin(run: Run) -> Run:
 def _hide(root: Path) -> None:
     """Keep a store inside a repository out of its version control."""
     if root.name == settings.FOLDER and not (root / ".gitignore").exists():
-        (root / ".gitignore").write_text("*\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # the journal says so, where nothing can be written
+            (root / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _identity(root: Path, name: str, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
@@ -166,7 +174,7 @@ def _script_name() -> str:
     if (notebook := cells.notebook()) is not None:
         return notebook
     stem = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    return stem or "run"
+    return values.text_name(stem) or "run"
 
 
 def check_text(**arguments: object) -> None:

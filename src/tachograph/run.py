@@ -236,10 +236,17 @@ class Run:
             else:
                 digest, size = self._blobs.put_file(path)
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-            self._complain([f"artifact {path} was not kept: {getattr(error, 'strerror', None) or error}"])
+            self._not_kept(f"artifact {path} was not kept: {getattr(error, 'strerror', None) or error}")
             return
         self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
         self._say_left_out(f"artifact {path}", left_out)
+
+    def _not_kept(self, complaint: str) -> None:
+        """Complain of a file; only in the run where the whole store takes nothing, which was said already."""
+        if self._journal.unwritten:
+            self._remark(complaint)
+        else:
+            self._complain([complaint])
 
     def _say_left_out(self, what: str, left_out: Mapping[str, str]) -> None:
         """Complain of the parts of a folder that were not kept."""
@@ -258,7 +265,7 @@ class Run:
         try:
             digest, size = self._blobs.put_bytes(content)
         except OSError as error:
-            self._complain([f"artifact {name} was not kept: {error.strerror or error}"])
+            self._not_kept(f"artifact {name} was not kept: {error.strerror or error}")
             return
         self._artifact(name, kind, digest, size, filename, step, None, meta or {})
 
@@ -413,10 +420,6 @@ class Run:
         finally:
             self._journal.close()
             surroundings.leave(self)
-        if self._journal.unwritten:
-            guard.warn(
-                "unwritten", f"{self._journal.unwritten} events of run {self.id} could not be written to {self.dir}"
-            )
 
     def _end(self, status: str, error: BaseException | str | None) -> RunEnd:
         seconds = time.monotonic() - self._started

@@ -1,12 +1,13 @@
 """Settings from the environment and from ``[tool.tachograph]`` of the user's ``pyproject.toml``.
 
 The environment wins over the file, an argument over both (the callers see to that). The file is the nearest
-``pyproject.toml`` at or above the working folder, read once for each working folder.
+``pyproject.toml`` at or above the folder that the process began in, read once.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ def off() -> bool:
 
 
 def root() -> Path:
-    """The local store: ``TACHOGRAPH_DIR``, else the nearest parent's ``.tachograph``, else one in this folder."""
+    """The local store: ``TACHOGRAPH_DIR``, else the nearest parent's ``.tachograph``, else one in this folder.
+
+    One for a process, wherever it changes to: see :func:`_here`."""
     named = get("dir")
     if named:
-        return Path(os.path.abspath(os.path.expanduser(str(named))))
+        return _named(str(named))
     here = Path(_here())
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():
@@ -73,12 +76,48 @@ def root() -> Path:
     return here / FOLDER
 
 
+def share_root(root: Path) -> None:
+    """Let child processes record in the same store, whatever folder they are started in."""
+    if not os.path.isabs(os.path.expanduser(os.environ.get("TACHOGRAPH_DIR", ""))):
+        os.environ["TACHOGRAPH_DIR"] = str(root)
+
+
+def _named(name: str) -> Path:
+    """A folder by its name, which stays where it was when that name was first seen."""
+    if name not in _seen_names:
+        _seen_names[name] = Path(os.path.normpath(os.path.join(_here(), os.path.expanduser(name))))
+    return _seen_names[name]
+
+
+_seen_names: dict[str, Path] = {}
+_start: str | None = None
+
+
 def _here() -> str:
+    """The folder that this process counts as being in, for its store and its settings: always the same.
+
+    Of a program that is the one in which this is imported: what changes folders later, Hydra for one, does so for the
+    outputs of a single job, and ``tachograph runs`` is called where the program is. In a notebook or at a prompt it is
+    that of the first use: there ``%cd`` says where the project is, and comes after the imports as often as before.
+    """
+    global _start
+    if _start is None:
+        _start = _working_folder()
+    return _start
+
+
+def _working_folder() -> str:
     """The working folder; where it was removed under us, the one that we were started in."""
     try:
         return os.getcwd()
     except OSError:
         return os.environ.get("PWD") or os.path.expanduser("~")
+
+
+def _begin() -> None:
+    """Take note of where we are; see :func:`_here`."""
+    if not hasattr(sys, "ps1"):
+        _here()
 
 
 @lru_cache(maxsize=8)
@@ -111,3 +150,6 @@ def _section(text: str) -> dict[str, Any]:
 def _plain(value: Any) -> str | list[str]:
     """A value of the file as the environment would give it: text; of a list, a list of texts."""
     return [str(item) for item in value] if isinstance(value, list) else str(value)
+
+
+_begin()

@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tachograph import settings
+from tachograph import guard, settings
 from tachograph.background import background
 from tachograph.capture import arguments, console, environment, seeds
 from tachograph.events import Environment, Metrics
@@ -39,9 +39,10 @@ def enter(run: Run) -> None:
     if run.parent_id is not None:
         return
     if run.role == "owner":
-        facts = environment.quick()
-        facts["seeds"] = dict(seeds.known)
-        run._journal.append(Environment(values=facts))
+        with guard.contained("environment", run):
+            facts = environment.quick()
+            facts["seeds"] = dict(seeds.known)
+            run._journal.append(Environment(values=facts))
         if arguments.known:
             run._log_arguments(arguments.known)
         background.soon(partial(_add_slow_facts, run))
@@ -62,11 +63,27 @@ def leave(run: Run) -> None:
         _monitor.remove(run)
     background.no_longer(run._journal.sync)
     background.no_longer(run._measure_log)
-    background.soon(run._journal.sync)
+    _unwritten.append(run)
+    background.soon(write_what_is_left)
     if run.sinks:
         from tachograph.ship import shipper
 
         background.soon(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
+
+
+_unwritten: list[Run] = []  # runs that have ended; mostly there is nothing left of them after the first look
+
+
+def write_what_is_left() -> None:
+    """Force what ended runs have recorded to disk; what it does not take now, it is asked to take again and again."""
+    for run in _unwritten.copy():
+        run._journal.sync()
+        if not run._journal.unwritten and run in _unwritten:
+            _unwritten.remove(run)
+    if _unwritten:
+        background.regularly(write_what_is_left)
+    else:
+        background.no_longer(write_what_is_left)
 
 
 def _add_slow_facts(run: Run) -> None:
@@ -130,6 +147,7 @@ class _Monitor:
         return self._sample
 
     def _forked(self) -> None:
+        _unwritten.clear()
         self.__init__()  # type: ignore[misc]  # the parent goes on sampling for its own runs
 
 

@@ -8,9 +8,12 @@ verb's arguments are chosen by the names of its parameters.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import inspect
 import json
+import os
+import resource
 import signal
 import sys
 import tempfile
@@ -136,6 +139,37 @@ def in_a_signal_handler(seconds: float = 8.0) -> None:
     call_counts.update(name for name, _ in verbs)
 
 
+def out_of_file_descriptors() -> None:
+    """All are taken, for runs that are open already and for those that begin now."""
+    quiet()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    with tachograph.start_run("outer") as run, contextlib.ExitStack() as taken:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.callback(os.close, os.dup(1))
+        call_all(run)
+        taken.close()
+
+
+def on_a_full_disk() -> None:
+    quiet()
+    root = os.environ["TACHOGRAPH_DIR"]
+    with tachograph.start_run("outer") as run:
+        filler = os.path.join(root, "filler")
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 512):
+                pass
+        call_all(run)
+        os.unlink(filler)
+
+
+def in_a_folder_that_was_removed() -> None:
+    folder = os.getcwd()
+    os.unlink(__file__)
+    os.rmdir(folder)
+    quiet()
+
+
 def main(condition: str) -> None:
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
         file.write(b"content")
@@ -148,6 +182,9 @@ def main(condition: str) -> None:
 CONDITIONS = {
     "quiet": quiet,
     "in a signal handler": in_a_signal_handler,
+    "out of file descriptors": out_of_file_descriptors,
+    "in a folder that was removed": in_a_folder_that_was_removed,
+    "on a full disk": on_a_full_disk,
 }
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import guard
+from tachograph import guard, surroundings
+from tachograph.background import background
 from tachograph.capture import console
 from tachograph.errors import TachographWarning
 from tachograph.records import RunRecord
@@ -639,10 +640,15 @@ def test_a_store_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         run.log({"loss": 0.5})
         run.log_artifact(tmp_path / "model")
         assert tachograph.flush(5)
-    texts = "\n".join(str(warning.message) for warning in caught)
-    assert "cannot write" in texts
-    assert "model was not kept" in texts
-    assert "events of run" in texts
+        run.log_note("a remark")
+        run.log_artifact(tmp_path / "model", name="again")
+    assert background.drain(5)
+    (warning,) = caught  # one line that says it all
+    assert "cannot write" in str(warning.message)
+    assert "TACHOGRAPH_DIR names another folder" in str(warning.message)
+    (tmp_path / "file").unlink()
+    surroundings.write_what_is_left()
+    assert any("model was not kept" in note.text for note in read(run).notes)
 
 
 # ---- data sets -------------------------------------------------------------------------------------------------------

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import tachograph
 from tachograph import settings
 
 
@@ -112,3 +115,49 @@ def test_a_removed_working_folder(project: Path, monkeypatch: pytest.MonkeyPatch
     project.rmdir()
     assert settings.get("experiment") is None
     assert settings.root() == project / ".tachograph"
+
+
+def test_a_store_stays_where_it_is_when_the_program_changes_folders(tmp_path: Path) -> None:
+    """Hydra does, for each job. With a relative name, and with none; child processes find it, too."""
+    code = """
+import os, subprocess, sys, tachograph
+log = "import os, tachograph; os.chdir('/'); tachograph.log({'of_the_child': 1.0})"
+if sys.argv[1] == "before":
+    os.makedirs("outputs/today")
+    os.chdir("outputs/today")
+with tachograph.start_run("one") as run:
+    os.makedirs("sub")
+    os.chdir("sub")
+    subprocess.run([sys.executable, "-c", log], check=True)
+with tachograph.start_run("two") as run:
+    run.log({"a": 1.0})
+    subprocess.run([sys.executable, "-c", "import tachograph; tachograph.start_run('three').finish()"], check=True)
+"""
+    for change in ("before", "later"):
+        for named in ({}, {"TACHOGRAPH_DIR": "rel"}):
+            folder = tmp_path / change / (named.get("TACHOGRAPH_DIR") or "unset")
+            folder.mkdir(parents=True)
+            environment = {**os.environ, **named}
+            done = subprocess.run(
+                [sys.executable, "-c", code, change], cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+            stores = {path.parent for path in folder.rglob("runs")}
+            assert stores == {folder / (named.get("TACHOGRAPH_DIR") or ".tachograph")}
+            runs = tachograph.open_store(*stores).runs()
+            assert sorted(run.name for run in runs) == ["one", "three", "two"]
+            assert next(run for run in runs if run.name == "one").metrics == {"of_the_child": 1.0}
+
+
+def test_at_a_prompt_the_first_use_says_where_we_are(tmp_path: Path) -> None:
+    lines = """
+import os, tachograph
+os.chdir("here")
+tachograph.start_run("one").finish()
+os.chdir("..")
+tachograph.start_run("two").finish()
+"""
+    (tmp_path / "here").mkdir()
+    subprocess.run([sys.executable, "-i", "-q"], input=lines, text=True, cwd=tmp_path, check=True, capture_output=True)
+    assert [path.parent for path in tmp_path.rglob("runs")] == [tmp_path / "here" / ".tachograph"]

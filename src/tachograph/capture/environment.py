@@ -141,7 +141,10 @@ _OUR_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 def _entry() -> str | None:
     """The main script; None in a notebook or an interactive session."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return os.path.abspath(file) if file else None
+    try:
+        return os.path.abspath(file) if file else None
+    except OSError:  # a relative name, in a working folder that was removed
+        return None
 
 
 def _can_start_python() -> bool:

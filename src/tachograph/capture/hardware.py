@@ -36,7 +36,9 @@ class Sampler:
     """
 
     def __init__(self, folder: str | os.PathLike[str] = ".") -> None:
-        self._folder = os.path.abspath(folder)
+        self._folder = os.fspath(folder)
+        with contextlib.suppress(OSError):  # the working folder was removed
+            self._folder = os.path.abspath(folder)
         self._open()
 
     def _open(self) -> None:

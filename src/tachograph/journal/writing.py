@@ -261,7 +261,7 @@ class Journal:
             for event in whole:
                 seq += 1
                 event.v, event.seq, event.at = events.VERSION, seq, event.at or _now()
-            lines = _encode_lines(whole)
+            lines = _encoded(whole)
             if self._seq == before:
                 self._seq = seq
                 self._headed |= not headed
@@ -365,15 +365,12 @@ class Journal:
     # -- files --
 
     def _open(self) -> None:
-        if not self._first:
-            self._first = self._pending[0][0]
         is_old = news.make(self.folder)
-        self._file = os.open(self._path(), _FLAGS, 0o666)
+        first = self._first or self._pending[0][0]
+        self._file = os.open(self.folder / f"{first}.jsonl", _FLAGS, 0o666)
+        self._first = first
         if is_old:
             news.tell(self.folder)
-
-    def _path(self, suffix: str = "jsonl") -> Path:
-        return self.folder / f"{self._first}.{suffix}"
 
     def _close_file(self) -> None:
         if self._file >= 0:
@@ -407,8 +404,8 @@ class Journal:
             self.alone(self._seal, self._synced[0])
 
     def _to_sync(self) -> list[int]:
-        if self._pending:
-            self._drain()
+        if self._pending or self._lost:
+            self._drain(insist=True)  # this comes once a second, and at the end
         # A line that is written in part may yet be taken back.
         whole = not (self._pending and self._pending[0][2])
         segments = [*self._left, *([self._first] if self._first and whole else [])]
@@ -447,6 +444,22 @@ class Journal:
 
 
 _LOG = Journal.log.__code__
+
+
+def _encoded(coming: Sequence[Event]) -> bytes:
+    """Events as lines; what can't be written as UTF-8 (a byte of a file's name, say) is replaced."""
+    try:
+        return _encode_lines(coming)
+    except UnicodeEncodeError:
+        return _encode_lines([_writable(msgspec.to_builtins(event)) for event in coming])
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_writable(name): _writable(item) for name, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 class Numbered(msgspec.Struct):
