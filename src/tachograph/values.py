@@ -133,6 +133,14 @@ def text(value: object) -> str:
     return redact_text(clip(guard.shown(value)))
 
 
+def dtype(value: object) -> str:
+    """A dtype by its name, without what it lists: the categories of an enumeration are values of the data."""
+    return _LISTED.sub("Enum", text(value))
+
+
+_LISTED = re.compile(r"Enum\(.*", re.DOTALL)
+
+
 def text_name(value: object) -> str:
     """A name as stripped text, without characters that can't be written as UTF-8; at most 1,000 characters."""
     return _clean(guard.shown(value).strip()[:MAX_NAME])

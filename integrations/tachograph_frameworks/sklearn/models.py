@@ -14,13 +14,10 @@ from typing import Any
 import joblib
 import sklearn
 
-from tachograph import values
-from tachograph.capture.signature import example, signature
+from tachograph.capture.signature import classes, example, signature
 from tachograph.run import Run
 from tachograph.session import options
 from tachograph_frameworks.sklearn import estimators
-
-_MOST_CLASSES = 100
 
 
 def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> None:
@@ -57,10 +54,10 @@ def _signed(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
 
 def _outputs(estimator: Any, y: Any) -> dict[str, Any]:
     """What ``predict`` gives, as far as the fitted estimator and its target say so; the classes in their order."""
-    classes: Any = getattr(estimator, "classes_", None)
-    if hasattr(classes, "dtype") and classes.ndim == 1:
-        known = [values.param(each) for each in classes[:_MOST_CLASSES].tolist()] if options.datasets else None
-        return {"prediction": {"shape": [None], "dtype": str(classes.dtype), **({"classes": known} if known else {})}}
+    found: Any = getattr(estimator, "classes_", None)
+    if hasattr(found, "dtype") and found.ndim == 1:
+        known = classes(found, y) if options.datasets else None
+        return {"prediction": {"shape": [None], "dtype": str(found.dtype), **({"classes": known} if known else {})}}
     if estimators.kind(estimator) == "regressor":
         return {"prediction": {"shape": [None, *getattr(y, "shape", (0,))[1:]], "dtype": "float64"}}
     if estimators.kind(estimator) == "clusterer" and hasattr(estimator, "labels_"):

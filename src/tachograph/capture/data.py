@@ -1,5 +1,7 @@
 """What a run remembers of its training data: size, schema, statistics and a digest, never the data.
 
+Single values stand in it only where they are categories, which repeat; nothing of columns with private names.
+
 `fingerprint` runs on the training thread just before a fit. Its cost is bounded however large the data set is, it
 changes nothing in it and keeps no reference to it. This module holds the plain record; the modules which do the work
 (`kinds` and `frames` read, `digest` hashes, `profile` counts) need numpy and are imported at the first call.
@@ -20,6 +22,8 @@ __all__ = ["Column", "Fingerprint", "Sampling", "fingerprint"]
 class Column(msgspec.Struct, omit_defaults=True):
     """One column of a data set. Statistics are over the rows which were looked at; infinite values are left out.
 
+    A column that is called ``password``, ``iban`` or ``email`` has name, dtype and `missing` only.
+
     A statistic which does not apply, or has no finite value, is None. `std` is that of the population (divided by n).
     Durations are in seconds, dates ISO 8601 texts, those with a time zone in UTC.
     """
@@ -37,7 +41,9 @@ class Column(msgspec.Struct, omit_defaults=True):
     edges: list[float] = []  # the histogram's bins: counts[i] lies in [edges[i], edges[i + 1]), the last one closed
     counts: list[int] = []
     distinct: int | None = None
-    top: dict[str, int] = {}  # most frequent values, cut to 64 characters, with their counts
+    top: dict[str, int] = {}  # most frequent values, cut to 64 characters, with their counts, if they are categories
+    lengths: dict[str, float] = {}  # of texts that are none, in characters: min, p5, p25, p50, p75, p95, max
+    forms: dict[str, int] = {}  # and what they are made of: "letters", "digits", "letters and digits", "other", "empty"
 
 
 class Sampling(msgspec.Struct):

@@ -1,4 +1,9 @@
-"""Statistics of columns: for numbers of a whole block of columns at once, for everything else column by column."""
+"""Statistics of columns: for numbers of a whole block of columns at once, for everything else column by column.
+
+Values of texts are kept where they are categories: such as repeat, and are no mark of a person. Of names, addresses and
+free text only lengths and kinds of characters are kept. A digest of them would not do: what comes from a small set,
+a phone number or a name, is found by trying all.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,23 @@ import datetime
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tachograph import values as plain
 from tachograph.capture.data import Column
+from tachograph.capture.secrets import is_private_name, is_private_text
 from tachograph.capture.tables import Cells, Part
 
 BINS = 10
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
-TOP = 20  # values named with their counts
+TOP = 20  # values named with their counts,
+REPEATS = 2  # if each value occurs so often on average,
+SHARE = 100  # and this one at least once in so many rows: rarer ones say little, and more of single rows
 CLASSES = 100  # more are no classes
 SHOWN = 64  # characters of a value that are shown
 COMPARED = 1024  # characters of a value that are compared: a column of documents must not cost more than one of words
@@ -27,12 +36,25 @@ COMPARED = 1024  # characters of a value that are compared: a column of document
 def columns(parts: Sequence[Part]) -> list[Column]:
     """The columns of a sample, in the data's own order."""
     found = {place: column for part in parts for place, column in zip(part.columns, _describe(part), strict=True)}
-    return [found[place] for place in sorted(found)]
+    return [_shown(found[place]) for place in sorted(found)]
+
+
+def _shown(column: Column) -> Column:
+    """Of a column with a private name nothing but that name, its dtype and how much is missing."""
+    return Column(column.name, column.dtype, missing=column.missing) if is_private_name(column.name) else column
+
+
+def is_category(column: Column, value: object) -> bool:
+    """Whether ``value`` is one of the categories that are kept of its column."""
+    return _clean(_label(value)[:SHOWN]) in column.top
 
 
 def classes(parts: Sequence[Part]) -> dict[str, int] | None:
-    """Class balance of a sample of one column; None where it is none: several columns, fractions, over 100 values."""
+    """Class balance of a sample of one column; None where it is none: several columns, fractions, over 100 values,
+    values that don't repeat, a private name."""
     if len(parts) != 1 or len(parts[0].columns) != 1 or not parts[0].length:
+        return None
+    if any(map(is_private_name, parts[0].columns.values())):
         return None
     cells = _read(parts[0])
     if cells.values.dtype.kind not in "biufOSTU":  # dates have no classes, though numpy makes numbers of some
@@ -42,13 +64,20 @@ def classes(parts: Sequence[Part]) -> dict[str, int] | None:
     if not kinds or not all(issubclass(kind, _CLASS_TYPES) for kind in kinds):
         return None
     counts = Counter(values)
-    if len(counts) > CLASSES or not all(map(_is_whole, counts)):
+    if len(counts) > CLASSES or not all(map(_is_whole, counts)) or not are_classes(counts, len(values)):
         return None
     named: dict[str, int] = {}
     for value, count in sorted(counts.items(), key=_class_order):
         name = _clean(_label(int(value) if isinstance(value, float) else value)[:SHOWN])
         named[name] = named.get(name, 0) + count
     return named
+
+
+def are_classes(distinct: Collection[object], total: int) -> bool:
+    """Whether so many distinct values among `total` may be named: they repeat, or are two numbers such as 0 and 1."""
+    texts = [_label(value) for value in distinct if isinstance(value, (str, bytes))]
+    repeat = len(distinct) * REPEATS <= total or (not texts and len(distinct) <= 2)
+    return repeat and not any(map(is_private_text, texts))
 
 
 _CLASS_TYPES = (str, bytes, int, float, np.integer, np.bool_)
@@ -74,7 +103,8 @@ def _read(part: Part) -> Cells:
 
 
 def _describe(part: Part) -> list[Column]:
-    names = [(_clean(name), _clean(part.dtype[:SHOWN])) for name in part.columns.values()]
+    dtype = _clean(plain.dtype(part.dtype)[:SHOWN])
+    names = [(_clean(name), dtype) for name in part.columns.values()]
     if not part.length:
         return [Column(*name) for name in names]
     cells = _read(part)
@@ -224,10 +254,40 @@ def _as_floats(values: list[Any]) -> NDArray[np.float64] | None:
 def _counted(column: Column, values: list[Any], kinds: set[type]) -> Column:
     counts = Counter(value[:COMPARED] for value in values) if kinds == {str} else Counter(map(_label, values))
     column.distinct = len(counts)
-    for value, count in counts.most_common(TOP):
-        shown = _clean(value[:SHOWN])
-        column.top[shown] = column.top.get(shown, 0) + count
+    if kinds == {bool}:
+        column.top = dict(counts.most_common())
+    elif column.distinct * REPEATS <= len(values):
+        column.top = _frequent(counts, len(values))
+    if not column.top and kinds and kinds <= {str, bytes}:
+        column.lengths = _lengths(values)
+        column.forms = dict(Counter(map(_form, values)).most_common())
     return column
+
+
+def _frequent(counts: Counter[str], total: int) -> dict[str, int]:
+    """The most frequent categories, as they are shown."""
+    top: dict[str, int] = {}
+    for value, count in counts.most_common(TOP):
+        if count * SHARE >= total and count >= REPEATS and not is_private_text(value):
+            shown = _clean(value[:SHOWN])
+            top[shown] = top.get(shown, 0) + count
+    return top
+
+
+def _lengths(texts: Sequence[str | bytes]) -> dict[str, float]:
+    shares = {"min": 0.0, **QUANTILES, "max": 1.0}
+    found = np.quantile(np.fromiter(map(len, texts), dtype=np.float64), list(shares.values()))
+    return dict(zip(shares, found.tolist(), strict=True))
+
+
+def _form(text: str | bytes) -> str:
+    """What kind of characters a text is made of."""
+    head = text[:SHOWN]
+    if not head:
+        return "empty"
+    if head.isdigit():
+        return "digits"
+    return "letters" if head.isalpha() else "letters and digits" if head.isalnum() else "other"
 
 
 def _label(value: object) -> str:

@@ -24,6 +24,17 @@ def is_secret_name(name: str) -> bool:
     return _suspicion(name) is not _Suspicion.NONE
 
 
+def is_private_name(name: str) -> bool:
+    """Whether values under ``name`` belong to nobody but the person they are of: a secret, an address, a birthday."""
+    words = " ".join(_words(name))
+    return is_secret_name(name) or (_PERSONAL.search(words) is not None and not _ABOUT_PERSONAL.match(words))
+
+
+def is_private_text(text: str) -> bool:
+    """Whether ``text`` has the shape of a secret, an e-mail address or the number of an account, a card, a phone."""
+    return _PRIVATE_SHAPE.search(text) is not None or redact_text(text) != text
+
+
 def redact_text(text: str, *, code: bool = False) -> str:
     """``text`` with every secret in it replaced by ``[redacted]``; some microseconds for an ordinary line.
 
@@ -83,7 +94,7 @@ class _Suspicion(IntEnum):
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _STRONG_WORD = re.compile(
     r"\w*(?:password|passwd|passphrase|passcode)s?|\w*secrets?|credentials?|creds|authorization|sessionid|jsessionid"
-    r"|(?:api|access|auth|secret|private|session|refresh|bearer)(?:token|key)s?"
+    r"|(?:api|access|auth|secret|private|session|refresh|bearer)(?:token|key)s?|ssn|iban|cvv"
 )
 # A key or a plural of "token" is a secret only after one of these.
 _SECRET_KIND = re.compile(
@@ -103,12 +114,25 @@ _ACCOUNT = re.compile(
     "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
 )
 _WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd"})
+# The end of the name of a column about persons, ``has_phone`` and ``email_count`` being none.
+_PERSONAL = re.compile(
+    r"\b(?:e ?mail|(?:tele)?phone|(?:mobile|card|passport|account|insurance|tax|national|social security)"
+    r"(?: (?:number|no|nr|id))|(?:credit ?card)|ssn|iban|dob|birth ?day|birth ?date|date of birth|surname|street"
+    r"|(?:first|last|full|family|middle|maiden|given|user|customer|patient|person|holder) ?name|(?:ip ?)?address)"
+    r"(?: (?:number|no|nr|address|line|\d+))*$"
+)
+_ABOUT_PERSONAL = re.compile(r"(?:has|is|no?|num|number|count|same|valid|verified)\b")
+_PRIVATE_SHAPE = re.compile(
+    r"[\w.+-]{1,64}+@[\w-]{1,64}\.\w"  # an e-mail address
+    r"|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}[ ]?[A-Z0-9]{0,4}\b"  # an IBAN
+    r"|\b\d{3}-\d{2}-\d{4}\b|\b(?:\d{4}[ -]){3}\d{4}\b|\b\d{16}\b|\+\d[\d ()/-]{7,20}\d"  # numbers of persons
+)
 _NAMES_OF_FOLDERS = frozenset({"PWD", "OLDPWD"})
 
 
 @lru_cache(maxsize=4096)
 def _suspicion(name: str) -> _Suspicion:
-    words = [word.lower() for word in _WORD.findall(name[:200])]
+    words = _words(name)
     while words and (words[-1].isdigit() or words[-1] in {"value", "string"}):
         words.pop()
     if not words or name in _NAMES_OF_FOLDERS:
@@ -116,6 +140,10 @@ def _suspicion(name: str) -> _Suspicion:
     if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words):
         return _Suspicion.STRONG
     return _Suspicion.WEAK if _ends_in_secret(words) else _Suspicion.NONE
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name[:200])]
 
 
 def _has_secret_key(words: Sequence[str]) -> bool:

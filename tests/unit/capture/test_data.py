@@ -8,6 +8,7 @@ import decimal
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -281,15 +282,19 @@ def test_table_with_target() -> None:
     ("target", "classes"),
     [
         ([True, False, True], {"False": 1, "True": 2}),
-        (["b", "a", "b"], {"a": 1, "b": 2}),
-        (np.array(["b", "a"]), {"a": 1, "b": 1}),
-        (np.array([b"b", b"a"]), {"a": 1, "b": 1}),
-        (pd.Series(["x", "y", "x"], dtype="category"), {"x": 2, "y": 1}),
+        (["b", "a", "b", "b"], {"a": 1, "b": 3}),
+        (np.array(["b", "a"] * 2), {"a": 2, "b": 2}),
+        (np.array([b"b", b"a"] * 2), {"a": 2, "b": 2}),
+        (pd.Series(["x", "y", "x", "x"], dtype="category"), {"x": 3, "y": 1}),
         (pd.Series([3, None, 3], dtype="Int64"), {"3": 2}),
         (pl.Series("y", [10, 2, None]), {"2": 1, "10": 1}),
         (np.array([1.0, 0.0, np.nan], np.float32), {"0": 1, "1": 1}),  # as DMatrix keeps labels
         (np.array([[1], [2]]), {"1": 1, "2": 1}),
-        ([np.int64(4), 5, "z"], {"4": 1, "5": 1, "z": 1}),
+        ([np.int64(4), 5, "z"] * 2, {"4": 2, "5": 2, "z": 2}),
+        (["Ann Lee", "Bo Li", "Cy Ray"], None),  # these are no classes, but persons
+        (["ann@x.org", "bo@x.org"] * 5, None),
+        (pd.Series(["a", "b"] * 5, name="password"), None),
+        ([61_250, 58_900, 47_310], None),
         ([0.5, 1.0], None),
         ([np.inf], None),
         (np.arange(101), None),
@@ -307,8 +312,8 @@ def test_class_balance(target: object, classes: dict[str, int] | None) -> None:
 
 
 def test_arrays_of_other_dtypes() -> None:
-    (column,) = look(np.array(["b", "a", "b" * 70, "b" * 70])).schema
-    assert (column.distinct, column.top) == (3, {"b" * 64: 2, "b": 1, "a": 1})
+    (column,) = look(np.array(["b", "a", "b" * 70, "b" * 70] * 2)).schema
+    assert (column.distinct, column.top) == (3, {"b" * 64: 4, "b": 2, "a": 2})
     (column,) = look(np.array([True, False, True])).schema
     assert (column.dtype, column.top) == ("bool", {"True": 2, "False": 1})
     (column,) = look(np.array(["2024-02-03", "NaT", "2023-01-01"], "M8[D]")).schema
@@ -317,8 +322,8 @@ def test_arrays_of_other_dtypes() -> None:
     assert (column.min, column.max) == (60.0, 120.0)
     (column,) = look(np.array([1 + 1j, np.nan])).schema
     assert (column.dtype, column.missing, column.min) == ("complex128", 1, None)
-    (column,) = look(np.array([b"\xff", b"a"])).schema
-    assert column.top == {"\ufffd": 1, "a": 1}
+    (column,) = look(np.array([b"\xff", b"a"] * 2)).schema
+    assert column.top == {"\ufffd": 2, "a": 2}
     (column,) = look(np.array(3.0)).schema
     assert (column.min, look(np.array(3.0)).shape) == (3.0, [])
     (column,) = look(np.ma.masked_array([1, 2, 3], mask=[True, False, False])).schema
@@ -329,14 +334,14 @@ def test_arrays_of_other_dtypes() -> None:
 
 @pytest.mark.skipif(not hasattr(getattr(np, "dtypes", None), "StringDType"), reason="numpy 2")
 def test_variable_width_strings() -> None:
-    words = np.array(["b", "a", "b"], "T")
+    words = np.array(["b", "a", "b", "a", "b"], "T")
     found = look(words, target=words)
     assert (found.schema[0].dtype, found.schema[0].top, found.classes) == (
         "StringDType()",
-        {"b": 2, "a": 1},
-        {"a": 1, "b": 2},
+        {"b": 3, "a": 2},
+        {"a": 2, "b": 3},
     )
-    assert found.digest != digest(words[[1, 0, 2]], target=words)
+    assert found.digest != digest(words[[1, 0, 2, 3, 4]], target=words)
 
 
 def test_images_are_one_column() -> None:
@@ -381,7 +386,7 @@ def test_pandas_dtypes() -> None:
     assert str(columns["when"].min).startswith("2024-01-01T11:00")
     assert (columns["gap"].zeros, columns["gap"].max) == (2 / 3, 5.0)
     assert columns["span"].distinct == 1  # known by its type alone
-    assert (columns["mix"].missing, columns["mix"].top) == (1, {"1": 1, "one": 1})
+    assert (columns["mix"].missing, columns["mix"].distinct, columns["mix"].top) == (1, 2, {})
     assert (columns["exact"].max, columns["exact"].missing) == (2.0, 1)
     assert (columns["day"].min, columns["day"].max) == ("2023-01-01", "2024-01-02")
     assert found.digest == digest(frame.copy())
@@ -436,6 +441,56 @@ def test_polars() -> None:
     assert found.digest != digest(frame.rename({"int": "Int"}))
     assert look(frame["int"]).format == "polars.Series"
     assert look(pl.Series([1, 2])).schema[0].name == "values"
+
+
+def people(count: int = 40) -> dict[str, list[Any]]:
+    """A table in which hardly any text is a category. What must not be seen again ends in a number below 1000."""
+    rows = range(100, 100 + count)
+    return {
+        "email": [f"user{i}@corp.example" for i in rows],
+        "password": [f"hunter{i % 3 + 100}" for i in rows],
+        "pin_secret": [7_700_000 + i for i in rows],
+        "patient_name": [f"Ann Lee {i % 4 + 100}" for i in rows],
+        "date_of_birth": [datetime.datetime(1900 + i % 99, 1, 2) for i in rows],
+        "remark": [f"called on day {i}, angry" for i in rows],
+        "account": [f"DE89 3704 0044 0532 0130 {i % 2 + 10}" for i in rows],
+        "contact": [f"bo{i % 2 + 100}@corp.example" for i in rows],
+        "town": [("Bonn", "Köln", "Ulm", "Ulm")[i % 4] for i in rows],
+        "age": [20.0 + i % 30 for i in rows],
+    }
+
+
+PRIVATE = re.compile(r"hunter|corp\.example|77001|Ann Lee|19\d\d-|called|DE89")
+
+
+@pytest.mark.parametrize(
+    "table", [pd.DataFrame, pl.DataFrame, lambda columns: pd.DataFrame(columns).astype({"email": "category"}),
+    lambda columns: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]],
+    ids=["pandas", "polars", "categories", "dicts"]
+)  # fmt: skip
+def test_no_value_that_marks_a_person_is_kept(table: Any) -> None:
+    found = look(table(people()), target=people()["email"])
+    assert not PRIVATE.findall(msgspec.json.encode(found).decode())
+    columns = {column.name: column for column in found.schema}
+    assert columns["town"].top == {"Ulm": 20, "Bonn": 10, "Köln": 10}
+    assert columns["password"] == data.Column("password", columns["password"].dtype)
+    assert (columns["remark"].distinct, columns["remark"].lengths["max"], columns["remark"].forms) == (
+        40,
+        24.0,
+        {"other": 40},
+    )
+    assert columns["age"].counts
+    assert found.classes is None
+
+
+def test_values_that_are_listed_in_a_dtype_are_left_out() -> None:
+    frame = pl.DataFrame({"who": pl.Series(["ann lee"] * 3, dtype=pl.Enum(["ann lee", "bo li"]))})
+    assert [column.dtype for column in look(frame).schema + look(frame.lazy()).schema] == ["Enum", "Enum"]
+
+
+def test_a_category_that_is_rare_is_not_named() -> None:
+    (column,) = look(["red"] * 990 + ["blue"] * 10 + ["of Ann Lee"]).schema
+    assert (column.distinct, column.top) == (3, {"red": 990})
 
 
 def test_lazy_frames_are_not_collected() -> None:
@@ -503,8 +558,8 @@ def test_lists() -> None:
     records = look([{"x": 1, "y": "a"}, {"x": 2, "z": True}])
     assert [column.name for column in records.schema] == ["x", "y", "z"]
     assert records.schema[1].missing == 1
-    texts = look(["one", "two", "two"])
-    assert (texts.shape, texts.schema[0].top) == ([3], {"two": 2, "one": 1})
+    texts = look(["one", "two", "two", "two"])
+    assert (texts.shape, texts.schema[0].distinct, texts.schema[0].top) == ([4], 2, {"two": 3})
     ragged = look([[1], [1, 2]])
     assert (ragged.shape, ragged.schema[0].top) == ([2], {"<list>": 2})
     arrays = look([np.zeros((3, 2)), np.ones(3)])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tachograph.capture.signature import example, signature
+from tachograph.capture.signature import classes, example, signature
 
 
 def test_arrays() -> None:
@@ -30,8 +31,35 @@ def test_frames(package: str) -> None:
     assert list(found) == ["a", "b", "password"]
     assert found["a"]["dtype"].lower() == "int64"
     assert example(frame) == [
-        {"a": 1, "b": "x", "password": "[redacted]"}, {"a": 2, "b": "y", "password": "[redacted]"},
-    ]  # fmt: skip
+        {"a": 1, "b": "[str of 1 characters]", "password": "[redacted]"},
+        {"a": 2, "b": "[str of 1 characters]", "password": "[redacted]"},
+    ]
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_of_texts_an_example_shows_categories_only(package: str) -> None:
+    names = [f"Ann Lee {i}" for i in range(40)]
+    frame = pytest.importorskip(package).DataFrame({"who": names, "town": ["Ulm", "Bonn"] * 20, "email": names})
+    assert (example(frame) or [])[:2] == [
+        {"who": "[str of 9 characters]", "town": "Ulm", "email": "[redacted]"},
+        {"who": "[str of 9 characters]", "town": "Bonn", "email": "[redacted]"},
+    ]
+    array = np.array([names, ["Ulm", "Bonn"] * 20], dtype=object).T
+    assert (example(array) or [])[1] == ["[str of 9 characters]", "Bonn"]
+
+
+def test_classes_are_named_where_they_repeat() -> None:
+    names = np.array([f"Ann Lee {i}" for i in range(40)])
+    assert classes(names, names) is None
+    assert classes(names[:2], np.tile(names[:2], 5)) == ["Ann Lee 0", "Ann Lee 1"]
+    assert classes(np.arange(10), np.arange(3)) == list(range(10))
+    assert classes(names[:2], pd.Series(np.tile(names[:2], 5), name="password")) is None
+
+
+def test_what_a_dtype_lists_is_left_out() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"who": polars.Series(["ann lee"], dtype=polars.Enum(["ann lee"]))})
+    assert signature(frame)["who"]["dtype"] == "Enum"
 
 
 def test_tensors() -> None:
@@ -57,7 +85,7 @@ def test_bounds() -> None:
     assert len(signature({str(n): np.zeros(2) for n in range(5000)})) == 1000
     assert len(example(np.zeros((100, 3))) or []) == 5
     assert example(np.zeros((100, 51))) is None
-    assert example(np.full((5, 1), "x" * 2000)) is None
+    assert example(np.full((5, 1), 10**1000, dtype=object)) is None
 
 
 def test_numbers_that_are_not_finite() -> None:
