@@ -771,7 +771,7 @@ static int begin(PyObject *module)
             return -1;
     if ((zero = PyLong_FromLong(0)) == NULL)
         return -1;
-    return PyModule_AddIntConstant(module, "FRAMES", 2);
+    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 2) < 0 ? -1 : 0;
 }
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_short", .m_size = -1, .m_methods = functions};

@@ -1,15 +1,19 @@
-"""Which way steps go: the C one where it was built, else Python's."""
+"""Which way steps go: the C one where it was built from these sources, else Python's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tachograph_frameworks.torch import short as python
+
 if TYPE_CHECKING:
-    from tachograph_frameworks.torch import short
+    short = python
 else:
     try:
-        from tachograph_frameworks.torch import _short as short
-    except ImportError:  # there was no compiler, or this is not Linux
-        from tachograph_frameworks.torch import short
+        import tachograph_frameworks.torch._short as short
+    except ModuleNotFoundError:  # there was no compiler, or this is not Linux
+        short = python
+    if getattr(short, "LAYOUT", None) != python.LAYOUT:  # it was built from older sources, which an editable installation leaves there
+        short = python
 
 __all__ = ["short"]

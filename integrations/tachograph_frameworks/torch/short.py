@@ -24,6 +24,7 @@ from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.naming import latest
 
 FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
+LAYOUT = 2  # of the classes below: changed with them, here and in C
 READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
 
 # A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
