@@ -353,6 +353,8 @@ static PyObject *hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, 
 
 /* ---- Hearing ---- */
 
+#define MOST_WAITING 200 /* passes of one loss that wait for a step on the short way */
+
 typedef struct {
     PyObject_HEAD
     Notes *plain;
@@ -432,26 +434,51 @@ static PyObject *number(PyObject *tensor)
     return found;
 }
 
+/* Puts a number beside those of the same loss that wait for their step, in a list: 0, or -1 with an exception. */
+static int add(Notes *plain, PyObject *value)
+{
+    if (!PyList_CheckExact(plain->value)) {
+        PyObject *list = PyList_New(1);
+        if (list == NULL)
+            return -1;
+        PyList_SET_ITEM(list, 0, plain->value);
+        plain->value = list;
+    }
+    return PyList_Append(plain->value, value);
+}
+
+/* Whether one more pass of the loss `name` can wait for its step here. */
+static int has_room(Notes *plain, PyObject *name)
+{
+    if (is_none(plain->name))
+        return 1;
+    int is_full = PyList_CheckExact(plain->value) && PyList_GET_SIZE(plain->value) >= MOST_WAITING;
+    return plain->name == name && plain->value != NULL && !is_full;
+}
+
 /* A plain step's loss: 1 where it is none, else 0; -1 with an exception. */
 static int hear_plain(Hearing *self, Notes *plain, PyObject *tensor)
 {
-    PyObject *name = is_none(plain->name) ? Py_XNewRef(loss_name(self)) : NULL;
-    if (name == NULL)
+    PyObject *name = Py_XNewRef(loss_name(self));
+    if (name == NULL || !has_room(plain, name)) {
+        Py_XDECREF(name);
         return 1;
-    PyObject *value = number(tensor);
-    if (value != NULL) {
-        Py_XSETREF(plain->value, value);
-        Py_XSETREF(plain->name, name);
-    } else {
-        Py_DECREF(name);
-        if (PyErr_Occurred()) {
-            if (!PyErr_ExceptionMatches(PyExc_Exception))
-                return -1;
-            PyErr_Clear();
-            return 1;
-        }
     }
-    return 0;
+    PyObject *value = number(tensor);
+    int result = 0;
+    if (value == NULL) {
+        result = PyErr_Occurred() ? (PyErr_ExceptionMatches(PyExc_Exception) ? 1 : -1) : 0;
+        if (result > 0)
+            PyErr_Clear();
+    } else if (has_room(plain, name) && !is_none(plain->name)) { /* looked at again: number() may call Python */
+        result = add(plain, value);
+        Py_DECREF(value);
+    } else {
+        Py_XSETREF(plain->value, value);
+        Py_XSETREF(plain->name, Py_NewRef(name));
+    }
+    Py_DECREF(name);
+    return result;
 }
 
 /* Whether the last step was made here: in this thread, and with the same runs open. */
@@ -507,11 +534,13 @@ static PyObject *rate_of(PyObject *optimizer)
 }
 
 /* What the coming step's loss is called among the curves of its optimizer: None without a loss, NULL where that is not
-   known yet. */
+   known yet, or where there are several. */
 static PyObject *curve_of(Notes *plain, Slot *slot)
 {
     if (is_none(plain->name))
         return Py_NewRef(Py_None);
+    if (plain->value != NULL && PyList_CheckExact(plain->value))
+        return NULL; /* their mean is taken in Python */
     PyObject *curve = slot->curves == NULL ? NULL : PyDict_GetItemWithError(slot->curves, plain->name);
     if (curve == NULL)
         PyErr_Clear();
@@ -771,7 +800,7 @@ static int begin(PyObject *module)
             return -1;
     if ((zero = PyLong_FromLong(0)) == NULL)
         return -1;
-    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 2) < 0 ? -1 : 0;
+    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 3) < 0 ? -1 : 0;
 }
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_short", .m_size = -1, .m_methods = functions};

@@ -13,7 +13,7 @@ else:
         import tachograph_frameworks.torch._short as short
     except ModuleNotFoundError:  # there was no compiler, or this is not Linux
         short = python
-    if getattr(short, "LAYOUT", None) != python.LAYOUT:  # it was built from older sources, which an editable installation leaves there
-        short = python
+    if getattr(short, "LAYOUT", None) != python.LAYOUT:
+        short = python  # the C one was built from older sources, which an editable installation leaves there
 
 __all__ = ["short"]

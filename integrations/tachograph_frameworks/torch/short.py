@@ -24,7 +24,8 @@ from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.naming import latest
 
 FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
-LAYOUT = 2  # of the classes below: changed with them, here and in C
+LAYOUT = 3  # of the classes below: changed with them, here and in C
+MOST_WAITING = 200  # passes of one loss that wait for a step on the short way
 READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
 
 # A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
@@ -42,7 +43,8 @@ class Slot:
 class Notes:
     """What was heard in one thread, in the context ``stack``, and is to be recorded.
 
-    ``name`` and ``value`` are the coming step's loss, None where there is none yet; ``slot`` is the optimizer that made
+    ``name`` and ``value`` are the coming step's loss, None where there is none yet, and a list of numbers where there
+    were several passes; ``slot`` is the optimizer that made
     the last step. ``due`` is when what is ``noted`` is to be recorded, in seconds since 1970. ``batch_is_new`` says
     that the coming step is the first one on what a data loader gives.
     """
@@ -99,15 +101,15 @@ class Hearing:
                 else:
                     place = _getframe(1)
                     known = latest.get(place.f_lasti)
-                    if known is None or known[0] is not place.f_code or plain.name is not None:
+                    if known is None or known[0] is not place.f_code or not _has_room(plain, known[1]):
                         self._backward(tensor)
-                    elif tensor.is_cpu:
-                        try:  # noqa: SIM105  (contextlib would be called at every step)
-                            plain.value, plain.name = tensor.item(), known[1]
+                    else:
+                        try:
+                            value = tensor.item() if tensor.is_cpu else read(tensor)
                         except RuntimeError:  # it has several elements, or none
-                            pass
-                    elif (value := read(tensor)) is not None:
-                        plain.value, plain.name = value, known[1]
+                            value = None
+                        if value is not None:
+                            _keep(plain, known[1], value)
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, active.here())
             if args or kwargs:
@@ -128,7 +130,7 @@ class Hearing:
             or (slot := plain.slot) is None
             or slot.id != id(optimizer)
             or slot.rate is None
-            or (plain.name is not None and plain.name not in slot.curves)
+            or (plain.name is not None and (plain.name not in slot.curves or type(plain.value) is list))
         ):
             self._stepped(optimizer)
             return
@@ -150,6 +152,21 @@ class Hearing:
         plain.name = None
         if now > plain.due:
             self._settle(plain)
+
+
+def _has_room(plain: Notes, name: str) -> bool:
+    """Whether one more pass of the loss can wait for its step here."""
+    is_full = type(plain.value) is list and len(plain.value) >= MOST_WAITING
+    return plain.name is None or (plain.name is name and not is_full)
+
+
+def _keep(plain: Notes, name: str, value: Any) -> None:
+    if plain.name is None:
+        plain.value, plain.name = value, name
+    elif type(plain.value) is list:
+        plain.value.append(value)
+    else:
+        plain.value = [plain.value, value]
 
 
 class Listening:

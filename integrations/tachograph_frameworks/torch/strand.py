@@ -87,8 +87,9 @@ class Strand(short.Notes):
     def _gather(self) -> None:
         """What the short way has kept of the coming step is put with the rest."""
         if self.name is not None:
-            self._losses.setdefault(self.name, []).append(self.value)
-            self.name = None
+            parts = self._losses.setdefault(self.name, [])
+            parts += self.value if type(self.value) is list else [self.value]
+            self.name = self.value = None
 
     def _go_bare(self) -> None:
         """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
