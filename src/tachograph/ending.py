@@ -31,6 +31,7 @@ _original_exit = sys.exit
 _watching = False
 _ends_child: int | None = None
 _last_jobs: list[Callable[[], object]] = []
+_put_off: dict[Callable[[], object], int] = {}
 
 
 def outcome(error: BaseException | None) -> str:
@@ -135,9 +136,24 @@ def at_end(job: Callable[[], object]) -> Callable[[], None]:
 
 
 def _do_last_jobs() -> None:
+    catch_up(here=False)
     for job in _last_jobs:
         with guard.contained("exit"):
             job()
+
+
+def put_off(job: Callable[[], object]) -> None:
+    """Do ``job`` at the end of the process, or before this thread reads what was recorded."""
+    _put_off[job] = threading.get_ident()
+
+
+def catch_up(here: bool = True) -> None:
+    """Do what was put off, in this thread or (not ``here``) in any."""
+    for job, thread in list(_put_off.items()):
+        if not here or thread == threading.get_ident():
+            del _put_off[job]
+            with guard.contained("what was put off"):
+                job()
 
 
 def end_process() -> None:
@@ -220,6 +236,7 @@ def forked() -> None:
     """A forked child has not been asked to exit, whatever its parent was."""
     global _exit_call
     _exit_call = None
+    _put_off.clear()
 
 
 if hasattr(os, "register_at_fork"):

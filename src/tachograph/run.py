@@ -261,13 +261,14 @@ class Run:
         filename: str,
         step: int | None = None,
         meta: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> str | None:
         try:
             digest, size = self._blobs.put_bytes(content)
         except OSError as error:
             self._not_kept(f"artifact {name} was not kept: {error.strerror or error}")
-            return
+            return None
         self._artifact(name, kind, digest, size, filename, step, None, meta or {})
+        return digest
 
     def _artifact(
         self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any

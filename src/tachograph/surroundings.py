@@ -93,11 +93,18 @@ def _add_slow_facts(run: Run) -> None:
     run._journal.append(Environment(values=_slow_facts))
 
 
+class _Sampled:
+    """A run that samples are recorded to, and how many there are."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.count = run, 0
+
+
 class _Monitor:
     """Samples the hardware for the runs that are open: when each begins, every so many seconds, and when it ends."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, tuple[Run, int]] = {}
+        self._runs: dict[str, _Sampled] = {}
         self._sampler: Sampler | None = None
         self._sampled_at = 0.0
         self._sample: dict[str, float] = {}
@@ -105,35 +112,27 @@ class _Monitor:
 
     def add(self, run: Run) -> None:
         if _interval is not False:
-            self._runs[run.writer] = (run, 0)
-            background.soon(partial(self._record, run.writer))
+            self._runs[run.writer] = sampled = _Sampled(run)
+            background.soon(partial(self._record, sampled))
             background.regularly(self._tick)
 
     def remove(self, run: Run) -> None:
-        if run.writer in self._runs:
-            background.soon(partial(self._last, run.writer))
+        sampled = self._runs.pop(run.writer, None)
+        if sampled is not None:  # else it had ended before, and was only gone on with
+            background.soon(partial(self._record, sampled))
+        if not self._runs:
+            background.no_longer(self._tick)
 
     def _tick(self) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + float(_interval)
-            for writer in list(self._runs):
-                self._record(writer)
+            for sampled in list(self._runs.values()):
+                self._record(sampled)
 
-    def _last(self, writer: str) -> None:
-        if writer not in self._runs:
-            return  # it went on for a moment since, and ended once more
-        try:
-            self._record(writer)
-        finally:
-            del self._runs[writer]
-            if not self._runs:
-                background.no_longer(self._tick)
-
-    def _record(self, writer: str) -> None:
-        run, count = self._runs[writer]
+    def _record(self, sampled: _Sampled) -> None:
         sample = self._fresh()
-        self._runs[writer] = (run, count + 1)
-        run._journal.append(Metrics(0, 0, 0.0, count, dict(sample)))
+        sampled.run._journal.append(Metrics(0, 0, 0.0, sampled.count, dict(sample)))
+        sampled.count += 1
 
     def _fresh(self) -> dict[str, float]:
         """A sample; at most five a second are taken, however many runs begin and end."""

@@ -16,7 +16,7 @@ from tachograph import guard
 from tachograph.background import background
 from tachograph.imports import when_imported
 from tachograph.patch import Hooks
-from tachograph_frameworks.sklearn import fits, scores, validation
+from tachograph_frameworks.sklearn import fits, scores, series, validation
 from tachograph_frameworks.sklearn.tracked import Tracked
 
 __all__ = ["REQUIRES", "TESTED", "Tracked", "install"]
@@ -28,6 +28,7 @@ TESTED = "1.9.1"
 def install(hooks: Hooks) -> None:
     """Hook every class there is, and each that comes later."""
     background.soon(_warm_up)
+    hooks.native(series.catch_up)
     hooked: set[type] = set()
     for owner in _subclasses(BaseEstimator):
         _hook(hooks, owner, hooked)

@@ -21,21 +21,27 @@ _CURVES = {
 _FACTS = ("n_iter_", "best_loss_", "best_validation_score_", "inertia_", "lower_bound_", "oob_score_", "alpha_")
 
 
-def record(run: Run, estimator: Any) -> None:
-    """Record the curves of a fitted ``estimator``, and single figures on how its training went."""
+def record(run: Run, estimator: Any, step: int | None = None, points: dict[str, int] | None = None) -> None:
+    """Record the curves of a fitted ``estimator``, and single figures on how its training went.
+
+    ``points`` holds how many points of each curve are on record already.
+    """
     drawn = set()
+    known = {} if points is None else points
     for attribute, name in _CURVES.items():
         values = _numbers(vars(estimator).get(attribute))
         if len(values) > 1:
-            drawn.add(_name(estimator, attribute, name))
-            _points(run, _name(estimator, attribute, name), values)
+            name = _name(estimator, attribute, name)
+            drawn.add(name)
+            _points(run, name, values, known.get(name, 0))
+            known[name] = len(values)
     facts = {}
     for attribute in _FACTS:
         values, name = _numbers(vars(estimator).get(attribute)), attribute.rstrip("_")
         if len(values) == 1 and name not in drawn:  # else it is the curve's last value
             facts[name] = values[0]
     if facts:
-        run.log(facts)
+        run.log(facts, step=step)
 
 
 def _name(estimator: Any, attribute: str, name: str) -> str:
@@ -45,8 +51,8 @@ def _name(estimator: Any, attribute: str, name: str) -> str:
     return name
 
 
-def _points(run: Run, name: str, values: list[float]) -> None:
-    for step, value in enumerate(values):
+def _points(run: Run, name: str, values: list[float], start: int) -> None:
+    for step, value in enumerate(values[start:], start):
         run._journal.append(Metrics(0, 0, 0.0, step, {name: written_number(value)}))
 
 

@@ -7,19 +7,20 @@ from typing import Any
 
 from tachograph import guard
 from tachograph.run import Run
+from tachograph_frameworks.sklearn.series import Series
 
-_fitted: dict[int, tuple[weakref.ref[Any], Run, int]] = {}
+_fitted: dict[int, tuple[weakref.ref[Any], Run, Series | None]] = {}
 
 
-def remember(estimator: Any, run: Run, partial_fits: int = 0) -> None:
-    """``estimator`` was fitted in ``run``, by so many calls of ``partial_fit`` (0: by ``fit``): what is scored with it
-    later belongs there."""
+def remember(estimator: Any, run: Run, series: Series | None = None) -> None:
+    """``estimator`` was fitted in ``run``, by ``partial_fit`` as part of a ``series``: what is scored with it later
+    belongs there."""
     key = id(estimator)
     try:
         reference = weakref.ref(estimator, lambda _: _fitted.pop(key, None))
     except TypeError:  # a class with __slots__ and no place for weak references
         return
-    _fitted[key] = (reference, run, partial_fits)
+    _fitted[key] = (reference, run, series)
 
 
 def run_of(estimator: Any) -> Run | None:
@@ -28,9 +29,9 @@ def run_of(estimator: Any) -> Run | None:
     return found[1] if found is not None and found[0]() is estimator else None
 
 
-def partial_fits(estimator: Any) -> int:
-    """How many calls of ``partial_fit`` its run has; 0 where its last fit was another."""
-    return _fitted[id(estimator)][2] if run_of(estimator) is not None else 0
+def series_of(estimator: Any) -> Series | None:
+    """The calls of ``partial_fit`` that its run has; None where its last fit was another."""
+    return _fitted[id(estimator)][2] if run_of(estimator) is not None else None
 
 
 def predicts(estimator: Any) -> bool:

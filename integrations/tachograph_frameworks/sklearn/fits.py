@@ -10,13 +10,16 @@ from tachograph import active, guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
+from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches, series
+from tachograph_frameworks.sklearn.series import Series
 
 
 def note_fit(call: Call, session_: Session) -> Watcher:
     """Watch an outermost training call of an estimator."""
     run, estimator = session_.run, call.instance
     assert run is not None
+    if (calls := estimators.series_of(estimator)) is not None:
+        calls.settle()
     _before(run, call)
     started = time.perf_counter()
     yield
@@ -28,11 +31,15 @@ def note_fit(call: Call, session_: Session) -> Watcher:
 def _before(run: Run, call: Call) -> None:
     estimator = call.instance
     run.set_tags({"estimator": estimators.class_name(estimator)})
-    with guard.contained("sklearn: params", run):
-        run.log_params(estimators.params(estimator))
+    _log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)
-        run.log_dataset(X, name=callers.name_of(X, "train"), role="train", target=call.argument("y"))
+        run.log_dataset(X, name=callers.name_of(X, "train"), role="train", target=target(call))
+
+
+def _log_params(run: Run, estimator: Any) -> None:
+    with guard.contained("sklearn: params", run):
+        run.log_params(estimators.params(estimator))
 
 
 def data(call: Call) -> Any:
@@ -41,21 +48,38 @@ def data(call: Call) -> Any:
     return X if X is not None else (call.args[1] if len(call.args) > 1 else None)
 
 
-def _after(run: Run, call: Call, seconds: float, step: int | None = None) -> None:
+def target(call: Call) -> Any:
+    """The y of a training call, which some classes call Y."""
+    y = call.argument("y")
+    return y if y is not None else call.argument("Y")
+
+
+def _after(run: Run, call: Call, seconds: float) -> None:
+    run.log({"fit_seconds": seconds})
+    _look(run, call, seconds)
+
+
+def _look(run: Run, call: Call, seconds: float, step: int | None = None, series: Series | None = None) -> None:
+    """Record what a training call has made of its estimator."""
     estimator = call.instance
-    run.log({"fit_seconds": seconds}, step=step)
+    points = {} if series is None else series.points
     steps: list[tuple[str, Callable[[], None]]] = [
-        ("curves", lambda: curves.record(run, estimators.final(estimator))),
-        ("metrics", lambda: quality.record(run, call, data(call), seconds, step)),
+        ("curves", lambda: curves.record(run, estimators.final(estimator), step, points)),
+        ("metrics", lambda: quality.record(run, call, data(call), target(call), seconds, step)),
     ]
     if estimators.is_search(estimator):
         steps.insert(0, ("search", lambda: searches.record(run, estimator)))
     if options.models:
-        X, y = data(call), call.argument("y")
-        steps.append(("model", lambda: models.keep_model(run, model(estimator), step, X, y)))
+        steps.append(("model", lambda: _keep_model(run, call, step, series)))
     for what, record in steps:
         with guard.contained(f"sklearn: {what}", run), session.suppress():
             record()
+
+
+def _keep_model(run: Run, call: Call, step: int | None, series: Series | None) -> None:
+    digest = models.keep_model(run, model(call.instance), step, data(call), target(call))
+    if series is not None:
+        series.kept(digest)
 
 
 def model(estimator: Any) -> Any:
@@ -67,19 +91,17 @@ def model(estimator: Any) -> Any:
 
 def note_partial_fit(call: Call) -> Watcher:
     """Watch ``partial_fit``: all calls on one object add to one run, each a step of it."""
-    known, count = estimators.run_of(call.instance), estimators.partial_fits(call.instance)
-    if session.current() is not None or known is None or not count or active.given() not in (None, known):
+    known = estimators.series_of(call.instance)
+    if session.current() is not None:
+        yield
+        return
+    if known is None or active.given() not in (None, known.run):
+        series.catch_up()
         yield from _TRAINING_PARTIAL(call)
         return
-    reopened = known.reopen()
     started = time.perf_counter()
-    try:
-        yield
-        _after(known, call, time.perf_counter() - started, count)
-        estimators.remember(call.instance, known, count + 1)
-    finally:
-        if reopened:
-            known.finish()
+    yield
+    known.add(call, time.perf_counter() - started)
 
 
 def _note_first_partial_fit(call: Call, session_: Session) -> Watcher:
@@ -88,8 +110,14 @@ def _note_first_partial_fit(call: Call, session_: Session) -> Watcher:
     _before(run, call)
     started = time.perf_counter()
     yield
-    _after(run, call, time.perf_counter() - started, 0)
-    estimators.remember(call.instance, run, 1)
+    calls = Series(run, _conclude)
+    calls.begin(call, time.perf_counter() - started)
+    estimators.remember(call.instance, run, calls)
+
+
+def _conclude(calls: Series, call: Call, seconds: float, step: int) -> None:
+    _log_params(calls.run, call.instance)
+    _look(calls.run, call, seconds, step, calls)
 
 
 def _training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watcher]:

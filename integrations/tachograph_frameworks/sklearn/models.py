@@ -20,22 +20,22 @@ from tachograph.session import options
 from tachograph_frameworks.sklearn import estimators
 
 
-def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> None:
-    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib.
+def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> str | None:
+    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib. Gives the digest of that.
 
     ``X`` and ``y`` are what it was fitted on, for its signature. Real data in it are the classes and an example
     of a few rows: they are left out with ``autolog(datasets=False)``.
     """
     if _keep_natively(run, estimator):
-        return
+        return None
     content = io.BytesIO()
     try:
         joblib.dump(estimator, content)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         run._remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
-        return
+        return None
     meta = {"format": "joblib", "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
-    run._keep_bytes(content.getvalue(), "model", "model", "model.joblib", step, meta | _signed(estimator, X, y))
+    return run._keep_bytes(content.getvalue(), "model", "model", "model.joblib", step, meta | _signed(estimator, X, y))
 
 
 def _keep_natively(run: Run, estimator: Any) -> bool:

@@ -23,9 +23,9 @@ ALWAYS_SECONDS = 0.01
 TRIED_ROWS = 2000
 
 
-def record(run: Run, call: Call, X: Any, seconds: float, step: int | None = None) -> None:
+def record(run: Run, call: Call, X: Any, y: Any, seconds: float, step: int | None = None) -> None:
     """Record ``train_*`` metrics of the estimator that ``call`` fitted, on the data that it was fitted to."""
-    estimator, y = call.instance, call.argument("y")
+    estimator = call.instance
     kind = estimators.kind(estimator)
     if kind == "clusterer":
         _clusters(run, estimator, step)
@@ -53,12 +53,7 @@ def _score(run: Run, estimator: Any, kind: str, X: Any, y: Any, weights: Any, bu
     if chosen is not None:
         X, y, weights = _take(X, chosen), _take(y, chosen), None if weights is None else _take(weights, chosen)
         run.set_tags({"train_metrics": f"of {len(chosen)} of {rows} rows, evenly spaced"})
-    truth = np.asarray(y)
-    predicted = np.asarray(estimator.predict(X))
-    if truth.ndim == 2 and truth.shape[1] == 1:
-        truth = truth.ravel()
-    if predicted.ndim == 2 and predicted.shape[1] == 1:
-        predicted = predicted.ravel()
+    truth, predicted = _array(y), _array(estimator.predict(X))
     weights = None if weights is None else np.asarray(weights, dtype=float)
     if kind == "regressor":
         found = _regression(truth, predicted, weights)
@@ -126,9 +121,22 @@ def _ratio(part: Any, whole: Any) -> Any:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
+def _array(values: Any) -> Any:
+    """An array, of one dimension where it has one column; a sparse matrix stays one, since it may be far too large."""
+    if hasattr(values, "tocsr"):
+        return values.tocsr()
+    values = np.asarray(values)
+    return values.ravel() if values.ndim == 2 and values.shape[1] == 1 else values
+
+
 def _several_outputs(truth: Any, predicted: Any, weights: Any) -> dict[str, float]:
     """The share of rows in which every output is right."""
-    return {"accuracy": float(np.average((truth == predicted).all(axis=-1), weights=weights))}
+    if hasattr(truth, "tocsr") or hasattr(predicted, "tocsr"):
+        matrix = type(truth) if hasattr(truth, "tocsr") else type(predicted)
+        right = np.diff((matrix(truth) != matrix(predicted)).tocsr().indptr) == 0
+    else:
+        right = (truth == predicted).all(axis=-1)
+    return {"accuracy": float(np.average(right, weights=weights))}
 
 
 def _probabilities(estimator: Any, X: Any, truth: Any, weights: Any) -> dict[str, float]:

@@ -209,6 +209,10 @@ class Journal:
         self._closed = True
         self._close_file()
 
+    def reopen(self) -> None:
+        """Keep the file open again between events."""
+        self._closed = False
+
     @property
     def begun(self) -> bool:
         """Whether anything was recorded yet."""

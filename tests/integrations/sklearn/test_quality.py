@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_matrix
 from sklearn import metrics
+from sklearn.datasets import make_multilabel_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain
 
+import tachograph
 from tachograph_frameworks.sklearn import quality
 
 ROWS = st.shared(st.integers(2, 40), key="rows")
@@ -79,3 +85,18 @@ def test_log_loss() -> None:
     truth = np.array(["a", "b", "c"] * 10)
     found = quality._probabilities(Fixed(), given_, truth, None)
     assert found["log_loss"] == pytest.approx(metrics.log_loss(truth, given_, labels=Fixed.classes_))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("chained", [False, True])
+def test_several_labels_at_once(root: Any, recwarn: pytest.WarningsRecorder, sparse: bool, chained: bool) -> None:
+    X, Y = make_multilabel_classification(60, 5, n_classes=3, random_state=0)
+    model = (ClassifierChain if chained else OneVsRestClassifier)(LogisticRegression())
+    with tachograph.autolog("sklearn", system=False):
+        model.fit(X, csr_matrix(Y) if sparse and not chained else Y)
+    [run] = tachograph.open_store().runs()
+    predicted = model.predict(X)
+    predicted = predicted.toarray() if hasattr(predicted, "toarray") else predicted
+    assert run.metrics["train_accuracy"] == pytest.approx((predicted == Y).all(axis=1).mean())
+    assert not run.notes
+    assert not recwarn

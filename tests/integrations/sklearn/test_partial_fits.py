@@ -1,0 +1,172 @@
+"""Calls of ``partial_fit`` on one object: steps of one run, cheap, and on record in full in the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import IncrementalPCA
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
+
+import tachograph
+from tachograph.background import background
+
+X = np.random.default_rng(0).normal(size=(100, 20))
+y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def autologged(root: Any) -> Iterator[None]:
+    with tachograph.autolog("sklearn", system=False):
+        yield
+
+
+def fitted(calls: int, model: Any = None) -> Any:
+    model = SGDClassifier(random_state=0) if model is None else model
+    for _ in range(calls):
+        model.partial_fit(X, y, classes=[0, 1])
+    return model
+
+
+def only() -> Any:
+    [run] = tachograph.open_store().runs()
+    return run
+
+
+def test_the_last_call_is_on_record_in_full() -> None:
+    model = fitted(300)
+    run = only()
+    assert run.history("fit_seconds").steps.tolist() == list(range(300))
+    assert run.history("train_accuracy").steps[-1] == 299
+    assert run.metrics["train_accuracy"] == model.score(X, y)
+    assert (run.status, run.tags["partial_fit"]) == ("finished", "recorded")
+    assert run.artifact("model").step == 299
+    np.testing.assert_array_equal(run.artifact("model").load(trusted=True).coef_, model.coef_)
+    assert not run.notes
+
+
+def test_few_calls_are_looked_at_closely() -> None:
+    fitted(300)
+    assert len(only().history("train_accuracy").steps) <= 10
+
+
+def test_parameters_are_those_of_the_last_call() -> None:
+    model = fitted(40)
+    model.set_params(alpha=0.5)
+    fitted(3, model)
+    assert only().params["alpha"] == 0.5
+
+
+def test_only_the_last_model_stays(root: Path) -> None:
+    fitted(300)
+    assert only().artifact("model").step == 299
+    files = [path for path in (root / "blobs").rglob("*") if path.is_file()]
+    assert len(files) > 1
+    for path in files:
+        os.utime(path, (time.time() - 7200,) * 2)
+    subprocess.run([sys.executable, "-m", "tachograph", "gc", "--root", root], check=True)
+    assert len([path for path in files if path.exists()]) == 1
+    only().artifact("model").load(trusted=True)
+
+
+def test_a_fit_after_it_is_another_run() -> None:
+    model = fitted(300)
+    kept = model.coef_.copy()
+    model.fit(X, 1 - y)
+    after, before = tachograph.open_store().runs()
+    np.testing.assert_array_equal(before.artifact("model").load(trusted=True).coef_, kept)
+    np.testing.assert_array_equal(after.artifact("model").load(trusted=True).coef_, model.coef_)
+
+
+def test_in_the_users_run_it_is_on_record_before_that_ends() -> None:
+    with tachograph.start_run("mine"):
+        model = fitted(300)
+    run = only()
+    assert run.tags["partial_fit"] == "recorded"
+    np.testing.assert_array_equal(run.artifact("model").load(trusted=True).coef_, model.coef_)
+
+
+def test_a_curve_that_grows_is_recorded_once() -> None:
+    model = fitted(20, MLPClassifier((4,), random_state=0))
+    loss = only().history("loss")
+    assert loss.steps.tolist() == list(range(20))
+    assert loss.values.tolist() == model.loss_curve_
+
+
+def test_clusters_and_what_only_transforms() -> None:
+    clusters, pca = MiniBatchKMeans(3, random_state=0), IncrementalPCA(2)
+    for _ in range(20):
+        clusters.partial_fit(X)
+        pca.partial_fit(X)
+    run = only()
+    assert run.name == "MiniBatchKMeans"
+    assert run.history("fit_seconds").steps[-1] == 19
+
+
+def test_two_models_in_turn_are_two_runs() -> None:
+    models = [SGDClassifier(random_state=0), SGDClassifier(random_state=1)]
+    for _ in range(50):
+        for model in models:
+            fitted(1, model)
+    for run, model in zip(tachograph.open_store().runs(), reversed(models), strict=True):
+        np.testing.assert_array_equal(run.artifact("model").load(trusted=True).coef_, model.coef_)
+
+
+def test_it_says_nothing(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
+    with tachograph.autolog("sklearn", system=10.0):
+        fitted(30)
+        assert only().notes == []
+        assert background.drain(10)
+    assert not recwarn
+
+
+def test_a_call_costs_little() -> None:
+    def seconds(calls: int, model: Any) -> float:
+        began = time.thread_time()
+        fitted(calls, model)
+        return time.thread_time() - began
+
+    with tachograph.suppress():
+        plain = fitted(1)
+        bare = min(seconds(100, plain) for _ in range(3))
+    recorded = fitted(1)
+    taken = min(seconds(100, recorded) for _ in range(3))
+    assert taken < bare * 1.5 + 0.01  # noise included: it was seven times as much
+
+
+PROGRAM = """
+import os, signal, sys, numpy as np, tachograph
+tachograph.autolog("sklearn", system=False)
+from sklearn.linear_model import SGDClassifier
+X = np.random.default_rng(0).normal(size=(100, 20)); y = (X[:, 0] > 0).astype(int)
+model = SGDClassifier(random_state=0)
+for _ in range(300): model.partial_fit(X, y, classes=[0, 1])
+np.save(sys.argv[2], model.coef_)
+if sys.argv[1] == "killed": os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "killed"])
+def test_at_the_end_of_a_process(how: str, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "coef.npy"
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how, file], env={**os.environ}, timeout=120)
+    assert done.returncode == (0 if how == "ends" else -9)
+    run = only()
+    assert run.history("fit_seconds").steps.tolist() == list(range(300))
+    if how == "ends":
+        assert (run.tags["partial_fit"], run.artifact("model").step) == ("recorded", 299)
+        np.testing.assert_array_equal(run.artifact("model").load(trusted=True).coef_, np.load(file))
+    else:
+        assert run.tags["partial_fit"] == "going on"
+        assert run.artifact("model").step < 299
+        run.artifact("model").load(trusted=True)
