@@ -17,6 +17,7 @@ MAX_TEXT = 10_000
 MAX_ITEMS = 1000
 MAX_DEPTH = 20
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}")
 _NOT_IN_FILE_NAMES = re.compile(r"[/\\\0-\x1f]")
 
 
@@ -126,11 +127,21 @@ def _from_numpy(value: Any, depth: int) -> Any:
 
 
 def text(value: object) -> str:
-    """Short text for any object, without secrets. Functions and classes by name, so that it holds no memory address."""
+    """Short text for any object, without secrets. It holds no memory address, so that of equal objects it is the same:
+    functions and classes are named, and in the text of what contains some the addresses are left out."""
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str) and callable(value):
         return f"{getattr(value, '__module__', '')}.{name}"
-    return redact_text(clip(guard.shown(value)))
+    shown = clip(_distribution(value) or guard.shown(value))
+    return redact_text(shown if isinstance(value, str) else _ADDRESS.sub("", shown))
+
+
+def _distribution(value: Any) -> str | None:
+    """A distribution of SciPy with its arguments, ``loguniform(0.001, 1)``; None for anything else."""
+    if not type(value).__module__.startswith("scipy.stats") or not hasattr(value, "dist"):
+        return None
+    arguments = [*map(repr, value.args), *(f"{name}={argument!r}" for name, argument in value.kwds.items())]
+    return f"{value.dist.name}({', '.join(arguments)})"
 
 
 def dtype(value: object) -> str:

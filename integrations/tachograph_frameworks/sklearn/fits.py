@@ -77,15 +77,18 @@ def _look(run: Run, call: Call, seconds: float, step: int | None = None, series:
 
 
 def _keep_model(run: Run, call: Call, step: int | None, series: Series | None) -> None:
-    digest = models.keep_model(run, model(call.instance), step, data(call), target(call))
+    estimator = model(call.instance)
+    if estimator is None:
+        return
+    digest = models.keep_model(run, estimator, step, data(call), target(call))
     if series is not None:
         series.kept(digest)
 
 
 def model(estimator: Any) -> Any:
-    """What is kept as the model: of a search the refitted best estimator, where there is one."""
+    """What is kept as the model: of a search the refitted best estimator, and nothing where none was refitted."""
     if estimators.is_search(estimator):
-        return getattr(estimator, "best_estimator_", estimator)
+        return getattr(estimator, "best_estimator_", None)
     return estimator
 
 

@@ -7,6 +7,7 @@ five times as long, and needs trust all the same.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import pickle
 from typing import Any
@@ -19,6 +20,8 @@ from tachograph.run import Run
 from tachograph.session import options
 from tachograph_frameworks.sklearn import estimators
 
+_FILES = {"joblib": "model.joblib", "pickle": "model.pkl"}
+
 
 def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> str | None:
     """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib. Gives the digest of that.
@@ -28,14 +31,27 @@ def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None,
     """
     if _keep_natively(run, estimator):
         return None
-    content = io.BytesIO()
     try:
-        joblib.dump(estimator, content)
+        content, written = _written(estimator)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         run._remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
         return None
-    meta = {"format": "joblib", "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
-    return run._keep_bytes(content.getvalue(), "model", "model", "model.joblib", step, meta | _signed(estimator, X, y))
+    meta = {"format": written, "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
+    return run._keep_bytes(content, "model", "model", _FILES[written], step, meta | _signed(estimator, X, y))
+
+
+def _written(estimator: Any) -> tuple[bytes, str]:
+    """The estimator as bytes, and their format: joblib's, else (for a lambda) cloudpickle's, where it is installed."""
+    content = io.BytesIO()
+    try:
+        joblib.dump(estimator, content)
+        return content.getvalue(), "joblib"
+    except (pickle.PicklingError, TypeError, AttributeError):
+        if importlib.util.find_spec("cloudpickle") is None:
+            raise
+        import cloudpickle
+
+        return cloudpickle.dumps(estimator), "pickle"
 
 
 def _keep_natively(run: Run, estimator: Any) -> bool:

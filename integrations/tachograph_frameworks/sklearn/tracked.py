@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from types import MethodType
 from typing import Any
 
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
@@ -26,6 +29,32 @@ def _has(name: str) -> Any:
     return check
 
 
+class _LikeInner:
+    """A method with the parameters of the same method of the estimator inside, for those who ask what it takes."""
+
+    def __init__(self, fn: Any) -> None:
+        self.fn, self.__doc__ = fn, fn.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self.fn
+        inner = getattr(instance.estimator, self.fn.__name__, None)
+        return MethodType(self.fn if inner is None else _signed(self.fn, inner), instance)
+
+
+def _signed(function: Any, inner: Any) -> Any:
+    """``function`` as one that shows the parameters of the bound method ``inner``."""
+
+    @functools.wraps(function)
+    def signed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    taken = inspect.signature(inner)
+    signed.__signature__ = taken.replace(parameters=[own, *taken.parameters.values()])  # type: ignore[attr-defined]
+    return signed
+
+
 class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """``estimator``, with each ``fit`` recorded as a run; everything else is passed on to the fitted clone of it.
 
@@ -38,16 +67,21 @@ class Tracked(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Tracked:
+    @_LikeInner
+    def fit(self, X: Any, y: Any = None, *more: Any, **fit_params: Any) -> Tracked:
         """Fit a clone of ``estimator``, and record it."""
         if settings.off():
-            return self._fit(X, y, **fit_params)
-        conduct(fits.FIT, "Tracked.fit", Tracked._fit, self, X, y, **fit_params)
+            return self._fit(X, y, *more, **fit_params)
+        conduct(fits.FIT, "Tracked.fit", Tracked._fit, self, X, y, *more, **fit_params)
         return self
 
-    def _fit(self, X: Any, y: Any = None, **fit_params: Any) -> Tracked:
-        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+    def _fit(self, X: Any, y: Any = None, *more: Any, **fit_params: Any) -> Tracked:
+        self.estimator_ = clone(self.estimator).fit(X, y, *more, **fit_params)
         return self
+
+    def get_metadata_routing(self) -> Any:
+        """What the estimator inside asks for: it gets what the methods of this one are given."""
+        return self.estimator.get_metadata_routing()
 
     @available_if(_has("predict"))
     def predict(self, X: Any) -> Any:

@@ -12,8 +12,9 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import tachograph
 from tachograph.artifacts import Artifact
@@ -95,3 +96,24 @@ class Count(StandardScaler):
     @staticmethod
     def _numbers(X: Any) -> Any:
         return np.column_stack([X["text"].str.len(), X["number"]])
+
+
+def test_a_pipeline_with_a_lambda_is_kept(root: Any) -> None:
+    pytest.importorskip("cloudpickle")
+    with tachograph.autolog("sklearn", system=False):
+        model = make_pipeline(FunctionTransformer(lambda data: data * 2), LogisticRegression(max_iter=50)).fit(X, y)
+    [run] = tachograph.open_store().runs()
+    with pytest.raises(tachograph.Error, match="trusted"):
+        run.artifact("model").load()
+    loaded = run.artifact("model").load(trusted=True)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert not run.notes
+
+
+def test_a_search_that_does_not_refit_has_no_model(root: Any) -> None:
+    with tachograph.autolog("sklearn", system=False):
+        folds = ((train, test) for train, test in KFold(2).split(X))
+        GridSearchCV(LogisticRegression(max_iter=50), {"C": [0.1, 1]}, refit=False, cv=folds).fit(X, y)
+    [run] = tachograph.open_store().runs()
+    assert [artifact.name for artifact in run.artifacts] == ["cv_results"]
+    assert not run.notes
