@@ -129,6 +129,7 @@ def conduct(
     wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call ``function`` once, with ``wrapper`` watching."""
+    __tracebackhide__ = True  # IPython, notebooks and pytest leave out a frame that says so
     watch = Watch(wrapper, site, Call(function, args, kwargs))
     try:
         result = function(*args, **kwargs)
@@ -170,6 +171,7 @@ class Hooks:
 
         def watched(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
                 if not self.listening():
                     return original(*args, **kwargs)
                 return conduct(wrapper, site, original, *args, **kwargs)
@@ -196,6 +198,7 @@ class Hooks:
 
         def injected(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
                 if self.listening():
                     with guard.contained(site, active.here()):
                         args, kwargs = _with_callback(Call(original, args, kwargs), argument, make, combine or _append)
@@ -224,6 +227,7 @@ class Hooks:
         def listened(original: Callable[..., Any]) -> Callable[..., Any]:
             # As few calls as can be: each of them is made at every step.
             def call(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
                 if self.on:
                     try:
                         before(*args, **kwargs)
@@ -232,6 +236,7 @@ class Hooks:
                 return original(*args, **kwargs)
 
             def call_and_hear(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
                 noted = self._heard(site, before, *args, **kwargs)
                 try:
                     result = original(*args, **kwargs)

@@ -128,7 +128,7 @@ def _code(function: FunctionType, body: str, *more: str) -> CodeType:
     captured = f"nonlocal {outer}; " if free else ""
     source = f"""
 def outer({outer}):
-    def inner({parameters}): {captured}{body.format(arguments=arguments)}
+    def inner({parameters}): {captured}__tracebackhide__ = True; {body.format(arguments=arguments)}
     return inner.__code__
 """
     namespace: dict[str, Any] = {}

@@ -10,6 +10,7 @@ import inspect
 import io
 import pickle
 import pydoc
+import re
 import sys
 import threading
 import typing
@@ -190,6 +191,25 @@ def test_what_is_put_on_a_function_stays_on_it(hooks: Hooks, library: ModuleType
     library.counted.mark = "mine"
     hooks.undo()
     assert (library.counted(), library.counted.mark) == (3, "mine")
+
+
+@pytest.mark.parametrize("name", ["fail", "Model.fit"])
+def test_a_notebooks_traceback_is_without_our_frames(hooks: Hooks, library: ModuleType, name: str) -> None:
+    ultratb = pytest.importorskip("IPython.core.ultratb")
+    library.Model.fit = lambda self, X: library.fail(X)
+
+    def shown() -> list[str]:
+        error = ZeroDivisionError("theirs")
+        with pytest.raises(ZeroDivisionError) as caught:
+            library.fail(error) if name == "fail" else library.Model().fit(error)
+        parts = ultratb.VerboseTB().structured_traceback(caught.type, caught.value, caught.tb)
+        text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(parts))
+        return [line for line in text.splitlines() if line.startswith("File ")]
+
+    before = shown()
+    assert before
+    hook_three_times(hooks, *owner(library, name))
+    assert len(shown()) == len(before)
 
 
 # ---- several hooks, several names ------------------------------------------------------------------------------------
