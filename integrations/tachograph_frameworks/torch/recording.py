@@ -38,6 +38,7 @@ PATIENCE = 5.0  # seconds that the end of a run waits for another thread which i
 REPORT_SECONDS = 10.0
 DEFAULT = "loss"  # what a loss is called that is in no variable
 DEFAULT_BESIDE = "unnamed_loss"  # the same, where a variable is called that
+_AROUND_LOADERS = ("iterable", "base_dataloader")  # attributes of tqdm and of accelerate that hold the user's
 _NO_PAIR = (None, None, None, None)
 
 
@@ -61,6 +62,7 @@ class Recording:
         self._owners: dict[str, object] = {}  # of each curve
         self._epochs = Epochs(self._claim)
         self._strands: dict[int, Strand] = {}
+        self._last = 0.0  # when the last of them was noted, in seconds since 1970
         self._ready: list[Metrics] = []
         self._one_at_a_time = threading.RLock()
         self._is_taking = False
@@ -237,6 +239,7 @@ class Recording:
         noted = self.noted[:count]
         del self.noted[:count]
         self.taken += count
+        self._last = noted[-1][1] if noted else self._last
         as_it_is, index = self._held is None and not self._heard, 0
         while index < count:
             if as_it_is:
@@ -319,7 +322,7 @@ class Recording:
     def _begin_epoch(self, strand: Strand, slot: Slot, reading: Reading) -> None:
         strand.training = reading
         track, is_first = self._epochs.begin(reading, slot)
-        reading.track = track
+        reading.track, reading.first_step = track, slot.steps
         if is_first:
             track.stream.name = _loader_name(reading)
         self.note({self._epochs.name(track, "epoch"): float(track.epoch)}, slot.steps)
@@ -352,10 +355,13 @@ class Recording:
         return False
 
     def _is_ahead(self, strand: Strand, reading: Reading) -> bool:
-        """Whether no step has been made since its last batch: some libraries fetch one batch ahead."""
-        if not self.noted or strand.slot is None or strand.slot.every > 1:
+        """Whether its last batch seems to have had no step yet: some libraries fetch one batch ahead. If that is not
+        so, the next epoch's first step shows it."""
+        if strand.slot is None or strand.slot.every > 1:
             return False
-        return self.noted[-1][1] < time() - (perf_counter() - reading.last_batch)
+        last = self.noted[-1][1] if self.noted else self._last
+        steps = reading.track.slot.steps - reading.first_step
+        return steps == reading.batches - 1 or last < time() - (perf_counter() - reading.last_batch)
 
     def _write_ending(self, strand: Strand, reading: Reading) -> None:
         track: Track = reading.track
@@ -401,7 +407,7 @@ def _loader_name(reading: Reading) -> str:
     if way is None:
         return "train"
     parts = way.name.split(".")
-    while len(parts) > 1 and (parts[-1].startswith("_") or parts[-1] == "iterable"):
+    while len(parts) > 1 and (parts[-1].startswith("_") or parts[-1] in _AROUND_LOADERS):
         parts.pop()
     return ".".join(parts)
 

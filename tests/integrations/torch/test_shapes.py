@@ -418,6 +418,39 @@ def test_a_loader_that_is_made_anew_for_each_epoch(recorded: Recorded) -> None:
     assert curve(recorded(), "epoch") == [(0, 0.0), (4, 1.0), (8, 2.0)]
 
 
+def test_a_library_that_fetches_one_batch_ahead(recorded: Recorded) -> None:
+    loader = DataLoader(TensorDataset(torch.randn(8, 2)), batch_size=2)
+
+    def ahead() -> Iterator[Any]:
+        batches = iter(loader)
+        batch = next(batches)
+        for following in batches:
+            yield batch
+            batch = following
+        yield batch
+
+    net, opt = small()
+    for _ in range(2):
+        for (x,) in ahead():
+            loss = net(x).mean()
+            loss.backward()
+            opt.step()
+    assert steps(recorded(), "train_seconds") == [3, 7]
+
+
+def test_a_loader_whose_batches_are_made_by_a_sampler_of_batches(recorded: Recorded) -> None:
+    data = TensorDataset(torch.randn(8, 2))
+    batches = torch.utils.data.BatchSampler(torch.utils.data.RandomSampler(data), batch_size=4, drop_last=False)
+    loader = DataLoader(data, batch_sampler=batches)
+    net, opt = small()
+    for (x,) in loader:
+        loss = net(x).mean()
+        loss.backward()
+        opt.step()
+    run = recorded()
+    assert (run.params["loader.batch_size"], run.params["loader.shuffle"]) == (4, True)
+
+
 # ---- threads and processes -------------------------------------------------------------------------------------------
 
 
