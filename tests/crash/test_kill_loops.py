@@ -1,4 +1,4 @@
-"""Processes that train in two threads are killed at any moment: of each loop's steps only the last moment's are lost."""
+"""Processes that train in two threads are killed at any moment: each loop loses the last moment's steps at most."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class Reading(short.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``facts`` are the loader's settings; the loader itself is not kept alive. ``track`` are the epochs that this pass is
-    one of, None while no optimizer has made a step on it, and ``first_step`` that step's number; ``aside`` is what evaluations took meanwhile. ``before`` is
-    the pass before it: of the same data it tells what a model is given.
+    one of, None while no optimizer has made a step on it, and ``first_step`` is that step's number; ``aside`` is what
+    evaluations took meanwhile. ``before`` is the pass before it: of the same data it tells what a model is given.
     """
 
     over = False
