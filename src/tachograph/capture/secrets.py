@@ -16,6 +16,8 @@ from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from tachograph.capture.literals import Literal, bound_literals
+
 REDACTED = "[redacted]"
 
 
@@ -113,7 +115,11 @@ _TEXT_TOKEN = re.compile(
 _ACCOUNT = re.compile(
     "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
 )
-_WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd"})
+_WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd", "pw"})
+# A name that ends so says where a secret is or what it is about, not what it is.
+_ABOUT_SECRETS = frozenset(
+    {"name", "file", "path", "dir", "env", "var", "field", "column", "prefix", "length", "policy"}
+)
 # The end of the name of a column about persons, ``has_phone`` and ``email_count`` being none.
 _PERSONAL = re.compile(
     r"\b(?:e ?mail|(?:tele)?phone|(?:mobile|card|passport|account|insurance|tax|national|social security)"
@@ -135,7 +141,7 @@ def _suspicion(name: str) -> _Suspicion:
     words = _words(name)
     while words and (words[-1].isdigit() or words[-1] in {"value", "string"}):
         words.pop()
-    if not words or name in _NAMES_OF_FOLDERS:
+    if not words or name in _NAMES_OF_FOLDERS or words[-1] in _ABOUT_SECRETS:
         return _Suspicion.NONE
     if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words):
         return _Suspicion.STRONG
@@ -155,14 +161,22 @@ def _ends_in_secret(words: Sequence[str]) -> bool:
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "token":
         return not _TEXT_TOKEN.fullmatch(before)
-    return last in _WEAK_LAST_WORDS or (last == "pass" and _ACCOUNT.fullmatch(before) is not None)
+    return last in _WEAK_LAST_WORDS or (last == "pass" and (not before or _ACCOUNT.fullmatch(before) is not None))
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
 
-_HARMLESS = re.compile(r"true|false|none|null|yes|no|on|off|[\W_]*|\[redacted\].*", re.IGNORECASE | re.DOTALL)
+_HARMLESS = re.compile(
+    r"true|false|none|null|yes|no|on|off|[\W_]*|\[redacted\].*"
+    r"|\$?\{[^{}]*\}|\$?\{\{[^{}]*\}\}|\$\([^()]*\)|<[^<>]*>|%\w+%|%s|%\(\w+\)s"  # to be filled in
+    r"|x{3,}|your?[-_ ][\w -]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_SHELL_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+_FIELD = re.compile(r"\$?\{[^{}]*\}")
+_FORMATTED = re.compile(r"(?:Bearer|Basic|token)?[\W_]*", re.IGNORECASE)
 _HARMLESS_IF_WEAK = re.compile(
-    r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M)?"  # a number
+    r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M|/\d+)?"  # a number
     r"|[<\[{(].*"  # <pad>, [MASK], [1, 2
     r"|[A-Za-z_][\w.]*+\(.*",  # a call
     re.DOTALL,
@@ -170,7 +184,7 @@ _HARMLESS_IF_WEAK = re.compile(
 
 
 def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
-    if suspicion is _Suspicion.NONE or _HARMLESS.fullmatch(value):
+    if suspicion is _Suspicion.NONE or _HARMLESS.fullmatch(value) or _SHELL_VARIABLE.fullmatch(value):
         return True
     return suspicion is _Suspicion.WEAK and _HARMLESS_IF_WEAK.fullmatch(value) is not None
 
@@ -267,9 +281,33 @@ def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
     quote = match["escaped"] or match["double"] or match["single"] or ""
     value = match[0][len(quote) :]
     core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
-    if value.startswith(REDACTED) or _is_harmless(core, suspicion):
+    is_filled_in = "f" in quote.lower() and _is_filled_in(core)
+    if value.startswith(REDACTED) or is_filled_in or _is_harmless(core, suspicion):
         return match[0]
     return quote + REDACTED + value[len(core) :]
+
+
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Where literals in ``text`` are bound to secret names: start and end of each, in order."""
+    found = bound_literals(text, _suspicion)
+    return [(item.start, item.end) for item in found if not _is_harmless_literal(text[item.start : item.end], item)]
+
+
+def _is_harmless_literal(value: str, literal: Literal) -> bool:
+    return (literal.formatted and _is_filled_in(value)) or _is_harmless(value, _Suspicion(literal.degree))
+
+
+def _is_filled_in(value: str) -> bool:
+    """Whether nothing but code gives the formatted string ``value`` what is secret in it."""
+    return _FORMATTED.fullmatch(_FIELD.sub("", value)) is not None
+
+
+def _redact_literals(text: str) -> str:
+    parts, done = [], 0
+    for start, end in secret_spans(text):
+        parts += [text[done:start], REDACTED]
+        done = end
+    return "".join([*parts, text[done:]])
 
 
 def _redact_parameter(match: re.Match[str]) -> str:
@@ -289,7 +327,7 @@ def _rule(hints: Iterable[str], pattern: str, replace: str | Callable[[re.Match[
     return _Rule(hints, partial(re.compile(pattern, re.VERBOSE).sub, replace))
 
 
-_NAME_HINTS = ("pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "jwt", "sessionid")
+_NAME_HINTS = ("pass", "pw", "login", "secret", "token", "key", "cred", "auth", "cookie", "jwt", "sessionid")
 _PRIVATE_KEY = _rule(
     ("-----begin",),
     r"""-----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
@@ -315,12 +353,20 @@ _HEXADECIMAL = _rule(  # 40 hexadecimal digits are a commit, too: only next to a
     rf"\g<1>{REDACTED}",
 )
 
+_NETRC = _rule(
+    ("password",),
+    r"""(\b(?:machine|login|account)[ \t]+\S+\s{1,40}password[ \t]{1,40})(?!\[redacted\])\S++""",
+    rf"\g<1>{REDACTED}",
+)
+
 _URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _SHAPE)
 _CODE_RULES = (
-    *(_PRIVATE_KEY, *_URL_RULES, _BEARER),
+    *(_PRIVATE_KEY, *_URL_RULES, _BEARER, _HEXADECIMAL),
+    _Rule(_NAME_HINTS, _redact_literals),
     _Rule(_NAME_HINTS, partial(_redact_bindings, value_pattern=_VALUE_IN_CODE)),
 )
 _TEXT_RULES = (
-    *(_PRIVATE_KEY, *_URL_RULES, _HEADER, _BEARER, _HEXADECIMAL),
+    *(_PRIVATE_KEY, *_URL_RULES, _HEADER, _BEARER, _HEXADECIMAL, _NETRC),
+    _Rule(_NAME_HINTS, _redact_literals),
     _Rule(_NAME_HINTS, _redact_bindings),
 )

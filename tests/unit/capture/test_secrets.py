@@ -227,3 +227,35 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     redact_argv([text, f"--{text}"])
     is_secret_name(text)
     assert time.perf_counter() - started < 5  # measured 0.2; quadratic time would be minutes
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (f'wandb.login(key="{HEXADECIMAL}")', 'wandb.login(key="[redacted]")'),
+        ('os.environ.get("API_KEY", "x1")', 'os.environ.get("API_KEY", "[redacted]")'),
+        ('os.environ.setdefault("HF_TOKEN", "x1")', 'os.environ.setdefault("HF_TOKEN", "[redacted]")'),
+        ('os.getenv("HF_TOKEN", "x1")', 'os.getenv("HF_TOKEN", "[redacted]")'),
+        (
+            'p.add_argument("--password", default="x1", help="h")',
+            'p.add_argument("--password", default="[redacted]", help="h")',
+        ),
+        ('PASSWORD = """x1"""', 'PASSWORD = """[redacted]"""'),
+        ('password = "x1" "y1"', 'password = "[redacted]" "[redacted]"'),
+        ("password = 'x1' + 'y1'", "password = '[redacted]' + '[redacted]'"),
+        ('auth=("bob", "x1")', 'auth=("[redacted]", "[redacted]")'),
+        ('{"password": {"value": "x1"}}', '{"password": {"value": "[redacted]"}}'),
+        ('"tokens": ["a1", "b1"]', '"tokens": ["[redacted]", "[redacted]"]'),
+        ('headers = {"Authorization": f"Bearer {token}"}', 'headers = {"Authorization": f"Bearer {token}"}'),
+        ('tokens = ["the", "cat"]\nkey=jax.random.PRNGKey(0)', 'tokens = ["the", "cat"]\nkey=jax.random.PRNGKey(0)'),
+    ],
+)
+def test_literals_that_a_name_binds_from_afar(code: str, expected: str) -> None:
+    assert redact_text(code, code=True) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["pass: x1y", "pw: x1y", "DB_PASS=x1y", "PASS=x1y", "machine h login u\n  password x1y"]
+)
+def test_short_names_and_netrc(text: str) -> None:
+    assert redact_text(text) == text.replace("x1y", "[redacted]")
