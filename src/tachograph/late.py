@@ -10,6 +10,7 @@ the package that a value's type is from: given the value, it gives a :class:`Cop
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 GROUP = "tachograph.devices"
 PERIOD = 0.05  # seconds between looks; each takes the interpreter away from the training for some microseconds
 SETTLE = 30.0  # seconds that the end of a run waits for a device
+_ON_THE_HOST = {"builtins", "numpy"}
 
 Start = Callable[[Any], "Copy | None"]
 
@@ -84,17 +86,20 @@ def _asking(kind: type) -> Start | None:
 
 
 def _find(kind: type) -> Start | None:
+    packages = {base.__module__.partition(".")[0] for base in kind.__mro__} - _ON_THE_HOST
+    for name in sorted(packages & _targets().keys() if packages else ()):
+        module, _, function = _targets()[name].partition(":")
+        found: Start = getattr(importlib.import_module(module), function)
+        return found
+    return None
+
+
+@functools.cache
+def _targets() -> dict[str, str]:
+    """The functions that ask for copies, by package; looked up once, as that reads a file of each distribution."""
     from tachograph.plugin import _entry_points
 
-    packages = {base.__module__.partition(".")[0] for base in kind.__mro__} - {"builtins"}
-    if not packages:
-        return None
-    for name, target in _entry_points(GROUP):
-        if name in packages:
-            module, _, function = target.partition(":")
-            found: Start = getattr(importlib.import_module(module), function)
-            return found
-    return None
+    return dict(_entry_points(GROUP))
 
 
 class Waiting:

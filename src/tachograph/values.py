@@ -105,7 +105,7 @@ def param(value: Any, depth: int = 0) -> Any:
         return redact_text(str(fspath(value)))
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray | memoryview):
         return _items(value, depth)
-    return _from_numpy(value, depth)
+    return _from_array(value, depth)
 
 
 def _items(value: Any, depth: int) -> Any:
@@ -117,13 +117,26 @@ def _items(value: Any, depth: int) -> Any:
     return [param(item, depth + 1) for item in items]
 
 
-def _from_numpy(value: Any, depth: int) -> Any:
+def _from_array(value: Any, depth: int) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         if value.size > MAX_ITEMS:
             return f"array of shape {value.shape} and type {value.dtype}"
         plain = value.tolist()
         return text(plain) if type(plain).__module__ == "numpy" else param(plain, depth + 1)
-    return text(value)
+    number = _scalar(value)
+    return text(value) if number is None else param(number)
+
+
+def _scalar(value: Any) -> bool | int | float | None:
+    """The number in a tensor or array of one element, of any framework; None for anything else.
+
+    One on a device is waited for: a parameter is recorded once, and its text would be waited for as well.
+    """
+    try:
+        plain = value.item() if hasattr(value, "dtype") and set(value.shape) <= {1} else None
+    except guard.FAULTS:  # an object of another kind, or a stand-in for a tensor: it is traced, or on no device
+        return None
+    return plain if isinstance(plain, bool | int | float) else None
 
 
 def text(value: object) -> str:
