@@ -65,7 +65,8 @@ def classes(found: Any, target: Any) -> list[Any] | None:
     if len(known) > profile.CLASSES or any(is_private_name(str(name)) for name in names):
         return None
     texts = [value for value in known if isinstance(value, str | bytes)]
-    total = len(target) if hasattr(target, "__len__") else 0
+    shape = getattr(target, "shape", None)  # a sparse one has no length
+    total = shape[0] if shape else len(target) if hasattr(target, "__len__") else 0
     return None if texts and not profile.are_classes(known, total) else [values.param(value) for value in known]
 
 
