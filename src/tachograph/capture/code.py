@@ -6,7 +6,9 @@ fetched, and no program that the repository configures for showing differences i
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict
 
-from tachograph.capture.secrets import redact_text, redact_url
+from tachograph.capture.secrets import redact_spans, redact_text, redact_url, secret_spans
 
 UNTRACKED_LIMIT = 100
 _OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of any answer but the diff's
@@ -159,7 +161,65 @@ def _files_of(diff: str) -> Iterator[str]:
 
 def _redact_file(part: str) -> str:
     header = part.partition("\n")[0].rstrip('"')
-    return redact_text(part, code=header.endswith(_SOURCE_SUFFIXES))
+    is_code, is_notebook = header.endswith(_SOURCE_SUFFIXES), header.endswith(".ipynb")
+    hunks = re.split(r"^(?=@@ )", part, flags=re.MULTILINE)
+    return redact_text(hunks[0], code=is_code) + "".join(_redact_hunk(hunk, is_code, is_notebook) for hunk in hunks[1:])
+
+
+def _redact_hunk(hunk: str, is_code: bool, is_notebook: bool) -> str:
+    """``hunk`` without secrets: first what its old and its new lines bind together, then what is in each line."""
+    lines = hunk.split("\n")
+    plain = _without_quotes(lines) if is_notebook else lines
+    spans = {span for side in (" -", " +") for span in _spans_of_side(plain, side, code=is_code)}
+    hunk = redact_spans(hunk, sorted(spans))
+    return _redact_notebook(hunk) if is_notebook else redact_text(hunk, code=is_code)
+
+
+def _spans_of_side(lines: list[str], side: str, *, code: bool) -> Iterator[tuple[int, int]]:
+    """Where in the hunk of ``lines`` the secrets of one side are, none across the end of a line."""
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
+    chosen = [number for number, line in enumerate(lines) if number and line and line[0] in side]
+    offsets = [0, *itertools.accumulate(len(lines[number]) for number in chosen)]  # a sign less, a line's end more
+    joined = "\n".join(lines[number][1:] for number in chosen)
+    for start, end in secret_spans(joined, code=code):
+        for index in range(bisect.bisect_right(offsets, start) - 1, bisect.bisect_left(offsets, end)):
+            shift = starts[chosen[index]] + 1 - offsets[index]
+            first, last = max(start, offsets[index]), min(end, offsets[index + 1] - 1)
+            if value := joined[first:last].rstrip():
+                yield first + shift, first + shift + len(value)
+
+
+_NOTEBOOK_KEY = re.compile(r'[-+ ]\s*"([\w/]+)": ')
+_NOTEBOOK_OUTPUT = re.compile(r"text|text/\w+|traceback|evalue|application/\w+")
+_NOTEBOOK_LINE = re.compile(r'([-+ ]\s*)"(.*?)(?:\\n)?",?')
+
+
+def _is_output(lines: list[str]) -> Iterator[bool]:
+    """Of each of a notebook's lines, whether it is text that a cell printed."""
+    answer = False
+    for line in lines:
+        if key := _NOTEBOOK_KEY.match(line):
+            answer = _NOTEBOOK_OUTPUT.fullmatch(key[1]) is not None
+        yield answer
+
+
+def _without_quotes(lines: list[str]) -> list[str]:
+    """A notebook's lines of code as they are in a plain file, each as long as before; others are left blank."""
+    return [
+        line[:1] + " " * (len(line) - 1) if is_output else _unquoted(line)
+        for line, is_output in zip(lines, _is_output(lines), strict=True)
+    ]
+
+
+def _unquoted(line: str) -> str:
+    match = _NOTEBOOK_LINE.fullmatch(line)
+    return f"{match[1]} {match[2]}".replace('\\"', ' "').ljust(len(line)) if match else line
+
+
+def _redact_notebook(hunk: str) -> str:
+    lines = hunk.split("\n")
+    outputs = _is_output(lines)
+    return "\n".join(redact_text(line, code=not output) for line, output in zip(lines, outputs, strict=True))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ class Literal(NamedTuple):
     start: int
     end: int
     degree: int  # as the judge said
-    formatted: bool  # whether what stands in braces is code
 
 
 def bound_literals(text: str, judge: Judge) -> Iterator[Literal]:
@@ -36,7 +35,7 @@ def bound_literals(text: str, judge: Judge) -> Iterator[Literal]:
 
 _TOKEN = re.compile(
     r"""
-    (?P<string> (?P<prefix> [bBrRfFuU]{0,2} )
+    (?P<string> [bBrRfFuU]{0,2}
         (?: \"{3} (?P<long> (?: [^"\\] | \\. | "(?!"") )*+ ) (?: \"{3} )?
           | '{3} (?P<lengthy> (?: [^'\\] | \\. | '(?!'') )*+ ) (?: '{3} )?
           | " (?P<double> (?: [^"\\\n] | \\. )*+ ) "?
@@ -62,7 +61,8 @@ _DECLARING = frozenset({"add_argument", "option", "Option", "add_option"})
 # Whoever writes a literal into these means what the call is bound to.
 _WRAPPING = frozenset({"Field", "field", "SecretStr", "Secret", "str", "bytes", "dict", "list", "String"})
 _DEFAULTS = frozenset({"default", "value", "const"})
-_ABOUT = frozenset(
+# Names within something secret that are none themselves.
+ABOUT = frozenset(
     {
         "user",
         "username",
@@ -140,7 +140,7 @@ class _Scan:
             frame.named = max(frame.named, self._judge(content.lstrip("-")))
         if not degree or not content:
             return None
-        return Literal(*token.span(group), degree, "f" in token["prefix"].lower() or group == "back")
+        return Literal(*token.span(group), degree)
 
     def _name(self, token: re.Match[str]) -> None:
         self._pending = token["name"]
@@ -186,7 +186,7 @@ class _Scan:
         ):
             own = 1  # of a JSON file; in code, tokens are pieces of text
         if frame.callee is None:
-            return own if name.lower() in _ABOUT else max(own, frame.inherited)
+            return own if name.lower() in ABOUT else max(own, frame.inherited)
         if frame.callee in _DECLARING and name in _DEFAULTS:
             return max(own, frame.named)
         if frame.callee == "login":

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from tachograph.capture.literals import Literal, bound_literals
+from tachograph.capture.literals import ABOUT, bound_literals
 
 REDACTED = "[redacted]"
 
@@ -174,7 +174,7 @@ _HARMLESS = re.compile(
 )
 _SHELL_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _FIELD = re.compile(r"\$?\{[^{}]*\}")
-_FORMATTED = re.compile(r"(?:Bearer|Basic|token)?[\W_]*", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:Bearer|Basic|token)?[\W_]*", re.IGNORECASE)
 _HARMLESS_IF_WEAK = re.compile(
     r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M|/\d+)?"  # a number
     r"|[<\[{(].*"  # <pad>, [MASK], [1, 2
@@ -185,6 +185,8 @@ _HARMLESS_IF_WEAK = re.compile(
 
 def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
     if suspicion is _Suspicion.NONE or _HARMLESS.fullmatch(value) or _SHELL_VARIABLE.fullmatch(value):
+        return True
+    if _SCHEME.fullmatch(_FIELD.sub("", value)):  # only what is filled in is secret
         return True
     return suspicion is _Suspicion.WEAK and _HARMLESS_IF_WEAK.fullmatch(value) is not None
 
@@ -281,33 +283,63 @@ def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
     quote = match["escaped"] or match["double"] or match["single"] or ""
     value = match[0][len(quote) :]
     core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
-    is_filled_in = "f" in quote.lower() and _is_filled_in(core)
-    if value.startswith(REDACTED) or is_filled_in or _is_harmless(core, suspicion):
+    if value.startswith(REDACTED) or _is_harmless(core, suspicion):
         return match[0]
     return quote + REDACTED + value[len(core) :]
 
 
-def secret_spans(text: str) -> list[tuple[int, int]]:
-    """Where literals in ``text`` are bound to secret names: start and end of each, in order."""
-    found = bound_literals(text, _suspicion)
-    return [(item.start, item.end) for item in found if not _is_harmless_literal(text[item.start : item.end], item)]
+def secret_spans(text: str, *, code: bool = False) -> list[tuple[int, int]]:
+    """Where ``text``, several lines of it, binds values to secret names from afar: start and end of each, in order."""
+    found = [(item.start, item.end, _Suspicion(item.degree)) for item in bound_literals(text, _suspicion)]
+    if not code:
+        found += _block_values(text)
+    return sorted((start, end) for start, end, suspicion in found if not _is_harmless(text[start:end], suspicion))
 
 
-def _is_harmless_literal(value: str, literal: Literal) -> bool:
-    return (literal.formatted and _is_filled_in(value)) or _is_harmless(value, _Suspicion(literal.degree))
+_BLOCK_HEAD = re.compile(
+    r"""([ \t]*+(?:-[ ])?)["']?([\w.-]++)["']?[ \t]*+:[ \t]*+(?:([|>])[-+\d]{0,2}[ \t]*+)?(?:\#.*)?"""
+)
+_BLOCK_ITEM = re.compile(
+    r"""[ \t]*+(?:-[ ]++)?(?:["']?(?P<key>[\w.-]++)["']?[ ]?:[ ]++)?["']?(?P<value>[^\s"'].*?)["']?\s*"""
+)
 
 
-def _is_filled_in(value: str) -> bool:
-    """Whether nothing but code gives the formatted string ``value`` what is secret in it."""
-    return _FORMATTED.fullmatch(_FIELD.sub("", value)) is not None
+def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
+    """What a YAML document binds to a secret name by indentation: a block of text, a list, a mapping."""
+    suspicion, indentation, is_text, start = _Suspicion.NONE, 0, False, 0
+    for line in text.split("\n"):
+        own = len(line) - len(line.lstrip())
+        is_within = own > indentation or (own == indentation and line.lstrip().startswith("- "))
+        if suspicion and is_within:
+            if (item := _BLOCK_ITEM.fullmatch(line)) and (is_text or _is_value(item["key"], suspicion)):
+                yield start + (own if is_text else item.start("value")), start + item.end("value"), suspicion
+        elif line.strip():
+            head = _BLOCK_HEAD.fullmatch(line)
+            suspicion = _suspicion(head[2]) if head else _Suspicion.NONE
+            if head:
+                indentation, is_text = len(head[1]), head[3] is not None
+        start += len(line) + 1
 
 
-def _redact_literals(text: str) -> str:
+def _is_value(key: str | None, suspicion: _Suspicion) -> bool:
+    """Whether what stands under ``key`` below something so suspicious is a secret."""
+    if key is None or key in {"value", "default", "key"}:
+        return True
+    return suspicion is _Suspicion.STRONG and key.lower() not in ABOUT
+
+
+def redact_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """``text`` with ``[redacted]`` in place of each of ``spans``, which are in order and may overlap."""
     parts, done = [], 0
-    for start, end in secret_spans(text):
-        parts += [text[done:start], REDACTED]
-        done = end
+    for start, end in spans:
+        if start >= done:
+            parts += [text[done:start], REDACTED]
+        done = max(done, end)
     return "".join([*parts, text[done:]])
+
+
+def _redact_from_afar(text: str, *, code: bool) -> str:
+    return redact_spans(text, secret_spans(text, code=code))
 
 
 def _redact_parameter(match: re.Match[str]) -> str:
@@ -355,18 +387,18 @@ _HEXADECIMAL = _rule(  # 40 hexadecimal digits are a commit, too: only next to a
 
 _NETRC = _rule(
     ("password",),
-    r"""(\b(?:machine|login|account)[ \t]+\S+\s{1,40}password[ \t]{1,40})(?!\[redacted\])\S++""",
+    r"""(\b(?:machine|login|account)[ \t]+\S+[\s+-]{1,40}password[ \t]{1,40})(?!\[redacted\])\S++""",
     rf"\g<1>{REDACTED}",
 )
 
 _URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _SHAPE)
 _CODE_RULES = (
     *(_PRIVATE_KEY, *_URL_RULES, _BEARER, _HEXADECIMAL),
-    _Rule(_NAME_HINTS, _redact_literals),
+    _Rule(_NAME_HINTS, partial(_redact_from_afar, code=True)),
     _Rule(_NAME_HINTS, partial(_redact_bindings, value_pattern=_VALUE_IN_CODE)),
 )
 _TEXT_RULES = (
     *(_PRIVATE_KEY, *_URL_RULES, _HEADER, _BEARER, _HEXADECIMAL, _NETRC),
-    _Rule(_NAME_HINTS, _redact_literals),
+    _Rule(_NAME_HINTS, partial(_redact_from_afar, code=False)),
     _Rule(_NAME_HINTS, _redact_bindings),
 )

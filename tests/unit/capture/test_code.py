@@ -1,6 +1,7 @@
 """The state of real repositories, whatever their condition; and asking leaves no trace in them."""
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -261,3 +262,24 @@ def test_time_runs_out(repository: Path) -> None:
     assert state["error"] == "git status took too long"
     assert state["root"] == "project"
     assert set(psutil.Process().children(recursive=True)) <= set(before)
+
+
+def test_secrets_that_several_lines_bind_are_taken_out_of_the_diff(repository: Path) -> None:
+    key = "0123456789abcdef" * 2 + "01234567"
+    (repository / "train.py").write_text(
+        f'wandb.login(key="{key}")\nos.environ.setdefault("HF_TOKEN", "S1")\nPASSWORD = """S2\nS2\n"""\n'
+        'parser.add_argument(\n    "--password",\n    default="S3",\n)\nlr = 0.2\n'
+    )
+    (repository / "config.yaml").write_text(
+        "db:\n  pass: S4\n  passwords:\n    - S5\n  lr: 0.3\napi_key: |\n  S6\nsecret:\n  value: S7\nend: 1\n"
+    )
+    (repository / ".netrc").write_text("machine h\n  login u\n  password S8\n")
+    (repository / "notes.ipynb").write_text(
+        '   "source": [\n    "token = tokenizer.decode(ids)\\n",\n    "os.getenv(\\"TOKEN\\", \\"S9\\")\\n"\n   ]\n'
+        '     "text": [\n      "password: S10\\n"\n     ]\n'
+    )
+    git(repository, "add", ".")
+    diff = state_of(repository)["diff"]
+    assert re.findall(rf"S\d+|{key}", diff) == []
+    for harmless in ("+lr = 0.2", "+  lr: 0.3", "+end: 1", "token = tokenizer.decode(ids)", "login u"):
+        assert harmless in diff
