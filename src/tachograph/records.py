@@ -345,7 +345,8 @@ def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
 def _writer(id: str, header: bytes | None, end: bytes | None, sealed: bool) -> Writer:
     start, ended = header and decode_start(header), end and _decode_end(end)
     status = ended.status if ended else "crashed" if sealed else "running"
-    error, at = (ended.error, moment(ended.at)) if ended else (None, None)
+    error = ended.error if ended else None
+    at = moment(ended.at) if ended and ended.status != "crashed" else None  # of a crash it is known who found it
     if not start:
         return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error, ended=at)
     return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error, at)

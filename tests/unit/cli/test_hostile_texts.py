@@ -109,7 +109,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, facts: list[dict[str, Any
         "pid": 1, "born": 1, "sinks": [f"file:///{HOSTILE}", HOSTILE],
     }  # fmt: skip
     kinds = {one["kind"]: one for one in all_kinds()}
-    end = kinds.pop("run.end")
+    end = kinds.pop("run.end") | {"status": "failed"}  # one of five: another text would be damage, and end no run
     real = [{**spoilt(fact), "kind": fact["kind"]} for fact in facts]
     points = [
         {"kind": "metrics", "step": step, "values": {HOSTILE: step, f"system/{HOSTILE}": 1.0}} for step in range(9)
