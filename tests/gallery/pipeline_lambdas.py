@@ -12,12 +12,18 @@ best_score = "best"
 score_X_test = "score"
 
 [[run]]
-each = "candidates"
-name = "candidate"
+name = "candidate-0"
 parent = "GridSearchCV"
 also = ["mean_*", "std_*", "rank_*"]
 [run.curves]
-test_score = "scores"
+test_score = "candidates.0.scores"
+
+[[run]]
+name = "candidate-1"
+parent = "GridSearchCV"
+also = ["mean_*", "std_*", "rank_*"]
+[run.curves]
+test_score = "candidates.1.scores"
 """
 
 import functools
@@ -43,11 +49,12 @@ pipeline = make_pipeline(StandardScaler(), FunctionTransformer(np.tanh), Ridge()
 search = GridSearchCV(pipeline, {"ridge__alpha": [0.1, 10.0]}, scoring=make_scorer(clipped_r2), cv=3, n_jobs=2)
 search.fit(X_train, y_train)
 late = make_pipeline(FunctionTransformer(lambda data: data * 2), Ridge())
-print(search.best_params_, round(search.score(X_test, y_test), 3))
+score = search.score(X_test, y_test)
+print(search.best_params_, round(score, 3))
 splits = [[float(search.cv_results_[f"split{k}_test_score"][c]) for k in range(3)] for c in range(2)]
 tell(
     best=[search.best_score_],
-    score=[search.score(X_test, y_test)],
+    score=[score],
     candidates=[{"scores": scores} for scores in splits],
     weights=digest(search.best_estimator_[-1].coef_),
 )
