@@ -187,7 +187,7 @@ class _Scan:
             own = 1  # of a JSON file; in code, tokens are pieces of text
         if frame.callee is None:
             return own if name.lower() in ABOUT else max(own, frame.inherited)
-        if frame.callee in _DECLARING and name in _DEFAULTS:
+        if frame.callee in _DECLARING | _PAIRING and name in _DEFAULTS:
             return max(own, frame.named)
         if frame.callee == "login":
             return 2 if name == "key" else own

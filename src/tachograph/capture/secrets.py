@@ -168,12 +168,12 @@ def _ends_in_secret(words: Sequence[str]) -> bool:
 
 _HARMLESS = re.compile(
     r"true|false|none|null|yes|no|on|off|[\W_]*|\[redacted\].*"
-    r"|\$?\{[^{}]*\}|\$?\{\{[^{}]*\}\}|\$\([^()]*\)|<[^<>]*>|%\w+%|%s|%\(\w+\)s"  # to be filled in
+    r"|\$\{[^{}]*\}|\{[\w.]*\}|\$?\{\{[^{}]*\}\}|\$\([^()]*\)|<[^<>]*>|%\w+%|%s|%\(\w+\)s"  # to be filled in
     r"|x{3,}|your?[-_ ][\w -]*",
     re.IGNORECASE | re.DOTALL,
 )
 _SHELL_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
-_FIELD = re.compile(r"\$?\{[^{}]*\}")
+_FIELD = re.compile(r"\$\{[^{}]*\}|\{[\w.()\[\]'\"-]*(?:![rsa])?\}")
 _SCHEME = re.compile(r"(?:Bearer|Basic|token)?[\W_]*", re.IGNORECASE)
 _HARMLESS_IF_WEAK = re.compile(
     r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M|/\d+)?"  # a number
@@ -262,7 +262,8 @@ _LITERAL = r"""
     | (?P<single> [bBrRfFuU]{0,2}' ) (?: [^'\\\n] | \\. )*+
 """
 _VALUE_IN_CODE = re.compile(_LITERAL, re.VERBOSE)
-_VALUE = re.compile(_LITERAL + r"""| [^\s"']++""", re.VERBOSE)
+_TO_BE_FILLED_IN = r"""| \$\{[^{}\n]*+\}(?![^\s,;)\]]) | \{\{[^{}\n]*+\}\} | <[^<>\n]*+>"""
+_VALUE = re.compile(_LITERAL + _TO_BE_FILLED_IN + r"""| [^\s"']++""", re.VERBOSE)
 
 
 def _redact_bindings(text: str, value_pattern: re.Pattern[str] = _VALUE) -> str:
@@ -283,7 +284,8 @@ def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
     quote = match["escaped"] or match["double"] or match["single"] or ""
     value = match[0][len(quote) :]
     core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
-    if value.startswith(REDACTED) or _is_harmless(core, suspicion):
+    is_closing = quote and value[:1] in {",", ")"} and not match.string.startswith(quote[-1], match.end())
+    if is_closing or value.startswith(REDACTED) or _is_harmless(core, suspicion) or _is_harmless(value, suspicion):
         return match[0]
     return quote + REDACTED + value[len(core) :]
 
