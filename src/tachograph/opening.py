@@ -173,7 +173,8 @@ def _script_name() -> str:
 
     if (notebook := cells.notebook()) is not None:
         return notebook
-    stem = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    path = Path(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else Path()
+    stem = path.parent.name if path.name == "__main__.py" else path.stem  # a package that is run as a program
     return values.text_name(stem) or "run"
 
 

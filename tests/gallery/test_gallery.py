@@ -25,9 +25,7 @@ HERE = Path(__file__).parent
 HELPERS = {"truth", "zygote", "expected", "test_gallery"}
 PATIENCE = 250  # seconds
 FAULTS = {  # of scripts that are not recorded as they should be: what is wrong
-    "churn": "a run of `python -m package` is called __main__",
     "dqn_keras": "the last model of Keras fits in a row is not kept: h5py can't save it (Operation not defined)",
-    "two_phases": "the data set of a second phase with another loader is not recorded",
     "xgboost_rounds": "`xgb_model=` one round at a time makes a run for each round",
     "exit_three": "autolog: `raise SystemExit(3)` in the script itself ends the run finished",
 }

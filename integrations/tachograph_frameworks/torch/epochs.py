@@ -20,9 +20,13 @@ class Stream:
         self._loader = reading.loader
 
     def is_of(self, reading: Reading) -> bool:
-        """Whether the loader is this stream's, or was made in the place of one that is gone."""
+        """Whether the loader is this stream's."""
         held = self._loader()
-        return (held is None and self._kind == reading.kind) or (held is not None and held is reading.loader())
+        return held is not None and held is reading.loader()
+
+    def is_gone_for(self, reading: Reading) -> bool:
+        """Whether the stream's loader is gone, and one like it is there."""
+        return self._loader() is None and self._kind == reading.kind
 
 
 class Track:
@@ -44,7 +48,7 @@ class Epochs:
 
     def begin(self, reading: Reading, slot: Slot) -> tuple[Track, bool]:
         """An epoch begins, with a step of ``slot``; and whether it is the first of its data."""
-        stream = next((stream for stream in self._streams if stream.is_of(reading)), None)
+        stream = next((stream for stream in self._streams if self._has(stream, reading, slot)), None)
         is_first = stream is None
         if stream is None:
             stream = Stream(reading)
@@ -55,6 +59,10 @@ class Epochs:
             track = self._tracks[stream, slot] = Track(stream, slot)
         track.epoch += 1
         return track, is_first
+
+    def _has(self, stream: Stream, reading: Reading, slot: Slot) -> bool:
+        """Whether the reading is of the stream; of one that is gone only for an optimizer that was trained on it."""
+        return stream.is_of(reading) or ((stream, slot) in self._tracks and stream.is_gone_for(reading))
 
     def name(self, track: Track, base: str) -> str:
         """What a curve of the track is called: after the loader, where ``base`` is another loader's of the same
