@@ -266,6 +266,10 @@ _TO_BE_FILLED_IN = r"""| \$\{[^{}\n]*+\}(?![^\s,;)\]]) | \{\{[^{}\n]*+\}\} | <[^
 _VALUE = re.compile(_LITERAL + _TO_BE_FILLED_IN + r"""| [^\s"']++""", re.VERBOSE)
 
 
+_LOOKED_AT = 500  # characters of a bare value
+_PREFIX = 4  # characters before and with the first quote of a literal
+
+
 def _redact_bindings(text: str, value_pattern: re.Pattern[str] = _VALUE) -> str:
     # A loop and not one pattern: what follows a harmless name is searched, too (``note: password=x``).
     parts = []
@@ -273,11 +277,22 @@ def _redact_bindings(text: str, value_pattern: re.Pattern[str] = _VALUE) -> str:
     while head := _NAME_AND_SIGN.search(text, at):
         at = head.end()
         suspicion = _suspicion(head["name"])
-        value = value_pattern.match(text, at) if suspicion is not _Suspicion.NONE else None
+        value = _value_at(text, at, value_pattern, suspicion) if suspicion is not _Suspicion.NONE else None
         if value and (bound := _bound_value(value, suspicion)) != value[0]:
             parts += [text[done:at], bound]
             done = at = value.end()
     return "".join([*parts, text[done:]])
+
+
+def _value_at(text: str, at: int, pattern: re.Pattern[str], suspicion: _Suspicion) -> re.Match[str] | None:
+    """The value that begins there. Of a long bare one the beginning is looked at first, and all of it only where that
+    tells of a secret: else a line with many names in it would take time that grows with the square of its length."""
+    near = pattern.match(text, at, at + _LOOKED_AT)
+    is_quoted = any(quote in text[at : at + _PREFIX] for quote in "\"'`")
+    is_long = near is not None and near.end() == at + _LOOKED_AT
+    if is_quoted or (near is not None and is_long and not _is_harmless(near[0], suspicion)):
+        return pattern.match(text, at)
+    return near
 
 
 def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:

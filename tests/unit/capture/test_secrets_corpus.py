@@ -35,7 +35,7 @@ def test_what_is_harmless_stays() -> None:
     assert rate <= 0.02
 
 
-PIECES = ['password="']
+PIECES = ['password="', "password=(", "token:[", "login("]
 
 
 def _seconds(text: str) -> float:
@@ -47,6 +47,6 @@ def _seconds(text: str) -> float:
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_time_is_linear_in_the_length(piece: str) -> None:
-    line = "password token key login " + piece * (1_000_000 // len(piece))
-    short = min(_seconds(line[:250_000]) for _ in range(3))
+    line = "password token key login " + piece * (200_000 // len(piece))
+    short = min(_seconds(line[:50_000]) for _ in range(3))
     assert min(_seconds(line) for _ in range(2)) < 8 * max(short, 0.02)
