@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,9 @@ from tachograph.capture.secrets import redact_spans, redact_text, redact_url, se
 UNTRACKED_LIMIT = 100
 _OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of any answer but the diff's
 _COUNT_LIMIT = 64 * 1024 * 1024  # bytes of a diff that are counted, not kept
+_FILE_LIMIT = 1024 * 1024  # bytes of a changed file that is compared, before or after
+_FILES_LIMIT = 16 * 1024 * 1024  # bytes of all of them together
+_LEFT_OUT_LIMIT = 1000  # files that git can be told to leave out, in one command line
 _SOURCE_SUFFIXES = (
     ".py",
     ".pyi",
@@ -56,6 +60,7 @@ class GitState(TypedDict, total=False):
     diff: str  # the difference, staged or not, without secrets
     diff_bytes: int | None  # size of the whole difference; None where it is beyond counting
     diff_truncated: bool
+    diff_left_out: dict[str, int]  # changed files too large to compare, and their bytes now or before; absent if none
     diff_redacted: bool  # whether a secret was taken out, so that the diff no longer applies cleanly
     untracked: list[str]  # at most 100 paths; an untracked folder is one path
     untracked_truncated: bool
@@ -72,10 +77,10 @@ def git_state(folder: str | os.PathLike[str], *, diff_limit: int = 256 * 1024, t
     git = _Git(os.fspath(folder), time.monotonic() + timeout)
     state: GitState = {}
     try:
-        _place(git, state)
+        top = _place(git, state)
         state["remote"] = _remote(git)
-        _status(git, state)
-        _diff(git, state, diff_limit)
+        changed = _status(git, state)
+        _diff(git, state, diff_limit, _too_large(git, top, changed))
     except FileNotFoundError:
         return None
     except (_GitError, OSError) as error:
@@ -89,7 +94,8 @@ class _GitError(Exception):
     """git did not answer; the message is its own first line."""
 
 
-def _place(git: _Git, state: GitState) -> None:
+def _place(git: _Git, state: GitState) -> str:
+    """Note where ``git`` looks; gives the path of the repository's top folder."""
     bare, inside = git.ask("rev-parse", "--is-bare-repository", "--is-inside-work-tree").split()
     if inside != "true":
         state["commit"] = git.ask("rev-parse", "--verify", "--quiet", "HEAD", failing_with=1).strip() or None
@@ -97,6 +103,7 @@ def _place(git: _Git, state: GitState) -> None:
     top, prefix = git.ask("rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     state["root"] = Path(top).name
     state["prefix"] = prefix
+    return top
 
 
 def _remote(git: _Git) -> str | None:
@@ -106,8 +113,9 @@ def _remote(git: _Git) -> str | None:
     return redact_url(url) if url else None
 
 
-def _status(git: _Git, state: GitState) -> None:
-    """Commit, branch, whether dirty, and untracked paths, all from one question."""
+def _status(git: _Git, state: GitState) -> dict[str, str]:
+    """Commit, branch, whether dirty, and untracked paths, all from one question; gives the digest that each changed
+    file has in the commit, by its path."""
     entries = git.ask("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--no-renames").split(
         "\0"
     )
@@ -119,6 +127,42 @@ def _status(git: _Git, state: GitState) -> None:
     state["dirty"] = any(entry.startswith(("1 ", "2 ", "u ")) for entry in entries)
     state["untracked"] = untracked[:UNTRACKED_LIMIT]
     state["untracked_truncated"] = len(untracked) > UNTRACKED_LIMIT
+    ordinary = (entry.split(" ", 8) for entry in entries if entry.startswith("1 "))
+    conflicts = (entry.split(" ", 10) for entry in entries if entry.startswith("u "))
+    return {fields[8]: fields[6] for fields in ordinary} | {fields[10]: fields[8] for fields in conflicts}
+
+
+def _too_large(git: _Git, top: str, changed: Mapping[str, str]) -> dict[str, int]:
+    """Size by path of the changed files that are not compared: each large one, and what is too much together.
+
+    ``git diff`` takes seconds for tens of megabytes, and reads all of a file to show the first lines of it.
+    """
+    before = _sizes_before(git, set(changed.values()))
+    sizes = {path: max(_size_now(top, path), before.get(digest, 0)) for path, digest in changed.items()}
+    ascending = sorted(sizes, key=sizes.__getitem__)
+    totals = itertools.accumulate(sizes[path] for path in ascending)
+    return {
+        path: sizes[path]
+        for path, total in zip(ascending, totals, strict=True)
+        if sizes[path] > _FILE_LIMIT or total > _FILES_LIMIT
+    }
+
+
+def _size_now(top: str, path: str) -> int:
+    try:
+        return os.lstat(os.path.join(top, path)).st_size
+    except (OSError, ValueError):  # it was removed
+        return 0
+
+
+def _sizes_before(git: _Git, digests: set[str]) -> dict[str, int]:
+    """Size by digest, as far as git holds the content; a new file's digest, all zeros, has none."""
+    if not digests:
+        return {}
+    question = "".join(f"{digest}\n" for digest in sorted(digests))
+    lines = git.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", given=question).splitlines()
+    pairs = (line.split(" ", 1) for line in lines)
+    return {digest: int(size) for digest, size in pairs if size.isdigit()}
 
 
 # --no-ext-diff and --no-textconv: a repository may name programs of its own for these, and they must not run.
@@ -133,18 +177,26 @@ _DIFF = (
 )
 
 
-def _diff(git: _Git, state: GitState, limit: int) -> None:
+def _diff(git: _Git, state: GitState, limit: int, left_out: Mapping[str, int]) -> None:
     if not state["dirty"]:
         state.update({"diff": "", "diff_bytes": 0, "diff_truncated": False, "diff_redacted": False})
         return
+    if left_out:
+        state["diff_left_out"] = dict(itertools.islice(left_out.items(), _LEFT_OUT_LIMIT))
+    if len(left_out) > _LEFT_OUT_LIMIT:
+        raise _GitError(f"{len(left_out)} changed files are too large to compare")
     # Before the first commit everything that is staged is new: the difference from nothing.
     against = "HEAD" if state["commit"] else _empty_tree(git)
-    answer = git.read(*_DIFF, against, limit=limit, count=_COUNT_LIMIT)
+    answer = git.read(*_DIFF, against, "--", ":/", *map(_except, left_out), limit=limit, count=_COUNT_LIMIT)
     truncated = answer.size is None or answer.size > limit
     kept = answer.data[: answer.data.rfind(b"\n") + 1] if truncated else answer.data
     text = kept.decode(errors="replace")
     diff = "".join(map(_redact_file, _files_of(text)))
     state.update({"diff": diff, "diff_bytes": answer.size, "diff_truncated": truncated, "diff_redacted": diff != text})
+
+
+def _except(path: str) -> str:
+    return f":(top,exclude,literal){path}"
 
 
 def _empty_tree(git: _Git) -> str:
@@ -235,14 +287,14 @@ class _Git:
     folder: str
     deadline: float
 
-    def ask(self, *arguments: str, failing_with: int = 0) -> str:
-        """git's answer; exit status ``failing_with`` is one, too. Raises _GitError."""
-        answer = self.read(*arguments, limit=_OUTPUT_LIMIT, failing_with=failing_with)
+    def ask(self, *arguments: str, failing_with: int = 0, given: str = "") -> str:
+        """git's answer to what it is ``given``; exit status ``failing_with`` is one, too. Raises _GitError."""
+        answer = self.read(*arguments, limit=_OUTPUT_LIMIT, failing_with=failing_with, given=given)
         return answer.data.decode(errors="replace")
 
-    def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0) -> _Answer:
+    def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0, given: str = "") -> _Answer:
         """The first ``limit`` bytes of git's answer; up to ``count`` further ones are counted, then git is stopped."""
-        with _start(self.folder, arguments) as process, _Alarm(process, self.deadline) as alarm:
+        with _start(self.folder, arguments, given) as process, _Alarm(process, self.deadline) as alarm:
             assert process.stdout is not None
             assert process.stderr is not None
             data = process.stdout.read(limit)
@@ -281,16 +333,20 @@ class _Alarm:
         _kill(self._process)
 
 
-def _start(folder: str, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["git", *_SETTINGS, "-C", folder, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(os.environ),
-        start_new_session=True,  # out of reach of Ctrl-C, and a group to be killed with all of git's own children
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
+def _start(folder: str, arguments: tuple[str, ...], given: str) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() if given else open(os.devnull, "rb") as file:
+        if given:
+            file.write(given.encode())
+            file.seek(0)
+        return subprocess.Popen(
+            ["git", *_SETTINGS, "-C", folder, *arguments],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(os.environ),
+            start_new_session=True,  # out of reach of Ctrl-C, and a group to be killed with all of git's own children
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -339,6 +395,10 @@ _MISLEADING = (
     "GIT_COMMON_DIR",
     "GIT_NAMESPACE",
     "GIT_TRACE",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
 )
 _QUIET = {
     "GIT_OPTIONAL_LOCKS": "0",  # a status must not write the refreshed index while the user works in the repository

@@ -178,7 +178,9 @@ def test_secrets_are_taken_out_of_the_diff(repository: Path) -> None:
 
 
 def test_a_long_diff_is_cut_at_a_line_and_its_size_stated(repository: Path) -> None:
-    (repository / "train.py").write_text("".join(f"line {number}\n" for number in range(500_000)))
+    for part in range(8):
+        (repository / f"{part}.py").write_text("".join(f"line {number}\n" for number in range(60_000)))
+    git(repository, "add", ".")
     state = state_of(repository, diff_limit=1000)
     assert len(state["diff"]) <= 1000
     assert state["diff"].endswith("\n")
@@ -189,11 +191,57 @@ def test_a_long_diff_is_cut_at_a_line_and_its_size_stated(repository: Path) -> N
 
 def test_an_endless_diff_is_not_read_to_its_end(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "_COUNT_LIMIT", 1_000_000)
-    (repository / "train.py").write_text("line\n" * 2_000_000)
+    for part in range(10):
+        (repository / f"{part}.py").write_text("line\n" * 200_000)
+    git(repository, "add", ".")
     state = state_of(repository)
     assert state["diff_bytes"] is None
     assert state["diff_truncated"]
     assert 250_000 < len(state["diff"]) <= 256 * 1024
+
+
+def test_large_changed_files_are_named_with_their_size_and_the_rest_is_compared(repository: Path) -> None:
+    (repository / "data").mkdir()
+    names = ["grown [1].csv", "shrunk.csv", "removed.csv"]
+    for name in names:
+        (repository / "data" / name).write_text("1,2\n" * (1 if "grown" in name else 500_000))
+    git(repository, "add", ".")
+    git(repository, "commit", "--message=data")
+    (repository / "data" / "grown [1].csv").write_text("1,3\n" * 600_000)
+    (repository / "data" / "shrunk.csv").write_text("1\n")
+    (repository / "data" / "removed.csv").unlink()
+    (repository / "train.py").write_text("lr = 0.2\n")
+    state = state_of(repository / "data")
+    assert state["diff_left_out"] == {
+        "data/grown [1].csv": 2_400_000,
+        "data/shrunk.csv": 2_000_000,
+        "data/removed.csv": 2_000_000,
+    }
+    assert "+lr = 0.2\n" in state["diff"]
+    assert ".csv" not in state["diff"]
+    assert "error" not in state
+
+
+def test_a_large_changed_file_takes_a_fraction_of_the_time_of_its_diff(repository: Path) -> None:
+    table = repository / "table.csv"
+    table.write_text("".join(f"{number},{number * 7}\n" for number in range(1_000_000)))
+    git(repository, "add", ".")
+    git(repository, "commit", "--message=table")
+    table.write_text("".join(f"{number},{number * 9}\n" for number in range(1_000_000)))
+    started = time.monotonic()
+    git(repository, "diff", "HEAD")
+    diffed = time.monotonic()
+    assert list(state_of(repository)["diff_left_out"]) == ["table.csv"]
+    assert time.monotonic() - diffed < 0.7 * (diffed - started)
+
+
+def test_many_changed_files_are_compared_up_to_a_bound(repository: Path) -> None:
+    for number in range(20):
+        (repository / f"{number:02}.csv").write_text("1\n" * 500_000)
+    git(repository, "add", ".")
+    state = state_of(repository)
+    assert len(state["diff_left_out"]) == 4
+    assert "+1\n" in state["diff"]
 
 
 def test_binary_files_are_named_only(repository: Path) -> None:
