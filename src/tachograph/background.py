@@ -80,7 +80,8 @@ class Background:
 
     def drain(self, timeout: float) -> bool:
         """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
-        if self._thread is threading.current_thread():
+        is_idle = self._thread is None and not self._jobs
+        if is_idle or self._thread is threading.current_thread():
             return True
         end = time.monotonic() + timeout
         nothing_left = _NothingLeft(self._jobs)
