@@ -107,18 +107,23 @@ class Sight:
 
     def _search(self) -> Iterator[Way]:
         seen: Counter[int] = Counter()
-        left = deque(self._roots())
+        left = deque((way, False) for way in self._roots())
         while left and self._looked_at < _MOST_LOOKED_AT:
-            way = left.popleft()
+            way, is_part = left.popleft()
             self._looked_at += 1
+            is_module = issubclass(type(way.value), nn.Module)  # which may have its optimizer in an attribute
             if issubclass(type(way.value), self._kinds):
-                yield way
-                if not issubclass(type(way.value), nn.Module):  # which may have its optimizer in an attribute
+                if not (is_part and is_module):  # those in a module are its parts
+                    yield way
+                if not is_module:
                     continue
             seen[id(way.value)] += 1
             if len(way.path) >= _DEEPEST or seen[id(way.value)] > _MOST_WAYS:
                 continue
-            left.extend(Way((*way.path, name), part, way.frame, is_item) for name, part, is_item in parts(way.value))
+            left.extend(
+                (Way((*way.path, name), part, way.frame, is_item), is_part or is_module)
+                for name, part, is_item in parts(way.value)
+            )
 
     def _roots(self) -> Iterator[Way]:
         """The local variables, then the global ones: those of a script that runs are its own frame's."""

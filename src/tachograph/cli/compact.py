@@ -42,7 +42,7 @@ def configure(parser: ArgumentParser) -> None:
 @reading.with_store
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
-    if isinstance(store.questions, FolderQuestions):
+    if type(store.questions) is FolderQuestions:  # a mirror of a bucket is one, too, and made when it is asked
         existing(store.root)
     report = compact(store, shelf_at(options.to or _beside(options.root, store)))
     if options.json:
