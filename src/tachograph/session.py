@@ -219,14 +219,18 @@ def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
     return Session(plugin, run, owned=run if run.reopen() else None, silences=silences, further=True)
 
 
-def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...]) -> Session:
-    """The session of an outermost call: in the user's run, else in a run of its own."""
+def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...], apart: bool = False) -> Session:
+    """The session of an outermost call: in the user's run, else in a run of its own.
+
+    ``apart`` says that a training in a child process of one by the same plug-in is a training of its own.
+    """
     if not records:
         return Session(plugin, None, silences=silences)
     given = active.given()
     if given is not None and given.opener == "user":
         return Session(plugin, given if given.rank == 0 else None, many=many, silences=silences)
-    if given is not None and (given.role == "worker" or given.opener == plugin):
+    is_apart = apart and given is not None and given.joined and given.opener == plugin
+    if given is not None and (given.role == "worker" or given.opener == plugin) and not is_apart:
         # In a child process of a training that is recorded, or inside one that goes on without being a call.
         return Session(plugin, None, silences=silences)
     # What is open here is another framework's training that isn't a call (a loop, a callback): it is the parent.

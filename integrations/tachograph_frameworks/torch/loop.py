@@ -21,7 +21,7 @@ from tachograph import active, cells, ending, guard, jobs, opening, session, set
 from tachograph.active import stack
 from tachograph.patch import Hooks
 from tachograph.run import Run
-from tachograph.session import Session, inside
+from tachograph.session import inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.quick import short
@@ -226,8 +226,9 @@ class Loop(short.Hearing):
         elif given is not None and given.opener not in ("user", NAME):
             run, here.target = None, given  # inside another framework's training that is no call
         else:
-            found = self._begin(given)
+            found = session.begin(NAME, opening._script_name(), True, False, (), apart=jobs.job() is None)
             run, here.target = found.run, found.run or found.owned or given
+            self._owned.update([found.owned] if found.owned is not None else [])
         here.stack = stack()
         here.strand = None if run is None else self._of(run).strand(stack())
         if here.strand is not None and here.waiting:
@@ -238,24 +239,6 @@ class Loop(short.Hearing):
         going_on = [recording for recording in self._recordings.values() if recording.owned and not recording.run.ended]
         nearest = Sight(Optimizer).ways[:1] if going_on else []
         return next((found.run for way in nearest for found in going_on if found.knows(way.value)), None)
-
-    def _begin(self, given: Run | None) -> Session:
-        """A run of the user's, else one that is opened for the loop."""
-        if given is not None and given.opener == NAME and given.joined and jobs.job() is None:
-            # A child process of one that trains, too: this training is one of its own.
-            own = opening.open_run(
-                session.options.name or opening._script_name(),
-                session.options.experiment,
-                parent=given,
-                opener=NAME,
-                sinks=session.options.sinks,
-            )
-            found = Session(NAME, own, owned=own)
-        else:
-            found = session.begin(NAME, opening._script_name(), True, False, ())
-        if found.owned is not None:
-            self._owned.add(found.owned)
-        return found
 
     def _of(self, run: Run) -> Recording:
         recording = self._recordings.get(id(run))

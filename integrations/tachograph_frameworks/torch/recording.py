@@ -73,7 +73,7 @@ class Recording:
             self._held = []
             run._listen(self._hear)
         run._before_end(self._end)
-        background.regularly(self._settle_if_late, LATE)
+        self._watch()
         _recordings.add(self)
 
     def strand(self, stack: tuple[Run, ...]) -> Strand:
@@ -81,7 +81,7 @@ class Recording:
         found = self._strands.get(threading.get_ident())
         if found is None or found.owner is not threading.current_thread():
             found = self._strands[threading.get_ident()] = Strand(self, stack)
-        found.stack = stack
+        found.stack, found.thread = stack, threading.get_ident()
         return found
 
     def knows(self, optimizer: Optimizer) -> bool:
@@ -99,7 +99,13 @@ class Recording:
             strand.forked()
         if self._held is not None:
             self._held = []
+        self._is_watched = False
         self.run._before_end(self._leave)
+
+    def _watch(self) -> None:
+        """Look from now on whether the loop has come to a halt."""
+        self._is_watched = True
+        background.regularly(self._settle_if_late, LATE)
 
     # -- at each step, on the training thread --
 
@@ -233,6 +239,8 @@ class Recording:
             background.soon(self.run.finish)  # with the thread that it was opened in
 
     def _take(self) -> None:
+        if not self._is_watched:
+            self._watch()  # in a forked child, whose background thread is a new one
         for strand in list(self._strands.values()):
             self._report(strand)
         count = len(self.noted)  # another thread's loop may be at it
@@ -335,10 +343,7 @@ class Recording:
         """How fast a long epoch goes, every ten seconds."""
         reading = strand.training
         if reading is not None and not reading.over and reading.last - reading.reported > REPORT_SECONDS:
-            self._write({self._name(reading.track, "samples_per_second"): reading.rate()}, strand.last_step)
-
-    def _name(self, track: Track, base: str) -> str:
-        return self._epochs.name(track, base)
+            self._write({self._epochs.name(reading.track, "samples_per_second"): reading.rate()}, strand.last_step)
 
     def reading_over(self, strand: Strand, reading: Reading) -> bool:
         """A data loader has given its last batch. Gives whether the step on that is still to come."""
@@ -370,7 +375,7 @@ class Recording:
             "data_seconds": reading.waited,
             "train_seconds": reading.last - reading.began,
         }
-        named = {self._name(track, base): value for base, value in values.items()}
+        named = {self._epochs.name(track, base): value for base, value in values.items()}
         self.note(named, max(track.slot.steps - 1, 0), strand)
 
     # -- the end --
@@ -384,9 +389,9 @@ class Recording:
         self.settle()
         self._release()
         self._send()
+        background.no_longer(self._settle_if_late)
 
     def _end(self) -> None:
-        background.no_longer(self._settle_if_late)
         trainings = [strand.training for strand in self._strands.values() if strand.training is not None]
         self._leave()
         if options.models:

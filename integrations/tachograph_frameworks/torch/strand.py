@@ -165,7 +165,7 @@ class Strand(short.Notes):
     def leave(self) -> None:
         """The run ends: losses whose step did not come are recorded with it."""
         self._gather()
-        slot, self.slot = self.slot, None  # the short way ends here
+        slot, self.slot, self.thread = self.slot, None, 0  # the short way ends here
         if self._losses and slot is None:
             self._go_bare()
         elif self._losses and slot is not None:

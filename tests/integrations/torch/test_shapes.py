@@ -642,3 +642,51 @@ def test_loaded_data_is_not_what_a_training_was_resumed_from(recorded: Recorded,
     [link] = links(recorded())
     assert link.meta["path"] == str(tmp_path / "start.pt")
     assert link.target.startswith("sha256:")
+
+
+def test_a_training_that_goes_on_after_its_run_was_finished_elsewhere(autolog: Any, root: Path) -> None:
+    """The run is ended by another thread between two steps: the loss of the next one is its new run's."""
+    net, opt = small()
+    ended = threading.Event()
+
+    def end(run: Any) -> None:
+        run.finish()
+        ended.set()
+
+    first = tachograph.start_run("first")
+    for step in range(6):
+        loss = net(torch.ones(4, 2)).mean() * 0 + step
+        loss.backward()
+        opt.step()
+        if step == 2:
+            threading.Thread(target=end, args=(first,)).start()
+            ended.wait(30)
+    autolog.undo()
+    store = tachograph.open_store(root)
+    [second] = [run for run in store.runs() if run.name != "first"]
+    assert curve(store.run("first"), "loss") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert curve(second, "loss") == [(0, 3.0), (1, 4.0), (2, 5.0)]
+
+
+def test_a_spawned_training_beside_its_parents_is_a_run_of_its_own(root: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        lines(
+            "import multiprocessing",
+            "def train(count):",
+            "    net = torch.nn.Linear(2, 1); opt = torch.optim.SGD(net.parameters(), 0.1)",
+            "    for _ in range(count):",
+            "        loss = net(torch.ones(4, 2)).mean(); loss.backward(); opt.step()",
+            "if __name__ == '__main__':",
+            "    train(3)",
+            "    child = multiprocessing.get_context('spawn').Process(target=train, args=(5,))",
+            "    child.start(); child.join()",
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)], env={**os.environ, "TACHOGRAPH_DIR": str(root)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    [parent] = tachograph.open_store(root).runs()
+    [child] = parent.children
+    assert (steps(parent, "loss"), steps(child, "loss")) == ([0, 1, 2], [0, 1, 2, 3, 4])
