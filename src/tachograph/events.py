@@ -237,7 +237,7 @@ _decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-def decode(line: bytes) -> Event:
+def decode(line: bytes | str) -> Event:
     """One line (without its line end) as an event.
 
     Raises ValueError (``msgspec.DecodeError`` is one) where the line is no JSON object with ``seq`` and ``kind``, or a
@@ -248,7 +248,7 @@ def decode(line: bytes) -> Event:
     except RecursionError:
         raise ValueError("not an event: it is nested too deep") from None
     _check_seq(event)
-    if _is_too_deep(line):
+    if _is_too_deep(line.encode() if isinstance(line, str) else line):
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     return event
 
