@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +80,20 @@ def strict(text: str) -> Any:
 def program() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the real program."""
 
-    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tachograph", *arguments]
+    def run(*arguments: str, before: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [*before, sys.executable, "-m", "tachograph", *arguments]
         return subprocess.run(command, text=True, timeout=60, **{"capture_output": True, **options})
 
     return run
+
+
+@pytest.fixture
+def forbidden(program) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real program so that it may do only what files' permissions allow, as root too."""
+    if os.geteuid() != 0:
+        return program
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    return functools.partial(program, before=bare)
 
 
 @pytest.fixture

@@ -130,10 +130,11 @@ def test_being_switched_off_is_a_problem(store, run_cli, monkeypatch):
     assert "nothing is recorded" in problems(run_cli)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_that_can_not_be_written_is_a_problem(store, run_cli, tmp_path):
+def test_a_folder_that_can_not_be_written_is_a_problem(store, forbidden, tmp_path):
     tmp_path.chmod(0o555)
-    assert "can't be written" in problems(run_cli)
+    done = forbidden("doctor")
+    assert done.returncode == 1
+    assert "can't be written" in done.stdout
 
 
 def test_a_plug_in_from_outside_is_seen(program, tmp_path):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import strict
@@ -141,63 +138,41 @@ def test_doctor_says_what_is_left_and_why(run_json, run_cli, tmp_path, store):
 
 
 @pytest.fixture
-def nobody_s(record, store):
-    """A store of somebody who is not root, and the program run by them."""
+def recorded_store(record, store):
+    """A store with four runs, of which one has a file."""
     for name in ("one", "two", "three"):
         record(name)
     with tachograph.start_run("with a file") as run:
         run._keep_bytes(b"kept", "kept", "file", "kept.txt", None, {})
     assert tachograph.flush(30)
-    home = Path(tempfile.mkdtemp())
-    shutil.copytree(store, home / "store", ignore=shutil.ignore_patterns("index*"))
-    become = []
-    if os.geteuid() == 0:
-        become = [
-            shutil.which("setpriv") or pytest.skip("nothing is forbidden to root"),
-            "--reuid=65534",
-            "--clear-groups",
-        ]
-        for path in (home, *home.rglob("*")):
-            os.chown(path, 65534, -1)
-
-    def run_as(*arguments: str) -> subprocess.CompletedProcess[str]:
-        given = {"HOME": str(home), "TACHOGRAPH_DIR": str(home / "store")}
-        command = [*become, sys.executable, "-m", "tachograph", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=home, env={**os.environ, **given}, timeout=60
-        )
-
-    yield home, run_as
-    shutil.rmtree(home)
+    return store
 
 
 @pytest.mark.parametrize("what", ["*/*.jsonl", "*", ".", "a file"])
-def test_what_can_not_be_read_keeps_no_other_run_from_being_sent(nobody_s, what):
-    home, run_as = nobody_s
+def test_what_can_not_be_read_keeps_no_other_run_from_being_sent(recorded_store, program, forbidden, far, what):
     runs = {run.name: run.id for run in tachograph.open_store().runs()}
     hidden = runs["with a file" if what == "a file" else "one"]
-    folder = home / "store" / "runs" / hidden
-    [path] = (home / "store").glob("blobs/*/*") if what == "a file" else [folder] if what == "." else folder.glob(what)
+    folder = recorded_store / "runs" / hidden
+    [path] = recorded_store.glob("blobs/*/*") if what == "a file" else [folder] if what == "." else folder.glob(what)
     path.chmod(0)
-    done = run_as("sync", "--to", (home / "sink").as_uri())
+    done = forbidden("sync", "--to", far.as_uri())
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert f"run {hidden} was not sent: " in done.stderr
     assert "Permission denied" in done.stderr
     assert "3 of 4 runs all there" in done.stdout
-    assert {run.id for run in tachograph.open_store(home / "sink").runs()} >= set(runs.values()) - {hidden}
-    again = run_as("sync", "--json", "--to", (home / "sink").as_uri())
+    assert {run.id for run in tachograph.open_store(far).runs()} >= set(runs.values()) - {hidden}
+    again = forbidden("sync", "--json", "--to", far.as_uri())
     [way] = strict(again.stdout)["sinks"]
     assert [part["run"] for part in way["runs"] if part["error"]] == [hidden]
     assert (again.returncode, way["error"]) == (1, None)
     path.chmod(0o700)
-    assert run_as("sync", "--to", (home / "sink").as_uri()).returncode == 0
-    assert {run.id for run in tachograph.open_store(home / "sink").runs()} == set(runs.values())
+    assert program("sync", "--to", far.as_uri()).returncode == 0
+    assert {run.id for run in tachograph.open_store(far).runs()} == set(runs.values())
 
 
-def test_where_a_run_was_to_go_may_be_unreadable(nobody_s):
-    home, run_as = nobody_s
-    hidden = min((home / "store" / "runs").iterdir())
+def test_where_a_run_was_to_go_may_be_unreadable(recorded_store, program, forbidden):
+    hidden = min((recorded_store / "runs").iterdir())
     hidden.chmod(0)
-    done = run_as("sync")
+    done = forbidden("sync")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert f"run {hidden.name} was not sent: " in done.stderr

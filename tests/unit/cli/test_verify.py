@@ -99,12 +99,12 @@ def test_a_changed_blob_and_a_missing_one(recorded, run_cli):
     assert missing.startswith(f"{second}: missing, though kept for ")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_what_can_not_be_read_is_damage(recorded, run_cli):
+def test_what_can_not_be_read_is_damage(recorded, forbidden):
     path = segment(recorded, "one")
     path.chmod(0)
-    (line,) = problems(run_cli)
-    assert line == f"{path}: can't be read: Permission denied"
+    done = forbidden("verify")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[0] == f"{path}: can't be read: Permission denied"
 
 
 def test_damage_in_json_names_the_place(recorded, run_cli):
