@@ -290,7 +290,7 @@ def _are_lines(text: bytes, count: int) -> bool:
     )  # fmt: skip
 
 
-def _decode(line: bytes) -> Event:
+def _decode(line: bytes | str) -> Event:
     try:
         event: Event = _decode_known(line)
     except msgspec.ValidationError as error:
@@ -299,7 +299,7 @@ def _decode(line: bytes) -> Event:
     return event
 
 
-def _decode_unknown(line: bytes, error: msgspec.ValidationError) -> Unknown:
+def _decode_unknown(line: bytes | str, error: msgspec.ValidationError) -> Unknown:
     event = _decode_envelope(line)
     if event.kind in KINDS and event.v <= VERSION:
         raise ValueError(f"a {event.kind} event with missing or mistyped fields: {error}")

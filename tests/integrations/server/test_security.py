@@ -357,14 +357,6 @@ def latencies(server: Server, count: int = 60) -> list[float]:
     return sorted(found)
 
 
-def rested(server: Server, patience: float = 60) -> None:
-    """Wait until the server has nothing more to do."""
-    process, end, before = psutil.Process(server.process.pid), time.monotonic() + patience, -1.0
-    while time.monotonic() < end and (now := sum(process.cpu_times()[:2])) - before > 0.02:
-        before = now
-        time.sleep(0.5)
-
-
 @pytest.mark.parametrize("kind", ["heads", "bodies", "files", "streams"])
 def test_those_who_are_slow_delay_nobody(server, kind):
     """Beside 150 of them a request takes about as long as alone."""
@@ -381,8 +373,7 @@ def test_those_who_are_slow_delay_nobody(server, kind):
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(150)]
     for connection in slow:
         connection.sendall(begun.encode())
-    time.sleep(1.0)
-    rested(server)  # what they are sent has filled the buffers
+    time.sleep(1.0)  # until what they are sent fills the buffers
     beside = latencies(server)
     for connection in slow:
         connection.close()
