@@ -14,13 +14,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tachograph import active, guard, process, settings
 from tachograph.background import background
 from tachograph.events import Fault
+
+if TYPE_CHECKING:
+    from tachograph.run import Run
 
 CAUGHT_SECONDS = 1.0
 DETACH_SECONDS = 0.3  # that sending may take at the end, before a process of its own is begun for it
@@ -180,6 +183,14 @@ def end_task(error: BaseException | None) -> None:
     for run in reversed(active.open_runs()):
         theirs = run.opener == "user" or run.role == "worker"
         if not theirs or (run.role == "worker" and run.holds_back):
+            run.finish(outcome(error), error)
+
+
+def end_part(error: BaseException | None, before: Collection[Run]) -> None:
+    """End what a part of the program, a program of its own elsewhere, has left open: all but the runs ``before`` it."""
+    _do_last_jobs()
+    for run in reversed(active.open_runs()):
+        if run not in before and not run.joined:
             run.finish(outcome(error), error)
 
 

@@ -1,5 +1,5 @@
-"""The program's own command line, as ``argparse`` parsed it: parameters of the run that is open, else of those that
-open later in the same program. Filled by the hooks of autolog.
+"""The program's own command line, as ``argparse`` or a plug-in parsed it: parameters of the run that is open, else of
+those that open later in the same program. Filled by the hooks of autolog.
 
 Libraries parse, too: Hydra and IPython their own options, others a string of theirs. What counts is parsed by code of
 the user's, and is the command line, or what is left of it. In a notebook, which has none, it is any list.
@@ -23,14 +23,14 @@ _parsed_in: object = None  # the cell in which that was
 def parsed(parser: object, strings: object, namespace: object) -> None:
     """``parser`` has parsed ``strings`` (None for the command line) into ``namespace``."""
     if _is_own(strings) and _is_called_by_user(parser):
-        note(namespace)
+        note(vars(namespace))
 
 
-def note(namespace: object) -> None:
-    """The command line was parsed into ``namespace``."""
+def note(found: Mapping[str, Any]) -> None:
+    """The command line was parsed, and ``found`` in it."""
     from tachograph import values
 
-    good, _ = values.params(vars(namespace))
+    good, _ = values.params(found)
     run = active.here()
     if run is not None and run.rank == 0:
         run._log_arguments(good)
@@ -60,7 +60,7 @@ def look_back() -> None:
     for variables in [main, *_variables_of_user()]:
         for name, value in list(variables.items()):
             if isinstance(value, argparse.Namespace) and not name.startswith("_"):  # IPython's history
-                note(value)
+                note(vars(value))
 
 
 def _variables_of_user() -> list[dict[str, Any]]:

@@ -1,0 +1,115 @@
+"""Hydra: the parameters of a job are the configuration that was composed for it, and its runs end with it.
+
+Hydra parses the command line itself, and may run several jobs in one process. Nothing here opens a run: what is trained
+in a job does that, or the user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import sys
+from types import FrameType
+from typing import Any, NamedTuple
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core import utils
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, ListConfig, flag_override, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from tachograph import active, ending
+from tachograph.capture import arguments
+from tachograph.patch import Hooks
+from tachograph.run import Run
+
+REQUIRES = "hydra-core>=1.3"
+
+_ENVIRONMENT = re.compile(r"\benv:([^,}]*)")  # ${oc.env:NAME}, ${oc.env:NAME,default}
+_MISSING = "???"  # as OmegaConf writes it
+
+
+class _Job(NamedTuple):
+    """What was there before a job."""
+
+    arguments: dict[str, Any]
+    runs: list[Run]
+
+
+_jobs: list[_Job] = []  # that are running, the innermost last
+
+
+def install(hooks: Hooks) -> None:
+    """Called once Hydra is imported, by a job perhaps that is running already."""
+    hooks.listen(Callbacks, "on_job_start", before=_begin)
+    hooks.listen(Callbacks, "on_job_end", before=lambda callbacks, config, job_return: job_return, after=_end)
+    hooks.native(_jobs.clear)
+    config = _config_of_running_job()
+    if config is not None:
+        _begin(None, config)
+
+
+def _begin(callbacks: object, config: DictConfig, **kwargs: object) -> None:
+    _jobs.append(_Job(dict(arguments.known), active.open_runs()))
+    arguments.note(composed(config))
+
+
+def _end(job_return: JobReturn, result: object) -> None:
+    if not _jobs:
+        return
+    job = _jobs.pop()
+    error = job_return._return_value if job_return.status is JobStatus.FAILED else None
+    ending.end_part(error, job.runs)
+    arguments.known.clear()
+    arguments.known.update(job.arguments)
+
+
+def _config_of_running_job() -> DictConfig | None:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not utils.run_job.__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals["config"]
+
+
+def composed(config: DictConfig) -> dict[str, Any]:
+    """A job's configuration as its task has it: without Hydra's own part, and without what is missing, can't be
+    resolved, or comes from the environment, which may hold secrets under any name."""
+    own = copy.deepcopy(config)
+    with read_write(own), open_dict(own):
+        own.pop("hydra", None)
+    _leave_out_environment(own)
+    found = _resolved(own)
+    assert isinstance(found, dict)
+    return found
+
+
+def _leave_out_environment(node: Any) -> None:
+    """Let what is read from the environment be missing, so that what refers to it can't be resolved."""
+    if node._is_none() or node._is_missing() or node._is_interpolation():
+        return  # it has no parts of its own
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        child = node._get_node(key)
+        if isinstance(child._value(), str) and _is_from_environment(child._value()):
+            with flag_override(child, "readonly", False):
+                child._set_value(_MISSING)
+        elif isinstance(child, DictConfig | ListConfig):
+            _leave_out_environment(child)
+
+
+def _is_from_environment(text: str) -> bool:
+    """Whether an interpolation reads a variable that is set, or one whose name is an interpolation itself."""
+    return any("$" in name or name.strip() in os.environ for name in _ENVIRONMENT.findall(text))
+
+
+def _resolved(node: Any) -> Any:
+    if isinstance(node, ListConfig):
+        return [_resolved(item) for item in node]
+    if not isinstance(node, DictConfig):
+        return node
+    found = {}
+    for key in node:
+        with contextlib.suppress(OmegaConfBaseException):
+            found[str(key)] = _resolved(node[key])
+    return found
