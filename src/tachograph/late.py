@@ -54,26 +54,49 @@ class Late(msgspec.Struct, eq=False):
     copies: dict[str, Copy]
 
     def ready(self) -> bool:
-        return all(copy.ready() for copy in self.copies.values())
+        return all(map(_has_arrived, self.copies.values()))
 
-    def complete(self) -> Metrics:
-        """The event with its values."""
+    def complete(self) -> list[str]:
+        """Put the values into the event; a complaint for each that can't be read."""
+        complaints = []
         for name, copy in self.copies.items():
-            self.event.values[name] = events.written_number(copy.value())
-        return self.event
+            try:
+                self.event.values[name] = events.written_number(copy.value())
+            except guard.FAULTS as error:
+                complaints.append(_unread(name, error))
+        return complaints
 
 
-def start(points: Any) -> tuple[Any, dict[str, Copy]]:
-    """``points`` without those on a device, and these as copies."""
+def _has_arrived(copy: Copy) -> bool:
+    """Whether there is something to read, which may be what is wrong with it."""
+    try:
+        return copy.ready()
+    except guard.FAULTS:
+        return True
+
+
+def _unread(name: object, error: Exception) -> str:
+    shown = guard.shown(error).partition("\n")[0]
+    return f"metric {guard.shown(name)[:80]!r} can't be read from its device ({shown[:200]}): it was not recorded"
+
+
+def start(points: Any) -> tuple[Any, dict[str, Copy], list[str]]:
+    """``points`` without those on a device, these as copies, and a complaint for each that can't be copied."""
     if not isinstance(points, Mapping):
-        return points, {}
-    copies = {}
+        return points, {}, []
+    rest, copies, complaints = {}, {}, []
     for name, value in points.items():
         ask = _asking(type(value))
-        copy = ask(value) if ask is not None else None
+        try:
+            copy = ask(value) if ask is not None else None
+        except guard.FAULTS as error:
+            complaints.append(_unread(name, error))
+            continue
         if copy is not None and isinstance(name, str) and name:
             copies[name] = copy
-    return ({name: value for name, value in points.items() if name not in copies} if copies else points), copies
+        else:
+            rest[name] = value
+    return rest, copies, complaints
 
 
 _known: dict[type, Start | None] = {}
@@ -181,10 +204,13 @@ class Waiting:
         """Write the first points that are of one run and have arrived."""
         self._writing = run = self._points[0].run
         with guard.contained("values from a device", run):
-            arrived = []
+            arrived, complaints = [], []
             while self._points and self._points[0].run is run and self._points[0].ready():
-                arrived.append(self._points.popleft().complete())
-            run._journal.append_all(arrived)
+                late = self._points.popleft()
+                complaints += late.complete()
+                arrived.append(late.event)
+            run._journal.append_all([event for event in arrived if event.values])
+            run._complain(complaints)
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]  # the parent's thread writes what it logged

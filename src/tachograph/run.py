@@ -20,6 +20,7 @@ from tachograph.capture import folders
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Member, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
+from tachograph.printable import printable
 from tachograph.steps import Steps
 
 STATUSES = ("finished", "failed", "interrupted")
@@ -161,13 +162,13 @@ class Run:
     @guard.shield
     def _log_unusual(self, points: Any, step: Any) -> None:
         """Points that are no plain floats, or whose names are at different steps."""
-        points, copies = late.start(points)
+        points, copies, unread = late.start(points)
         good, complaints = values.metrics(points)
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
             complaints.append(f"step must be a whole number, not {_like(step)}: the next step was used")
         self._journal.alone(self._append_points, good, copies, whole)  # the counts of the steps are for all threads
-        self._complain(complaints)
+        self._complain([*complaints, *unread])
 
     def _append_points(self, good: dict[str, Any], copies: dict[str, late.Copy], step: int | None) -> None:
         for by_step, part in _by_step(good, step, self._journal.steps).items():
@@ -440,7 +441,7 @@ class Run:
         return (_unpickle, (str(self.root), self.id))
 
     def __repr__(self) -> str:
-        return f"<tachograph run {self.name or self.id} ({self.id})>"
+        return printable(f"<tachograph run {self.name or self.id} ({self.id})>")
 
 
 class Samples:

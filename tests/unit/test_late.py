@@ -73,3 +73,48 @@ def test_what_is_not_finite_arrives_too(root: Path) -> None:
     with tachograph.start_run() as run:
         waiting.add(run, 0, {"loss": Later(float("inf"), arrived=True)})
     assert values(run, root) == [float("inf")]
+
+
+class Broken:
+    """A number that can't be read, or of which not even that is known."""
+
+    def __init__(self, knows: bool) -> None:
+        self.knows = knows
+
+    def ready(self) -> bool:
+        if not self.knows:
+            raise RuntimeError("its device is gone")
+        return True
+
+    def value(self) -> float:
+        raise RuntimeError("its device is gone")
+
+
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
+def test_what_can_not_be_read_costs_itself_alone(root: Path, knows: bool) -> None:
+    run = tachograph.start_run()
+    waiting.add(run, 0, {"loss": Later(1.0, arrived=True)})
+    waiting.add(run, 1, {"odd": Broken(knows), "loss": Later(2.0, arrived=True)})
+    waiting.add(run, 2, {"odd": Broken(knows)})
+    waiting.add(run, 3, {"loss": Later(3.0, arrived=True)})
+    run.finish()
+    assert values(run, root) == [1.0, 2.0, 3.0]
+    read = tachograph.open_store(root).run(run.id)
+    assert "odd" not in read.metrics
+    [note] = read.notes
+    assert "'odd' can't be read from its device (its device is gone)" in note.text
+
+
+@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
+def test_what_can_not_be_copied_costs_itself_alone(root: Path) -> None:
+    torch = pytest.importorskip("torch")
+    odd = torch.ones(1, device="meta")
+    with tachograph.start_run() as run:
+        for step in range(2):
+            run.log({"first": 1.0, "odd": odd, "last": torch.ones(1)}, step)
+    read = tachograph.open_store(root).run(run.id)
+    assert read.metrics == {"first": 1.0, "last": 1.0}
+    assert read.history("last").steps.tolist() == [0, 1]
+    [note] = read.notes
+    assert "metric 'odd' can't be read" in note.text

@@ -806,6 +806,8 @@ def test_a_removed_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_run_shows_itself(run: Run) -> None:
     assert run.id in repr(run)
     assert PurePosixPath(str(run.dir)).name == run.id
+    with tachograph.start_run("red \x1b[31m\nline") as odd:
+        assert repr(odd) == f"<tachograph run red  [31m line ({odd.id})>"
 
 
 def test_the_random_state_is_the_users(root: Path) -> None:

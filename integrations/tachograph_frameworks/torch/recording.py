@@ -296,7 +296,8 @@ class Recording:
             late.waiting.add(self.run, step, copies, Metrics(0, 0, at, step, rest))
             return
         self._send()
-        rest, more = late.start(rest)
+        rest, more, unread = late.start(rest)
+        self.run._complain(unread)
         if copies or more:
             late.waiting.add(self.run, step, copies | more)
         if rest:
