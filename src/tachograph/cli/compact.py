@@ -12,10 +12,9 @@ from pathlib import Path
 
 from tachograph import document
 from tachograph.cli import reading, words
-from tachograph.cli.arguments import UsageError, add_json, add_root, existing, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
 from tachograph.compact import compact, shelf_at
-from tachograph.folder import FolderQuestions
 from tachograph.objects import SCHEMES
 from tachograph.store import Store
 
@@ -42,8 +41,7 @@ def configure(parser: ArgumentParser) -> None:
 @reading.with_store
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
-    if type(store.questions) is FolderQuestions:  # a mirror of a bucket is one, too, and made when it is asked
-        existing(store.root)
+    reading.check(store)
     report = compact(store, shelf_at(options.to or _beside(options.root, store)))
     if options.json:
         document.write(report)

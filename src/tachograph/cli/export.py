@@ -56,6 +56,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace, store: Store) -> int:
     """0 when all is written."""
     *keys, folder = options.places
+    reading.check(store)
     _check_folder(store, folder)
     runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
     write_runs, write_points = FORMATS[options.format]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from tachograph.cli import words
+from tachograph.cli.arguments import existing
 from tachograph.cli.output import Status, complain
 from tachograph.folder import FolderQuestions
 from tachograph.store import Store, open_store
@@ -17,11 +18,13 @@ PATIENCE = 1.0
 
 
 def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespace], int]:
-    """A command that reads the store which ``--root`` names, or the local one."""
+    """A command that reads the store which ``--root`` names, and which must be there, or the local one."""
 
     @functools.wraps(command)
     def run(options: Namespace) -> int:
         with closing(open_store(options.root)) as store, _shown() as reading:
+            if options.root:
+                check(store)
             if isinstance(store.questions, FolderQuestions):
                 store.questions.index.reading = reading
                 return command(options, store)
@@ -29,6 +32,12 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
                 return command(options, store)
 
     return run
+
+
+def check(store: Store) -> None:
+    """Raise NotFound where a store's folder is not there. (A mirror of a bucket is made when it is asked.)"""
+    if type(store.questions) is FolderQuestions:
+        existing(store.root)
 
 
 @contextmanager

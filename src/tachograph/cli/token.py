@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tachograph import document, settings
 from tachograph.cli import draw, words
-from tachograph.cli.arguments import Arguments, UsageError, add_json, place
+from tachograph.cli.arguments import Arguments, UsageError, add_json, existing, place
 from tachograph.cli.output import say
 from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
 
@@ -55,7 +55,8 @@ def _tokens(options: Namespace) -> Tokens:
         from tachograph.server import database
 
         return database.tokens(options.database)
-    return FolderTokens(Path(options.root).expanduser().absolute() if options.root else settings.root())
+    root = Path(options.root).expanduser().absolute() if options.root else settings.root()
+    return FolderTokens(root if options.command == "create" or not options.root else existing(root))
 
 
 def _create(tokens: Tokens, options: Namespace) -> None:

@@ -75,3 +75,15 @@ def test_what_is_no_text_can_be_shown():
 
 def test_what_an_error_says_can_be_shown():
     assert str(tachograph.Error("no run \x1b[31m\n\u202e")) == "no run  [31m  "
+
+
+COMMANDS = [
+    "runs", "show latest", "compare a b", "tail", "verify", "doctor", "gc", "sync", "compact", "rm a", "token list",
+    "token revoke a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_store_that_is_named_and_not_there_is_an_error(command, wrong, tmp_path):
+    assert "there is no store at" in wrong(*command.split(), "--root", "typo", status=1)
+    assert list(tmp_path.iterdir()) == []

@@ -95,9 +95,15 @@ def test_parquet_without_a_library_says_so(odd, monkeypatch, wrong, tmp_path):
 def test_an_empty_store(store, run_json, tmp_path, format):
     if format == "parquet":
         pytest.importorskip("polars")
+    store.mkdir()
     assert run_json("export", "--format", format, "out")["runs"] == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"metrics.{format}", f"runs.{format}"]
-    assert not store.exists()
+
+
+@pytest.mark.parametrize("root", [[], ["--root", "typo"]])
+def test_of_a_store_that_is_not_there_nothing_is_written(wrong, tmp_path, root):
+    assert "there is no store at" in wrong("export", "--format", "csv", "out", *root, status=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_chosen_runs_in_any_order_of_arguments(record, run_json):
