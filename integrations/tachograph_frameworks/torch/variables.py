@@ -68,16 +68,28 @@ class Sight:
         return None if way is None else way.name
 
     def way(self, value: Any, taken: Any = ()) -> Way | None:
-        """The best path to it: one that others like it have too, else the shortest, and of these the outermost."""
+        """The best path to it: one that others like it have too, else the shortest, and of these the outermost.
+
+        A loop's own variable, which holds the next one soon, comes after the list that the loop goes through.
+        """
         mine = [way for way in self.ways if way.value is value and way.name not in taken]
         kind = next((kind for kind in self._kinds if isinstance(value, kind)), object)
         others = [way for way in self.ways if way.value is not value and isinstance(way.value, kind)]
         clear = [way for way in mine if not any(_is_hidden_by(way, other) for other in others)]
 
-        def rank(way: Way) -> tuple[bool, int, int]:
-            return not any(_are_siblings(way.path, other.path) for other in others), len(way.path), -way.frame
+        def rank(way: Way) -> tuple[bool, bool, int, int]:
+            is_alone = not any(_are_siblings(way.path, other.path) for other in others)
+            return self._is_passing(way), is_alone, len(way.path), -way.frame
 
         return min(clear or mine, key=rank, default=None)
+
+    def _is_passing(self, way: Way) -> bool:
+        """Whether it is a variable whose value is in a list with others, of which one has no variable of its own."""
+        if len(way.path) > 1:
+            return False
+        lists = {found.path[:-1] for found in self.ways if found.value is way.value and found.is_item}
+        named = {id(found.value) for found in self.ways if len(found.path) == 1}
+        return any(found.path[:-1] in lists and id(found.value) not in named for found in self.ways if found.is_item)
 
     def place(self, value: Any) -> Place | None:
         """The innermost function that has it in a variable, and that variable's name."""

@@ -213,6 +213,20 @@ def test_agents_in_a_list(recorded: Recorded) -> None:
         assert run.params[f"agents.{number}.opt.lr"] == pytest.approx(0.1 * (number + 1))
 
 
+def test_a_loops_own_variable_names_no_optimizer(recorded: Recorded) -> None:
+    opts = [torch.optim.SGD(small()[0].parameters(), 0.1 * (number + 1)) for number in range(2)]
+    by_name = {"gen": small()[1], "disc": small()[1]}
+    for _ in range(3):
+        for o in opts:
+            o.step()
+        for _name, each in by_name.items():
+            each.step()
+    run = recorded()
+    names = [name for name in run.metrics if name.startswith("lr/")]
+    assert sorted(names) == ["lr/by_name.disc", "lr/by_name.gen", "lr/opts.0", "lr/opts.1"]
+    assert steps(run, "lr/opts.0") == [0, 1, 2]
+
+
 def test_a_function_that_trains_one_after_another(recorded: Recorded) -> None:
     def train(model: nn.Module, optimizer: torch.optim.Optimizer, value: float) -> None:
         loss = model(torch.ones(2, 2)).mean() * 0 + value
