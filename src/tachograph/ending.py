@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tachograph.run import Run
 
 CAUGHT_SECONDS = 1.0
+MESSAGE = 2000  # characters that are recorded of what an exception says
+TRACEBACK = 20_000
 DETACH_SECONDS = 0.3  # that sending may take at the end, before a process of its own is begun for it
 
 _exit_call: tuple[Any, float] | None = None
@@ -47,16 +49,26 @@ def outcome(error: BaseException | None) -> str:
 def describe(error: BaseException | str | None) -> Fault | None:
     """An exception as it is recorded. Frames of ours are left out of the traceback."""
     if not isinstance(error, BaseException):
-        text = "" if error is None else guard.shown(error)[:2000]
-        return Fault("Error", _recorded(text)) if text else None
+        text = "" if error is None else guard.shown(error)
+        return Fault("Error", _beginning(text)) if text else None
     if isinstance(error, SystemExit):
-        return Fault("SystemExit", _recorded(guard.shown(error)[:2000])) if error.code not in (None, 0) else None
+        return Fault("SystemExit", _beginning(guard.shown(error))) if error.code not in (None, 0) else None
     import traceback
 
     trace = guard.without_ours(error.__traceback__)
     summary = traceback.TracebackException(type(error), error, trace, limit=-50, compact=True)
-    text = "".join(summary.format())[-20_000:]
-    return Fault(type(error).__qualname__, _recorded(guard.shown(error)[:2000]), _recorded(text))
+    return Fault(type(error).__qualname__, _beginning(guard.shown(error)), _end("".join(summary.format())))
+
+
+# More is cleaned than is recorded: a secret that was cut could not be told any more.
+
+
+def _beginning(text: str) -> str:
+    return _recorded(text[: 2 * MESSAGE])[:MESSAGE]
+
+
+def _end(text: str) -> str:
+    return _recorded(text[-2 * TRACEBACK :])[-TRACEBACK:]
 
 
 def _recorded(text: str) -> str:

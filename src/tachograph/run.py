@@ -304,7 +304,8 @@ class Run:
 
     @guard.shield
     def log_table(self, name: str, rows: Any, step: int | None = None) -> None:
-        """Keep a table: a list of dicts, or a pandas or polars frame."""
+        """Keep a table: a list of dicts, or a pandas or polars frame. It is kept as it is, also what stands in columns
+        with names of secrets: leave out what should not be in it."""
         from tachograph.capture import rows as tables
 
         try:
@@ -349,10 +350,10 @@ class Run:
         self._journal.append(Link(relation=relation, target=target, meta=meta))
 
     def _remark(self, text: str) -> None:
-        """A note of ours on what could not be recorded; the same one only once."""
+        """A note of ours on what could not be recorded; the same one only once. It may quote what others have said."""
         if text not in self._remarks:
             self._remarks.add(text)
-            self._journal.append(Note(text=text, source="tachograph"))
+            self._journal.append(Note(text=values.text(text), source="tachograph"))
 
     @property
     def _remarks(self) -> set[str]:

@@ -169,6 +169,16 @@ def test_secrets_in_an_exception_are_not_recorded(root: Path) -> None:
     assert not [path for path in root.rglob("*.jsonl") if token in path.read_text()]
 
 
+def test_no_part_of_a_secret_is_left_where_a_traceback_is_cut(root: Path) -> None:
+    cause, secret = ConnectionError("Authorization: Bearer swordfish"), "swordfish" * 3000
+    with pytest.raises(ValueError), tachograph.start_run() as run:
+        raise ValueError(f"password={secret}") from cause
+    error = tachograph.open_store(root).run(run.id).error
+    assert error is not None
+    assert "swordfish" not in f"{error.message}{error.traceback}"
+    assert "ValueError: password=[redacted]" in str(error.traceback)
+
+
 # ---- sys.exit --------------------------------------------------------------------------------------------------------
 
 

@@ -389,6 +389,8 @@ def test_no_secret_is_recorded(run: Run, root: Path) -> None:
     run.log_params({"config": [{"password": secret}], "text": f"token={secret}"})
     run.set_tags({"password": secret, "command": f"--api-key {secret}", "hub": HUGGING_FACE})
     run.log_note(f"password: {secret}, and {HUGGING_FACE}")
+    with pytest.warns(tachograph.TachographWarning):
+        run.log_artifact(f"nowhere/password={secret}")
     run.log_params({"max_tokens": 100, "pad_token": "<pad>"})
     written = "".join(path.read_text() for path in root.rglob("*.jsonl"))
     assert secret not in written

@@ -152,7 +152,8 @@ class _Scan:
             self._frames.append(_Frame(outer.bound, outer.bound))
             return
         callee = self._pending.rpartition(".")[2] if bracket == "(" else ""
-        degree = outer.bound if callee in _WRAPPING else 2 if callee == "login" else 0
+        is_about_secrets = callee == "login" or (callee[:1].isupper() and self._judge(callee) == 2)
+        degree = outer.bound if callee in _WRAPPING else 2 if is_about_secrets else 0
         self._frames.append(_Frame(degree, degree, callee))
 
     def _is_adjacent(self, token: re.Match[str]) -> bool:

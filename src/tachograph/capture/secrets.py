@@ -115,6 +115,7 @@ _TEXT_TOKEN = re.compile(
 _ACCOUNT = re.compile(
     "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
 )
+_HEADER_WITH_KEY = re.compile(r"x-[\w-]+-key", re.IGNORECASE)
 _WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd", "pw"})
 # A name that ends so says where a secret is or what it is about, not what it is.
 _ABOUT_SECRETS = frozenset(
@@ -129,7 +130,7 @@ _PERSONAL = re.compile(
 )
 _ABOUT_PERSONAL = re.compile(r"(?:has|is|no?|num|number|count|same|valid|verified)\b")
 _PRIVATE_SHAPE = re.compile(
-    r"[\w.+-]{1,64}+@[\w-]{1,64}\.\w"  # an e-mail address
+    r"(?<![\w.+-])[\w.+-]++@[\w-]{1,64}\.\w"  # an e-mail address
     r"|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}[ ]?[A-Z0-9]{0,4}\b"  # an IBAN
     r"|\b\d{3}-\d{2}-\d{4}\b|\b(?:\d{4}[ -]){3}\d{4}\b|\b\d{16}\b|\+\d[\d ()/-]{7,20}\d"  # numbers of persons
 )
@@ -143,7 +144,7 @@ def _suspicion(name: str) -> _Suspicion:
         words.pop()
     if not words or name in _NAMES_OF_FOLDERS or words[-1] in _ABOUT_SECRETS:
         return _Suspicion.NONE
-    if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words):
+    if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words) or _HEADER_WITH_KEY.fullmatch(name):
         return _Suspicion.STRONG
     return _Suspicion.WEAK if _ends_in_secret(words) else _Suspicion.NONE
 
@@ -237,6 +238,20 @@ _SHAPES = {
     "xoxp-": r"[\w-]{10,255}+",
     "xoxr-": r"[\w-]{10,255}+",
     "xoxs-": r"[\w-]{10,255}+",
+    "xapp-": r"[\w-]{10,255}+",
+    "sk_live_": r"\w{16,255}+",  # Stripe
+    "sk_test_": r"\w{16,255}+",
+    "rk_live_": r"\w{16,255}+",
+    "rk_test_": r"\w{16,255}+",
+    "whsec_": r"\w{16,255}+",
+    "SG.": r"[\w-]{16,32}+\.[\w-]{30,64}+",  # SendGrid
+    "hvs.": r"[\w-]{20,255}+",  # Vault
+    "dckr_pat_": r"[\w-]{20,255}+",  # Docker
+    "gsk_": r"\w{30,255}+",  # Groq
+    "xai-": r"\w{30,255}+",
+    "r8_": r"\w{30,255}+",  # Replicate
+    "lsv2_": r"\w{30,255}+",  # LangSmith
+    "dop_v1_": r"[0-9a-f]{30,255}+",  # DigitalOcean
     "AIza": r"[\w-]{35}",  # Google
     "ya29.": r"[\w-]{20,}+",
     "eyJ": r"[\w-]{5,}+\.[\w-]{5,}+(?:\.[\w-]*+)?",  # a JSON web token
@@ -365,6 +380,12 @@ def _redact_parameter(match: re.Match[str]) -> str:
     return match[0][: -len(match["value"])] + REDACTED
 
 
+def _redact_named(match: re.Match[str]) -> str:
+    if _is_harmless(match["value"], _suspicion(match["name"])):
+        return match[0]
+    return match[0][: -len(match["value"])] + REDACTED
+
+
 class _Rule(NamedTuple):
     """One kind of secret. ``redact`` is only called for a text that holds, in lower case, one of the hints."""
 
@@ -408,14 +429,51 @@ _NETRC = _rule(
     rf"\g<1>{REDACTED}",
 )
 
-_URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _SHAPE)
+_WEBHOOK = _rule(
+    ("webhook", "hooks."),
+    r"""(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/|webhook\.office\.com/)(?!\[redacted\])[^\s"'<>]++""",
+    rf"\g<1>{REDACTED}",
+)
+_BOT = _rule((":aa",), r"(?<![\w-])[0-9]{8,10}:AA[\w-]{30,}+", REDACTED)  # Telegram
+_AFTER_AN_ID = _rule(  # Amazon's second half has no shape of its own
+    ("akia", "asia"),
+    r"""(\b(?:AKIA|ASIA)[0-9A-Z]{16}["']?[ ]?[,:\s][ ]?["']?)[A-Za-z0-9/+]{30,}+""",
+    rf"\g<1>{REDACTED}",
+)
+_NAME_AND_VALUE = _rule(  # as Kubernetes and Docker list the variables of an environment
+    ("value",),
+    r"""\bname["']?[ ]?:[ ]{0,3}["']?(?P<name>[\w.-]{1,100}+)["']?,?\s{1,40}["']?value["']?[ ]?:[ ]{0,3}["']?
+        (?P<value>(?!\[redacted\])[^\s"',}]++)""",
+    _redact_named,
+)
+_SET_VARIABLE = _rule(
+    ("env", "set"),
+    r"""\b(?:ENV|setenv|set[ ]-g?x|%(?:set_)?env)[ ]{1,3}(?P<name>\w{1,100}+)[ ]{1,3}(?P<value>(?!\[redacted\])\S++)""",
+    _redact_named,
+)
+_COMMAND = _rule(
+    ("curl", "login", "upload", "sshpass"),
+    r"""(\b(?: (?:curl|wget)\b[^\n|;&]{0,200}?[ ](?:-u|--user)[ =]["']?[^\s:"']{1,100}+:
+          | (?:(?:docker|podman|az)[ ]login|twine[ ]upload|sshpass)\b[^\n|;&]{0,200}?[ ]-p[ ]? ))
+        (?!\[redacted\])[^\s"']++""",
+    rf"\g<1>{REDACTED}",
+)
+_PART_OF_LITERAL = re.compile(r"""(?<![^;\s"'])(?P<name>[\w.-]{1,100}+)=(?P<value>(?!\[redacted\])[^\s;"'&\\]++)""")
+_IN_LITERALS = _rule(
+    _NAME_HINTS,
+    r""""(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?""",
+    lambda literal: _PART_OF_LITERAL.sub(_redact_named, literal[0]),
+)
+
+_URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _WEBHOOK, _AFTER_AN_ID, _SHAPE)
 _CODE_RULES = (
-    *(_PRIVATE_KEY, *_URL_RULES, _BEARER, _HEXADECIMAL),
+    *(_PRIVATE_KEY, *_URL_RULES, _BOT, _BEARER, _HEXADECIMAL, _NAME_AND_VALUE, _COMMAND, _IN_LITERALS),
     _Rule(_NAME_HINTS, partial(_redact_from_afar, code=True)),
     _Rule(_NAME_HINTS, partial(_redact_bindings, value_pattern=_VALUE_IN_CODE)),
 )
 _TEXT_RULES = (
-    *(_PRIVATE_KEY, *_URL_RULES, _HEADER, _BEARER, _HEXADECIMAL, _NETRC),
+    *(_PRIVATE_KEY, *_URL_RULES, _BOT, _HEADER, _BEARER, _HEXADECIMAL, _NETRC),
+    *(_NAME_AND_VALUE, _SET_VARIABLE, _COMMAND),
     _Rule(_NAME_HINTS, partial(_redact_from_afar, code=False)),
     _Rule(_NAME_HINTS, _redact_bindings),
 )

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tachograph.capture.secrets import is_secret_name, redact_argv, redact_mapping, redact_text, redact_url
+from tachograph.capture.secrets import (
+    is_private_text,
+    is_secret_name,
+    redact_argv,
+    redact_mapping,
+    redact_text,
+    redact_url,
+)
 
 AMAZON = "AKIA" + "ABCDEFGH12345678"
 GITHUB = "ghp_" + "a1B2c3D4" * 5
@@ -216,6 +223,7 @@ HOSTILE = [
     *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "://", "a://b", "https://a@", "://?a=", "?token="),
     *("sk-", "eyJ", "eyJ-", "eyJaaaaa.", "hf_", "AKIA", "ghp_", "password=", "password ", "--password ", "token:"),
     *('\\"', 'password="\\', "password='", "Bearer ", "key ", "cookie:", "a=", "-", "A", "Aa", "[", "x.", "Aa1_", " "),
+    *("a.b-", "12-", "curl -u a", "docker login ", "name: a value", "ENV a ", "'a=", "SG.aaaaaaaaaaaaaaaaaa.", "1:AA"),
 ]
 
 
@@ -226,6 +234,7 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     redact_text(text)
     redact_argv([text, f"--{text}"])
     is_secret_name(text)
+    is_private_text(text)
     assert time.perf_counter() - started < 5  # measured 0.2; quadratic time would be minutes
 
 
