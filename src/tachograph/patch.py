@@ -267,9 +267,6 @@ class Hooks:
             with guard.contained(f"{self.plugin}: undo"):
                 self._undo.pop()()
 
-    def settle(self) -> None:
-        """All is hooked. What is replaced is so for everybody at once, so that nothing is left to be done."""
-
     # -- replacing attributes --
 
     def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

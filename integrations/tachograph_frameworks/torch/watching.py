@@ -85,5 +85,4 @@ def _listening() -> tuple[Hooks, Loop]:
     if _own is None:
         _own = Hooks(NAME, session.enabled)
         install(_own).only = weakref.WeakSet()
-        _own.settle()
     return _own, _loops[_own]
