@@ -180,7 +180,7 @@ def end_process() -> None:
             run.finish(outcome(error), error)
         unwatch()
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
-        _try_disk_again()
+        _hurry()
         background.end(until - time.monotonic())
         _send_what_is_left(until - time.monotonic())
     if isinstance(error, KeyboardInterrupt):
@@ -206,9 +206,11 @@ def end_part(error: BaseException | None, before: Collection[Run]) -> None:
             run.finish(outcome(error), error)
 
 
-def _try_disk_again() -> None:
+def _hurry() -> None:
+    """What is the run's own is waited for, and the disk tried again; git, where it is slow, has to hurry."""
     surroundings = sys.modules.get("tachograph.surroundings")
     if surroundings is not None:
+        surroundings.environment.hurry()
         background.soon(surroundings.write_what_is_left)
 
 

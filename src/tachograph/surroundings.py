@@ -89,8 +89,15 @@ def write_what_is_left() -> None:
 def _add_slow_facts(run: Run) -> None:
     global _slow_facts
     if _slow_facts is None:
-        _slow_facts = environment.slow()
-    run._journal.append(Environment(values=_slow_facts))
+        _slow_facts = environment.slow(heard=partial(_add_facts, run))
+    else:
+        _add_facts(run, _slow_facts)
+    if "error" in _slow_facts:
+        run._remark(_slow_facts["error"])
+
+
+def _add_facts(run: Run, facts: dict[str, Any]) -> None:
+    run._journal.append(Environment(values=facts))
 
 
 class _Sampled:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import tachograph
@@ -94,3 +97,71 @@ def test_a_forked_child_does_not_sample_for_its_parent(script: Script, root: Pat
     runs = {run.name: run for run in tachograph.open_store(root).runs()}
     assert {name: len(run.writers) for name, run in runs.items()} == {"parent": 1, "child": 1}
     assert runs["child"].system
+
+
+SHORT = """
+import time, tachograph
+tachograph.start_run().log({"loss": 0.5})
+print(time.time())
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The folder of the script, with a change that is not committed."""
+    for command in (["init", "--initial-branch=trunk"], ["add", "model.py"], ["commit", "--message=first"]):
+        (tmp_path / "model.py").write_text("width = 1\n")
+        who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+        subprocess.run(["git", "-C", tmp_path, *who, *command], check=True, capture_output=True)
+    (tmp_path / "model.py").write_text("width = 2\n")
+    return tmp_path
+
+
+@pytest.fixture
+def hanging(repository: Path) -> Callable[[str], str]:
+    """A PATH with a git before the real one that hangs in the questions that a shell pattern names."""
+
+    def path(questions: str) -> str:
+        (repository / "bin").mkdir()
+        git = repository / "bin" / "git"
+        git.write_text(
+            f'#!/bin/sh\nfor word; do case "$word" in {questions}) echo $$ > {repository}/pid; sleep 60;; esac; done\n'
+            f'exec {shutil.which("git")} "$@"\n'
+        )
+        git.chmod(0o755)
+        return f"{git.parent}:{os.environ['PATH']}"
+
+    return path
+
+
+def test_the_state_of_the_code_is_recorded_of_a_script_that_ends_at_once(
+    script: Script, root: Path, repository: Path
+) -> None:
+    assert script(SHORT).returncode == 0
+    run = read(root)
+    assert run.environment["git"]["branch"] == "trunk"
+    assert "+width = 2" in run.environment["git"]["diff"]
+    assert run.notes == []
+
+
+@pytest.mark.parametrize(
+    ("questions", "known", "missing"),
+    [
+        ("diff", {"commit", "dirty"}, "git diff did not answer in time: the uncommitted changes are not recorded"),
+        ("status", {"commit"}, "git status did not answer in time: the uncommitted changes are not recorded"),
+        ("*", set(), "git rev-parse did not answer in time: the commit and the uncommitted changes are not recorded"),
+    ],
+)
+def test_the_end_does_not_wait_for_a_git_that_hangs(
+    script: Script, root: Path, hanging: Callable[[str], str], questions: str, known: set[str], missing: str
+) -> None:
+    done = script(SHORT, PATH=hanging(questions))
+    took = time.time() - float(done.stdout)
+    run = read(root)
+    assert took < 3, done.stderr  # 0.6 on an idle machine
+    assert {"commit", "dirty", "diff"} & run.environment["git"].keys() == known
+    assert run.environment["packages"]
+    assert run.environment["gpus"] is not None
+    assert [note.text for note in run.notes] == [missing]
+    assert run.metrics == {"loss": 0.5}
+    assert not psutil.pid_exists(int((root.parent / "pid").read_text()))

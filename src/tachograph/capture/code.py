@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
+import math
 import os
 import re
 import signal
@@ -25,6 +26,7 @@ from typing import IO, TypedDict
 from tachograph.capture.secrets import redact_spans, redact_text, redact_url, secret_spans
 
 UNTRACKED_LIMIT = 100
+GRACE = 0.25  # seconds for the answer to one question when somebody waits; they take some thousandths
 _OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of any answer but the diff's
 _COUNT_LIMIT = 64 * 1024 * 1024  # bytes of a diff that are counted, not kept
 _FILE_LIMIT = 1024 * 1024  # bytes of a changed file that is compared, before or after
@@ -65,6 +67,14 @@ class GitState(TypedDict, total=False):
     untracked: list[str]  # at most 100 paths; an untracked folder is one path
     untracked_truncated: bool
     error: str
+    late: bool  # present where the error is that git took too long
+
+
+@dataclass
+class Hurry:
+    """Since when somebody waits for the answers of git: from then on each question gets only ``GRACE`` seconds."""
+
+    since: float = math.inf
 
 
 def git_state(folder: str | os.PathLike[str], *, diff_limit: int = 256 * 1024, timeout: float = 5.0) -> GitState | None:
@@ -74,36 +84,66 @@ def git_state(folder: str | os.PathLike[str], *, diff_limit: int = 256 * 1024, t
     questions together. What goes wrong within git (a damaged repository, one of another user, no time left) never
     raises: the result then holds what could be learned, and ``error``.
     """
-    git = _Git(os.fspath(folder), time.monotonic() + timeout)
+    state = None
+    for state in git_states(folder, Hurry(), diff_limit=diff_limit, timeout=timeout):  # noqa: B007
+        pass
+    return state
+
+
+def git_states(
+    folder: str | os.PathLike[str], hurry: Hurry, *, diff_limit: int = 256 * 1024, timeout: float = 5.0
+) -> Iterator[GitState]:
+    """:func:`git_state` as it grows, the cheap answers first: the commit, then what is changed, then the difference."""
+    git = _Git(os.fspath(folder), time.monotonic() + timeout, hurry)
     state: GitState = {}
     try:
         top = _place(git, state)
-        state["remote"] = _remote(git)
+        _commit(git, state)
+        yield state.copy()
         changed = _status(git, state)
+        yield state.copy()
         _diff(git, state, diff_limit, _too_large(git, top, changed))
     except FileNotFoundError:
-        return None
+        return
     except (_GitError, OSError) as error:
         if str(error).startswith("not a git repository (or any"):
-            return None
+            return
         state["error"] = str(error)
-    return state
+        if isinstance(error, _LateError):
+            state["late"] = True
+    yield state
 
 
 class _GitError(Exception):
     """git did not answer; the message is its own first line."""
 
 
+class _LateError(_GitError):
+    """git took too long."""
+
+
 def _place(git: _Git, state: GitState) -> str:
     """Note where ``git`` looks; gives the path of the repository's top folder."""
     bare, inside = git.ask("rev-parse", "--is-bare-repository", "--is-inside-work-tree").split()
     if inside != "true":
-        state["commit"] = git.ask("rev-parse", "--verify", "--quiet", "HEAD", failing_with=1).strip() or None
+        state["commit"] = _head(git)
         raise _GitError("a bare repository has no files" if bare == "true" else "inside a repository's own folder")
     top, prefix = git.ask("rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     state["root"] = Path(top).name
     state["prefix"] = prefix
     return top
+
+
+def _commit(git: _Git, state: GitState) -> None:
+    """Note commit and branch, for which git has no file of the user's to look at."""
+    state["commit"] = _head(git)
+    branch = git.ask("symbolic-ref", "--quiet", "HEAD", failing_with=1).strip()
+    state["branch"] = branch.removeprefix("refs/heads/") or None
+    state["remote"] = _remote(git)
+
+
+def _head(git: _Git) -> str | None:
+    return git.ask("rev-parse", "--verify", "--quiet", "HEAD", failing_with=1).strip() or None
 
 
 def _remote(git: _Git) -> str | None:
@@ -114,16 +154,10 @@ def _remote(git: _Git) -> str | None:
 
 
 def _status(git: _Git, state: GitState) -> dict[str, str]:
-    """Commit, branch, whether dirty, and untracked paths, all from one question; gives the digest that each changed
-    file has in the commit, by its path."""
-    entries = git.ask("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--no-renames").split(
-        "\0"
-    )
-    headers = dict(entry[2:].split(" ", 1) for entry in entries if entry.startswith("# "))
-    commit, branch = headers.get("branch.oid", "(initial)"), headers.get("branch.head", "(detached)")
+    """Note whether it is dirty, and untracked paths; gives the digest that each changed file has in the commit, by its
+    path."""
+    entries = git.ask("status", "--porcelain=v2", "-z", "--untracked-files=normal", "--no-renames").split("\0")
     untracked = [entry[2:] for entry in entries if entry.startswith("? ")]
-    state["commit"] = None if commit == "(initial)" else commit
-    state["branch"] = None if branch == "(detached)" else branch
     state["dirty"] = any(entry.startswith(("1 ", "2 ", "u ")) for entry in entries)
     state["untracked"] = untracked[:UNTRACKED_LIMIT]
     state["untracked_truncated"] = len(untracked) > UNTRACKED_LIMIT
@@ -286,6 +320,7 @@ class _Git:
 
     folder: str
     deadline: float
+    hurry: Hurry
 
     def ask(self, *arguments: str, failing_with: int = 0, given: str = "") -> str:
         """git's answer to what it is ``given``; exit status ``failing_with`` is one, too. Raises _GitError."""
@@ -294,7 +329,7 @@ class _Git:
 
     def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0, given: str = "") -> _Answer:
         """The first ``limit`` bytes of git's answer; up to ``count`` further ones are counted, then git is stopped."""
-        with _start(self.folder, arguments, given) as process, _Alarm(process, self.deadline) as alarm:
+        with _start(self.folder, arguments, given) as process, _Alarm(process, self.deadline, self.hurry) as alarm:
             assert process.stdout is not None
             assert process.stderr is not None
             data = process.stdout.read(limit)
@@ -304,7 +339,7 @@ class _Git:
             message = process.stderr.read(4096).decode(errors="replace")
             status = process.wait()
         if alarm.rang and len(data) < limit:
-            raise _GitError(f"git {arguments[0]} took too long")
+            raise _LateError(f"git {arguments[0]} did not answer in time")
         if alarm.rang or size is None:
             return _Answer(data, None)
         if status not in (0, failing_with):
@@ -313,24 +348,32 @@ class _Git:
 
 
 class _Alarm:
-    """Kills ``process`` at ``deadline``, unless the block ends before."""
+    """Kills ``process`` at ``deadline``, or when ``hurry`` leaves it no more time, unless the block ends before."""
 
-    def __init__(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], deadline: float, hurry: Hurry) -> None:
         self.rang = False
-        self._process = process
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._ring)
-        self._timer.daemon = True
+        self._process, self._deadline, self._hurry = process, deadline, hurry
+        self._started = time.monotonic()
+        self._answered = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> _Alarm:
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._answered.set()
 
-    def _ring(self) -> None:
-        self.rang = True
-        _kill(self._process)
+    def _watch(self) -> None:
+        while not self._answered.wait(min(0.02, self._left())):
+            if self._left() <= 0:
+                self.rang = True
+                _kill(self._process)
+                return
+
+    def _left(self) -> float:
+        until = min(self._deadline, max(self._started, self._hurry.since) + GRACE)
+        return max(0.0, until - time.monotonic())
 
 
 def _start(folder: str, arguments: tuple[str, ...], given: str) -> subprocess.Popen[bytes]:

@@ -11,7 +11,8 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tachograph.capture.secrets import is_secret_name, redact_argv, redact_text
@@ -58,19 +59,39 @@ def quick(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def slow(timeout: float = 10.0) -> dict[str, Any]:
+def slow(timeout: float = 10.0, heard: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
     """What has to be looked for: packages, git, memory, gpus, and cpu once more, with its model.
 
-    Blocks for some tenths of a second, at most ``timeout`` seconds. What wasn't found by then is missing, and
-    ``error`` says why. Where no Python can be started beside this one, the looking is done right here.
+    Blocks for some tenths of a second, at most ``timeout`` seconds. ``heard`` is called with each part as it is found.
+    What wasn't found by then is missing, and ``error`` says why. Where no Python can be started beside this one, the
+    looking is done right here.
     """
     import json
 
+    facts: dict[str, Any] = {}
+
+    def note(fact: dict[str, Any]) -> None:
+        fact |= {"cpu": {**_cpu(), **fact["cpu"]}} if "cpu" in fact else {}
+        facts.update(fact)
+        if heard is not None:
+            heard(fact)
+
     path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
     request = {"path": path, "cwd": _cwd(), "entry": _entry()}
-    process = _start_probe() if _can_start_python() else None
-    facts = _look_here(request) if process is None else _converse(process, json.dumps(request), timeout)
-    return {**facts, "cpu": {**_cpu(), **facts.get("cpu", {})}}
+    process = _start_probe(json.dumps(request)) if _can_start_python() else None
+    if process is None:
+        _look_here(request, note)
+    elif error := _converse(process, timeout, note):
+        note({"cpu": {}, "error": error})
+    return facts
+
+
+def hurry() -> None:
+    """The process is about to end: from now on git is only waited for as long as it usually takes."""
+    global _hurried
+    _hurried = True
+    if _probe is not None:
+        _urge(_probe)
 
 
 # ---- quick -----------------------------------------------------------------------------------------------------------
@@ -132,7 +153,7 @@ def _is_secret(name: str, value: str) -> bool:
 # appended. `-m` and running by path would both put a folder in front.
 # The training's own path comes behind the standard library, which therefore can't be shadowed by the user's files.
 _BOOTSTRAP = (
-    "import json, sys; request = json.load(sys.stdin); sys.path.extend([sys.argv[1], *request['path']]); "
+    "import json, sys; request = json.loads(sys.argv[2]); sys.path.extend([sys.argv[1], *request['path']]); "
     "from tachograph.capture.probe import main; main(request)"
 )
 _OUR_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -153,44 +174,104 @@ def _can_start_python() -> bool:
     return program.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
-def _start_probe() -> subprocess.Popen[str] | None:
+def _start_probe(request: str) -> subprocess.Popen[bytes] | None:
     import subprocess  # like the other modules that only the probe needs, not before it is needed
 
     try:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _OUR_PARENT],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _OUR_PARENT, request],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            encoding="utf-8",
+            bufsize=0,
             start_new_session=True,  # Ctrl-C in the terminal is meant for the training
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-    except OSError:  # no memory or no right to start one
+    except OSError:  # no memory or no right to start one, or a path that is too long for a command line
         return None
 
 
-def _converse(process: subprocess.Popen[str], request: str, timeout: float) -> dict[str, Any]:
-    """Send ``request``, and collect the facts that came in time. The process has ended afterwards."""
-    import subprocess
+_probe: subprocess.Popen[bytes] | None = None  # that can be urged
+_hurried = False
 
+
+def _converse(process: subprocess.Popen[bytes], timeout: float, note: Callable[[dict[str, Any]], object]) -> str | None:
+    """Hand ``note`` the facts that come in time; gives what went wrong. The process has ended afterwards."""
+    global _probe
+    until = time.monotonic() + timeout
     with process:
         try:
-            answer, _ = process.communicate(request, timeout)
-            late = False
-        except subprocess.TimeoutExpired:
+            for fact in _facts(process, until):
+                _probe = process  # before it has told anything it is still starting
+                if _hurried:
+                    _urge(process)
+                note(fact)
+            if is_late := time.monotonic() >= until:
+                _end(process)
+        except BaseException:
             _kill(process)
-            answer, _ = process.communicate()
-            late = True
-    facts = _merged(answer)
-    if late:
-        facts["error"] = f"the probe took longer than {timeout:g} seconds"
-    elif process.returncode:
-        facts["error"] = f"the probe ended with status {process.returncode}"
-    return facts
+            raise
+        finally:
+            _probe = None
+    if is_late:
+        return f"the probe took longer than {timeout:g} seconds"
+    return f"the probe ended with status {process.returncode}" if process.returncode else None
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _facts(process: subprocess.Popen[bytes], until: float) -> Iterator[dict[str, Any]]:
+    """Each fact of which the whole line came in time."""
+    import json
+
+    rest = b""
+    for chunk in _chunks(process, until):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from map(json.loads, lines)
+
+
+def _chunks(process: subprocess.Popen[bytes], until: float) -> Iterator[bytes]:
+    """What ``process`` writes, as it comes, until that moment or its end."""
+    assert process.stdout is not None
+    if sys.platform == "win32":  # nothing to wait for a pipe with
+        import subprocess
+
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            yield process.communicate(timeout=until - time.monotonic())[0]
+    else:
+        import selectors
+
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while selector.select(max(0.0, until - time.monotonic())):
+                if not (chunk := os.read(process.stdout.fileno(), 65536)):
+                    return
+                yield chunk
+
+
+def _urge(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform != "win32":  # there it would end
+        process.terminate()
+
+
+def _forked() -> None:
+    global _probe, _hurried
+    _probe, _hurried = None, False  # the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let ``process`` end git, which is in a group of its own, and kill it if it doesn't end by itself."""
+    import subprocess
+
+    _urge(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     import signal
 
     if sys.platform == "win32":
@@ -200,18 +281,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # it hasn't been waited for, so the number is still its own
 
 
-def _merged(answer: str) -> dict[str, Any]:
-    """The facts in the whole lines of ``answer``."""
-    import json
+def _look_here(request: dict[str, Any], note: Callable[[dict[str, Any]], object]) -> None:
+    from tachograph.capture import code, probe
 
-    facts: dict[str, Any] = {}
-    for line in answer.splitlines(keepends=True):
-        if line.endswith("\n"):
-            facts.update(json.loads(line))
-    return facts
-
-
-def _look_here(request: dict[str, Any]) -> dict[str, Any]:
-    from tachograph.capture import probe
-
-    return {name: value for fact in probe.facts(request) for name, value in fact.items()}
+    for fact in probe.facts(request, code.Hurry()):
+        note(fact)

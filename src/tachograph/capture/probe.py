@@ -2,7 +2,7 @@
 
 Gets one request, ``{"path": [...], "cwd": ..., "entry": ...}``, where ``path`` is the
 training process's ``sys.path`` and ``entry`` its main script or null. Writes one JSON object a line, a fact each, so
-that whoever loses patience keeps what was found.
+that whoever loses patience keeps what was found. Once it has written one, SIGTERM tells it that somebody waits.
 """
 
 from __future__ import annotations
@@ -11,30 +11,48 @@ import importlib.metadata
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tachograph.capture import hardware
-from tachograph.capture.code import git_state
+from tachograph.capture.code import GitState, Hurry, git_states
 
 
 def main(request: dict[str, Any]) -> None:
-    """Answer ``request`` on standard output."""
+    """Answer ``request`` on standard output, and end the process."""
+    hurry = Hurry()
+    signal.signal(signal.SIGTERM, lambda *_: _begin(hurry))
     if hasattr(os, "nice"):
         os.nice(10)  # the training has the processor first
-    for fact in facts(request):
+    for fact in facts(request, hurry):
         print(json.dumps(fact), flush=True)
+    os._exit(0)  # an interpreter that is being taken down would end by the signal
 
 
-def facts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One fact after the other, the quickest first."""
-    yield {"cpu": {"model": _cpu_model()}}
-    yield {"memory": hardware.memory_size()}
+def _begin(hurry: Hurry) -> None:
+    hurry.since = min(hurry.since, time.monotonic())
+
+
+def facts(request: dict[str, Any], hurry: Hurry) -> Iterator[dict[str, Any]]:
+    """One fact after the other; git, which may take long, comes last and is given again as more of it is known."""
+    yield {"cpu": {"model": _cpu_model()}, "memory": hardware.memory_size()}
     yield {"packages": _packages(request["path"])}
-    yield {"git": _git(request["entry"], request["cwd"])}
     yield {"gpus": hardware.describe_gpus()}
+    state: GitState | None = None
+    for state in _git(request["entry"], request["cwd"], hurry):
+        yield {"git": state}
+    if state is None:
+        yield {"git": None}
+    elif "late" in state:
+        yield {"error": f"{state['error']}: {_missing(state)} not recorded"}
+
+
+def _missing(state: GitState) -> str:
+    return "the uncommitted changes are" if "commit" in state else "the commit and the uncommitted changes are"
 
 
 def _packages(path: Sequence[str]) -> dict[str, str]:
@@ -47,12 +65,16 @@ def _packages(path: Sequence[str]) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _git(entry: str | None, cwd: str | None) -> Any:
+def _git(entry: str | None, cwd: str | None, hurry: Hurry) -> Iterator[GitState]:
     """The repository of the main script; if that is in none, of the current folder."""
     folders = [os.path.dirname(entry)] if entry else []
     folders += [cwd] if cwd else []
-    states = (git_state(folder) for folder in dict.fromkeys(folders))
-    return next((state for state in states if state is not None), None)
+    for folder in dict.fromkeys(folders):
+        states = git_states(folder, hurry)
+        if first := next(states, None):
+            yield first
+            yield from states
+            return
 
 
 def _cpu_model() -> str | None:

@@ -307,7 +307,7 @@ def test_time_runs_out(repository: Path) -> None:
     state = git_state(repository, timeout=0.5)
     assert time.monotonic() - started < 10
     assert state is not None
-    assert state["error"] == "git status took too long"
+    assert state["error"] == "git status did not answer in time"
     assert state["root"] == "project"
     assert set(psutil.Process().children(recursive=True)) <= set(before)
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tachograph.capture import environment, probe
+from tachograph.capture.code import Hurry
 
 
 def test_quick_facts() -> None:
@@ -101,11 +102,13 @@ def test_what_takes_too_long_is_missing() -> None:
     assert facts["cpu"]["count"] == os.cpu_count()
 
 
-def test_what_was_found_before_the_probe_ended_is_kept() -> None:
-    assert environment._merged('{"cpu": {"model": "x"}}\n{"memory": {"total": 1}}\n{"pack') == {
-        "cpu": {"model": "x"},
-        "memory": {"total": 1},
-    }
+def test_what_was_found_before_the_probe_ended_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """print('{"memory": {"total": 1}}', '{"pack', sep='\\n', end="", flush=True); raise SystemExit(3)"""
+    monkeypatch.setattr(environment, "_BOOTSTRAP", program)
+    heard: list[dict[str, object]] = []
+    facts = environment.slow(heard=heard.append)
+    assert facts == {"cpu": environment._cpu(), "memory": {"total": 1}, "error": "the probe ended with status 3"}
+    assert heard[0] == {"memory": {"total": 1}}
 
 
 @pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/ls"])
@@ -149,10 +152,10 @@ def test_git_of_the_script_before_that_of_the_current_folder(tmp_path: Path) -> 
     )
     script = [sys.executable, str(project / "train.py")]
     assert subprocess.check_output(script, cwd=elsewhere, text=True) == "project\n"
-    assert probe._git(None, str(elsewhere))["root"] == "elsewhere"
-    assert probe._git(str(tmp_path / "train.py"), str(elsewhere))["root"] == "elsewhere"
-    assert probe._git(str(tmp_path / "train.py"), str(tmp_path)) is None
-    assert probe._git(None, None) is None
+    assert [*probe._git(None, str(elsewhere), Hurry())][-1]["root"] == "elsewhere"
+    assert [*probe._git(str(tmp_path / "train.py"), str(elsewhere), Hurry())][-1]["root"] == "elsewhere"
+    assert [*probe._git(str(tmp_path / "train.py"), str(tmp_path), Hurry())] == []
+    assert [*probe._git(None, None, Hurry())] == []
 
 
 def test_the_first_of_two_installed_versions_counts(tmp_path: Path) -> None:
