@@ -45,7 +45,7 @@ def enter(run: Run) -> None:
             run._journal.append(Environment(values=facts))
         if arguments.known:
             run._log_arguments(arguments.known)
-        background.soon(partial(_add_slow_facts, run))
+        background.soon(partial(_add_slow_facts, run, environment.where()))
         if settings.flag("console", True):
             console.attach(run)
     _monitor.add(run)
@@ -86,10 +86,10 @@ def write_what_is_left() -> None:
         background.no_longer(write_what_is_left)
 
 
-def _add_slow_facts(run: Run) -> None:
+def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
     global _slow_facts
     if _slow_facts is None:
-        _slow_facts = environment.slow(heard=partial(_add_facts, run))
+        _slow_facts = environment.slow(heard=partial(_add_facts, run), request=request)
     else:
         _add_facts(run, _slow_facts)
     if "error" in _slow_facts:

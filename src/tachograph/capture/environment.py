@@ -59,12 +59,22 @@ def quick(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def slow(timeout: float = 10.0, heard: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
+def where() -> dict[str, Any]:
+    """Where :func:`slow` is to look. At the end of a script Python forgets the name of its file."""
+    path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
+    return {"path": path, "cwd": _cwd(), "entry": _entry()}
+
+
+def slow(
+    timeout: float = 10.0,
+    heard: Callable[[dict[str, Any]], object] | None = None,
+    request: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What has to be looked for: packages, git, memory, gpus, and cpu once more, with its model.
 
-    Blocks for some tenths of a second, at most ``timeout`` seconds. ``heard`` is called with each part as it is found.
-    What wasn't found by then is missing, and ``error`` says why. Where no Python can be started beside this one, the
-    looking is done right here.
+    Blocks for some tenths of a second, at most ``timeout`` seconds. ``request`` is what :func:`where` has given, and
+    ``heard`` is called with each part as it is found. What wasn't found by then is missing, and ``error`` says why.
+    Where no Python can be started beside this one, the looking is done right here.
     """
     import json
 
@@ -76,8 +86,7 @@ def slow(timeout: float = 10.0, heard: Callable[[dict[str, Any]], object] | None
         if heard is not None:
             heard(fact)
 
-    path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
-    request = {"path": path, "cwd": _cwd(), "entry": _entry()}
+    request = where() if request is None else request
     process = _start_probe(json.dumps(request)) if _can_start_python() else None
     if process is None:
         _look_here(request, note)
