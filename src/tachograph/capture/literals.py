@@ -60,6 +60,7 @@ _PAIRING = frozenset({"get", "setdefault", "getenv", "pop", "setenv", "putenv", 
 _DECLARING = frozenset({"add_argument", "option", "Option", "add_option"})
 # Whoever writes a literal into these means what the call is bound to.
 _WRAPPING = frozenset({"Field", "field", "SecretStr", "Secret", "str", "bytes", "dict", "list", "String"})
+_CREDENTIAL = re.compile(r"[A-Z]\w*Credentials?")  # of Azure, Google ...
 _DEFAULTS = frozenset({"default", "value", "const"})
 # Names within something secret that are none themselves.
 ABOUT = frozenset(
@@ -138,7 +139,8 @@ class _Scan:
             frame.named = self._judge(content)
         elif frame.callee in _DECLARING and not degree:
             frame.named = max(frame.named, self._judge(content.lstrip("-")))
-        if not degree or not content:
+        is_message = " " in content and frame.callee is not None and _CREDENTIAL.fullmatch(frame.callee)
+        if not degree or not content or is_message:
             return None
         return Literal(*token.span(group), degree)
 
@@ -152,7 +154,7 @@ class _Scan:
             self._frames.append(_Frame(outer.bound, outer.bound))
             return
         callee = self._pending.rpartition(".")[2] if bracket == "(" else ""
-        is_about_secrets = callee == "login" or (callee[:1].isupper() and self._judge(callee) == 2)
+        is_about_secrets = callee == "login" or _CREDENTIAL.fullmatch(callee) is not None
         degree = outer.bound if callee in _WRAPPING else 2 if is_about_secrets else 0
         self._frames.append(_Frame(degree, degree, callee))
 

@@ -115,7 +115,9 @@ _TEXT_TOKEN = re.compile(
 _ACCOUNT = re.compile(
     "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
 )
-_HEADER_WITH_KEY = re.compile(r"x-[\w-]+-key", re.IGNORECASE)
+_HEADER_WITH_KEY = re.compile(
+    r"x-(?:[\w-]{1,60}-)?(?:access|account|admin|app|client|functions|master)-key", re.IGNORECASE
+)
 _WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd", "pw"})
 # A name that ends so says where a secret is or what it is about, not what it is.
 _ABOUT_SECRETS = frozenset(
@@ -263,7 +265,7 @@ _NAME_AND_SIGN = re.compile(
     (?<![\w.-]) (?P<dash> --? (?=[A-Za-z]) )? (?P<name> [\w.-]++ )
     (?: [\\"'\]]{0,4}
         (?: :[ ]?(?:str|bytes|Optional\[str\]|SecretStr|Final)(?:[ ]\|[ ]None)?[ \t]{0,3}=  # an annotation between
-          | [ \t]{0,3} (?: => | [:=]{1,2} ) )
+          | [ \t]{0,40}+ (?: => | [:=]{1,2} ) )
         [ \t]{0,3}
         (?: [\[(]{1,2} (?=["']) )?
       | (?(dash) [ \t]{1,3} (?!-) | (?!) )
@@ -394,7 +396,7 @@ class _Rule(NamedTuple):
 
 
 def _rule(hints: Iterable[str], pattern: str, replace: str | Callable[[re.Match[str]], str]) -> _Rule:
-    return _Rule(hints, partial(re.compile(pattern, re.VERBOSE).sub, replace))
+    return _Rule(hints, partial(re.compile(pattern, re.VERBOSE | re.MULTILINE).sub, replace))
 
 
 _NAME_HINTS = ("pass", "pw", "login", "secret", "token", "key", "cred", "auth", "cookie", "jwt", "sessionid")
@@ -434,7 +436,7 @@ _WEBHOOK = _rule(
     r"""(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/|webhook\.office\.com/)(?!\[redacted\])[^\s"'<>]++""",
     rf"\g<1>{REDACTED}",
 )
-_BOT = _rule((":aa",), r"(?<![\w-])[0-9]{8,10}:AA[\w-]{30,}+", REDACTED)  # Telegram
+_BOT = _rule((":aa",), r"(?<![0-9])[0-9]{8,10}:AA[\w-]{30,}+", REDACTED)  # Telegram
 _AFTER_AN_ID = _rule(  # Amazon's second half has no shape of its own
     ("akia", "asia"),
     r"""(\b(?:AKIA|ASIA)[0-9A-Z]{16}["']?[ ]?[,:\s][ ]?["']?)[A-Za-z0-9/+]{30,}+""",
@@ -452,11 +454,25 @@ _SET_VARIABLE = _rule(
     _redact_named,
 )
 _COMMAND = _rule(
-    ("curl", "login", "upload", "sshpass"),
-    r"""(\b(?: (?:curl|wget)\b[^\n|;&]{0,200}?[ ](?:-u|--user)[ =]["']?[^\s:"']{1,100}+:
-          | (?:(?:docker|podman|az)[ ]login|twine[ ]upload|sshpass)\b[^\n|;&]{0,200}?[ ]-p[ ]? ))
+    ("curl", "login", "upload", "sshpass", "mysql"),
+    r"""(\b(?: (?:curl|wget)\b[^\n|;&]{0,200}?[ ](?:-u|--user)[ =]["']?[^\s:"']{1,100}+:(?!//)
+          | (?:(?:docker|podman|az)[ ]login|twine[ ]upload|sshpass)\b[^\n|;&]{0,200}?[ ]-p[ ]?
+          | mysql\w{0,10}+(?=[ ])[^\n|;&]{0,200}?[ ]-p(?=\S)
+          | wandb["',]{0,3}[ ]["']?login["',]{0,3}[ ]["']?(?=[\w-]{16}) ))
         (?!\[redacted\])[^\s"']++""",
     rf"\g<1>{REDACTED}",
+)
+_ELEMENT = _rule(("</",), r"""<(?P<name>[\w.-]{1,100}+)>(?P<value>(?!\[redacted\])[^<>\s]++)(?=</)""", _redact_named)
+_ROW = _rule(  # of a table: a heading may have such a name, what holds a digit is none
+    _NAME_HINTS,
+    r"""[|│┃][ ]{0,40}+(?P<name>[\w.-]{1,100}+)[ ]{0,40}+[|│┃][ ]{0,9}+
+        (?P<value>(?=[^\s\d|│┃]{0,200}\d)[^\s|│┃]{6,}+)""",
+    _redact_named,
+)
+_MANIFEST = _rule(  # a secret of Kubernetes, perhaps in a difference
+    ("kind: secret",),
+    r"""^([+ -]?[ ]*+)(?:stringData|data):[ ]*+\n(?:\1[ ]{1,9}[\w.-]{1,100}+:[ ]++\S++(?:\n|\Z))++""",
+    lambda part: re.sub(r"(:[ ]+)\S+$", rf"\g<1>{REDACTED}", part[0], flags=re.MULTILINE),
 )
 _PART_OF_LITERAL = re.compile(r"""(?<![^;\s"'])(?P<name>[\w.-]{1,100}+)=(?P<value>(?!\[redacted\])[^\s;"'&\\]++)""")
 _IN_LITERALS = _rule(
@@ -464,16 +480,23 @@ _IN_LITERALS = _rule(
     r""""(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?""",
     lambda literal: _PART_OF_LITERAL.sub(_redact_named, literal[0]),
 )
+_IN_COMMENT = re.compile(
+    r"""(?<![\w.-])(?P<name>[\w.-]{1,100}+)["'\]]{0,2}[ ]?[:=]{1,2}[ ]?(?P<value>(?=[^\s\d]{0,200}\d)[^\s"',;)]{8,}+)"""
+)
+_IN_COMMENTS = _rule(
+    _NAME_HINTS, r"(?:^|(?<=\s))(?:\#|//)[ ][^\n]*+", lambda comment: _IN_COMMENT.sub(_redact_named, comment[0])
+)
 
 _URL_RULES = (_USER_IN_URL, _URL_PARAMETER, _WEBHOOK, _AFTER_AN_ID, _SHAPE)
 _CODE_RULES = (
-    *(_PRIVATE_KEY, *_URL_RULES, _BOT, _BEARER, _HEXADECIMAL, _NAME_AND_VALUE, _COMMAND, _IN_LITERALS),
+    *(_PRIVATE_KEY, *_URL_RULES, _BOT, _BEARER, _HEXADECIMAL),
+    *(_NAME_AND_VALUE, _COMMAND, _ELEMENT, _MANIFEST, _IN_LITERALS, _IN_COMMENTS),
     _Rule(_NAME_HINTS, partial(_redact_from_afar, code=True)),
     _Rule(_NAME_HINTS, partial(_redact_bindings, value_pattern=_VALUE_IN_CODE)),
 )
 _TEXT_RULES = (
     *(_PRIVATE_KEY, *_URL_RULES, _BOT, _HEADER, _BEARER, _HEXADECIMAL, _NETRC),
-    *(_NAME_AND_VALUE, _SET_VARIABLE, _COMMAND),
+    *(_NAME_AND_VALUE, _SET_VARIABLE, _COMMAND, _ELEMENT, _MANIFEST, _ROW),
     _Rule(_NAME_HINTS, partial(_redact_from_afar, code=False)),
     _Rule(_NAME_HINTS, _redact_bindings),
 )

@@ -223,7 +223,21 @@ HOSTILE = [
     *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "://", "a://b", "https://a@", "://?a=", "?token="),
     *("sk-", "eyJ", "eyJ-", "eyJaaaaa.", "hf_", "AKIA", "ghp_", "password=", "password ", "--password ", "token:"),
     *('\\"', 'password="\\', "password='", "Bearer ", "key ", "cookie:", "a=", "-", "A", "Aa", "[", "x.", "Aa1_", " "),
-    *("a.b-", "12-", "curl -u a", "docker login ", "name: a value", "ENV a ", "'a=", "SG.aaaaaaaaaaaaaaaaaa.", "1:AA"),
+    *(
+        "a.b-",
+        "12-",
+        "curl -u a",
+        "docker login ",
+        "name: a value",
+        "ENV a ",
+        "'a=",
+        "mysql -",
+        "# a:",
+        "| a ",
+        "<a>",
+        "SG.aaaaaaaaaaaaaaaaaa.",
+        "1:AA",
+    ),
 ]
 
 
