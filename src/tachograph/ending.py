@@ -244,7 +244,14 @@ def _die_of_interrupt() -> None:
         exec("raise KeyboardInterrupt")
 
 
-atexit.register(end_process)
+def come_first() -> None:
+    """End the process before what was imported until now does: a library that has taken itself
+    down saves no model."""
+    atexit.unregister(end_process)
+    atexit.register(end_process)
+
+
+come_first()
 
 
 def end_child() -> None:

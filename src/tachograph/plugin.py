@@ -16,7 +16,7 @@ from types import ModuleType
 
 import msgspec
 
-from tachograph import guard, imports, session
+from tachograph import ending, guard, imports, session
 from tachograph.patch import Hooks
 
 GROUP = "tachograph.plugins"
@@ -94,6 +94,7 @@ def _load(plugin: Plugin) -> None:
             hooks.undo()
             raise
         plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
+        ending.come_first()  # what it saves models with may take itself down at the exit
 
 
 def _fits(plugin: Plugin, module: ModuleType) -> bool:

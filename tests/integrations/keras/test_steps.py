@@ -9,8 +9,9 @@ import pytest
 import tachograph
 
 LOOP = """
-import numpy as np, keras, tachograph
+import tachograph
 tachograph.autolog(system=False)
+import numpy as np, keras
 net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 net.compile("adam", "mse")
 for step in range(12):
@@ -23,14 +24,24 @@ def fit(model, data, **arguments):
     model.fit(*data, verbose=0, **{"epochs": 1, **arguments})
 
 
-def test_the_fits_of_an_agent_are_one_run_which_has_the_last_model(script, tmp_path, monkeypatch):
+@pytest.mark.parametrize("first", ["", "import keras\n"])
+def test_the_fits_of_an_agent_are_one_run_which_has_the_last_model(script, tmp_path, monkeypatch, first):
     monkeypatch.chdir(tmp_path)
-    done = script(LOOP, KERAS_BACKEND="torch")
+    done = script(first + LOOP, KERAS_BACKEND="torch")
     assert (done.returncode, done.stderr) == (0, "")
     [run] = tachograph.open_store().runs(children=True)
     assert (run.status, [writer.status for writer in run.writers]) == ("finished", ["finished"])
     assert run.history("loss").steps.tolist() == run.history("lr").steps.tolist() == list(range(12))
     assert len(run.datasets) == 1
+    assert np.array_equal(run.artifact("model").load().get_weights()[0], np.load("weights.npy"))
+
+
+def test_a_run_that_the_user_leaves_open_has_the_last_model(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = script("import tachograph\nrun = tachograph.start_run('mine')\n" + LOOP, KERAS_BACKEND="torch")
+    assert (done.returncode, done.stderr) == (0, "")
+    [run] = tachograph.open_store().runs(children=True)
+    assert (run.name, run.notes) == ("mine", [])
     assert np.array_equal(run.artifact("model").load().get_weights()[0], np.load("weights.npy"))
 
 
