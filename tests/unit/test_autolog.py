@@ -64,7 +64,7 @@ def snapshot() -> dict[str, Any]:
 
 @pytest.mark.parametrize("framework", ["scikit-learn", "", "Sklearn", None, 3, ["sklearn"], ("sklearn", "xgboost")])
 def test_an_unknown_framework_is_refused_with_the_known_ones(framework: Any) -> None:
-    known = "keras, lightning, sklearn, torch, xgboost"
+    known = "hydra, keras, lightning, sklearn, torch, xgboost"
     with pytest.raises(ValueError, match=rf"autolog knows no framework .*; it knows {known}$"):
         tachograph.autolog(framework)
 
