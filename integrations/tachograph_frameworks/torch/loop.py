@@ -135,7 +135,7 @@ class Loop(short.Hearing):
         if self.gradient_norm:
             strand.extra("grad_norm", read(_gradient_norm(optimizer)))
         is_due = recording.stepped(strand, optimizer)
-        if self.only is None and not self.gradient_norm:
+        if self.only is None and not self.gradient_norm and not strand.is_waiting:  # as after the step of an inner one
             self._plain = strand
         recording.run.spent += (perf_counter() - began) * recording.weight
         recording.weight = 1

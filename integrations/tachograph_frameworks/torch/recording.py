@@ -65,7 +65,7 @@ class Recording:
         self._last = 0.0  # when the last of them was noted, in seconds since 1970
         self._ready: list[Metrics] = []
         self._one_at_a_time = threading.RLock()
-        self._is_taking = False
+        self._is_taking = self._is_over = False
         self._heard: set[str] = set()
         self._held: list[tuple[dict[str, Any], int, float]] | None = None
         if not owned:
@@ -228,11 +228,8 @@ class Recording:
 
     def _settle_if_late(self) -> None:
         """The loop has come to a halt, or its steps take long: what it did before is recorded."""
-        if self._held and time() - self._held[0][2] > HELD_SECONDS:
-            self.settle_unless_busy()
-            self._release()
-            self._send()
-        if self.noted and all(time() > strand.due for strand in list(self._strands.values())):
+        is_due = all(time() > strand.due for strand in list(self._strands.values()))
+        if self._is_held_too_long() or (self.noted and is_due):
             self.settle_unless_busy()
         if self.owned and self._strands and not any(s.owner.is_alive() for s in list(self._strands.values())):
             self._strands.clear()
@@ -258,6 +255,8 @@ class Recording:
                     values = {rate_name: rate} if name is None else {name: value, rate_name: rate}
                 self._write(values, step, at)
                 index += 1
+        if self._is_over or self._is_held_too_long():
+            self._release()
         self._send()
 
     def _send(self) -> None:
@@ -276,6 +275,10 @@ class Recording:
         if self._heard:
             values = {name: value for name, value in values.items() if name not in self._heard}
         self._put(values, step, at)
+
+    def _is_held_too_long(self) -> bool:
+        held = self._held
+        return held is not None and len(held) > 0 and time() - held[0][2] > HELD_SECONDS
 
     def _release(self) -> None:
         held, self._held = self._held or [], None
@@ -387,9 +390,8 @@ class Recording:
             strand.leave()
             for reading in strand.take_endings():
                 self._write_ending(strand, reading)
+        self._is_over = True
         self.settle()
-        self._release()
-        self._send()
         background.no_longer(self._settle_if_late)
 
     def _end(self) -> None:

@@ -123,6 +123,11 @@ class Strand(short.Notes):
         self._gather()
         return list(self._losses)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has heard what the short way knows nothing of, and the coming step is to have."""
+        return bool(self._losses or self._norms or self._extras)
+
     def end_bare(self) -> dict[str, int]:
         """There is an optimizer: how many steps each loss has made until now without one."""
         steps, self._bare = self._bare or {}, None

@@ -349,6 +349,23 @@ def test_an_optimizer_around_an_optimizer(recorded: Recorded, kind: type[Around]
     assert [value for _, value in curve(run, "loss")] == seen
 
 
+def test_an_inner_optimizers_step_leaves_the_loss_to_the_outer_one(recorded: Recorded) -> None:
+    """Also at steps that are measured, which is done twice a second and takes another way."""
+    net = nn.Linear(2, 1)
+    opt = Lookahead(net.parameters(), 0.1)
+    seen = []
+    for number in range(24):
+        loss = net(torch.ones(4, 2)).pow(2).mean() + number
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0) if number % 2 else None
+        seen.append((number, round(loss.item(), 6)))
+        opt.step()
+        time.sleep(0.06)
+    run = recorded()
+    assert curve(run, "loss") == seen
+    assert steps(run, "grad_norm") == list(range(1, 24, 2))
+
+
 def test_new_optimizers_in_an_inner_loop(recorded: Recorded) -> None:
     meta = nn.Linear(2, 1)
     for _ in range(20):
