@@ -93,11 +93,11 @@ def _is_called_by_user(parser: object) -> bool:
 
 
 def _is_users(namespace: Mapping[str, Any]) -> bool:
-    """Whether a module is the user's: neither of the standard library nor installed."""
+    """Whether a module is the user's: neither of the standard library, nor installed, nor ours."""
     name, origin = namespace.get("__name__"), namespace.get("__file__")
     if name == "__main__":
         return True
-    if not isinstance(name, str) or not isinstance(origin, str):
+    if not isinstance(name, str) or not isinstance(origin, str) or guard.is_ours(origin):
         return False
     return not {"site-packages", "dist-packages"} & set(PurePath(origin).parts) and (
         name.partition(".")[0] not in sys.stdlib_module_names

@@ -408,7 +408,7 @@ def test_what_trains_is_recorded_as_the_options_say(folder):
     result = python(*EXEC, *options, "train.py")
     assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
     from tachograph import journal
-    from tachograph.events import RunStart, Tags
+    from tachograph.events import Params, RunStart, Tags
 
     (run,) = (folder / "store" / "runs").iterdir()
     (writer,) = journal.writers(run)
@@ -417,6 +417,9 @@ def test_what_trains_is_recorded_as_the_options_say(folder):
     assert (events[0].name, events[0].experiment) == ("baseline", "churn")
     tags = {key: value for event in events if isinstance(event, Tags) for key, value in event.values.items()}
     assert (tags["a"], tags["d"]) == ("b=c", "")
+    params = {name for event in events if isinstance(event, Params) for name in event.values}
+    assert "alpha" in params
+    assert not params & {"experiment", "name", "sink", "tag", "is_module"}  # those are our own
 
 
 def test_the_options_also_count_for_what_the_script_records_by_itself(folder):
