@@ -13,7 +13,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 from tachograph.capture.literals import ABOUT, bound_literals
@@ -99,22 +99,26 @@ _STRONG_WORD = re.compile(
     r"|(?:api|access|auth|secret|private|session|refresh|bearer)(?:token|key)s?|ssn|iban|cvv"
 )
 # A key or a plural of "token" is a secret only after one of these.
-_SECRET_KIND = re.compile(
-    "access|account|admin|anthropic|api|auth|azure|bearer|client|cohere|comet|consumer|deploy|encryption|gcp|gemini"
-    "|github|gitlab|google|groq|hf|huggingface|license|master|mistral|neptune|openai|private|refresh|rsa|secret"
-    "|security|service|session|signing|ssh|storage|subscription|wandb"
-)
+_SECRET_KIND = frozenset({
+    "access", "account", "admin", "anthropic", "api", "auth", "azure", "bearer", "client", "cohere", "comet",
+    "consumer", "deploy", "encryption", "gcp", "gemini", "github", "gitlab", "google", "groq", "hf", "huggingface",
+    "license", "master", "mistral", "neptune", "openai", "private", "refresh", "rsa", "secret", "security", "service",
+    "session", "signing", "ssh", "storage", "subscription", "wandb",
+})  # fmt: skip
 # "token" at the end of a name is a secret, unless one of these says that it is a piece of text.
-_TEXT_TOKEN = re.compile(
-    "add|answer|audio|begin|blank|block|bos|bytes?|class|cls|control|cost|cross|dist|distill|distillation|each|eod|end"
-    "|eos|eot|extra|first|flops|frame|global|image|img|input|last|latent|loss|mask|max|mean|memory|min|mode|ms|multi|n"
-    "|new|newline|next|no|num|number|object|output|pad|patch|per|placeholder|pool|prev|previous|prompt|register|s"
-    "|sample|sec|seconds|sentinel|sep|single|source|space|special|speech|split|src|start|stop|sub|target|text|think"
-    "|time|tgt|unk|unknown|video|vision|visual|vocab|word"
-)
-_ACCOUNT = re.compile(
-    "admin|database|db|ftp|http|ldap|login|mail|mongo|my|mysql|pg|postgres|proxy|redis|root|smtp|ssh|sudo|user"
-)
+_TEXT_TOKEN = frozenset({
+    "add", "answer", "audio", "begin", "blank", "block", "bos", "byte", "bytes", "class", "cls", "control", "cost",
+    "cross", "dist", "distill", "distillation", "each", "eod", "end", "eos", "eot", "extra", "first", "flops",
+    "frame", "global", "image", "img", "input", "last", "latent", "loss", "mask", "max", "mean", "memory", "min",
+    "mode", "ms", "multi", "n", "new", "newline", "next", "no", "num", "number", "object", "output", "pad", "patch",
+    "per", "placeholder", "pool", "prev", "previous", "prompt", "register", "s", "sample", "sec", "seconds",
+    "sentinel", "sep", "single", "source", "space", "special", "speech", "split", "src", "start", "stop", "sub",
+    "target", "text", "think", "time", "tgt", "unk", "unknown", "video", "vision", "visual", "vocab", "word",
+})  # fmt: skip
+_ACCOUNT = frozenset({
+    "admin", "database", "db", "ftp", "http", "ldap", "login", "mail", "mongo", "my", "mysql", "pg", "postgres",
+    "proxy", "redis", "root", "smtp", "ssh", "sudo", "user",
+})  # fmt: skip
 _HEADER_WITH_KEY = re.compile(
     r"x-(?:[\w-]{1,60}-)?(?:access|account|admin|app|client|functions|master)-key", re.IGNORECASE
 )
@@ -157,14 +161,14 @@ def _words(name: str) -> list[str]:
 
 def _has_secret_key(words: Sequence[str]) -> bool:
     pairs = itertools.pairwise(words)
-    return any(word in {"key", "keys", "tokens"} and _SECRET_KIND.fullmatch(kind) for kind, word in pairs)
+    return any(word in {"key", "keys", "tokens"} and kind in _SECRET_KIND for kind, word in pairs)
 
 
 def _ends_in_secret(words: Sequence[str]) -> bool:
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "token":
-        return not _TEXT_TOKEN.fullmatch(before)
-    return last in _WEAK_LAST_WORDS or (last == "pass" and (not before or _ACCOUNT.fullmatch(before) is not None))
+        return before not in _TEXT_TOKEN
+    return last in _WEAK_LAST_WORDS or (last == "pass" and (not before or before in _ACCOUNT))
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
@@ -396,7 +400,11 @@ class _Rule(NamedTuple):
 
 
 def _rule(hints: Iterable[str], pattern: str, replace: str | Callable[[re.Match[str]], str]) -> _Rule:
-    return _Rule(hints, partial(re.compile(pattern, re.VERBOSE | re.MULTILINE).sub, replace))
+    @cache
+    def compiled() -> re.Pattern[str]:  # with the first text that has a hint: all of them take some milliseconds
+        return re.compile(pattern, re.VERBOSE | re.MULTILINE)
+
+    return _Rule(hints, lambda text: compiled().sub(replace, text))
 
 
 _NAME_HINTS = ("pass", "pw", "login", "secret", "token", "key", "cred", "auth", "cookie", "jwt", "sessionid")

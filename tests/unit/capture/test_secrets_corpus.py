@@ -39,10 +39,10 @@ PIECES = ['password="', "password=(", "token:[", "login("]
 
 
 def _seconds(text: str) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     redact_text(text, code=True)
     redact_text(text)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("piece", PIECES)
