@@ -219,6 +219,12 @@ def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
     return Session(plugin, run, owned=run if run.reopen() else None, silences=silences, further=True)
 
 
+def is_at(run: Run) -> bool:
+    """Whether what is trained here may be a further step of ``run``, the user's or one that autolog has opened."""
+    given = active.given()
+    return run is given if run.opener == "user" else run.parent_id == (None if given is None else given.id)
+
+
 def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...], apart: bool = False) -> Session:
     """The session of an outermost call: in the user's run, else in a run of its own.
 

@@ -25,7 +25,6 @@ HERE = Path(__file__).parent
 HELPERS = {"truth", "zygote", "expected", "test_gallery"}
 PATIENCE = 250  # seconds
 FAULTS = {  # of scripts that are not recorded as they should be: what is wrong
-    "xgboost_rounds": "`xgb_model=` one round at a time makes a run for each round",
     "exit_three": "autolog: `raise SystemExit(3)` in the script itself ends the run finished",
 }
 _ZYGOTES_FRAMES = re.compile(r'  File "[^"]*zygote\.py".*\n(?:    .*\n)*|  File "<frozen runpy>".*\n')

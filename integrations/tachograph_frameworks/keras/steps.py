@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tachograph import active, cells, guard, session
+from tachograph import cells, guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.run import Run
 from tachograph_frameworks.keras import describe, models
@@ -34,10 +34,7 @@ class Steps:
 
     def go_on(self, model: Any) -> bool:
         """Whether a fit that begins now is one more of them."""
-        here = active.given()
-        around = None if here is None else here.id
-        is_here = self.run is here if self.run.opener == "user" else self.run.parent_id == around
-        return is_here and _compiled(model) is self._compiled
+        return session.is_at(self.run) and _compiled(model) is self._compiled
 
     def fitted(self, model: Any) -> None:
         """A further fit has ended: the model is to be kept in the end."""

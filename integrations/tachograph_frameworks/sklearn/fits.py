@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tachograph import active, guard, session
@@ -18,6 +19,9 @@ def note_fit(call: Call, session_: Session) -> Watcher:
     """Watch an outermost training call of an estimator."""
     run, estimator = session_.run, call.instance
     assert run is not None
+    if session_.further:
+        yield from _note_further(call, session_)
+        return
     if (calls := estimators.series_of(estimator)) is not None:
         calls.settle()
     _before(run, call)
@@ -26,6 +30,36 @@ def note_fit(call: Call, session_: Session) -> Watcher:
     seconds = time.perf_counter() - started
     _after(run, call, seconds)
     estimators.remember(estimator, run)
+    if (rounds := _rounds(estimator)) is not None:
+        rounds.done(estimator, rounds.Steps(run))
+
+
+def _note_further(call: Call, session_: Session) -> Watcher:
+    """Watch a fit of XGBoost that goes on from another one."""
+    run, rounds = session_.run, _rounds(call.instance)
+    assert run is not None
+    assert rounds is not None
+    before, started = rounds.go_on(call.argument("xgb_model"), session_), time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    run.log({"fit_seconds": seconds}, before.next)
+    before.later("fit", partial(_look, run, call, seconds, before.next))
+    rounds.done(call.instance, before)
+    estimators.remember(call.instance, run)
+
+
+def _rounds(estimator: Any) -> Any:
+    """What knows of fits of XGBoost that are a single round, each going on from another one; None for other fits."""
+    if type(estimator).__module__.partition(".")[0] != "xgboost" or estimator.get_num_boosting_rounds() != 1:
+        return None
+    from tachograph_frameworks.xgboost import steps
+
+    return steps
+
+
+def _goes_on(call: Call) -> Run | None:
+    rounds = _rounds(call.instance)
+    return None if rounds is None else rounds.begin(call.argument("xgb_model"), is_single=True)
 
 
 def _before(run: Run, call: Call) -> None:
@@ -130,6 +164,7 @@ def _training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watc
         name=lambda call: estimators.title(call.instance),
         records=lambda call: estimators.predicts(call.instance),
         many=lambda call: estimators.is_search(call.instance),
+        goes_on=_goes_on,
     )
 
 

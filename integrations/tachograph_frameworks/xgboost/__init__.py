@@ -11,7 +11,7 @@ from xgboost import training
 from xgboost.callback import CallbackContainer
 
 from tachograph.patch import Hooks
-from tachograph_frameworks.xgboost import calls, matrices
+from tachograph_frameworks.xgboost import calls, matrices, steps
 from tachograph_frameworks.xgboost.callback import TachographCallback
 from tachograph_frameworks.xgboost.models import estimators, load_model, save_estimator
 
@@ -30,3 +30,4 @@ def install(hooks: Hooks) -> None:
         if "fit" in vars(estimator):
             hooks.around(estimator, "fit", calls.note_fit)
     hooks.around(CallbackContainer, "before_training", calls.note_begin)
+    hooks.native(steps.settle_all)

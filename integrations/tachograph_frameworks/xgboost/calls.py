@@ -15,7 +15,8 @@ from tachograph import guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.xgboost import matrices, recording
+from tachograph_frameworks.xgboost import matrices, recording, steps
+from tachograph_frameworks.xgboost.steps import Steps
 
 _SHOWN = ("num_boost_round", "nfold", "stratified", "shuffle", "seed")  # with their defaults
 _GIVEN = ("early_stopping_rounds", "maximize", "metrics")
@@ -27,12 +28,31 @@ def _note_call(call: Call, session: Session) -> Watcher:
     run = session.run
     assert run is not None
     arguments = _arguments(call)
+    rounds = steps.go_on(arguments.get("xgb_model"), session)
     with guard.contained("xgboost: params", run):
-        run.log_params(_params(arguments))
-    if options.datasets:
+        _record_params(rounds, _params(arguments))
+    if options.datasets and not session.further:
         with guard.contained("xgboost: data", run):
             _record_data(run, arguments)
-    yield
+    model = yield
+    if _is_single(call):
+        steps.done(model, rounds)
+
+
+def _is_single(call: Call) -> bool:
+    """Whether a call is a training of one round."""
+    arguments = _arguments(call)
+    return "nfold" not in arguments and bool(arguments.get("num_boost_round") == 1)
+
+
+def _record_params(rounds: Steps, params: dict[str, Any]) -> None:
+    """Record the parameters; of a further round, which need not be trained with the same ones, what is not known."""
+    if rounds.next:
+        del params["xgb_model"]
+    text = repr(params)
+    if text != rounds.params:
+        rounds.run.log_params(params)
+        rounds.params = text
 
 
 def _arguments(call: Call) -> dict[str, Any]:
@@ -126,7 +146,11 @@ def note_begin(call: Call) -> Watcher:
 
 def _training(name: str) -> Callable[[Call], Watcher]:
     watch = session.training(
-        _note_call, plugin=recording.NAME, name=lambda call: name, records=lambda call: recording.is_first()
+        _note_call,
+        plugin=recording.NAME,
+        name=lambda call: name,
+        records=lambda call: recording.is_first(),
+        goes_on=lambda call: steps.begin(_arguments(call).get("xgb_model"), _is_single(call)),
     )
 
     def wrapper(call: Call) -> Watcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,8 @@ from xgboost.callback import TrainingCallback
 from tachograph import active, frames, guard, jobs, session, settings
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.xgboost import models
+from tachograph_frameworks.xgboost import models, steps
+from tachograph_frameworks.xgboost.steps import Steps
 
 NAME = "xgboost"
 
@@ -25,12 +27,16 @@ class Recording(TrainingCallback):  # type: ignore[misc]
     """Records one training, as the first of its callbacks.
 
     ``model`` is the booster, or in ``cv`` the pack of boosters. The end is told by :class:`Last`, since callbacks may
-    make another model of it.
+    make another model of it. ``before`` are the rounds, each a training, that this training is a further one of.
     """
 
-    def __init__(self, model: Any, run: Run, own: Session | None, keeps_model: bool) -> None:
+    def __init__(
+        self, model: Any, run: Run, own: Session | None, keeps_model: bool, before: Steps | None = None
+    ) -> None:
         super().__init__()
         self.run = run
+        self._before = before
+        self._first = 0 if before is None else before.next
         self._own = own
         self._keeps_model = keeps_model
         self._trained = weakref.ref(model)
@@ -52,11 +58,12 @@ class Recording(TrainingCallback):  # type: ignore[misc]
         points, length = _newest(history)
         if length == self._length:
             return
+        step = self._first + epoch
         if self._last < 0:
-            self._offset = model.num_boosted_rounds() - 1 - epoch
-        self._length, self._last = length, epoch
-        if epoch % self._every == 0:
-            self.run.log(points, epoch)
+            self._offset = model.num_boosted_rounds() - 1 - step
+        self._length, self._last = length, step
+        if step % self._every == 0:
+            self.run.log(points, step)
             self._skipped = {}
         else:
             self._skipped = points
@@ -71,14 +78,20 @@ class Recording(TrainingCallback):  # type: ignore[misc]
                 self._own.end(None)
 
     def _conclude(self, model: Any) -> None:
-        if self._skipped:
-            self.run.log(self._skipped, self._last)
         trained = self._trained()  # without the rounds that early stopping may have cut off, some versions know no best
         best = _best(model if trained is None else trained)
         if best is not None and best != self._best_before:
             iteration, score = best
             stopped = self._offset + self._last
             self.run.log({"best_iteration": iteration, "best_score": score, "stopped_iteration": stopped})
+        if self._before is None:
+            self._keep(model)
+        else:
+            self._before.later("model", partial(self._keep, model))
+
+    def _keep(self, model: Any) -> None:
+        if self._skipped:
+            self.run.log(self._skipped, self._last)
         boosters = [fold.bst for fold in getattr(model, "cvfolds", ())] or [model]
         if self._keeps_model:
             config = boosters[0].save_config()
@@ -120,7 +133,7 @@ def begin(model: Any) -> Recording | None:
     if at is None or at.run is None or at.many or "curve" in at.claimed:
         return None
     at.claimed.add("curve")
-    recording = Recording(model, at.run, own, keeps_model=at.plugin == NAME)
+    recording = Recording(model, at.run, own, keeps_model=at.plugin == NAME, before=steps.within(at))
     _recordings[model] = recording
     if own is not None:
         weakref.finalize(model, _abandoned, own).atexit = False

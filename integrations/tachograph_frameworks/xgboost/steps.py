@@ -1,0 +1,105 @@
+"""Trainings of a single round, each of which goes on from the model of the last one by ``xgb_model``.
+
+They are steps of one run. The first is on record in full at once. Of the others the last one is, model included, when
+the process ends, or the notebook's cell, or the task of a pool's worker, or before this process reads what it has
+recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from xgboost import Booster
+
+from tachograph import cells, ending, guard, session
+from tachograph.run import Run
+from tachograph.session import Session
+
+MOST_HELD = 8  # last models that are not kept yet
+
+_known: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
+_going_on: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
+_behind: list[Steps] = []  # whose last round is not on record in full, oldest first
+
+
+class Steps:
+    """Rounds of one model. ``next`` is the number of the next one, ``params`` are those of the last."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.next, self.params = run, 0, ""
+        self._jobs: dict[str, Callable[[], object]] = {}
+
+    def later(self, what: str, job: Callable[[], object]) -> None:
+        """Do ``job`` for the last round only."""
+        self._jobs[what] = job
+        if self not in _behind:
+            self._fall_behind()
+
+    def settle(self) -> None:
+        """Record the last round in full."""
+        if self in _behind:
+            _behind.remove(self)
+        jobs, self._jobs = self._jobs, {}
+        for what, job in jobs.items():
+            with guard.contained(f"xgboost: {what}", self.run), session.suppress():
+                job()
+
+    def _fall_behind(self) -> None:
+        _behind.append(self)
+        if self.run.opener == "user":
+            self.run._before_end(self.settle)
+        ending.put_off(settle_all)
+        cells.at_end(settle_all)
+        if len(_behind) > MOST_HELD:
+            _behind[0].settle()
+
+
+def settle_all(error: BaseException | None = None) -> None:
+    """Record in full what is not yet."""
+    while _behind:
+        _behind[0].settle()
+
+
+def begin(start: Any, is_single: bool) -> Run | None:
+    """A training begins that goes on from ``start``: the run that it is a step of, or None where it is a new one."""
+    steps = _known.get(_booster(start))
+    if steps is None:
+        return None
+    if is_single and session.is_at(steps.run):
+        return steps.run
+    steps.settle()
+    return None
+
+
+def go_on(start: Any, at: Session) -> Steps:
+    """The training has begun, in a session: the steps that it is a further one of, else the first one of."""
+    assert at.run is not None
+    steps = _known.pop(_booster(start), None) if at.further else None
+    if steps is None:
+        return Steps(at.run)
+    _going_on[at] = steps
+    return steps
+
+
+def within(at: Session) -> Steps | None:
+    """The steps that the training in a session is a further one of."""
+    return _going_on.get(at)
+
+
+def done(model: Any, steps: Steps) -> None:
+    """A single round has ended well, and ``model``, a booster or an estimator, has come out."""
+    steps.next += 1
+    _known[_booster(model)] = steps
+
+
+def _booster(model: Any) -> Any:
+    """The booster that ``model`` is or has; an object that nobody knows where it has none."""
+    found = model if isinstance(model, Booster) else getattr(model, "_Booster", None)
+    return Steps if found is None else found
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_behind.clear)  # the parent does that
