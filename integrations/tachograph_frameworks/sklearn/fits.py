@@ -30,8 +30,18 @@ def note_fit(call: Call, session_: Session) -> Watcher:
     seconds = time.perf_counter() - started
     _after(run, call, seconds)
     estimators.remember(estimator, run)
+    if type(estimator).__module__ == "xgboost.dask":
+        _record_workers(run, estimator)
     if (rounds := _rounds(estimator)) is not None:
         rounds.done(estimator, rounds.Steps(run))
+
+
+def _record_workers(run: Run, estimator: Any) -> None:
+    """Record the curves that workers have drawn, in other threads, processes or machines."""
+    from tachograph_frameworks.xgboost import recording
+
+    if hasattr(estimator, "evals_result_"):
+        recording.record_history(run, estimator.evals_result())
 
 
 def _note_further(call: Call, session_: Session) -> Watcher:

@@ -141,8 +141,27 @@ def begin(model: Any) -> Recording | None:
 
 
 def is_first() -> bool:
-    """Whether this process is to record: in a job that no known launcher has numbered, the first one only."""
-    return jobs.job() is not None or collective.get_rank() == 0
+    """Whether what begins here is to be recorded: in a job that no known launcher has numbered, by the first process
+    only; and not a worker's part of a fit that this process records."""
+    return (jobs.job() is not None or collective.get_rank() == 0) and not _is_part()
+
+
+def _is_part() -> bool:
+    """Whether a thread of Dask trains here, while another thread waits for it in a ``fit``."""
+    if "xgboost.dask" not in sys.modules or not any(isinstance(one, Session) and one.run for one in session.alive):
+        return False
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != "xgboost.dask":
+        frame = frame.f_back
+    return frame is not None
+
+
+def record_history(run: Run, history: Mapping[str, Mapping[str, Any]]) -> None:
+    """Record the curves of a training that went on elsewhere."""
+    for data, metrics in history.items():
+        for metric, values in metrics.items():
+            for step, value in enumerate(values):
+                run.log({f"{data}-{metric}": float(value)}, step)
 
 
 def end_left() -> None:
