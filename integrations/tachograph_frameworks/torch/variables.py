@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
+from itertools import islice
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
@@ -215,7 +216,7 @@ def _slot(member: MemberDescriptorType, value: Any) -> Any:
 
 
 def _first(items: Any) -> Iterator[Any]:
-    return (item for item, _ in zip(list(items), range(_MOST_ITEMS), strict=False))
+    return iter(list(islice(items, _MOST_ITEMS)))
 
 
 def _are_siblings(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
