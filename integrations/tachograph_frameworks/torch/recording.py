@@ -111,7 +111,7 @@ class Recording:
 
     def stepped(self, strand: Strand, optimizer: Optimizer) -> bool:
         """An optimizer has made a step. Gives whether it is time to settle."""
-        slot = self._slots.get(optimizer)
+        slot = self._slots.get(optimizer) or self._slots.back(optimizer)
         if slot is None:
             if self._slots.is_ignored(optimizer):
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 
@@ -16,6 +16,14 @@ from tachograph_frameworks.torch.variables import Sight, Way, held_in
 _STEP = "step"
 
 
+class _Replaced(NamedTuple):
+    """An optimizer that lives on, while its variable holds another one."""
+
+    slot: Slot
+    optimizer: weakref.ref[Any]
+    face: weakref.ref[Any]
+
+
 class Slots:
     """The optimizers that have made a step in a run."""
 
@@ -24,11 +32,20 @@ class Slots:
         self._all: list[Slot] = []
         self._by_id: dict[int, Slot] = {}
         self._ignored: dict[int, weakref.ref[Any]] = {}  # whose steps are part of another's
+        self._replaced: dict[int, _Replaced] = {}
 
     def get(self, optimizer: Optimizer) -> Slot | None:
         """The slot of an optimizer that has made a step before."""
         slot = self._by_id.get(id(optimizer))
         return slot if slot is not None and slot.optimizer() is optimizer else None
+
+    def back(self, optimizer: Optimizer) -> Slot | None:
+        """The slot of one that another had taken the place of: one variable holds them in turn."""
+        found = self._replaced.get(id(optimizer))
+        if found is None or found.optimizer() is not optimizer:
+            return None
+        face = found.face()
+        return self._replace(found.slot, optimizer, optimizer if face is None else face)
 
     def is_ignored(self, optimizer: Optimizer) -> bool:
         """Whether its steps are counted as those of the optimizer that is around it."""
@@ -62,8 +79,10 @@ class Slots:
         return self._new(optimizer, face, sight), True
 
     def _before(self, face: Optimizer, way: Way | None, sight: Sight) -> Slot | None:
-        """The slot of the one that the same variable held before."""
-        name = type(face).__name__ if way is None else way.name
+        """The slot of the one that the same variable held before; where it is in none, of one that is gone."""
+        if way is None:
+            return next((slot for slot in self._all if slot.id == 0 and slot.name == type(face).__name__), None)
+        name = way.name
         seen = {id(found) for found in sight.of(Optimizer)}
         gone = [slot for slot in self._all if slot.optimizer() is None or id(slot.face()) not in seen]
         return next((slot for slot in gone if slot.name == name), None)
@@ -74,6 +93,12 @@ class Slots:
             f"{slot.name} was made anew: its settings are the newest one's, and the steps of all are counted on; open "
             "a run for each training to keep them apart"
         )
+        return self._replace(slot, optimizer, face)
+
+    def _replace(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
+        before = slot.optimizer()
+        if before is not None:
+            self._replaced[id(before)] = _Replaced(slot, slot.optimizer, slot.face)
         return self._hold(slot, optimizer, face)
 
     def _new(self, optimizer: Optimizer, face: Optimizer, sight: Sight) -> Slot:

@@ -147,19 +147,20 @@ class Strand(short.Notes):
             total = _sum if base in self._shares else _mean
             values[self.recording.curve(slot, base)] = total(losses[base])
         self._shares.clear()
-        for name, norm in self._take_norms():
-            values[name if slot.label is None else f"{name}/{slot.label}"] = norm
+        values.update(self._take_norms(slot))
         extras, self._extras = self._extras, {}
         for base, value in extras.items():
             values[self.recording.curve(slot, base)] = value
         return values
 
-    def _take_norms(self) -> list[tuple[str, Any]]:
-        """One is ``grad_norm``; several have their variables' names."""
+    def _take_norms(self, slot: Slot) -> list[tuple[str, Any]]:
+        """One is the optimizer's, ``grad_norm``; several have their variables' names, whichever steps come first."""
         norms, self._norms = self._norms, {}
         if len(norms) == 1:
-            return [("grad_norm", norm) for norm in norms.values()]
-        return [(f"grad_norm/{variable or 'other'}", norm) for variable, norm in norms.items()]
+            name = "grad_norm" if slot.label is None else f"grad_norm/{slot.label}"
+            return [(name, norm) for norm in norms.values()]
+        curve = self.recording.curve
+        return [(curve(slot, f"grad_norm/{variable or 'other'}"), norm) for variable, norm in norms.items()]
 
     @property
     def last_step(self) -> int:

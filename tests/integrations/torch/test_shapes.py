@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
+from tachograph_frameworks.torch.variables import Sight
 
 Recorded = Callable[[], Any]
 
@@ -298,6 +299,21 @@ def test_two_parts_that_are_clipped_apart(recorded: Recorded) -> None:
     assert {"grad_norm/encoder", "grad_norm/decoder"} <= set(recorded().metrics)
 
 
+def test_two_parts_that_are_clipped_before_both_their_optimizers_step(recorded: Recorded) -> None:
+    (encoder, opt_e), (decoder, opt_d) = small(width=1), small(width=1)
+    norms = []
+    for _ in range(2):
+        loss = decoder(encoder(torch.ones(2, 1))).mean()
+        loss.backward()
+        norms.append(nn.utils.clip_grad_norm_(encoder.parameters(), 1.0).item())
+        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        opt_e.step()
+        opt_d.step()
+    run = recorded()
+    assert {name for name in run.metrics if "norm" in name} == {"grad_norm/encoder", "grad_norm/decoder"}
+    assert run.history("grad_norm/encoder").values.tolist() == pytest.approx(norms)
+
+
 def test_a_group_that_is_added_later(recorded: Recorded) -> None:
     base, head = nn.Linear(2, 2), nn.Linear(2, 1)
     opt = torch.optim.SGD(head.parameters(), lr=0.1)
@@ -380,6 +396,56 @@ def test_new_optimizers_in_an_inner_loop(recorded: Recorded) -> None:
     assert len(run.notes) == 1
     [kept] = [artifact for artifact in run.artifacts if artifact.kind == "model"]
     assert torch.equal(kept.load()["weight"], fast.weight)
+
+
+def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often it is looked around in the user's variables: one item for each."""
+    looks: list[int] = []
+    search = Sight._search
+    monkeypatch.setattr(Sight, "_search", lambda self: looks.append(1) or search(self))
+    return looks
+
+
+def test_an_optimizer_for_each_parameter_that_steps_within_backward(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
+    optimizers = {parameter: torch.optim.SGD([parameter], 0.1) for parameter in net.parameters()}
+
+    def step(parameter: nn.Parameter) -> None:
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in optimizers:
+        parameter.register_post_accumulate_grad_hook(step)
+    values = []
+    looks = count_looks(monkeypatch)
+    for _ in range(6):
+        loss = net(torch.ones(2, 1)).pow(2).mean()
+        values.append((len(values), round(loss.item(), 6)))
+        loss.backward()
+        if len(values) == 1:
+            assert looks
+            looks.clear()
+    assert not looks
+    run = recorded()
+    assert curve(run, "loss") == values
+    assert sum(len(steps(run, name)) for name in run.metrics if name.startswith("lr")) == 6 * 4
+
+
+def test_optimizers_that_one_variable_holds_in_turn(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = {(number,): small() for number in range(3)}
+    looks = count_looks(monkeypatch)
+    for turn in range(9):
+        net, opt = hidden[turn % 3,]
+        net(torch.ones(2, 2)).pow(2).mean().backward()
+        opt.step()
+        if turn == 3:
+            assert looks
+            looks.clear()
+    assert not looks
+    run = recorded()
+    assert steps(run, "loss") == steps(run, "lr") == list(range(9))
 
 
 def test_an_object_that_raises_is_as_if_it_were_not_there(recorded: Recorded) -> None:
