@@ -291,8 +291,8 @@ def test_without_being_asked_nothing_leaves_the_machine(script: Script) -> None:
 def test_it_takes_little_time(script: Script) -> None:
     code = """
         import time, tachograph
-        started = time.perf_counter()
+        started = time.process_time()
         tachograph.autolog()
-        print(time.perf_counter() - started)
+        print(time.process_time() - started)
     """
     assert min(float(script(code).stdout) for _ in range(3)) < 0.2  # the benchmarks say it exactly
