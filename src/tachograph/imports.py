@@ -21,7 +21,7 @@ Told = Callable[[], None]
 
 def when_imported(name: str, then: Told) -> Callable[[], None]:
     """Call ``then`` once the module ``name`` is loaded: now, if it is already. What it gives takes that back."""
-    if _is_loaded(name):
+    if is_loaded(name):
         then()
         return lambda: None
     _trigger.waiting.setdefault(name, []).append(then)
@@ -40,10 +40,14 @@ def _no_longer(name: str, then: Told) -> None:
         sys.meta_path.remove(_trigger)
 
 
-def _is_loaded(name: str) -> bool:
-    module = sys.modules.get(name)
-    # A module in the middle of its own import is not ready to be hooked.
-    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
+def is_loaded(name: str) -> bool:
+    """Whether a module is imported. In the middle of its own import it is not ready to be hooked."""
+    return name in sys.modules and sys.modules[name] is not None and not is_being_loaded(name)
+
+
+def is_being_loaded(name: str) -> bool:
+    """Whether a module is in the middle of its own import."""
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 class _Trigger:

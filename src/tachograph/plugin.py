@@ -65,7 +65,8 @@ def activate(names: Iterable[str]) -> None:
         if plugin.state in ("waiting", "active"):
             continue
         plugin.state, plugin.reason = "waiting", f"{name} is not imported yet"
-        plugin.withdraw = imports.when_imported(name, partial(_load, plugin))
+        withdraw = imports.when_imported(name, partial(_framework_imported, plugin))
+        plugin.withdraw = partial(_each, withdraw, imports.when_imported(plugin.module, partial(_imported, plugin)))
 
 
 def deactivate() -> None:
@@ -76,6 +77,23 @@ def deactivate() -> None:
         if plugin.hooks is not None:
             plugin.hooks.undo()
         plugin.state, plugin.reason, plugin.hooks, plugin.withdraw = "off", "", None, None
+
+
+def _each(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        step()
+
+
+def _framework_imported(plugin: Plugin) -> None:
+    """Load the plug-in, unless it is its own import that has imported the framework: then it isn't ready."""
+    if plugin.state == "waiting" and not imports.is_being_loaded(plugin.module):
+        _load(plugin)
+
+
+def _imported(plugin: Plugin) -> None:
+    """The plug-in's module was imported, by us or by somebody else."""
+    if plugin.state == "waiting" and imports.is_loaded(plugin.name):
+        _load(plugin)
 
 
 def _load(plugin: Plugin) -> None:

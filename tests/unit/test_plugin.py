@@ -58,6 +58,14 @@ def test_whichever_comes_first(site: Site, root: Path, first: str) -> None:
     assert recorded(root) == [{"loss": 0.5}]
 
 
+def test_a_plugin_that_is_imported_before_its_framework_is_active_when_it_is_loaded(site: Site, root: Path) -> None:
+    tachograph.autolog("toyframe")
+    importlib.import_module("toyframe_tachograph")  # as for its callback, or to load a model
+    assert (toy().state, toy().reason) == ("active", "")
+    assert fit() == "fitted"
+    assert recorded(root) == [{"loss": 0.5}]
+
+
 def test_undo_takes_it_back_and_it_can_be_turned_on_again(site: Site, root: Path) -> None:
     framework = importlib.import_module("toyframe")
     before = framework.Model.fit
