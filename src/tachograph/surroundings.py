@@ -45,7 +45,8 @@ def enter(run: Run) -> None:
             run._journal.append(Environment(values=facts))
         if arguments.known:
             run._log_arguments(arguments.known)
-        background.soon(partial(_add_slow_facts, run, environment.where()))
+        with guard.contained("environment", run):
+            background.soon(partial(_add_slow_facts, run, environment.where()))
         if settings.flag("console", True):
             console.attach(run)
     _monitor.add(run)
