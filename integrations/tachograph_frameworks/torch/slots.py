@@ -98,7 +98,9 @@ class Slots:
     def _replace(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
         before = slot.optimizer()
         if before is not None:
-            self._replaced[id(before)] = _Replaced(slot, slot.optimizer, slot.face)
+            key = id(before)
+            gone = weakref.ref(before, lambda _: self._replaced.pop(key, None))
+            self._replaced[key] = _Replaced(slot, gone, slot.face)
         return self._hold(slot, optimizer, face)
 
     def _new(self, optimizer: Optimizer, face: Optimizer, sight: Sight) -> Slot:
