@@ -94,10 +94,12 @@ class Strand(short.Notes):
     def _go_bare(self) -> None:
         """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
         self._bare = {}
-        losses, self._losses = self._losses, {}
-        for name, parts in losses.items():
-            for value in parts:
-                self._step_bare(name, value)
+        for name in list(self._losses):
+            self._step_each(name)
+
+    def _step_each(self, name: str) -> None:
+        for value in self._losses.pop(name):
+            self._step_bare(name, value)
 
     def _step_bare(self, name: str, value: Any) -> None:
         assert self._bare is not None
@@ -172,9 +174,14 @@ class Strand(short.Notes):
         """The run ends: losses whose step did not come are recorded with it."""
         self._gather()
         slot, self.slot, self.thread = self.slot, None, 0  # the short way ends here
-        if self._losses and slot is None:
-            self._go_bare()
-        elif self._losses and slot is not None:
+        if slot is None:
+            if self._losses:
+                self._go_bare()
+            return
+        self._bare = {}
+        for name in [name for name, parts in self._losses.items() if name not in slot.curves and len(parts) > 1]:
+            self._step_each(name)  # steps by hand, after those of an optimizer
+        if self._losses:
             self.recording.note(self.take(slot), slot.steps, self)
 
 

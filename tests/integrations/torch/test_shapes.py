@@ -667,6 +667,26 @@ def test_an_optimizer_that_comes_after_steps_by_hand_goes_on(recorded: Recorded)
 # ---- every way out keeps the points ----------------------------------------------------------------------------------
 
 
+def test_steps_by_hand_after_those_of_an_optimizer(recorded: Recorded) -> None:
+    net, opt = small()
+    for _ in range(3):
+        loss = net(torch.ones(1, 2)).sum()
+        loss.backward()
+        opt.step()
+    weight = torch.ones(2, requires_grad=True)
+    seen = []
+    for _ in range(10):
+        mine = (weight.sum() - 3).square()
+        mine.backward()
+        seen.append(round(mine.item(), 6))
+        with torch.no_grad():
+            weight -= 0.1 * weight.grad
+        weight.grad = None
+    run = recorded()
+    assert curve(run, "mine") == list(enumerate(seen))
+    assert steps(run, "loss") == [0, 1, 2]
+
+
 def ways_out() -> dict[str, Callable[[Any], object]]:
     def suppressed(run: Any) -> None:
         with tachograph.suppress():
