@@ -41,6 +41,7 @@ import pytest
 from tests.gallery import truth
 
 BY_THE_WAY = ["epoch", "epoch/*", "*_seconds", "*_seconds/*", "samples_per_second", "samples_per_second/*"]
+_SLOW = "^git .* did not answer in time"  # of the machine that the tests run on, not of the script
 
 
 @dataclass
@@ -116,7 +117,7 @@ class ExpectedRun:
         if missing := set(self.datasets) - described:
             yield f"datasets {missing} are not there, but {described}"
         for note in run.notes:
-            if not any(re.search(allowed, note.text) for allowed in self.notes):
+            if not any(re.search(allowed, note.text) for allowed in [*self.notes, _SLOW]):
                 yield f"a note says: {note.text}"
 
 

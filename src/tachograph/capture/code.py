@@ -26,7 +26,7 @@ from typing import IO, TypedDict
 from tachograph.capture.secrets import redact_spans, redact_text, redact_url, secret_spans
 
 UNTRACKED_LIMIT = 100
-GRACE = 0.25  # seconds for the answer to one question when somebody waits; they take some thousandths
+GRACE = 0.75  # seconds for the answer to one question when somebody waits; they take some thousandths
 _OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of any answer but the diff's
 _COUNT_LIMIT = 64 * 1024 * 1024  # bytes of a diff that are counted, not kept
 _FILE_LIMIT = 1024 * 1024  # bytes of a changed file that is compared, before or after

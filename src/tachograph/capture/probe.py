@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tachograph.capture import hardware
@@ -59,10 +59,18 @@ def _packages(path: Sequence[str]) -> dict[str, str]:
     """Version by canonical name. Where a name is installed twice, the first on the path is the one that is imported."""
     versions: dict[str, str] = {}
     for distribution in importlib.metadata.distributions(path=list(path)):
-        metadata = distribution.metadata
-        if "Name" in metadata and "Version" in metadata:  # a half removed package has neither
+        metadata = _metadata(distribution)
+        if "Name" in metadata and "Version" in metadata:
             versions.setdefault(re.sub(r"[-_.]+", "-", metadata["Name"]).lower(), metadata["Version"])
     return dict(sorted(versions.items()))
+
+
+def _metadata(distribution: importlib.metadata.Distribution) -> Mapping[str, str]:
+    """What a package says of itself; nothing where it is half removed."""
+    try:
+        return distribution.metadata  # type: ignore[return-value]  # which is one, but for two methods
+    except FileNotFoundError:  # from newer versions of it
+        return {}
 
 
 def _git(entry: str | None, cwd: str | None, hurry: Hurry) -> Iterator[GitState]:
