@@ -65,7 +65,7 @@ def settle_all(error: BaseException | None = None) -> None:
 
 def begin(start: Any, is_single: bool) -> Run | None:
     """A training begins that goes on from ``start``: the run that it is a step of, or None where it is a new one."""
-    steps = _known.get(_booster(start))
+    steps = _of(start)
     if steps is None:
         return None
     if is_single and session.is_at(steps.run):
@@ -77,9 +77,10 @@ def begin(start: Any, is_single: bool) -> Run | None:
 def go_on(start: Any, at: Session) -> Steps:
     """The training has begun, in a session: the steps that it is a further one of, else the first one of."""
     assert at.run is not None
-    steps = _known.pop(_booster(start), None) if at.further else None
+    steps = _of(start) if at.further else None
     if steps is None:
         return Steps(at.run)
+    del _known[_booster(start)]
     _going_on[at] = steps
     return steps
 
@@ -92,13 +93,21 @@ def within(at: Session) -> Steps | None:
 def done(model: Any, steps: Steps) -> None:
     """A single round has ended well, and ``model``, a booster or an estimator, has come out."""
     steps.next += 1
-    _known[_booster(model)] = steps
+    booster = _booster(model)
+    if booster is not None:
+        _known[booster] = steps
 
 
-def _booster(model: Any) -> Any:
-    """The booster that ``model`` is or has; an object that nobody knows where it has none."""
+def _of(model: Any) -> Steps | None:
+    """The rounds of which ``model`` came out."""
+    booster = _booster(model)
+    return None if booster is None else _known.get(booster)
+
+
+def _booster(model: Any) -> Booster | None:
+    """The booster that ``model`` is or has."""
     found = model if isinstance(model, Booster) else getattr(model, "_Booster", None)
-    return Steps if found is None else found
+    return found if isinstance(found, Booster) else None
 
 
 if hasattr(os, "register_at_fork"):

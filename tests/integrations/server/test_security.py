@@ -379,7 +379,8 @@ def test_those_who_are_slow_delay_nobody(server, kind):
         connection.close()
     print(f"{kind}: median {median(alone):.4f} s alone, {median(beside):.4f} s beside them; most {beside[-1]:.3f} s")
     assert median(beside) < 2 * median(alone) + 0.02
-    assert beside[-1] < 10.0  # a busy machine has its pauses; a server that waits for them has longer ones
+    assert beside[-2] < 2.0
+    assert beside[-1] < 10.0  # a busy machine has a pause now and then; a server that waits for them has longer ones
 
 
 def test_many_that_say_nothing_keep_nobody_out(tmp_path):
