@@ -267,6 +267,9 @@ class Hooks:
             with guard.contained(f"{self.plugin}: undo"):
                 self._undo.pop()()
 
+    def settle(self) -> None:
+        """Say that all is hooked. Nothing is left to be done then; plug-ins written for earlier states call it."""
+
     # -- replacing attributes --
 
     def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
