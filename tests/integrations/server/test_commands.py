@@ -40,7 +40,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-SECONDS = re.compile(r" *\d+s ago|now(?=\))")  # of which one may have passed
+SECONDS = re.compile(r" *(\d+s ago|now)\b")  # of which one may have passed
 
 
 def said(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
