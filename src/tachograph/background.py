@@ -1,17 +1,19 @@
 """The one background thread of a process: what may not be done on a training thread is done here.
 
-It runs jobs that were handed to it (``soon``) and the regular ones (``regularly``), most of them every second: syncing
-journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits for the
+It runs jobs that were handed to it (``soon``), those that have time (``later``) and the regular ones (``regularly``),
+most of them every second: syncing journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits for the
 jobs that are left, for a bounded time. A forked child starts with none of its parent's jobs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tachograph import forks, guard
 from tachograph.wake import Wake
@@ -19,6 +21,7 @@ from tachograph.wake import Wake
 Job = Callable[[], object]
 
 TICK = 1.0
+LATER = 0.3  # seconds: shorter trainings have ended by then, and did not have to share the interpreter
 
 
 class _Rhythm:
@@ -36,15 +39,15 @@ class _Rhythm:
 class _NothingLeft(Wake):
     """A job that wakes who waits for it once no other is left: behind those that came meanwhile it lines up again."""
 
-    def __init__(self, jobs: deque[Job]) -> None:
+    def __init__(self, left: Callable[[], Iterable[Job]], again: Callable[[Job], None]) -> None:
         super().__init__()
-        self._jobs = jobs
+        self._left, self._again = left, again
 
     def __call__(self) -> None:
-        if all(isinstance(job, _NothingLeft) for job in self._jobs.copy()):
+        if all(isinstance(job, _NothingLeft) for job in self._left()):
             self.wake()
         else:
-            self._jobs.append(self)
+            self._again(self)
 
 
 class Background:
@@ -56,6 +59,7 @@ class Background:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
+        self._later: list[tuple[float, Job]] = []  # and when, on the clock of ``monotonic``
         self._regular: dict[Job, _Rhythm] = {}
         self._wake = Wake()
         self._thread: threading.Thread | None = None
@@ -64,6 +68,14 @@ class Background:
     def soon(self, job: Job) -> None:
         """Do ``job`` once, in the order of the calls."""
         self._jobs.append(job)
+        self._ensure()
+        self._wake.wake()
+
+    def later(self, job: Job, seconds: float = LATER) -> None:
+        """Do ``job`` once, when that many seconds have passed, or as soon as somebody waits for what is left."""
+        if self._ending:
+            return self.soon(job)
+        self._later.append((time.monotonic() + seconds, job))
         self._ensure()
         self._wake.wake()
 
@@ -80,11 +92,11 @@ class Background:
 
     def drain(self, timeout: float) -> bool:
         """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
-        is_idle = self._thread is None and not self._jobs
+        is_idle = self._thread is None and not self._left_to_do()
         if is_idle or self._thread is threading.current_thread():
             return True
         end = time.monotonic() + timeout
-        nothing_left = _NothingLeft(self._jobs)
+        nothing_left = _NothingLeft(self._left_to_do, self._jobs.append)
         self._jobs.append(nothing_left)
         if not self._ensure():
             return self._do_here(end)
@@ -111,7 +123,8 @@ class Background:
     def _ensure(self) -> bool:
         """See to it that the thread runs, if there is anything to do; False where none can be started."""
         thread = self._thread
-        if not (self._jobs or self._regular) or (thread is not None and lives(thread)):
+        waiting = self._jobs or self._later or self._regular
+        if not waiting or (thread is not None and lives(thread)):
             return True
         new = threading.Thread(target=self._run, name="tachograph", daemon=True)
         if self._thread is not thread:  # somebody came first
@@ -136,22 +149,40 @@ class Background:
         finally:  # in strict mode a fault ends it
             if self._thread is threading.current_thread():
                 self._thread = None
-            if self._jobs or (self._regular and not self._ending):  # that came in the last moment
+            if self._jobs or ((self._later or self._regular) and not self._ending):  # that came in the last moment
                 self._ensure()
 
     def _is_over(self, until: float) -> bool:
-        return not self._regular and time.monotonic() >= until
+        return not (self._later or self._regular) and time.monotonic() >= until
 
     def _do_next(self, until: float) -> None:
         """Do one job, if there is any, and the regular ones that are due; wait for either where there is none."""
         if not self._jobs:
-            self._wake.wait(_left(min((rhythm.due for rhythm in self._regular.copy().values()), default=until)))
+            self._wake.wait(_left(self._next_due(until)))
+        self._line_up(time.monotonic())
         self._do_one()
         now = time.monotonic()
         for job, rhythm in self._regular.copy().items():
             if now >= rhythm.due:
                 self._do(job)
                 rhythm.wait()
+
+    def _next_due(self, until: float) -> float:
+        regular = [rhythm.due for rhythm in self._regular.copy().values()]
+        return min([*regular, *(due for due, _ in self._later.copy())], default=until)
+
+    def _left_to_do(self) -> list[Job]:
+        """All single jobs, in their order: what had time until later comes now."""
+        self._line_up(math.inf)
+        return list(self._jobs.copy())
+
+    def _line_up(self, now: float) -> None:
+        """Jobs that have waited for long enough come next."""
+        for entry in self._later.copy():
+            if entry[0] <= now:
+                with contextlib.suppress(ValueError):  # another thread was faster
+                    self._later.remove(entry)
+                    self._jobs.append(entry[1])
 
     def _do_one(self) -> None:
         try:

@@ -65,11 +65,11 @@ def leave(run: Run) -> None:
     background.no_longer(run._journal.sync)
     background.no_longer(run._measure_log)
     _unwritten.append(run)
-    background.soon(write_what_is_left)
+    background.later(write_what_is_left)
     if run.sinks:
         from tachograph.ship import shipper
 
-        background.soon(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
+        background.later(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
 
 
 _unwritten: list[Run] = []  # runs that have ended; mostly there is nothing left of them after the first look
@@ -121,13 +121,13 @@ class _Monitor:
     def add(self, run: Run) -> None:
         if _interval is not False:
             self._runs[run.writer] = sampled = _Sampled(run)
-            background.soon(partial(self._record, sampled))
+            background.later(partial(self._record, sampled))
             background.regularly(self._tick)
 
     def remove(self, run: Run) -> None:
         sampled = self._runs.pop(run.writer, None)
         if sampled is not None:  # else it had ended before, and was only gone on with
-            background.soon(partial(self._record, sampled))
+            background.later(partial(self._record, sampled))
         if not self._runs:
             background.no_longer(self._tick)
 

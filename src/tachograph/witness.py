@@ -26,6 +26,8 @@ from tachograph import active, events, journal, process
 from tachograph.background import background
 from tachograph.events import RunEnd
 
+LOOK_AFTER = 2.0  # seconds: hundreds of runs may be there to be looked at, and nobody waits for that
+
 _looked: set[Path] = set()  # stores
 
 
@@ -34,7 +36,7 @@ def look(root: Path) -> None:
     were changed last."""
     if root not in _looked:
         _looked.add(root)
-        background.soon(partial(_look, root))
+        background.later(partial(_look, root), LOOK_AFTER)
 
 
 def _look(root: Path) -> None:

@@ -45,6 +45,37 @@ def test_jobs_are_done_in_their_order_and_elsewhere(background: Background) -> N
     assert done == [(number, True) for number in range(100)]
 
 
+def test_what_has_time_comes_later(background: Background) -> None:
+    done: list[tuple[str, float]] = []
+    began = time.monotonic()
+
+    def job(name: str) -> Callable[[], None]:
+        return lambda: done.append((name, time.monotonic() - began))
+
+    background.later(job("second"), 0.2)
+    background.later(job("first"), 0.1)
+    background.soon(job("at once"))
+    wait_for(lambda: len(done) == 3)
+    assert [name for name, _ in done] == ["at once", "first", "second"]
+    assert done[1][1] >= 0.1
+    assert done[2][1] >= 0.2
+
+
+def test_who_waits_for_what_is_left_waits_for_no_time_to_pass(background: Background) -> None:
+    done: list[int] = []
+    background.later(lambda: background.later(partial(done.append, 2), 60), 60)
+    background.later(partial(done.append, 1), 60)
+    assert background.drain(5)
+    assert done == [1, 2]
+
+
+def test_what_comes_after_the_end_is_done_at_once(background: Background) -> None:
+    background.end(5)
+    done: list[int] = []
+    background.later(partial(done.append, 1), 60)
+    wait_for(lambda: done == [1])
+
+
 def test_the_thread_ends_when_there_is_nothing_left_and_comes_back(background: Background) -> None:
     done: list[int] = []
     for number in range(3):
