@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from tachograph import events, guard
-from tachograph.capture.secrets import REDACTED, is_secret_name, redact_text
+from tachograph.capture.secrets import REDACTED, is_secret_name, redact_text, redact_value
 
 MAX_NAME = 1000
 MAX_FILE_NAME = 200
@@ -78,7 +78,7 @@ def _flatten(prefix: str, values: Mapping[Any, Any], good: dict[str, Any], compl
             if isinstance(value, Mapping) and value and depth < MAX_DEPTH:
                 _flatten(f"{prefix}{name}.", value, good, complaints, depth + 1)
             else:
-                good[prefix + name] = secret(prefix + name, value) or param(value)
+                good[prefix + name] = secret(prefix + name, value) or redact_value(prefix + name, param(value))
         except guard.FAULTS as error:  # an object of the user's with errors of its own
             kind = type(error).__name__
             complaints.append(f"parameter {prefix + name!r} was not recorded: {_kind(value)} can't be read ({kind})")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 Judge = Callable[[str], int]
 """How sure it is that what is bound to a name is wanted; 0 for not at all."""
+LIKELY, SURE = 2, 3
 
 
 class Literal(NamedTuple):
@@ -155,7 +156,7 @@ class _Scan:
             return
         callee = self._pending.rpartition(".")[2] if bracket == "(" else ""
         is_about_secrets = callee == "login" or _CREDENTIAL.fullmatch(callee) is not None
-        degree = outer.bound if callee in _WRAPPING else 2 if is_about_secrets else 0
+        degree = outer.bound if callee in _WRAPPING else SURE if is_about_secrets else 0
         self._frames.append(_Frame(degree, degree, callee))
 
     def _is_adjacent(self, token: re.Match[str]) -> bool:
@@ -187,13 +188,13 @@ class _Scan:
             and self._last == "string"
             and self._text[token.end() : token.end() + 4].lstrip()[:1] == "["
         ):
-            own = 1  # of a JSON file; in code, tokens are pieces of text
+            own = LIKELY  # of a JSON file; in code, tokens are pieces of text
         if frame.callee is None:
             return own if name.lower() in ABOUT else max(own, frame.inherited)
         if frame.callee in _DECLARING | _PAIRING and name in _DEFAULTS:
             return max(own, frame.named)
         if frame.callee == "login":
-            return 2 if name == "key" else own
+            return SURE if name == "key" else own
         return max(own, frame.inherited if name in _DEFAULTS else 0)
 
     def _comma(self, token: re.Match[str]) -> None:

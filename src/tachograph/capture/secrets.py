@@ -16,6 +16,7 @@ from enum import IntEnum
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
+from tachograph.capture import literals
 from tachograph.capture.literals import ABOUT, bound_literals
 
 REDACTED = "[redacted]"
@@ -23,7 +24,7 @@ REDACTED = "[redacted]"
 
 def is_secret_name(name: str) -> bool:
     """Whether what is bound to ``name`` is likely a secret. Case, ``-``, ``_``, ``.`` and camelCase don't matter."""
-    return _suspicion(name) is not _Suspicion.NONE
+    return _suspicion(name) > _Suspicion.FAINT
 
 
 def is_private_name(name: str) -> bool:
@@ -83,12 +84,19 @@ def redact_mapping(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: _value(value, _suspicion(str(key))) for key, value in mapping.items()}
 
 
+def redact_value(name: str, value: Any) -> Any:
+    """``value``, cleaned by itself already, as far as it may be shown under ``name``."""
+    suspicion = _suspicion(name)
+    return value if suspicion is _Suspicion.NONE else _value(value, suspicion)
+
+
 class _Suspicion(IntEnum):
     """How surely a name belongs to a secret."""
 
     NONE = 0
-    WEAK = 1  # numbers and code under such a name are harmless: ``token: 17``
-    STRONG = 2
+    FAINT = 1  # pieces of text, as a rule: only what no text has in it is taken for a secret
+    WEAK = literals.LIKELY  # numbers and code under such a name are harmless: ``token: 17``
+    STRONG = literals.SURE
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -152,7 +160,9 @@ def _suspicion(name: str) -> _Suspicion:
         return _Suspicion.NONE
     if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words) or _HEADER_WITH_KEY.fullmatch(name):
         return _Suspicion.STRONG
-    return _Suspicion.WEAK if _ends_in_secret(words) else _Suspicion.NONE
+    if _ends_in_secret(words):
+        return _Suspicion.WEAK
+    return _Suspicion.FAINT if words == ["tokens"] else _Suspicion.NONE
 
 
 def _words(name: str) -> list[str]:
@@ -188,6 +198,8 @@ _HARMLESS_IF_WEAK = re.compile(
     r"|[A-Za-z_][\w.]*+\(.*",  # a call
     re.DOTALL,
 )
+# Letters and digits in one word that is no number with a unit.
+_MADE_BY_A_MACHINE = re.compile(r"(?=\S{8})(?=\S{0,200}?[A-Za-z])(?=\S{0,200}?\d)(?![-+]?\d[\d.,_]*+[A-Za-z/]{0,9}+$)\S++")
 
 
 def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
@@ -195,7 +207,9 @@ def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
         return True
     if _SCHEME.fullmatch(_FIELD.sub("", value)):  # only what is filled in is secret
         return True
-    return suspicion is _Suspicion.WEAK and _HARMLESS_IF_WEAK.fullmatch(value) is not None
+    if suspicion is _Suspicion.FAINT and not _MADE_BY_A_MACHINE.fullmatch(value):
+        return True
+    return suspicion is not _Suspicion.STRONG and _HARMLESS_IF_WEAK.fullmatch(value) is not None
 
 
 def _bound(name: str, value: str) -> str:
@@ -321,7 +335,8 @@ def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
     value = match[0][len(quote) :]
     core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
     is_closing = quote and value[:1] in {",", ")"} and not match.string.startswith(quote[-1], match.end())
-    if is_closing or value.startswith(REDACTED) or _is_harmless(core, suspicion) or _is_harmless(value, suspicion):
+    is_done = value.lstrip("[").startswith(REDACTED[1:])
+    if is_closing or is_done or _is_harmless(core, suspicion) or _is_harmless(value, suspicion):
         return match[0]
     return quote + REDACTED + value[len(core) :]
 
@@ -340,12 +355,19 @@ _BLOCK_HEAD = re.compile(
 _BLOCK_ITEM = re.compile(
     r"""[ \t]*+(?:-[ ]++)?(?:["']?(?P<key>[\w.-]++)["']?[ ]?:[ ]++)?["']?(?P<value>[^\s"'].*?)["']?\s*"""
 )
+_LISTED = re.compile(
+    r"""[ \t+-]*+["']?(?P<name>[\w.-]++)["']?[ \t]*+:[ \t]*+\[(?!redacted\])(?P<items>[^\[\]{}]*+)\][ \t]*+(?:\#.*)?"""
+)
+_LISTED_ITEM = re.compile(r"""[^\s"',](?:[^"',]*[^\s"',])?""")
 
 
 def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
-    """What a YAML document binds to a secret name by indentation: a block of text, a list, a mapping."""
+    """What a YAML document binds to a secret name by indentation (a block of text, a list, a mapping) or in brackets."""
     suspicion, indentation, is_text, start = _Suspicion.NONE, 0, False, 0
     for line in text.split("\n"):
+        if (listed := _LISTED.fullmatch(line)) and (degree := _suspicion(listed["name"])):
+            for item in _LISTED_ITEM.finditer(line, *listed.span("items")):
+                yield start + item.start(), start + item.end(), degree
         own = len(line) - len(line.lstrip())
         is_within = own > indentation or (own == indentation and line.lstrip().startswith("- "))
         if suspicion and is_within:

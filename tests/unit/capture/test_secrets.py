@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tachograph.capture.secrets import (
+    REDACTED,
     is_private_text,
     is_secret_name,
     redact_argv,
@@ -269,12 +270,35 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
         ('auth=("bob", "x1")', 'auth=("[redacted]", "[redacted]")'),
         ('{"password": {"value": "x1"}}', '{"password": {"value": "[redacted]"}}'),
         ('"tokens": ["a1", "b1"]', '"tokens": ["[redacted]", "[redacted]"]'),
+        ('tokens = ["the1", "9f8a7b6c5d", "42"]', 'tokens = ["the1", "[redacted]", "42"]'),
+        ('tokens = "300B"', 'tokens = "300B"'),
         ('headers = {"Authorization": f"Bearer {token}"}', 'headers = {"Authorization": f"Bearer {token}"}'),
         ('tokens = ["the", "cat"]\nkey=jax.random.PRNGKey(0)', 'tokens = ["the", "cat"]\nkey=jax.random.PRNGKey(0)'),
     ],
 )
 def test_literals_that_a_name_binds_from_afar(code: str, expected: str) -> None:
     assert redact_text(code, code=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("passwords: [x1, y1 z]  # both\nport: [1]", "passwords: [[redacted], [redacted]]  # both\nport: [1]"),
+        ("+  api_keys: ['x1', \"y1\"]", "+  api_keys: ['[redacted]', \"[redacted]\"]"),
+        ("tokens:\n  - 9f8a7b6c5d\n  - the", "tokens:\n  - [redacted]\n  - the"),
+        ("tokens: [the, 9f8a7b6c5d]", "tokens: [the, [redacted]]"),
+        ("tokens: 1_500_000_000\ntokens=15000.5M/s", "tokens: 1_500_000_000\ntokens=15000.5M/s"),
+    ],
+)
+def test_lists_under_a_name(text: str, expected: str) -> None:
+    assert redact_text(text) == expected
+    assert redact_text(expected) == expected
+
+
+def test_a_list_in_a_mapping() -> None:
+    assert redact_mapping({"tokens": ["the", "9f8a7b6c5d"], "words": ["9f8a7b6c5d"]}) == {
+        "tokens": ["the", REDACTED], "words": ["9f8a7b6c5d"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
