@@ -88,13 +88,13 @@ class _Series:
         return _owner(self._runs / self.id(turn))
 
     def _named(self, name: str, turn: int) -> int:
-        """Not a run of another name that has ended already, where rank 0 has gone on to one of this name."""
+        """Not a run of another name that has ended already, where rank 0 has gone on to one of this name, or may yet."""
         for later in count(turn):
             owner = self._owner(later)
-            if owner is None or (owner.ended is None and owner.start.name != name):
-                return turn
-            if owner.start.name == name:
+            if owner is None or owner.start.name == name:
                 return later
+            if owner.ended is None:
+                return turn
         raise AssertionError
 
     def _next(self, opened: int, opener: str) -> int:

@@ -199,7 +199,9 @@ _HARMLESS_IF_WEAK = re.compile(
     re.DOTALL,
 )
 # Letters and digits in one word that is no number with a unit.
-_MADE_BY_A_MACHINE = re.compile(r"(?=\S{8})(?=\S{0,200}?[A-Za-z])(?=\S{0,200}?\d)(?![-+]?\d[\d.,_]*+[A-Za-z/]{0,9}+$)\S++")
+_MADE_BY_A_MACHINE = re.compile(
+    r"(?=\S{8})(?=\S{0,200}?[A-Za-z])(?=\S{0,200}?\d)(?![-+]?\d[\d.,_]*+[A-Za-z/]{0,9}+$)\S++"
+)
 
 
 def _is_harmless(value: str, suspicion: _Suspicion) -> bool:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import tachograph
 from tachograph.records import RunRecord
 
@@ -142,7 +144,10 @@ def test_an_elastic_restart_goes_on_with_the_run(root: Path, launch: Launched) -
     assert (error.type, error.message) == ("RuntimeError", "a flaky node")
 
 
-def test_rank_0_alone_opens_a_run_and_a_program_of_its_own_opens_another(root: Path, launch: Launched) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_rank_0_alone_opens_a_run_and_a_program_of_its_own_opens_another(
+    root: Path, launch: Launched, first: int
+) -> None:
     code = """
         import subprocess
         inner = "import tachograph; tachograph.start_run('inner').log({'inner': 1.0})"
@@ -153,12 +158,13 @@ def test_rank_0_alone_opens_a_run_and_a_program_of_its_own_opens_another(root: P
         train(run)
         if run:
             run.finish()
-        together = tachograph.start_run("together") if run else None
-        dist.barrier()  # no rank waits for another: which run is the next is seen in what rank 0 has opened
+        dist.barrier()
+        together = tachograph.start_run("together") if dist.get_rank() == FIRST else None
+        dist.barrier()
         with together or tachograph.start_run("together"):
             dist.barrier()
     """
-    job = launch(code, *TORCHRUN)
+    job = launch(code.replace("FIRST", str(first)), *TORCHRUN)
     output = said(job)
     assert job.returncode == 0, output
     found = {run.name: run for run in runs(root)}
