@@ -1,8 +1,9 @@
 """The one background thread of a process: what may not be done on a training thread is done here.
 
 It runs jobs that were handed to it (``soon``), those that have time (``later``) and the regular ones (``regularly``),
-most of them every second: syncing journals to disk, hardware samples. It is a daemon thread, so it never keeps a process alive; ``drain`` waits for the
-jobs that are left, for a bounded time. A forked child starts with none of its parent's jobs.
+most of them every second: syncing journals to disk, hardware samples. It is a daemon thread, so it never keeps a
+process alive; ``drain`` waits for the jobs that are left, for a bounded time. A forked child starts with none of its
+parent's jobs.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Background:
     def later(self, job: Job, seconds: float = LATER) -> None:
         """Do ``job`` once, when that many seconds have passed, or as soon as somebody waits for what is left."""
         if self._ending:
-            return self.soon(job)
+            self.soon(job)
+            return
         self._later.append((time.monotonic() + seconds, job))
         self._ensure()
         self._wake.wake()

@@ -88,7 +88,7 @@ class _Series:
         return _owner(self._runs / self.id(turn))
 
     def _named(self, name: str, turn: int) -> int:
-        """Not a run of another name that has ended already, where rank 0 has gone on to one of this name, or may yet."""
+        """Not a run of another name that has ended: rank 0 has gone on to one of this name, or will."""
         for later in count(turn):
             owner = self._owner(later)
             if owner is None or owner.start.name == name:

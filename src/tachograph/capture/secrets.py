@@ -364,12 +364,11 @@ _LISTED_ITEM = re.compile(r"""[^\s"',](?:[^"',]*[^\s"',])?""")
 
 
 def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
-    """What a YAML document binds to a secret name by indentation (a block of text, a list, a mapping) or in brackets."""
+    """What a YAML document binds to a secret name: a block of text, a list, a mapping."""
     suspicion, indentation, is_text, start = _Suspicion.NONE, 0, False, 0
     for line in text.split("\n"):
-        if (listed := _LISTED.fullmatch(line)) and (degree := _suspicion(listed["name"])):
-            for item in _LISTED_ITEM.finditer(line, *listed.span("items")):
-                yield start + item.start(), start + item.end(), degree
+        for first, last, degree in _listed_values(line):
+            yield start + first, start + last, degree
         own = len(line) - len(line.lstrip())
         is_within = own > indentation or (own == indentation and line.lstrip().startswith("- "))
         if suspicion and is_within:
@@ -381,6 +380,14 @@ def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
             if head:
                 indentation, is_text = len(head[1]), head[3] is not None
         start += len(line) + 1
+
+
+def _listed_values(line: str) -> Iterator[tuple[int, int, _Suspicion]]:
+    listed = _LISTED.fullmatch(line)
+    suspicion = _suspicion(listed["name"]) if listed else _Suspicion.NONE
+    if listed and suspicion:
+        for item in _LISTED_ITEM.finditer(line, *listed.span("items")):
+            yield item.start(), item.end(), suspicion
 
 
 def _is_value(key: str | None, suspicion: _Suspicion) -> bool:
