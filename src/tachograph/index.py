@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from tachograph import journal, process
+from tachograph import after, journal, process
 from tachograph.database import Database, explained, is_damaged, is_missing
 from tachograph.finding import Finder, empty
 from tachograph.journal import Damage
@@ -69,6 +69,7 @@ class Index:
 
     def refresh(self) -> None:
         """Bring the tables up to date with the journals."""
+        after.settle()
         self._guarded(self._refresh)
 
     def rebuild(self) -> None:

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, cells, ending, guard, jobs, ranks, settings, surroundings, values, witness
+from tachograph import active, after, cells, ending, guard, jobs, ranks, settings, surroundings, values, witness
 from tachograph import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
+from tachograph.events import Event, Metrics, Params
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -28,7 +29,9 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _link = _keep = _keep_bytes = _remark = _log_arguments = _before_end = _listen = finish = _forked = _ignore
+    _link = _keep = _keep_bytes = _add_child = _remark = _log_arguments = _before_end = _listen = finish = _forked = (
+        _ignore
+    )
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()
@@ -101,6 +104,37 @@ def open_run(
     return _begin(run)
 
 
+def record_child(parent: Run, name: str, params: Mapping[str, Any], points: Sequence[tuple[int, Any]]) -> None:
+    """Record a nested run of something that is over already: its parameters, and points with their steps.
+
+    It is never active, and there is not much more to it than its folder and one write, which come afterwards.
+    """
+    identity, _ = _identity(parent.root, name, parent.id, parent.opener)
+    run = Run(
+        parent.root, name=name, experiment=parent.experiment, parent_id=parent.id, opener=parent.opener,
+        sinks=parent.sinks, **identity,
+    )  # fmt: skip
+    good = values.params(params)[0]
+    curves = [Metrics(0, 0, 0.0, step, values.metrics(part)[0]) for step, part in points]
+    after.record(partial(_record_whole, run, [Params(values=good), *curves, run._end("finished", None)]))
+
+
+def _record_whole(run: Run, happened: Sequence[Event]) -> None:
+    run._journal.append_all(happened)
+    run._journal.close()
+    run.ended = True
+    _ship(run)
+    surroundings.leave(run)
+
+
+def _ship(run: Run) -> None:
+    if run.sinks:
+        with guard.contained("sinks", run):
+            from tachograph.ship import shipper
+
+            shipper.enter(run)
+
+
 def _begin(run: Run) -> Run:
     active.push(run)
     start: list[Callable[[], object]] = [
@@ -114,11 +148,7 @@ def _begin(run: Run) -> Run:
     for part in start:  # what goes wrong with one keeps no other
         with guard.contained("start", run):
             part()
-    if run.sinks:
-        with guard.contained("sinks", run):
-            from tachograph.ship import shipper
-
-            shipper.enter(run)
+    _ship(run)
     return run
 
 

@@ -372,6 +372,15 @@ class Run:
 
         return open_run(name, self.experiment, parent=self, opener=self.opener, root=self.root)
 
+    @guard.shield
+    def _add_child(
+        self, name: str, params: Mapping[str, Any], points: Sequence[tuple[int, Mapping[str, float]]]
+    ) -> None:
+        """Record a nested run of something that is over already: its parameters, and its points with their steps."""
+        from tachograph.opening import record_child
+
+        record_child(self, name, params, points)
+
     def finish(self, status: str = "finished", error: BaseException | str | None = None) -> None:
         """End the run: "finished", "failed" or "interrupted". What is recorded later is still kept."""
         if self.ended:

@@ -44,16 +44,12 @@ def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _record_candidate(run: Run, number: int, params: dict[str, Any], row: dict[str, Any]) -> None:
-    with run.child(f"candidate-{number}") as child:
-        child.log_params(params)
-        folds: dict[int, dict[str, float]] = {}
-        single = {}
-        for name, value in row.items():
-            split = _SPLIT.fullmatch(name)
-            if split:
-                folds.setdefault(int(split[1]), {})[split[2]] = float(value)
-            elif not name.startswith("param_"):
-                single[name] = float(value)
-        for fold, values in sorted(folds.items()):
-            child.log(values, step=fold)
-        child.log(single)
+    folds: dict[int, dict[str, float]] = {}
+    single = {}
+    for name, value in row.items():
+        split = _SPLIT.fullmatch(name)
+        if split:
+            folds.setdefault(int(split[1]), {})[split[2]] = float(value)
+        elif not name.startswith("param_"):
+            single[name] = float(value)
+    run._add_child(f"candidate-{number}", params, [*sorted(folds.items()), (0, single)])

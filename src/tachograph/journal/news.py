@@ -25,15 +25,21 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "
 
 def make(writer_folder: Path) -> bool:
     """Make a writer's folder, where it isn't there; whether its run was there already."""
-    run = writer_folder.parent
-    run.parent.mkdir(parents=True, exist_ok=True)
-    known = False
     try:
-        run.mkdir()
-    except FileExistsError:
-        known = True
+        known = not _make(writer_folder.parent)
+    except FileNotFoundError:
+        writer_folder.parents[1].mkdir(parents=True, exist_ok=True)
+        known = not _make(writer_folder.parent)
     writer_folder.mkdir(parents=True, exist_ok=True)
     return known
+
+
+def _make(folder: Path) -> bool:
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def tell(writer_folder: Path) -> None:
