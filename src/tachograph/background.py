@@ -9,12 +9,14 @@ parent's jobs.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from tachograph import forks, guard
 from tachograph.wake import Wake
@@ -71,6 +73,11 @@ class Background:
         self._jobs.append(job)
         self._ensure()
         self._wake.wake()
+
+    def import_soon(self, *modules: str) -> None:
+        """Import what a first training needs, while the user's data is being loaded, as a rule."""
+        for module in modules:
+            self.soon(partial(importlib.import_module, module))
 
     def later(self, job: Job, seconds: float = LATER) -> None:
         """Do ``job`` once, when that many seconds have passed, or as soon as somebody waits for what is left."""

@@ -17,6 +17,7 @@ from types import ModuleType
 import msgspec
 
 from tachograph import ending, guard, imports, session
+from tachograph.background import background
 from tachograph.patch import Hooks
 
 GROUP = "tachograph.plugins"
@@ -112,6 +113,8 @@ def _load(plugin: Plugin) -> None:
             hooks.undo()
             raise
         plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
+        if "numpy" in sys.modules:
+            background.import_soon("tachograph.capture.digest", "tachograph.capture.profile", "tachograph.capture.rows")
         ending.come_first()  # what it saves models with may take itself down at the exit
 
 

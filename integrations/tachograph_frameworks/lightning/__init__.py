@@ -7,6 +7,7 @@ own monitor would read them, checkpoints where they are saved. The user's callba
 
 from __future__ import annotations
 
+from tachograph.background import background
 from tachograph.patch import Hooks
 from tachograph_frameworks.lightning import packages
 from tachograph_frameworks.lightning.callback import TachographCallback
@@ -24,3 +25,4 @@ def install(hooks: Hooks) -> None:
     trainer = packages.Package(hooks.plugin).trainer
     for name, wrapper in WRAPPERS.items():
         hooks.around(trainer, name, wrapper)
+    background.import_soon("tachograph_frameworks.lightning.loaders", "tachograph_frameworks.lightning.metrics")

@@ -6,14 +6,12 @@ makes the run: a Pipeline, a meta-estimator or a search is one run, preprocessin
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from tachograph import guard
-from tachograph.background import background
 from tachograph.imports import when_imported
 from tachograph.patch import Hooks
 from tachograph_frameworks.sklearn import fits, scores, series, validation
@@ -27,7 +25,6 @@ TESTED = "1.9.1"
 
 def install(hooks: Hooks) -> None:
     """Hook every class there is, and each that comes later."""
-    background.soon(_warm_up)
     hooks.native(series.catch_up)
     hooked: set[type] = set()
     for owner in _subclasses(BaseEstimator):
@@ -35,12 +32,6 @@ def install(hooks: Hooks) -> None:
     _follow_new_classes(hooks, hooked)
     hooks.native(when_imported("sklearn.model_selection", partial(validation.hook, hooks)))
     hooks.native(when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks)))
-
-
-def _warm_up() -> None:
-    """What the first fit will need: imported while the user's data is being loaded, as a rule."""
-    for name in ("digest", "kinds", "profile"):
-        importlib.import_module(f"tachograph.capture.{name}")
 
 
 def _hook(hooks: Hooks, estimator: type, hooked: set[type]) -> None:
