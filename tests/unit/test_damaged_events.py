@@ -121,8 +121,9 @@ def test_a_file_that_gives_an_error_is_named_and_stops_nobody(
     writer = other.with_name("0-h-1-aaaaaa")
     assert [(writer in (damage.path, damage.path.parent), damage.line) for damage in store.damage] == [(True, 0)]
     capsys.readouterr()
-    assert main(["runs", "--root", str(root)]) == 0
-    assert re.search(rf"^tachograph: {writer}.*: can't be read: ", capsys.readouterr().err, re.MULTILINE)
+    for command in (["runs"], ["export", "--format", "csv", str(root.parent / "exported")]):
+        assert main([*command, "--root", str(root)]) == 0
+        assert re.search(rf"^tachograph: {writer}.*: can't be read: ", capsys.readouterr().err, re.MULTILINE)
     if harm is a_circle:
         assert main(["verify", "--root", str(root)]) == 1
         assert f"{writer}: can't be read" in capsys.readouterr().out

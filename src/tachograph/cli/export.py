@@ -59,6 +59,7 @@ def run(options: Namespace, store: Store) -> int:
     reading.check(store)
     _check_folder(store, folder)
     runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
+    reading.name_unreadable(store)
     write_runs, write_points = FORMATS[options.format]
     target = Path(folder).expanduser()
     target.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,14 @@ def check(store: Store) -> None:
         existing(store.root)
 
 
+def name_unreadable(store: Store) -> bool:
+    """Say what of the store can't be read: a run that is not shown isn't gone. Whether there is anything."""
+    unreadable = store.questions.unreadable()
+    for path, reason in unreadable:
+        complain(f"{path}: {reason}")
+    return bool(unreadable)
+
+
 @contextmanager
 def told_while_waiting(store: Store) -> Iterator[None]:
     """While a server reads what is new before it answers, say so: on a terminal how far it is, elsewhere once."""

@@ -18,7 +18,7 @@ from typing import Any
 from tachograph import document
 from tachograph.cli import draw, reading, telling, words
 from tachograph.cli.arguments import add_json, add_root, whole_number
-from tachograph.cli.output import complain, say
+from tachograph.cli.output import say
 from tachograph.records import RunRecord
 from tachograph.store import Store
 
@@ -47,17 +47,15 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace, store: Store) -> int:
     """Always 0: no runs are an answer, too. What can't be read is named, since a run that is not shown isn't gone."""
     runs = store.runs(options.experiment, options.where, options.order_by, options.limit, options.children)
-    unreadable = store.questions.unreadable()
+    is_whole = not reading.name_unreadable(store)
     if options.json:
         document.write([document.of_run(run) for run in runs])
     elif runs:
         _draw(runs, tree=options.children and options.order_by is None)
     elif store.runs(limit=1):
         say("no run is like that")
-    elif not unreadable:
+    elif is_whole:
         reading.explain_nothing(store)
-    for path, reason in unreadable:
-        complain(f"{path}: {reason}")
     return 0
 
 
