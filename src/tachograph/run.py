@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tachograph import active, ending, guard, jobs, late, process, settings, surroundings, values
+from tachograph import active, after, ending, guard, jobs, late, process, settings, surroundings, values
 from tachograph.capture import folders
 from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Link, Member, Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
 from tachograph.printable import printable
 from tachograph.steps import Steps
+
+if TYPE_CHECKING:
+    from tachograph.capture.data import Fingerprint
 
 STATUSES = ("finished", "failed", "interrupted")
 
@@ -331,7 +335,25 @@ class Run:
         """
         from tachograph.capture import data as describe
 
-        found = describe.fingerprint(data, target=target)
+        self._append_dataset(partial(describe.fingerprint, data, target=target), name, role, source, version)
+
+    @guard.shield
+    def _log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
+        """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics."""
+        from tachograph.capture import data as describe
+
+        after.record(partial(self._append_dataset, describe.begin(data, target=target), name, role))
+
+    @guard.shield
+    def _append_dataset(
+        self,
+        describe: Callable[[], Fingerprint],
+        name: str,
+        role: str,
+        source: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        found = describe()
         self._journal.append(
             Dataset(
                 name=values.text_name(name) or "data",

@@ -78,7 +78,7 @@ def _before(run: Run, call: Call) -> None:
     _log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)
-        run.log_dataset(X, name=callers.name_of(X, "train"), role="train", target=target(call))
+        run._log_training_data(X, name=callers.name_of(X, "train"), role="train", target=target(call))
 
 
 def _log_params(run: Run, estimator: Any) -> None:

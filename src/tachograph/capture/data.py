@@ -2,21 +2,25 @@
 
 Single values stand in it only where they are categories, which repeat; nothing of columns with private names.
 
-`fingerprint` runs on the training thread just before a fit. Its cost is bounded however large the data set is, it
-changes nothing in it and keeps no reference to it. This module holds the plain record; the modules which do the work
-(`kinds` and `frames` read, `digest` hashes, `profile` counts) need numpy and are imported at the first call.
+`begin` runs on the training thread just before a fit, and what is left is done beside it. Its cost is bounded however
+large the data set is, it changes nothing in it and keeps no reference to it. This module holds the plain record; the
+modules which do the work (`kinds` and `frames` read, `digest` hashes, `profile` counts) need numpy and are imported at
+the first call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
+    from tachograph.capture.digest import Digested
     from tachograph.capture.tables import Table
 
-__all__ = ["Column", "Fingerprint", "Sampling", "fingerprint"]
+__all__ = ["Column", "Fingerprint", "Sampling", "begin", "fingerprint"]
 
 
 class Column(msgspec.Struct, omit_defaults=True):
@@ -101,12 +105,34 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
 
     Raises nothing of its own; what the data's own methods raise (a lazy frame over a lost file) goes to the caller.
     """
-    from tachograph.capture import digest, kinds, profile
+    known, digested = _read(data, target)
+    return _described(known, digested)
 
-    table = kinds.read(data)
-    answers = None if target is None else kinds.read(target, name="target")
-    known = [table] if answers is None else [table, answers]
-    digested = digest.of(known)
+
+def begin(data: object, *, target: object | None = None) -> Callable[[], Fingerprint]:
+    """Begin a :func:`fingerprint`: the data is read now, and may be changed as soon as this returns.
+
+    Returns a function that makes the fingerprint, at any time and in any thread. Most of the work is left to it.
+    """
+    known, digested = _read(data, target)
+    if digested.text not in _statistics:
+        known = [table.detached() for table in known]
+    return partial(_described, known, digested)
+
+
+def _read(data: object, target: object | None) -> tuple[list[Table], Digested]:
+    from tachograph.capture import digest, kinds
+
+    known = [kinds.read(data)]
+    if target is not None:
+        known.append(kinds.read(target, name="target"))
+    return known, digest.of(known)
+
+
+def _described(known: list[Table], digested: Digested) -> Fingerprint:
+    from tachograph.capture import profile
+
+    table, answers = known[0], known[1] if len(known) > 1 else None
     statistics = _statistics.get(digested.text)
     if statistics is None:
         schema = profile.columns(table.sample)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -48,6 +48,16 @@ class Part:
         """Bytes of all of it."""
         return _estimated(self) if self.unit is None else self.length * self.unit
 
+    def copied(self) -> Part:
+        """The same with values of its own."""
+        values, missing = self.read(0, self.length)
+        values, missing = values.copy(), None if missing is None else missing.copy()
+
+        def cut(start: int, stop: int) -> Cells:
+            return Cells(values[start:stop], None if missing is None else missing[start:stop])
+
+        return replace(self, read=cut)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -67,6 +77,10 @@ class Table:
     def omitted(self) -> int:
         """Columns which the sample lacks; values of more than two dimensions are one column."""
         return 0 if len(self.shape) > 2 else max(0, (self.width or 0) - sum(len(part.columns) for part in self.sample))
+
+    def detached(self) -> Table:
+        """The same without the data itself: the sample is a copy of its rows."""
+        return replace(self, parts=None, sample=[part.copied() for part in self.sample])
 
 
 def spread(total: int, width: int) -> Rows:

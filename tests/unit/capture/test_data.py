@@ -40,6 +40,8 @@ def look(dataset: object, target: object | None = None) -> Fingerprint:
     assert (np.random.get_state()[1].tolist(), random.getstate()) == state  # type: ignore[index]
     data._statistics.clear()  # what was known of equal data from before is what would be found of these
     assert msgspec.json.encode(fingerprint(dataset, target=target)) == msgspec.json.encode(found)
+    data._statistics.clear()
+    assert msgspec.json.encode(data.begin(dataset, target=target)()) == msgspec.json.encode(found)
     json.loads(msgspec.json.encode(found), parse_constant=pytest.fail)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Fingerprint) == found
     return found
@@ -749,4 +751,24 @@ def test_looking_imports_no_framework() -> None:
 
 
 def test_public_names() -> None:
-    assert data.__all__ == ["Column", "Fingerprint", "Sampling", "fingerprint"]
+    assert data.__all__ == ["Column", "Fingerprint", "Sampling", "begin", "fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        (lambda: np.arange(40.0).reshape(20, 2), lambda X: X.fill(7.0)),
+        (lambda: np.ma.masked_less(np.arange(20), 3), lambda X: X.fill(7)),
+        (lambda: pd.DataFrame({"a": range(20), "b": ["x", "y"] * 10}), lambda X: X.drop(X.index, inplace=True)),
+        (lambda: sp.random(20, 4, 0.5, "csr", random_state=0), lambda X: X.data.fill(0.0)),
+        (lambda: [[1.0, 2.0]] * 20, lambda X: X.clear()),
+    ],
+)
+def test_what_was_begun_is_of_the_data_as_it_was(made: Any, change: Any) -> None:
+    data._statistics.clear()
+    X = made()
+    described = data.begin(X)
+    change(X)
+    found = described()
+    data._statistics.clear()
+    assert found == fingerprint(made())
