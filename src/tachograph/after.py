@@ -1,32 +1,37 @@
-"""What is recorded once a training call has returned: in the background, but before this process reads the store."""
+"""What is recorded beside a training or once it has returned, so that the training does not wait for it.
+
+It is done in the background. What belongs to a run that goes on is done by the end of its training call at the latest;
+all of it before this process reads the store, and before it ends.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 
 from tachograph import guard
 from tachograph.background import Job, background
 
-SOON = 0.02  # seconds: the call that is about to return has the interpreter to itself
+SOON = 0.02  # seconds: a call that is about to begin, or to return, has the interpreter to itself
 
-_left: deque[Job] = deque()
+_left: list[tuple[object, Job]] = []  # and of which run
 _doing = threading.RLock()  # who has it waits for the disk alone
 
 
-def record(job: Job) -> None:
-    """Do ``job`` soon."""
-    _left.append(job)
+def record(job: Job, run: object = None) -> None:
+    """Do ``job`` soon, and before :func:`settle` of ``run``."""
+    _left.append((run, job))
     background.later(settle, SOON)
 
 
-def settle() -> None:
-    """Do what is left now, and wait for what another thread is doing of it."""
+def settle(run: object = None) -> None:
+    """Do what is left, of one run or of all, now; wait for what another thread is doing of it."""
     with _doing:
-        while _left:
-            with guard.contained("after"):
-                _left.popleft()()
+        for entry in _left.copy():
+            if run is None or entry[0] is run:
+                _left.remove(entry)
+                with guard.contained("after"):
+                    entry[1]()
 
 
 def _forked() -> None:

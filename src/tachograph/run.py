@@ -342,7 +342,7 @@ class Run:
         """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics."""
         from tachograph.capture import data as describe
 
-        after.record(partial(self._append_dataset, describe.begin(data, target=target), name, role))
+        after.record(partial(self._append_dataset, describe.begin(data, target=target), name, role), self)
 
     @guard.shield
     def _append_dataset(
@@ -433,6 +433,8 @@ class Run:
         while self._closing:
             with guard.contained("finish", self):
                 self._closing.pop(0)()
+        with guard.contained("finish", self):
+            after.settle(self)
         with guard.contained("finish", self):
             late.waiting.settle(self)
         with guard.contained("finish", self):

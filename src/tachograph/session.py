@@ -14,7 +14,7 @@ from contextvars import ContextVar
 
 import msgspec
 
-from tachograph import active, ending, guard
+from tachograph import active, after, ending, guard
 from tachograph.opening import open_run
 from tachograph.patch import Call, Hooks, Watch, Watcher
 from tachograph.run import Run
@@ -45,6 +45,8 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         """The call is over."""
         self.open = False
         alive.discard(self)
+        if self.run is not None:
+            after.settle(self.run)
         if self.owned is not None:
             self.owned.finish(ending.outcome(error), error)
 
