@@ -45,10 +45,12 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         """The call is over."""
         self.open = False
         alive.discard(self)
-        if self.run is not None:
-            after.settle(self.run)
-        if self.owned is not None:
-            self.owned.finish(ending.outcome(error), error)
+        try:
+            if self.run is not None:
+                after.settle(self.run)
+        finally:  # also where a Ctrl-C comes in there
+            if self.owned is not None:
+                self.owned.finish(ending.outcome(error), error)
 
 
 class Quiet(msgspec.Struct, eq=False):
