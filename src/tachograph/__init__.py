@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 # The larger half of what autolog() will need, so that neither this import nor that call takes long.
 from tachograph import journal as _journal  # noqa: F401
-
-__version__ = "0.1.0"
+from tachograph.version import __version__
 
 if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the users
     from tachograph.autologging import Autolog as Autolog

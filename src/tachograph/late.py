@@ -120,9 +120,9 @@ def _find(kind: type) -> Start | None:
 @functools.cache
 def _targets() -> dict[str, str]:
     """The functions that ask for copies, by package; looked up once, as that reads a file of each distribution."""
-    from tachograph.plugin import _entry_points
+    from tachograph.entry_points import entry_points
 
-    return dict(_entry_points(GROUP))
+    return dict(entry_points(GROUP))
 
 
 class Waiting:

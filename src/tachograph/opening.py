@@ -92,7 +92,7 @@ def open_run(
         )
     if sinks is None:
         sinks = parent.sinks if isinstance(parent, Run) else settings.sinks()
-    name = name or _script_name()
+    name = name or script_name()
     identity, resumed = _identity(root, name, parent_id, opener)
     run = Run(
         root, name=name, experiment=experiment, parent_id=parent_id, opener=opener, sinks=sinks,
@@ -198,7 +198,8 @@ def _found(parent: Run | str) -> Run | str:
     return open_store(settings.root()).run(parent).id
 
 
-def _script_name() -> str:
+def script_name() -> str:
+    """What a run is called that nobody has named: the notebook, the script or the package that runs here."""
     import sys
 
     if (notebook := cells.notebook()) is not None:

@@ -8,7 +8,6 @@ module with ``REQUIRES`` (a version range of the installed distribution, or seve
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,6 +17,7 @@ import msgspec
 
 from tachograph import ending, guard, imports, session
 from tachograph.background import background
+from tachograph.entry_points import entry_points
 from tachograph.patch import Hooks
 
 GROUP = "tachograph.plugins"
@@ -43,7 +43,7 @@ _plugins: dict[str, Plugin] = {}
 def known() -> dict[str, Plugin]:
     """The installed plug-ins by name."""
     if not _plugins:
-        _plugins.update({name: Plugin(name, module) for name, module in sorted(_entry_points(GROUP))})
+        _plugins.update({name: Plugin(name, module) for name, module in sorted(entry_points(GROUP))})
     return _plugins
 
 
@@ -141,45 +141,3 @@ def _fits(plugin: Plugin, module: ModuleType) -> bool:
         plugin.untested = bool(tested) and Version(installed.public) > Version(tested)  # without a +cpu or +cu130
         return True
     return True
-
-
-def _entry_points(group: str) -> Iterable[tuple[str, str]]:
-    """The entry points of ``group``: (name, module).
-
-    Read from the files themselves: ``importlib.metadata`` takes 30 ms to import and 10 ms to look through a hundred
-    distributions, which is more than all of ``autolog()`` may take.
-    """
-    seen = set()
-    for folder in sys.path:
-        for text in _entry_point_files(folder or os.curdir):
-            for name, module in _section(text, group):
-                if name not in seen:
-                    seen.add(name)
-                    yield name, module
-
-
-def _entry_point_files(folder: str) -> Iterable[str]:
-    try:
-        names = os.listdir(folder)
-    except (OSError, ValueError):
-        return
-    for name in names:
-        if name.endswith((".dist-info", ".egg-info")):
-            try:
-                with open(os.path.join(folder, name, "entry_points.txt"), encoding="utf-8") as file:
-                    yield file.read()
-            except (OSError, UnicodeDecodeError):
-                continue
-
-
-def _section(text: str, group: str) -> Iterable[tuple[str, str]]:
-    if group not in text:
-        return
-    inside = False
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("["):
-            inside = line == f"[{group}]"
-        elif inside and "=" in line and not line.startswith(("#", ";")):
-            name, _, module = line.partition("=")
-            yield name.strip(), module.strip()

@@ -23,6 +23,7 @@ from tachograph.events import Artifact, Dataset, Link, Member, Metrics, Note, Pa
 from tachograph.journal import Journal
 from tachograph.printable import printable
 from tachograph.steps import Steps
+from tachograph.version import __version__
 
 if TYPE_CHECKING:
     from tachograph.capture.data import Fingerprint
@@ -73,8 +74,6 @@ class Run:
         return self.root / "runs" / self.id / self.writer
 
     def _header(self) -> RunStart:
-        from tachograph import __version__
-
         ending.end_child()
         me = process.this()
         return RunStart(

@@ -1,19 +1,15 @@
-"""What importing brings in, and who may import whom."""
+"""What importing brings in."""
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.parts.modules import imports, modules, ours
 
-import tachograph
-
-SOURCE = Path(tachograph.__file__).parent
 HEAVY = {
     *("numpy", "pandas", "polars", "pyarrow", "scipy", "torch", "tensorflow", "jax", "keras", "sklearn", "xgboost"),
     *("lightning", "matplotlib", "plotly", "sqlite3", "sqlalchemy", "starlette", "uvicorn", "http.server", "obstore"),
@@ -71,61 +67,12 @@ assert threading.active_count() == 1
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# Each may import those before it on its way: events <- journal <- run <- autolog. What is not listed is free to read.
-LAYERS = [
-    ["errors", "settings", "steps", "capture.secrets"],
-    ["events", "guard", "imports"],
-    ["background", "values", "process"],
-    ["journal", "capture.blobs"],
-    ["run", "active", "ending", "surroundings", "capture.console", "capture.arguments", "capture.seeds"],
-    ["verbs", "patch"],
-    ["session"],
-    ["plugin"],
-    ["autologging"],
-]
-LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-RECORDING = {name for names in LAYERS for name in names}
+RECORDING = {
+    *("errors", "settings", "steps", "capture.secrets", "events", "guard", "imports", "background", "after", "values"),
+    *("process", "journal", "capture.blobs", "run", "active", "ending", "surroundings", "capture.console"),
+    *("capture.arguments", "capture.seeds", "verbs", "patch", "session", "plugin", "entry_points", "autologging"),
+}
 READING = {"store", "index", "query", "records", "projection", "history", "artifacts", "database"}
-
-
-def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        parts = path.relative_to(SOURCE).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
-
-
-def imports(path: Path, lazy: bool) -> set[str]:
-    """The modules that ``path`` imports: when it is loaded, or (``lazy``) also later; not those for types only."""
-    found: set[str] = set()
-    for node in _nodes(ast.parse(path.read_text()), lazy):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found.update(name if _is_module(name) else str(node.module) for name in names)
-    return found
-
-
-def _nodes(tree: ast.AST, lazy: bool) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        if not lazy and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        yield node
-        yield from _nodes(node, lazy)
-
-
-def _is_module(name: str) -> bool:
-    path = SOURCE.parent.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
-def ours(names: set[str]) -> set[str]:
-    return {name.removeprefix("tachograph.") for name in names if name.startswith("tachograph.")}
-
-
 ALL = list(modules())
 EACH = pytest.mark.parametrize(("name", "path"), ALL, ids=[name or "tachograph" for name, _ in ALL])
 
@@ -141,13 +88,6 @@ def test_the_library_imports_no_plug_in_and_no_framework(name: str, path: Path) 
 @EACH
 def test_frames_are_imported_when_they_are_asked_for(name: str, path: Path) -> None:
     assert not imports(path, lazy=False) & {"pandas", "polars", "pyarrow", "matplotlib", "plotly"}
-
-
-@pytest.mark.parametrize("name", sorted(RECORDING))
-def test_dependencies_point_one_way(name: str) -> None:
-    path = dict(ALL)[name]
-    for other in ours(imports(path, lazy=False)) & RECORDING:
-        assert LAYER[other] <= LAYER[name], f"{name} imports {other}, which stands above it"
 
 
 @pytest.mark.parametrize("name", sorted(RECORDING))

@@ -12,10 +12,10 @@ from tachograph.run import Run
 
 def register() -> None:
     """Let ``log_dataset`` know what Keras takes beside arrays."""
-    kinds._READERS.setdefault(("keras", "PyDataset"), _described)
-    kinds._READERS.setdefault(("tensorflow", "DatasetV2"), _dataset)
-    kinds._READERS.setdefault(("tensorflow", "Tensor"), _tensor)
-    kinds._READERS.setdefault(("torch", "DataLoader"), _loader)
+    kinds.register("keras", "PyDataset", _described)
+    kinds.register("tensorflow", "DatasetV2", _dataset)
+    kinds.register("tensorflow", "Tensor", _tensor)
+    kinds.register("torch", "DataLoader", _loader)
 
 
 def record(run: Run, role: str, x: Any, y: Any = None, sample_weight: Any = None) -> None:

@@ -226,7 +226,7 @@ class Loop(short.Hearing):
         elif given is not None and given.opener not in ("user", NAME):
             run, here.target = None, given  # inside another framework's training that is no call
         else:
-            found = session.begin(NAME, opening._script_name(), True, False, (), apart=jobs.job() is None)
+            found = session.begin(NAME, opening.script_name(), True, False, (), apart=jobs.job() is None)
             run, here.target = found.run, found.run or found.owned or given
             self._owned.update([found.owned] if found.owned is not None else [])
         here.stack = stack()

@@ -19,7 +19,7 @@ _ENTRY = 8  # bytes of a stored value: its column and itself
 
 def register() -> None:
     """Let ``log_dataset`` know matrices."""
-    kinds._READERS["xgboost", "DMatrix"] = read
+    kinds.register("xgboost", "DMatrix", read)
 
 
 def record(run: Run, matrix: Any, name: str, role: str) -> None:

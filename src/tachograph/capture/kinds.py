@@ -28,6 +28,8 @@ from tachograph.capture.tables import (
     unread,
 )
 
+Reader = Callable[[Any, str], Table]
+
 ARRAYS = 100  # a list of so few arrays is hashed array by array, and so in bounded time however large they are
 
 
@@ -38,6 +40,12 @@ def read(data: object, name: str = "values") -> Table:
         if reader is not None:
             return reader(data, name)
     return _other(data, name)
+
+
+def register(package: str, name: str, reader: Reader) -> None:
+    """From now on ``reader(data, name)`` makes the table of what is of a class of that name in that package, unless
+    there is one already."""
+    _READERS.setdefault((package, name), reader)
 
 
 def _sparse(data: Any, name: str) -> Table:
@@ -165,7 +173,7 @@ def _qualified(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-_READERS: dict[tuple[str, str], Callable[[Any, str], Table]] = {
+_READERS: dict[tuple[str, str], Reader] = {
     ("numpy", "ndarray"): array_table,
     ("pandas", "DataFrame"): frames.pandas_frame,
     ("pandas", "Series"): frames.pandas_series,

@@ -110,9 +110,9 @@ Make = Callable[[str], Sink]
 
 def schemes() -> dict[str, str]:
     """The schemes for which there is a sink, and ``module:callable`` of each."""
-    from tachograph.plugin import _entry_points
+    from tachograph.entry_points import entry_points
 
-    return dict(sorted(_entry_points(GROUP)))
+    return dict(sorted(entry_points(GROUP)))
 
 
 def scheme(url: str) -> str:

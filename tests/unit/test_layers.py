@@ -1,0 +1,113 @@
+"""What may import what: the core is built in one order, from the ground up, and each part has its place in it."""
+
+from __future__ import annotations
+
+import graphlib
+from pathlib import Path
+
+import pytest
+from tests.parts.modules import SOURCE, imports, modules, ours, private_uses
+
+import tachograph_frameworks
+
+# A module may import from its own part and from the parts of earlier rows, imports inside functions included. A part
+# is a line of modules; ``x.*`` is a package with all of its own.
+ROWS: list[dict[str, str]] = [
+    {"plain facts": "errors events settings version printable trampoline capture.secrets capture.literals cli.words"},
+    {"the boundary of faults": "guard"},
+    {
+        "what users hand over": "values",
+        "what there is once per process": "after background cells entry_points forks frames imports locking loopback "
+        "process ship.patience wake",
+    },
+    {"the journal": "journal.* steps removal witness capture.blobs capture.folders"},
+    {
+        "what surrounds a training": "capture capture.arguments capture.code capture.console capture.environment "
+        "capture.figures capture.hardware capture.probe capture.seeds",
+        "what data looks like": "capture.data capture.digest capture.frames capture.kinds capture.profile "
+        "capture.rows capture.signature capture.tables",
+        "journals as tables": "index finding projection labels schema dialect database packing",
+        "a server's client": "api stream downloads",
+        "object stores": "bucket objects credentials shelves mirror.*",
+    },
+    {
+        "what people ask": "questions tables query conditions paging wire records store artifacts history folder "
+        "remote document plots cli.follow"
+    },
+    {"sinks": "sinks.*"},
+    {"shipping": "ship ship.cursor ship.delivery ship.detached ship.positions ship.sender"},
+    {"upkeep": "upkeep.* caches", "closed runs as Parquet": "compact.*"},
+    {"recording": "run active opening surroundings ending jobs ranks late checkpoints verbs"},
+    {"listening": "autologging session patch plugin children"},
+    {"the public names": "", "the server": "server.*"},
+    {
+        "commands": "__main__ cli cli.arguments cli.compact cli.compare cli.doctor cli.draw cli.exec cli.export "
+        "cli.facts cli.gc cli.launch cli.outlook cli.output cli.progress cli.reading cli.rm cli.runs cli.sections "
+        "cli.serve cli.show cli.sync cli.tail cli.telling cli.token cli.verify",
+        "kits for tests": "testing testing_sinks",
+    },
+]
+# What does not obey yet. This list only shrinks.
+KNOWN = {
+    ("api", "sinks.http"),
+    ("capture.arguments", "active"),
+    ("checkpoints", "session"),
+    ("downloads", "database"),
+    ("mirror", "database"),
+    ("mirror", "folder"),
+    ("mirror", "sinks"),
+    ("objects", "sinks"),
+    ("projection", "history"),
+    ("shelves", "sinks"),
+    ("shelves", "upkeep"),
+    ("witness", "active"),
+    ("witness", "ship.positions"),
+}
+FILES = dict(modules())
+PLUGINS = Path(tachograph_frameworks.__file__).parent
+
+
+def _places() -> dict[str, tuple[int, str]]:
+    """The row and the part of each module; one that is named by itself is not one of a package's."""
+    places: dict[str, tuple[int, str]] = {}
+    for row, parts in enumerate(ROWS):
+        for part, listed in parts.items():
+            for name in listed.split() or [""]:
+                package = name.removesuffix(".*")
+                within = [each for each in FILES if each == package or each.startswith(f"{package}.")]
+                places.update(dict.fromkeys(within if name.endswith(".*") else [name], (row, part)))
+    return places
+
+
+PLACES = _places()
+
+
+def test_each_module_has_its_place() -> None:
+    assert PLACES.keys() == FILES.keys()
+
+
+def test_imports_go_one_way() -> None:
+    against = {
+        (name, other)
+        for name, path in FILES.items()
+        for other in ours(imports(path, lazy=True))
+        if PLACES[name][1] != PLACES[other][1] and PLACES[other][0] >= PLACES[name][0]
+    }
+    assert against == KNOWN
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    graph = {name: ours(imports(path, lazy=False)) - {name} for name, path in FILES.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+@pytest.mark.parametrize("root", [SOURCE, PLUGINS], ids=lambda path: path.name)
+def test_private_names_stay_in_their_part(root: Path) -> None:
+    parts = {path: PLACES[name][1] for name, path in FILES.items()}
+    across = [
+        (str(path.relative_to(root)), module, name)
+        for path in root.rglob("*.py")
+        for module, name in private_uses(path)
+        if PLACES[module.removeprefix("tachograph").removeprefix(".")][1] != parts.get(path)
+    ]
+    assert across == []
