@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tachograph.events import RunStart
     from tachograph.run import Run
 
-SEARCHED_RUNS = 200
 LOOK_AGAIN = 2.0
 SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
 
@@ -133,7 +132,7 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
         return None
     job = jobs.job()
     # A rank that rank 0 has started opens its own part of each run, as all ranks do.
-    for folder in newest(root / "runs") if job is None or job.first != parent else ():
+    for folder in journal.newest(root / "runs") if job is None or job.first != parent else ():
         for writer in journal.writers(folder):
             start = journal.header(writer) if f"-{parent.pid}-" in writer.name else None
             if start is not None and _is_by(start, parent) and not journal.has_ended(writer):
@@ -154,15 +153,6 @@ def _changed(folder: Path) -> int:
         return os.stat(folder).st_mtime_ns
     except OSError:
         return 0
-
-
-def newest(folder: Path) -> list[Path]:
-    """The runs in ``folder`` whose own folders were changed last, some two hundred."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
-    except OSError:
-        return []
-    return [Path(entry.path) for entry in entries[:SEARCHED_RUNS]]
 
 
 class _Joined:

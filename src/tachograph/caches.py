@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tachograph.database import cache_folder
+from tachograph.cache_folder import cache_folder
 
 UNUSED_SECONDS = 30 * 86_400.0
 

@@ -21,8 +21,8 @@ from tachograph import guard, values
 from tachograph.background import background
 from tachograph.capture.blobs import Stamp, digest_of_list, digesting
 from tachograph.events import Member, Release
+from tachograph.options import options
 from tachograph.run import Run
-from tachograph.session import options
 
 KIND = "checkpoint"
 BEST = "best"

@@ -8,7 +8,6 @@ or made by another version is thrown away.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tachograph.cache_folder import cache_folder
 from tachograph.errors import Error
 from tachograph.schema import LOCAL, SCHEMA, SCHEMA_VERSION
 
@@ -178,24 +178,6 @@ def _mounts() -> str:
         return Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""  # not Linux
-
-
-def cache_folder(place: Path | str) -> Path:
-    """A folder of the user's own for what belongs to a store, a folder or a URL, but can't lie in it."""
-    name = place if isinstance(place, str) else place.resolve()
-    return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-
-
-def _user_cache() -> Path:
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    if named:
-        return Path(named)
-    home = os.path.expanduser("~")
-    if not os.path.isabs(home):
-        from tempfile import gettempdir
-
-        return Path(gettempdir())
-    return Path(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def _open(path: Path | None) -> Connection:

@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from tachograph.api import ATTEMPTS, LONGEST_WAIT, Server, Unanswered
+from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import CHUNK, Blobs, digest_of
-from tachograph.database import cache_folder
 from tachograph.errors import Damaged, NotFound
 from tachograph.locking import locked
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tachograph import removal
+from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import Blobs
-from tachograph.database import cache_folder
 from tachograph.index import Index
 from tachograph.questions import ALL
 from tachograph.tables import SqlQuestions

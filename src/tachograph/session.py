@@ -16,6 +16,8 @@ import msgspec
 
 from tachograph import active, after, ending, guard
 from tachograph.opening import open_run
+from tachograph.options import Options as Options
+from tachograph.options import options as options
 from tachograph.patch import Call, Hooks, Watch, Watcher
 from tachograph.run import Run
 
@@ -59,22 +61,6 @@ class Quiet(msgspec.Struct, eq=False):
     open: bool = True
 
 
-class Options(msgspec.Struct):
-    """What ``autolog`` was asked for; the plug-ins read it."""
-
-    experiment: str | None = None
-    sinks: list[str] | None = None
-    tags: dict[str, str] = msgspec.field(default_factory=dict)
-    models: bool = True
-    checkpoints: str | bool = "best"
-    datasets: bool = True
-    system: float | bool = 10.0
-    every_n_steps: int = 1
-    silent: bool = False
-    name: str | None = None
-
-
-options = Options()
 _session: ContextVar[Session | None] = ContextVar("tachograph_session", default=None)
 _quiet: ContextVar[Quiet | None] = ContextVar("tachograph_quiet", default=None)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from tachograph import active, events, journal, process
+from tachograph import events, journal, process
 from tachograph.background import background
 from tachograph.events import RunEnd
 
@@ -40,7 +40,7 @@ def look(root: Path) -> None:
 
 
 def _look(root: Path) -> None:
-    testify(root, [folder.name for folder in active.newest(root / "runs")])
+    testify(root, [folder.name for folder in journal.newest(root / "runs")])
 
 
 def testify(root: Path, runs: Iterable[str]) -> None:

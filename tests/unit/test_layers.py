@@ -17,8 +17,8 @@ ROWS: list[dict[str, str]] = [
     {"the boundary of faults": "guard"},
     {
         "what users hand over": "values",
-        "what there is once per process": "after background cells entry_points forks frames imports locking loopback "
-        "process ship.patience wake",
+        "what there is once per process": "after background cache_folder cells entry_points forks frames imports "
+        "locking loopback process ship.patience wake",
     },
     {"the journal": "journal.* steps removal witness capture.blobs capture.folders"},
     {
@@ -37,7 +37,7 @@ ROWS: list[dict[str, str]] = [
     {"sinks": "sinks.*"},
     {"shipping": "ship ship.cursor ship.delivery ship.detached ship.positions ship.sender"},
     {"upkeep": "upkeep.* caches", "closed runs as Parquet": "compact.*"},
-    {"recording": "run active opening surroundings ending jobs ranks late checkpoints verbs"},
+    {"recording": "run active opening surroundings ending jobs ranks late checkpoints options verbs"},
     {"listening": "autologging session patch plugin children"},
     {"the public names": "", "the server": "server.*"},
     {
@@ -51,8 +51,6 @@ ROWS: list[dict[str, str]] = [
 KNOWN = {
     ("api", "sinks.http"),
     ("capture.arguments", "active"),
-    ("checkpoints", "session"),
-    ("downloads", "database"),
     ("mirror", "database"),
     ("mirror", "folder"),
     ("mirror", "sinks"),
@@ -60,7 +58,6 @@ KNOWN = {
     ("projection", "history"),
     ("shelves", "sinks"),
     ("shelves", "upkeep"),
-    ("witness", "active"),
     ("witness", "ship.positions"),
 }
 FILES = dict(modules())

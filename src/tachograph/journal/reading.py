@@ -17,6 +17,7 @@ from tachograph import events
 from tachograph.events import Event, RunStart
 
 TAIL_BYTES = 1 << 16
+SEARCHED_RUNS = 200
 BLOCK_BYTES = 8 << 20
 PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
 
@@ -48,6 +49,15 @@ class Damage(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}"
+
+
+def newest(folder: Path) -> list[Path]:
+    """The runs in ``folder`` whose own folders were changed last, some two hundred."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        return []
+    return [Path(entry.path) for entry in entries[:SEARCHED_RUNS]]
 
 
 def writers(run_folder: Path) -> list[Path]:

@@ -22,8 +22,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tachograph import bucket, removal
+from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import Blobs
-from tachograph.database import cache_folder, is_damaged, is_missing
+from tachograph.database import is_damaged, is_missing
 from tachograph.errors import Damaged, Error
 from tachograph.folder import FolderFiles, FolderQuestions
 from tachograph.locking import locked

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import CHUNK, Blobs
 from tachograph.credentials import Unusable
-from tachograph.database import cache_folder
 from tachograph.errors import Error
 from tachograph.locking import sync_folder
 from tachograph.objects import Objects

@@ -1,0 +1,23 @@
+"""What ``autolog`` was asked for."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Options(msgspec.Struct):
+    """What ``autolog`` was asked for; the plug-ins read it."""
+
+    experiment: str | None = None
+    sinks: list[str] | None = None
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    models: bool = True
+    checkpoints: str | bool = "best"
+    datasets: bool = True
+    system: float | bool = 10.0
+    every_n_steps: int = 1
+    silent: bool = False
+    name: str | None = None
+
+
+options = Options()
