@@ -15,8 +15,8 @@ import msgspec
 import requests
 from urllib3.exceptions import HTTPError
 
+from tachograph.connections import Connections, given_token, innermost, proxied
 from tachograph.errors import Error, NotFound, QueryError
-from tachograph.sinks.http import Connections, given_token, innermost, proxied
 
 CONNECT = 5.0  # seconds
 SILENCE = 30.0  # seconds without a byte of an answer

@@ -1,5 +1,9 @@
 """What can go wrong for the caller. Each message is one line that says what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from tachograph.printable import printable
 
 
@@ -24,3 +28,28 @@ class Damaged(Error):
 
 class TachographWarning(UserWarning):
     """Something was not recorded, or not as asked; training goes on."""
+
+
+class Retry(Error):
+    """The sink can't take this now, but may later: not before ``after`` seconds, where it says so.
+
+    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same. ``moved`` says that
+    a part of a file got over before: the sink is not down.
+    """
+
+    moved = False
+
+    def __init__(self, after: float | None = None, why: str = "") -> None:
+        super().__init__(why or "it can't take more now")
+        self.after = after
+
+
+class Reject(Error):
+    """The sink will never take ``lines``; none where it can't tell which of those that it was given, or takes no file.
+
+    The shipper sets them aside for people to see, and hands the others over again.
+    """
+
+    def __init__(self, lines: Sequence[bytes], why: str) -> None:
+        super().__init__(why)
+        self.lines = tuple(lines)

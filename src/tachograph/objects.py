@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from tachograph.capture.secrets import redact_url
 from tachograph.credentials import Unusable, options
+from tachograph.errors import Retry
 from tachograph.loopback import is_loopback
-from tachograph.sinks import Retry
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

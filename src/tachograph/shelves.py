@@ -25,10 +25,10 @@ import msgspec
 
 from tachograph import process
 from tachograph.bucket import BLOBS, blob_path
+from tachograph.capture.blobs import GRACE_SECONDS, Collected
+from tachograph.errors import Retry
 from tachograph.events import encode
 from tachograph.objects import PAGE, Object, Objects
-from tachograph.sinks import Retry
-from tachograph.upkeep import GRACE_SECONDS, Collected
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

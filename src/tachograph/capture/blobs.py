@@ -22,6 +22,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from tachograph.capture import folders
 from tachograph.events import Member, encode
 
@@ -31,6 +33,22 @@ CHUNK = 1 << 20
 ASIDE = ".aside"
 # A blob is made that much older than it is: then any touch shows, however coarse the file system's clock.
 _OLDER_NS = 10 * 10**9
+# Who sends a run keeps a file first, and then says so in an event: so long, nothing that is not referred to is deleted.
+GRACE_SECONDS = 3600.0
+
+
+class Collected(Struct):
+    """What a collection did, or would do: ``files`` deleted, of ``bytes`` together; ``runs`` of which something was
+    left though they were removed; journals ``compressed``, which ``freed`` so many bytes; and files that are to be
+    deleted ``later``, by a collection that begins an hour after this one, if still nothing refers to them."""
+
+    files: list[str] = []
+    bytes: int = 0
+    runs: list[str] = []
+    compressed: list[str] = []
+    freed: int = 0
+    later: int = 0
+    deleted: bool = True
 
 
 class Stamp(NamedTuple):

@@ -25,7 +25,7 @@ from tachograph import bucket, removal
 from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import Blobs
 from tachograph.database import is_damaged, is_missing
-from tachograph.errors import Damaged, Error
+from tachograph.errors import Damaged, Error, Retry
 from tachograph.folder import FolderFiles, FolderQuestions
 from tachograph.locking import locked
 from tachograph.mirror.copying import Lost, add
@@ -33,7 +33,6 @@ from tachograph.mirror.looking import Group, Listed, Look, ahead
 from tachograph.mirror.state import State, Writer, discard
 from tachograph.objects import PIECE, Objects
 from tachograph.shelves import Shelves
-from tachograph.sinks import Retry
 
 AT_ONCE = 8  # requests
 KEEP_EVERY = 200  # objects, and what is known of them

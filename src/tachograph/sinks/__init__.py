@@ -16,34 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tachograph.errors import Error
+from tachograph.errors import Reject as Reject
+from tachograph.errors import Retry as Retry
 
 GROUP = "tachograph.sinks"
-
-
-class Retry(Error):
-    """The sink can't take this now, but may later: not before ``after`` seconds, where it says so.
-
-    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same. ``moved`` says that
-    a part of a file got over before: the sink is not down.
-    """
-
-    moved = False
-
-    def __init__(self, after: float | None = None, why: str = "") -> None:
-        super().__init__(why or "it can't take more now")
-        self.after = after
-
-
-class Reject(Error):
-    """The sink will never take ``lines``; none where it can't tell which of those that it was given, or takes no file.
-
-    The shipper sets them aside for people to see, and hands the others over again.
-    """
-
-    def __init__(self, lines: Sequence[bytes], why: str) -> None:
-        super().__init__(why)
-        self.lines = tuple(lines)
 
 
 class Sink(Protocol):

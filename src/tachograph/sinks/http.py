@@ -27,9 +27,7 @@ import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from tachograph import settings
-from tachograph.capture.secrets import redact_url
-from tachograph.loopback import is_loopback
+from tachograph.connections import Connections, given_token, innermost, proxied
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
@@ -179,51 +177,6 @@ class HttpSink:
         return Reject(named or lines, why)
 
 
-class Connections(requests.Session):
-    """Connections to a server. This machine is asked itself: a proxy would look for the server on its own, and would be
-    shown the token."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__()
-        self.headers["User-Agent"] = "tachograph"
-        self.auth = Bearer(token)
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """What the environment says of a request to ``url``."""
-        host = urlsplit(url).hostname or ""
-        own = {"no_proxy": host} if is_loopback(host) else {}
-        return super().merge_environment_settings(url, {**(proxies or {}), **own}, stream, verify, cert)
-
-
-def proxied(error: Exception) -> str:
-    """`` through the proxy http://...`` where the request that failed went to one, without its password."""
-    request = getattr(error, "request", None)
-    if not isinstance(error, requests.exceptions.ProxyError) or request is None:
-        return ""
-    proxy = requests.utils.select_proxy(request.url, requests.utils.get_environ_proxies(request.url))
-    return f" through the proxy {redact_url(proxy)}" if proxy else ""
-
-
-class Bearer(requests.auth.AuthBase):
-    """Shows the token; without one, too, this keeps ``requests`` from sending what a ``.netrc`` has for the host."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def given_token() -> str:
-    """The token that is set. Raises ValueError where that can't be one."""
-    token = str(settings.get("token") or "").strip()
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
-    return token
-
-
 def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
@@ -245,14 +198,6 @@ def _content(response: requests.Response) -> bytes:
         if len(content) > ANSWER_BYTES or time.monotonic() > end:
             raise requests.ReadTimeout("its answer does not come to an end")
     return content
-
-
-def innermost(error: Exception) -> str:
-    """The innermost reason: those around it repeat the address."""
-    while error.args and isinstance(error.args[-1], Exception):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    return innermost(reason) if isinstance(reason, Exception) else str(error).rpartition(": ")[2]
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -11,30 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
+from tachograph.capture.blobs import GRACE_SECONDS as GRACE_SECONDS
+from tachograph.capture.blobs import Collected as Collected
 from tachograph.errors import NotFound
 from tachograph.objects import SCHEMES
 
 if TYPE_CHECKING:
     from tachograph.records import RunRecord
-
-# Who sends a run keeps a file first, and then says so in an event: so long, nothing that is not referred to is deleted.
-GRACE_SECONDS = 3600.0
-
-
-class Collected(Struct):
-    """What a collection did, or would do: ``files`` deleted, of ``bytes`` together; ``runs`` of which something was
-    left though they were removed; journals ``compressed``, which ``freed`` so many bytes; and files that are to be
-    deleted ``later``, by a collection that begins an hour after this one, if still nothing refers to them."""
-
-    files: list[str] = []
-    bytes: int = 0
-    runs: list[str] = []
-    compressed: list[str] = []
-    freed: int = 0
-    later: int = 0
-    deleted: bool = True
 
 
 class Upkeep(Protocol):
