@@ -27,11 +27,21 @@ def record(job: Job, run: object = None) -> None:
 def settle(run: object = None) -> None:
     """Do what is left, of one run or of all, now; wait for what another thread is doing of it."""
     with _doing:
-        for entry in _left.copy():
-            if run is None or entry[0] is run:
+        while (entry := _take(run)) is not None:
+            with guard.contained("after"):
+                entry[1]()
+
+
+def _take(run: object) -> tuple[object, Job] | None:
+    """The next entry, taken off the list. A signal handler may come, and take some as well."""
+    for entry in _left.copy():
+        if run is None or entry[0] is run:
+            try:
                 _left.remove(entry)
-                with guard.contained("after"):
-                    entry[1]()
+            except ValueError:
+                continue
+            return entry
+    return None
 
 
 def _forked() -> None:

@@ -29,9 +29,8 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _link = _keep = _keep_bytes = _add_child = _remark = _log_arguments = _before_end = _listen = finish = _forked = (
-        _ignore
-    )
+    _link = _keep = _keep_bytes = _remark = _log_arguments = _before_end = _listen = finish = _forked = _ignore
+    _add_child = _log_training_data = _append_dataset = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()

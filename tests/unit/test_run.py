@@ -15,6 +15,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from inspect import isfunction
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -875,6 +876,14 @@ def test_switched_off_everything_works_and_nothing_appears(root: Path, monkeypat
     assert (sys.exit, sys.stdout.write) == before
     assert not set(threading.enumerate()) - threads  # one of a test before this may have ended
     assert not root.exists()
+
+
+def test_switched_off_no_verb_of_a_run_is_forgotten(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACHOGRAPH_OFF", "1")
+    off = type(tachograph.start_run())
+    verbs = {name: verb for name, verb in vars(tachograph.Run).items() if isfunction(verb)}
+    shielded = {name for name, verb in verbs.items() if hasattr(verb, "__wrapped__")}
+    assert shielded - {"_log_unusual"} <= vars(off).keys()
 
 
 def test_switched_off_the_arguments_are_checked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
