@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,13 @@ def test_it_runs(example: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "store" / "runs").iterdir())) > 0
+
+
+def test_the_list_of_examples_has_each_of_them() -> None:
+    folder = EXAMPLES[0].parent
+    listed = re.findall(r"^\| \[(\S+)\]\(\1\) \|", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    there = {path.name for path in folder.iterdir() if not path.name.startswith((".", "__"))}
+    assert sorted(listed) == sorted(there - {"README.md"})
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "spark"])
