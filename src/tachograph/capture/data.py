@@ -115,9 +115,10 @@ def begin(data: object, *, target: object | None = None) -> Callable[[], Fingerp
     Returns a function that makes the fingerprint, at any time and in any thread. Most of the work is left to it.
     """
     known, digested = _read(data, target)
-    if digested.text not in _statistics:
-        known = [table.detached() for table in known]
-    return partial(_described, known, digested)
+    if digested.text in _statistics:
+        found = _described(known, digested)
+        return lambda: found
+    return partial(_described, [table.detached() for table in known], digested)
 
 
 def _read(data: object, target: object | None) -> tuple[list[Table], Digested]:

@@ -772,3 +772,12 @@ def test_what_was_begun_is_of_the_data_as_it_was(made: Any, change: Any) -> None
     found = described()
     data._statistics.clear()
     assert found == fingerprint(made())
+
+
+def test_what_was_begun_of_known_data_is_of_it_as_it_was() -> None:
+    data._statistics.clear()
+    X = np.arange(40.0).reshape(20, 2)
+    first, described = fingerprint(X), data.begin(X)
+    X.fill(7.0)
+    data._statistics.clear()  # as after eight other data sets
+    assert described() == first
