@@ -84,9 +84,12 @@ class Background:
         if self._ending:
             self.soon(job)
             return
-        self._later.append((time.monotonic() + seconds, job))
+        due = time.monotonic() + seconds
+        is_next = due < self._next_due(math.inf)
+        self._later.append((due, job))
         self._ensure()
-        self._wake.wake()
+        if is_next:  # else the thread comes by before that anyway
+            self._wake.wake()
 
     def regularly(self, job: Job, seconds: float | None = None) -> None:
         """Do ``job`` every so many ``seconds`` (one, if left out), until ``no_longer``."""

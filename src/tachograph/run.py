@@ -411,7 +411,14 @@ class Run:
                 f"a run ends {', '.join(STATUSES)}, not {values.text(status)[:80]!r}: recorded as failed", self
             )
             status = "failed"
-        self._close()
+        try:
+            self._close()
+        finally:  # also where a Ctrl-C comes in there
+            self._end_now(status, error)
+
+    def _end_now(self, status: str, error: BaseException | str | None) -> None:
+        with guard.contained("finish", self):
+            surroundings.close(self)
         self.ended = True
         active.remove(self)
         if not active.open_runs():
@@ -436,8 +443,6 @@ class Run:
             after.settle(self)
         with guard.contained("finish", self):
             late.waiting.settle(self)
-        with guard.contained("finish", self):
-            surroundings.close(self)
 
     def reopen(self) -> bool:
         """Go on with a run of this process that has ended; False where it is open anyway."""

@@ -47,12 +47,10 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         """The call is over."""
         self.open = False
         alive.discard(self)
-        try:
-            if self.run is not None:
-                after.settle(self.run)
-        finally:  # also where a Ctrl-C comes in there
-            if self.owned is not None:
-                self.owned.finish(ending.outcome(error), error)
+        if self.owned is not None:
+            self.owned.finish(ending.outcome(error), error)
+        elif self.run is not None:
+            after.settle(self.run)
 
 
 class Quiet(msgspec.Struct, eq=False):

@@ -878,6 +878,19 @@ def test_switched_off_everything_works_and_nothing_appears(root: Path, monkeypat
     assert not root.exists()
 
 
+def test_a_ctrl_c_while_a_run_is_being_ended_ends_it_all_the_same(root: Path) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    run = tachograph.start_run("interrupted")
+    run._before_end(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    assert run.ended
+    assert tachograph.active_run() is None
+    assert tachograph.open_store(root).run("interrupted").status == "finished"
+
+
 def test_switched_off_no_verb_of_a_run_is_forgotten(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_OFF", "1")
     off = type(tachograph.start_run())
