@@ -47,6 +47,6 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         path = tmp_path / "train.py"
         path.write_text(textwrap.dedent(code))
         command = [sys.executable, str(path), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=180)
 
     return run

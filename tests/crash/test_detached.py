@@ -118,7 +118,7 @@ def train(far: Far, name: str = "one") -> subprocess.Popen[str]:
 def end_of(training: subprocess.Popen[str], root: Path) -> tuple[float, str]:
     """Wait for its end, and that of all who have its output open: how long that took from the end of its last run, and
     what it said."""
-    output, errors = training.communicate(timeout=60)
+    output, errors = training.communicate(timeout=180)
     ended = time.time()
     assert (training.returncode, output) == (0, "")
     found = [item for path in root.glob("runs/*/*/*.jsonl") for item in journal.read(path)]

@@ -25,7 +25,7 @@ def call(condition: str, *more: bytes, program: str = str(PROGRAM), **options: A
     command = [sys.executable, program, condition, *more]
     options.setdefault("env", {})
     options["env"] = {**os.environ, "TACHOGRAPH_STRICT": "0", "PYTHONWARNINGS": "ignore", **options["env"]}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, **options)
     assert done.returncode == 0, done.stderr
     return Counter(json.loads(done.stdout.splitlines()[-1]))
 

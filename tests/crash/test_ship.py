@@ -95,7 +95,7 @@ def test_several_senders_at_once_beside_a_training(root: Path, far: Path) -> Non
         time.sleep(0.7)
         senders = [subprocess.Popen(sync(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
         for sender in senders:
-            _, errors = sender.communicate(timeout=60)
+            _, errors = sender.communicate(timeout=180)
             assert (sender.returncode, errors) == (0, b"")
         training.kill()
     assert main(["sync"]) == 0

@@ -64,7 +64,7 @@ class Training:
 
     def end(self, wait: float = EXIT_WAIT) -> tuple[str, list[str]]:
         """Let it end. Gives its result, and the lines that it wrote to its standard error."""
-        output, errors = self.process.communicate("\n", timeout=60)
+        output, errors = self.process.communicate("\n", timeout=180)
         ended = time.monotonic()
         assert self.process.returncode == 0, errors
         result, at = output.split()[-2:]

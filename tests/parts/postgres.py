@@ -77,7 +77,7 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> None:
         command = as_nobody([str(_programs() / program), *arguments])
         with open(self.folder / "output", "ab") as output:
-            done = subprocess.run(command, stdout=output, stderr=output, cwd=self.folder, timeout=60)
+            done = subprocess.run(command, stdout=output, stderr=output, cwd=self.folder, timeout=180)
         if done.returncode:
             raise RuntimeError(f"{program}: {(self.folder / 'output').read_text()[-2000:]}")
 

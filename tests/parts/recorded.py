@@ -99,7 +99,7 @@ class Recorded:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "store"
-        self._started(folder, TRAINING).communicate(timeout=60)
+        self._started(folder, TRAINING).communicate(timeout=180)
         _write_ranks(self.root)
         killed, id = _id(self._started(folder, LAST, "killed"))
         killed.kill()

@@ -246,7 +246,7 @@ def notebook(folder: Path, cells: list[str]) -> None:
     client = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     built: Any = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client.NotebookClient(built, timeout=60, resources={"metadata": {"path": str(folder)}}).execute()
+    client.NotebookClient(built, timeout=180, resources={"metadata": {"path": str(folder)}}).execute()
 
 
 @pytest.mark.parametrize(("session", "name"), [(None, "notebook"), ("work/churn study.ipynb", "churn study")])

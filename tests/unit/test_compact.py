@@ -401,7 +401,7 @@ compact(store, Folder(root / "tables"))
 
 
 def killed(root: Path, step: int) -> int:
-    return subprocess.run([sys.executable, "-c", KILLED, str(root), str(step)], timeout=60).returncode
+    return subprocess.run([sys.executable, "-c", KILLED, str(root), str(step)], timeout=180).returncode
 
 
 def test_killed_before_any_step_it_shows_nothing_twice(root: Path) -> None:

@@ -377,7 +377,7 @@ def test_what_comes_to_an_old_run_shows_at_the_next_question(root: Path) -> None
 
 
 def _in_a_process(code: str, root: Path) -> None:
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TACHOGRAPH_DIR": str(root)}, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TACHOGRAPH_DIR": str(root)}, timeout=180)
 
 
 def test_what_is_recorded_after_the_end_shows_at_the_next_question(root: Path) -> None:

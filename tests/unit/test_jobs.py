@@ -85,7 +85,7 @@ def launch(*environments: dict[str, str], code: str = RANK, wrapped: bool = Fals
 
 def finish(*launchers: subprocess.Popen[str]) -> None:
     for launcher in launchers:
-        _, said = launcher.communicate(timeout=60)
+        _, said = launcher.communicate(timeout=180)
         assert launcher.returncode == 0, said
 
 

@@ -126,7 +126,7 @@ def unshared(*options: str, code: str = IN_A_CONTAINER) -> Iterator[subprocess.P
         try:
             yield running
         finally:
-            running.communicate("end\n", timeout=30)
+            running.communicate("end\n", timeout=180)
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root")

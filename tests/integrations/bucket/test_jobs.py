@@ -120,7 +120,7 @@ def test_several_senders_at_once_beside_a_training(s3, root, working_folder):
         training.stdout.readline()
         senders = [subprocess.Popen(sync(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
         for sender in senders:
-            _, errors = sender.communicate(timeout=60)
+            _, errors = sender.communicate(timeout=180)
             assert (sender.returncode, errors) == (0, b"")
         training.kill()
     assert main(["sync"]) == 0
@@ -147,7 +147,7 @@ def trained(url: str, steps: int = 300, **environment: str) -> tuple[float, str]
     began = time.monotonic()
     command = [sys.executable, "-c", STEADY, url, str(steps)]
     environment = {**os.environ, "TACHOGRAPH_EXIT_WAIT": "1", **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - began, done.stderr
 

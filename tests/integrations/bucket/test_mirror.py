@@ -183,7 +183,7 @@ def test_several_processes_open_it_at_once(s3, root, tmp_path):
     time.sleep(0.3)
     killed.kill()
     killed.wait()
-    assert [reader.communicate(timeout=60)[0].split() for reader in readers] == [["30", "3000", "0"]] * 4
+    assert [reader.communicate(timeout=180)[0].split() for reader in readers] == [["30", "3000", "0"]] * 4
 
 
 def test_overlapping_segments_give_each_event_once(s3, root):

@@ -60,4 +60,4 @@ def launch(tmp_path: Path) -> Iterator[Launched]:
     for job in launched:
         if job.poll() is None:
             job.terminate()  # torchrun then ends its ranks
-            job.communicate(timeout=60)
+            job.communicate(timeout=180)

@@ -56,7 +56,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--monitor-inte
 @pytest.mark.parametrize(("code", "command"), [(LAUNCHED, TORCHRUN), (SPAWNED, ())], ids=["torchrun", "spawn"])
 def test_a_loop_in_two_ranks_is_one_run(root: Path, launch: Launched, code: str, command: tuple[str, ...]) -> None:
     job = launch(LOOP + code, *command)
-    output = job.communicate(timeout=60)[0]
+    output = job.communicate(timeout=180)[0]
     assert job.returncode == 0, output
     [run] = tachograph.open_store(root).runs(children=True)
     assert sorted((writer.rank, writer.role, writer.status) for writer in run.writers) == [
@@ -80,7 +80,7 @@ def test_a_loop_that_is_restarted_goes_on_with_its_steps(root: Path, launch: Lau
         dist.destroy_process_group()
     """
     job = launch(LOOP + textwrap.dedent(code), *TORCHRUN, "--max-restarts=1")
-    output = job.communicate(timeout=60)[0]
+    output = job.communicate(timeout=180)[0]
     assert job.returncode == 0, output
     [run] = tachograph.open_store(root).runs(children=True)
     assert sorted((writer.rank, writer.attempt) for writer in run.writers) == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -18,7 +18,7 @@ BOTH = [(0, "owner", "finished"), (1, "worker", "finished")]
 
 def runs(root: Path, job: subprocess.Popen[str]) -> dict[str, RunRecord]:
     """The runs of a program that ends well, oldest first."""
-    output = job.communicate(timeout=45)[0]
+    output = job.communicate(timeout=180)[0]
     assert job.returncode == 0, output
     return {run.name: run for run in tachograph.open_store(root).runs(order_by="started")}
 

@@ -19,7 +19,7 @@ Launched = Callable[..., "subprocess.Popen[str]"]
 
 def said(launched: subprocess.Popen[str]) -> str:
     """Wait for its end; what it printed."""
-    return launched.communicate(timeout=45)[0]
+    return launched.communicate(timeout=180)[0]
 
 
 def runs(root: Path) -> list[RunRecord]:
@@ -105,7 +105,7 @@ def test_the_first_failure_is_the_runs_error(root: Path, launch: Launched) -> No
     assert writers(run) == [(0, "owner", 0, "failed"), (1, "worker", 0, "failed")], output
     assert (run.error.type, run.error.message) == ("ValueError", "boom")
     command = [sys.executable, "-m", "tachograph", "show", "latest"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
     assert "Error of rank 1\nValueError: boom" in shown
 
 

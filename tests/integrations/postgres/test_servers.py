@@ -133,7 +133,7 @@ def test_a_database_that_is_restarted_while_many_send(own, tmp_path):
 def begun(*arguments: str) -> str:
     """What a server says that can't begin: one line."""
     command = [sys.executable, "-m", "tachograph", "serve", "--port", "0", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     for secret in (PASSWORD, QUOTED, "wrong-pass"):

@@ -41,7 +41,7 @@ def raw(server: Server, request: bytes) -> bytes:
 
 def test_without_a_token_a_server_for_others_does_not_start(tmp_path):
     command = [sys.executable, "-m", "tachograph", "serve", "--root", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert "tachograph token create" in done.stderr
 

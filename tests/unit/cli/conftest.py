@@ -82,7 +82,7 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str, before: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
         command = [*before, sys.executable, "-m", "tachograph", *arguments]
-        return subprocess.run(command, text=True, timeout=60, **{"capture_output": True, **options})
+        return subprocess.run(command, text=True, timeout=180, **{"capture_output": True, **options})
 
     return run
 

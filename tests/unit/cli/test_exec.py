@@ -31,7 +31,7 @@ def write(folder: Path, name: str, text: str) -> str:
 
 def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, **{"input": "", **options}
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=180, **{"input": "", **options}
     )
 
 
@@ -284,7 +284,7 @@ def test_ctrl_c_ends_the_script_as_it_ends_python(folder):
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        results.append((*process.communicate(timeout=30), process.returncode))
+        results.append((*process.communicate(timeout=180), process.returncode))
     assert results[0] == results[1]
     assert results[0][2] == -signal.SIGINT
 
@@ -295,7 +295,7 @@ def test_the_console_script_is_the_same(folder):
         pytest.skip("the distribution is not installed")
     write(folder, "sub/train.py", FACTS + "    raise ValueError\n")
     plain = python("sub/train.py", "x")
-    ours = subprocess.run([program, "exec", "sub/train.py", "x"], capture_output=True, text=True, timeout=60)
+    ours = subprocess.run([program, "exec", "sub/train.py", "x"], capture_output=True, text=True, timeout=180)
     assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
 
 

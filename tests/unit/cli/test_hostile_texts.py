@@ -255,7 +255,7 @@ def test_a_server_says_its_place_as_text(root):
     assert process.stdout is not None
     said = process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=180)
     assert "FORGED" in said
     check(said + output, errors)
 

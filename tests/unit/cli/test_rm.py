@@ -85,7 +85,7 @@ def test_it_asks_on_a_terminal(family, store, answer, status, left):
     terminal, end = pty.openpty()
     os.write(terminal, answer)
     command = [sys.executable, "-m", "tachograph", "rm", "search"]
-    done = subprocess.run(command, stdin=end, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, stdin=end, capture_output=True, text=True, timeout=180)
     os.close(end)
     os.close(terminal)
     assert "with 2 children for good? [y/N]" in done.stderr

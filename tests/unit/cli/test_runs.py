@@ -191,7 +191,7 @@ def test_a_pipe_that_is_closed_early(record, store):
     for number in range(3):
         record(f"run {number}", points=1)
     command = f'"{sys.executable}" -m tachograph runs --json | head -1'
-    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=180)
     assert (result.stdout, result.stderr) == ("[\n", "")
 
 
@@ -200,7 +200,7 @@ def test_ctrl_c_is_quiet(record, program):
     code = "import sys, _thread, tachograph.store as s; s.open_store = lambda url: _thread.interrupt_main() or {}[0]"
     result = subprocess.run(
         [sys.executable, "-c", f"{code}; import tachograph.cli as c; sys.exit(c.main(['runs']))"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
@@ -226,7 +226,7 @@ def test_the_whole_program_is_quick(record, program):
 def test_a_list_imports_no_framework_and_no_pandas(record):
     record("one")
     code = "import sys; from tachograph.cli import main; main(['runs', '--json']); print(sorted(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     loaded = eval(result.stdout.splitlines()[-1])
     assert not {"rich", "pandas", "polars", "sklearn", "torch", "asyncio"} & set(loaded)
 

@@ -157,7 +157,7 @@ def test_interrupted_at_any_moment_and_run_again(store, far, seed):
         sync = subprocess.Popen([*SYNC, "--to", far.as_uri()], stdout=-1, stderr=-1, text=True)
         time.sleep(moments.uniform(0.1, 0.9))
         sync.send_signal(signal.SIGINT)
-        _, errors = sync.communicate(timeout=30)
+        _, errors = sync.communicate(timeout=180)
         assert sync.returncode in (0, 130, -signal.SIGINT, 1), errors
         if sync.returncode == 130:
             assert "Traceback" not in errors
@@ -178,7 +178,7 @@ def test_a_bar_on_a_terminal(store, far):
         except OSError:  # its end
             break
     os.close(mine)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 0
     bars = re.findall(r"\r\[(#*)\.*\] +(\d+)%  (\d+) of 300 runs, ", shown.decode())
     shares = [int(share) for _, share, _ in bars]

@@ -163,5 +163,5 @@ def test_nothing_to_follow(store, wrong):
 def test_a_reader_that_goes_away(record, store):
     record("one", points=2000)
     command = f'"{sys.executable}" -m tachograph tail --lines 2000 | head -1; echo ${{PIPESTATUS[0]}}'
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=os.environ)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=180, env=os.environ)
     assert result.stderr == ""
