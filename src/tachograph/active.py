@@ -28,6 +28,7 @@ SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatev
 _stack: ContextVar[tuple[Run, ...]] = ContextVar("tachograph_runs", default=())
 stack = _stack.get  # the runs opened in this context, the innermost last: the same object until that changes
 _open: dict[int, Run] = {}
+_changes = 0
 _joined: _Joined | None = None
 _nothing_in: tuple[Path, int] | None = None  # a folder, with its time, in which the parent process had no open run
 _look_again_at = 0.0
@@ -38,9 +39,16 @@ def open_runs() -> list[Run]:
     return list(_open.values())
 
 
+def changes() -> int:
+    """How often this process's open runs have changed."""
+    return _changes
+
+
 def register(run: Run) -> None:
     """``run`` is to be ended with the process, at the latest."""
+    global _changes
     _open[id(run)] = run
+    _changes += 1
 
 
 def push(run: Run) -> None:
@@ -51,7 +59,9 @@ def push(run: Run) -> None:
 
 def remove(run: Run) -> None:
     """``run`` has ended."""
+    global _changes
     _open.pop(id(run), None)
+    _changes += 1
     _stack.set(tuple(other for other in _stack.get() if other is not run))
 
 

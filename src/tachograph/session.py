@@ -53,6 +53,20 @@ class Session(msgspec.Struct, eq=False, weakref=True):
             after.settle(self.run)
 
 
+def enter_quiet(plugin: str) -> Session:
+    """Begin a call in which nothing is recorded by itself; the caller looks after what the call is."""
+    session = Session(plugin, None)
+    alive.add(session)
+    _session.set(session)
+    return session
+
+
+def leave_quiet(session: Session) -> None:
+    """End what :func:`enter_quiet` began, in the same context."""
+    session.end(None)
+    _session.set(None)
+
+
 class Quiet(msgspec.Struct, eq=False):
     """A ``suppress()`` block, while it lasts: a thread that was started in it may go on after it."""
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 
 import tachograph
@@ -58,3 +59,25 @@ def test_a_search(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nGridSearchCV, 20 fits: {median(plain for _, plain in pairs):.3f} s, ratio {ratio:.3f}")
     assert ratio < 1.05
+
+
+def stream() -> float:
+    """Seconds of 400 calls of ``partial_fit`` after the first one."""
+    many = np.random.default_rng(0).normal(size=(100, 2000))
+    labels = (many[:, 0] > 0).astype(int)
+    model = SGDClassifier(random_state=0).partial_fit(many, labels, classes=[0, 1])
+    return seconds(lambda: [model.partial_fit(many, labels) for _ in range(400)])
+
+
+def test_a_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    stream()
+    pairs = []
+    for _ in range(9):
+        with tachograph.autolog():
+            recorded = stream()
+        pairs.append((recorded, stream()))
+    plain = median(plain for _, plain in pairs)
+    added = median(recorded - plain for recorded, plain in pairs)
+    with capsys.disabled():
+        print(f"\n400 calls of partial_fit: {plain * 1e3:.0f} ms, recording adds {added * 1e3:.1f} ms")
+    assert added < max(0.03 * plain, 0.01)

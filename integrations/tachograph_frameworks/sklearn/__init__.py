@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from tachograph import guard
 from tachograph.imports import when_imported
 from tachograph.patch import Hooks
-from tachograph_frameworks.sklearn import fits, scores, series, validation
+from tachograph_frameworks.sklearn import fits, partial_fits, scores, series, validation
 from tachograph_frameworks.sklearn.tracked import Tracked
 
 __all__ = ["REQUIRES", "TESTED", "Tracked", "install"]
@@ -41,9 +41,15 @@ def _hook(hooks: Hooks, estimator: type, hooked: set[type]) -> None:
             continue
         hooked.add(owner)
         for name, wrapper in (*fits.WRAPPERS.items(), *scores.WRAPPERS.items()):
-            # Some classes take a method back by a property that raises.
-            if name in vars(owner) and not isinstance(vars(owner)[name], property):
+            if _has(owner, name):
                 hooks.around(owner, name, wrapper)
+        if _has(owner, "partial_fit"):
+            partial_fits.hook(hooks, owner)
+
+
+def _has(owner: type, name: str) -> bool:
+    """Whether a class has a method of its own; some take one back by a property that raises."""
+    return name in vars(owner) and not isinstance(vars(owner)[name], property)
 
 
 def _subclasses(owner: type) -> set[type]:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tachograph import active, guard, session
+from tachograph import guard, session
 from tachograph.patch import Call, Watcher
 from tachograph.run import Run
 from tachograph.session import Session, options
-from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches, series
+from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
 from tachograph_frameworks.sklearn.series import Series
 
 
@@ -24,7 +24,7 @@ def note_fit(call: Call, session_: Session) -> Watcher:
         return
     if (calls := estimators.series_of(estimator)) is not None:
         calls.settle()
-    _before(run, call)
+    before(run, call)
     started = time.perf_counter()
     yield
     seconds = time.perf_counter() - started
@@ -53,7 +53,7 @@ def _note_further(call: Call, session_: Session) -> Watcher:
     yield
     seconds = time.perf_counter() - started
     run.log({"fit_seconds": seconds}, before.next)
-    before.later("fit", partial(_look, run, call, seconds, before.next))
+    before.later("fit", partial(look, run, call, seconds, before.next))
     rounds.done(call.instance, before)
     estimators.remember(call.instance, run)
 
@@ -72,16 +72,16 @@ def _goes_on(call: Call) -> Run | None:
     return None if rounds is None else rounds.begin(call.argument("xgb_model"), is_single=True)
 
 
-def _before(run: Run, call: Call) -> None:
+def before(run: Run, call: Call) -> None:
     estimator = call.instance
     run.set_tags({"estimator": estimators.class_name(estimator)})
-    _log_params(run, estimator)
+    log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)
         run._log_training_data(X, name=callers.name_of(X, "train"), role="train", target=target(call))
 
 
-def _log_params(run: Run, estimator: Any) -> None:
+def log_params(run: Run, estimator: Any) -> None:
     with guard.contained("sklearn: params", run):
         run.log_params(estimators.params(estimator))
 
@@ -100,10 +100,10 @@ def target(call: Call) -> Any:
 
 def _after(run: Run, call: Call, seconds: float) -> None:
     run.log({"fit_seconds": seconds})
-    _look(run, call, seconds)
+    look(run, call, seconds)
 
 
-def _look(run: Run, call: Call, seconds: float, step: int | None = None, series: Series | None = None) -> None:
+def look(run: Run, call: Call, seconds: float, step: int | None = None, series: Series | None = None) -> None:
     """Record what a training call has made of its estimator."""
     estimator = call.instance
     points = {} if series is None else series.points
@@ -136,38 +136,8 @@ def model(estimator: Any) -> Any:
     return estimator
 
 
-def note_partial_fit(call: Call) -> Watcher:
-    """Watch ``partial_fit``: all calls on one object add to one run, each a step of it."""
-    known = estimators.series_of(call.instance)
-    if session.current() is not None:
-        yield
-        return
-    if known is None or active.given() not in (None, known.run):
-        series.catch_up()
-        yield from _TRAINING_PARTIAL(call)
-        return
-    started = time.perf_counter()
-    yield
-    known.add(call, time.perf_counter() - started)
-
-
-def _note_first_partial_fit(call: Call, session_: Session) -> Watcher:
-    run = session_.run
-    assert run is not None
-    _before(run, call)
-    started = time.perf_counter()
-    yield
-    calls = Series(run, _conclude)
-    calls.begin(call, time.perf_counter() - started)
-    estimators.remember(call.instance, run, calls)
-
-
-def _conclude(calls: Series, call: Call, seconds: float, step: int) -> None:
-    _log_params(calls.run, call.instance)
-    _look(calls.run, call, seconds, step, calls)
-
-
-def _training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watcher]:
+def training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watcher]:
+    """A wrapper that gives the outermost training call its run, and lets ``note`` watch it."""
     return session.training(
         note,
         plugin="sklearn",
@@ -178,6 +148,5 @@ def _training(note: Callable[[Call, Session], Watcher]) -> Callable[[Call], Watc
     )
 
 
-_TRAINING_PARTIAL = _training(_note_first_partial_fit)
-FIT = _training(note_fit)
-WRAPPERS = {"fit": FIT, "fit_transform": FIT, "fit_predict": FIT, "partial_fit": note_partial_fit}
+FIT = training(note_fit)
+WRAPPERS = {"fit": FIT, "fit_transform": FIT, "fit_predict": FIT}

@@ -1,26 +1,30 @@
 """Calls of ``partial_fit`` on one object: steps of one run.
 
-Each call is noted with the time it took. What takes longer than that (parameters, training metrics, curves, the model)
-is recorded after the calls 1, 2, 4, 8 ..., as long as it takes no more than a thirtieth of their time, and for the last
-one: at the end of the cell or of the process, before another object's first call, and before this process reads what it
-has recorded. Only the latest model is kept. As long as a call is not on record in full, the run is tagged
-``partial_fit=going on``: where a process was killed in between, the model's step tells from which call it is.
+Each call is noted with the time it took, which is written in the background a little later. What takes longer than
+that (parameters, training metrics, curves, the model) is recorded after the calls 1, 2, 4, 8 ..., as long as it takes
+no more than a hundredth of their time, and for the last one: at the end of the cell or of the process, before another
+object's first call, and before this process reads what it has recorded. Only the latest model is kept. As long as a
+call is not on record in full, the run is tagged ``partial_fit=going on``: where a process was killed in between, the
+model's step tells from which call it is.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tachograph import cells, ending, guard
-from tachograph.events import Release
+from tachograph import active, after, cells, ending, guard, session
+from tachograph.events import Metrics, Release
 from tachograph.patch import Call
 from tachograph.run import Run
+from tachograph.session import Session
 
-ALWAYS_SECONDS = 0.01
-SHARE = 0.03
+ALWAYS_SECONDS = 0.005
+SHARE = 0.01
+LOOK_AGAIN = 0.5
 
 Conclude: TypeAlias = Callable[["Series", Call, float, int], None]
 
@@ -36,8 +40,42 @@ class Series:
         self.points: dict[str, int] = {}  # how far each curve was recorded
         self._model: str | None = None
         self._conclude = conclude
+        self._timed: deque[tuple[float, int, float]] = deque()  # when each call was, its step, its seconds
         self._fitted = self._spent = self._cost = 0.0
         self._last: tuple[Call, float] | None = None
+        self._started = 0.0
+        self._stack: object = None
+        self._changes = -1
+        self._look_again_at = 0.0
+
+    def is_as_before(self) -> bool:
+        """Whether a further call made now is one: no other run is active, and no training or ``suppress()`` lasts."""
+        return (
+            not session.alive
+            and self._stack is active.stack()
+            and self._changes == active.changes()
+            and time.perf_counter() < self._look_again_at
+        )
+
+    def look_around(self) -> None:
+        """What is active here now goes for the next calls too, as long as nothing is seen to change.
+
+        A run that a parent process opens is not seen, so that has to be looked at from time to time.
+        """
+        self._stack, self._changes = active.stack(), active.changes()
+        self._look_again_at = time.perf_counter() + LOOK_AGAIN
+
+    def enter(self) -> Session:
+        """A further call begins: what is trained inside of it is a part of it."""
+        further = session.enter_quiet("sklearn")
+        self._started = time.perf_counter()
+        return further
+
+    def leave(self, further: Session) -> float:
+        """The call is over. Gives the seconds that it took."""
+        seconds = time.perf_counter() - self._started
+        session.leave_quiet(further)
+        return seconds
 
     def begin(self, call: Call, seconds: float) -> None:
         """The first call, while its run is open."""
@@ -60,6 +98,7 @@ class Series:
         _behind.pop(id(self), None)
         if last is None:
             return
+        after.settle(self.run)
         reopened = self.run.reopen()
         try:
             self._record(*last)
@@ -75,9 +114,23 @@ class Series:
         self._model = digest or self._model
 
     def _note(self, seconds: float) -> None:
-        self.run.log({"fit_seconds": seconds}, step=self.calls)
+        self._timed.append((time.time(), self.calls, seconds))
+        if len(self._timed) == 1:
+            after.record(self._write, self.run)
         self.calls += 1
         self._fitted += seconds
+
+    def _write(self) -> None:
+        timed: list[Metrics] = []
+        while self._timed:
+            moment, step, seconds = self._timed.popleft()
+            timed.append(Metrics(0, 0, moment, step, {"fit_seconds": seconds}))
+        self.run._journal.append_all(timed)
+
+    def forked(self) -> None:
+        """What is not on record yet is the parent's."""
+        self._timed.clear()
+        self._last = None
 
     def _record(self, call: Call, seconds: float) -> None:
         started = time.perf_counter()
@@ -104,5 +157,11 @@ def catch_up(error: BaseException | None = None) -> None:
             series.settle()
 
 
+def _forked() -> None:
+    for series in _behind.values():
+        series.forked()
+    _behind.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_behind.clear)  # the parent does that
+    os.register_at_fork(after_in_child=_forked)

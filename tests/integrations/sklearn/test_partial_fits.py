@@ -15,6 +15,8 @@ import pytest
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import IncrementalPCA
 from sklearn.linear_model import SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 import tachograph
@@ -121,6 +123,49 @@ def test_two_models_in_turn_are_two_runs() -> None:
         np.testing.assert_array_equal(run.artifact("model").load(trusted=True).coef_, model.coef_)
 
 
+class Wrapped(GaussianNB):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Any:
+        return super().partial_fit(X, y, classes)
+
+
+@pytest.mark.parametrize("model", [Wrapped(), OneVsRestClassifier(SGDClassifier(random_state=0))])
+def test_what_a_call_calls_inside_is_part_of_it(model: Any) -> None:
+    fitted(20, model)
+    assert only().history("fit_seconds").steps.tolist() == list(range(20))
+
+
+def test_nothing_where_it_is_suppressed() -> None:
+    model = fitted(3)
+    with tachograph.suppress():
+        fitted(3, model)
+    fitted(2, model)
+    assert only().history("fit_seconds").steps.tolist() == list(range(5))
+
+
+def test_a_run_that_is_opened_in_between_is_added_to() -> None:
+    model = fitted(3)
+    with tachograph.start_run("mine"):
+        fitted(2, model)
+    with tachograph.start_run("another"):
+        fitted(1, model)
+    assert [(run.name, run.history("fit_seconds").steps.tolist()) for run in tachograph.open_store().runs()] == [
+        ("another", [0]),
+        ("mine", [0, 1]),
+        ("SGDClassifier", [0, 1, 2]),
+    ]
+
+
+def test_a_call_that_raises_is_no_step() -> None:
+    model = fitted(3)
+    for wrong in (X[:, :3], X[:50]):
+        with pytest.raises(ValueError, match=r"features|inconsistent"):
+            model.partial_fit(wrong, y)
+    fitted(2, model)
+    GaussianNB().fit(X, y)
+    assert [run.name for run in tachograph.open_store().runs()] == ["GaussianNB", "SGDClassifier"]
+    assert tachograph.open_store().runs()[1].history("fit_seconds").steps.tolist() == list(range(5))
+
+
 def test_it_says_nothing(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
     with tachograph.autolog("sklearn", system=10.0):
@@ -145,14 +190,16 @@ def test_a_call_costs_little() -> None:
 
 
 PROGRAM = """
-import os, signal, sys, numpy as np, tachograph
+import os, signal, sys, time, numpy as np, tachograph
 tachograph.autolog("sklearn", system=False)
 from sklearn.linear_model import SGDClassifier
 X = np.random.default_rng(0).normal(size=(100, 20)); y = (X[:, 0] > 0).astype(int)
 model = SGDClassifier(random_state=0)
 for _ in range(300): model.partial_fit(X, y, classes=[0, 1])
 np.save(sys.argv[2], model.coef_)
-if sys.argv[1] == "killed": os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "killed":
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

@@ -1,0 +1,88 @@
+"""``partial_fit``: all calls on one object add to one run, each a step of it.
+
+A program may call it a thousand times a second, so a further call goes a short way wherever nothing can have changed
+since the call before: which run is open here, and that no other training is going on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tachograph import active, guard, session
+from tachograph.patch import Call, Hooks, Watcher, conduct
+from tachograph.session import Session
+from tachograph.trampoline import stand_in
+from tachograph_frameworks.sklearn import estimators, fits, series
+from tachograph_frameworks.sklearn.series import Series
+
+
+def hook(hooks: Hooks, owner: type) -> None:
+    """Watch each call of the class's own ``partial_fit``."""
+    site = f"{hooks.plugin}: {owner.__name__}.partial_fit"
+
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if not hooks.on:
+                return original(*args, **kwargs)
+            calls = estimators.series_of(args[0]) if args else None
+            if calls is None or not calls.is_as_before():
+                if not hooks.listening():
+                    return original(*args, **kwargs)
+                return conduct(note, site, original, *args, **kwargs)
+            further = calls.enter()
+            try:
+                result = original(*args, **kwargs)
+            except BaseException:
+                calls.leave(further)
+                raise
+            seconds = calls.leave(further)
+            try:
+                calls.add(Call(original, args, kwargs), seconds)
+            except guard.FAULTS as error:
+                guard.fault(site, error, calls.run)
+            return result
+
+        return stand_in(call, original)
+
+    hooks.replace(owner, "partial_fit", watched)
+
+
+def note(call: Call) -> Watcher:
+    """Watch a call, whatever came before it."""
+    if session.current() is not None:
+        yield
+        return
+    calls = estimators.series_of(call.instance)
+    if calls is None or active.given() not in (None, calls.run):
+        series.catch_up()
+        yield from _FIRST(call)
+        return
+    calls.look_around()
+    further = calls.enter()
+    try:
+        yield
+    finally:
+        seconds = calls.leave(further)
+    calls.add(call, seconds)
+
+
+def _note_first(call: Call, session_: Session) -> Watcher:
+    run = session_.run
+    assert run is not None
+    fits.before(run, call)
+    started = time.perf_counter()
+    yield
+    calls = Series(run, _conclude)
+    calls.begin(call, time.perf_counter() - started)
+    estimators.remember(call.instance, run, calls)
+
+
+_FIRST = fits.training(_note_first)
+
+
+def _conclude(calls: Series, call: Call, seconds: float, step: int) -> None:
+    fits.log_params(calls.run, call.instance)
+    fits.look(calls.run, call, seconds, step, calls)
