@@ -18,10 +18,10 @@ _left: list[tuple[object, Job]] = []  # and of which run
 _doing = threading.RLock()  # who has it waits for the disk alone
 
 
-def record(job: Job, run: object = None) -> None:
-    """Do ``job`` soon, and before :func:`settle` of ``run``."""
+def record(job: Job, run: object = None, seconds: float = SOON) -> None:
+    """Do ``job`` after so many ``seconds``, or before :func:`settle` of ``run`` if that comes first."""
     _left.append((run, job))
-    background.later(settle, SOON)
+    background.later(settle, seconds)
 
 
 def settle(run: object = None) -> None:

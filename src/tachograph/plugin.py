@@ -113,6 +113,7 @@ def _load(plugin: Plugin) -> None:
             hooks.undo()
             raise
         plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
+        background.import_soon("tachograph.capture.hardware")
         if "numpy" in sys.modules:
             background.import_soon("tachograph.capture.digest", "tachograph.capture.profile", "tachograph.capture.rows")
         ending.come_first()  # what it saves models with may take itself down at the exit

@@ -53,17 +53,17 @@ class Session(msgspec.Struct, eq=False, weakref=True):
             after.settle(self.run)
 
 
-def enter_quiet(plugin: str) -> Session:
-    """Begin a call in which nothing is recorded by itself; the caller looks after what the call is."""
-    session = Session(plugin, None)
+def enter(session: Session) -> None:
+    """Run in ``session``, which is used again and again, until :func:`leave` is called in the same context."""
+    session.open = True
     alive.add(session)
     _session.set(session)
-    return session
 
 
-def leave_quiet(session: Session) -> None:
-    """End what :func:`enter_quiet` began, in the same context."""
-    session.end(None)
+def leave(session: Session) -> None:
+    """End what :func:`enter` began."""
+    session.open = False
+    alive.discard(session)
     _session.set(None)
 
 

@@ -31,7 +31,8 @@ def run_of(estimator: Any) -> Run | None:
 
 def series_of(estimator: Any) -> Series | None:
     """The calls of ``partial_fit`` that its run has; None where its last fit was another."""
-    return _fitted[id(estimator)][2] if run_of(estimator) is not None else None
+    found = _fitted.get(id(estimator))
+    return found[2] if found is not None and found[0]() is estimator else None
 
 
 def predicts(estimator: Any) -> bool:

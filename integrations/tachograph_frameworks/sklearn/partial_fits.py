@@ -32,13 +32,13 @@ def hook(hooks: Hooks, owner: type) -> None:
                 if not hooks.listening():
                     return original(*args, **kwargs)
                 return conduct(note, site, original, *args, **kwargs)
-            further = calls.enter()
+            calls.enter()
             try:
                 result = original(*args, **kwargs)
             except BaseException:
-                calls.leave(further)
+                calls.leave()
                 raise
-            seconds = calls.leave(further)
+            seconds = calls.leave()
             try:
                 calls.add(Call(original, args, kwargs), seconds)
             except guard.FAULTS as error:
@@ -61,11 +61,11 @@ def note(call: Call) -> Watcher:
         yield from _FIRST(call)
         return
     calls.look_around()
-    further = calls.enter()
+    calls.enter()
     try:
         yield
     finally:
-        seconds = calls.leave(further)
+        seconds = calls.leave()
     calls.add(call, seconds)
 
 

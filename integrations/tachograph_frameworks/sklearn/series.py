@@ -25,6 +25,7 @@ from tachograph.session import Session
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01
 LOOK_AGAIN = 0.5
+WRITE_SECONDS = 0.1
 
 Conclude: TypeAlias = Callable[["Series", Call, float, int], None]
 
@@ -43,6 +44,7 @@ class Series:
         self._timed: deque[tuple[float, int, float]] = deque()  # when each call was, its step, its seconds
         self._fitted = self._spent = self._cost = 0.0
         self._last: tuple[Call, float] | None = None
+        self._inside = Session("sklearn", None, open=False)
         self._started = 0.0
         self._stack: object = None
         self._changes = -1
@@ -65,16 +67,15 @@ class Series:
         self._stack, self._changes = active.stack(), active.changes()
         self._look_again_at = time.perf_counter() + LOOK_AGAIN
 
-    def enter(self) -> Session:
+    def enter(self) -> None:
         """A further call begins: what is trained inside of it is a part of it."""
-        further = session.enter_quiet("sklearn")
+        session.enter(self._inside)
         self._started = time.perf_counter()
-        return further
 
-    def leave(self, further: Session) -> float:
+    def leave(self) -> float:
         """The call is over. Gives the seconds that it took."""
         seconds = time.perf_counter() - self._started
-        session.leave_quiet(further)
+        session.leave(self._inside)
         return seconds
 
     def begin(self, call: Call, seconds: float) -> None:
@@ -116,7 +117,7 @@ class Series:
     def _note(self, seconds: float) -> None:
         self._timed.append((time.time(), self.calls, seconds))
         if len(self._timed) == 1:
-            after.record(self._write, self.run)
+            after.record(self._write, self.run, WRITE_SECONDS)
         self.calls += 1
         self._fitted += seconds
 
