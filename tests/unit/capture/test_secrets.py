@@ -242,15 +242,20 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("piece", HOSTILE)
-def test_hostile_text_takes_linear_time(piece: str) -> None:
-    text = piece * (200_000 // len(piece)) + " token key pass auth cookie :// bearer -----begin eyj hf_"
-    started = time.perf_counter()
+def seconds_of(piece: str, length: int) -> float:
+    """Processor seconds for a text of a hostile piece again and again."""
+    text = piece * (length // len(piece)) + " token key pass auth cookie :// bearer -----begin eyj hf_"
+    started = time.thread_time()
     redact_text(text)
     redact_argv([text, f"--{text}"])
     is_secret_name(text)
     is_private_text(text)
-    assert time.perf_counter() - started < 5  # measured 0.2; quadratic time would be minutes
+    return time.thread_time() - started
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_hostile_text_takes_linear_time(piece: str) -> None:
+    assert seconds_of(piece, 200_000) < 9 * seconds_of(piece, 50_000) + 0.1  # quadratic time would be 16 times as much
 
 
 @pytest.mark.parametrize(
