@@ -171,16 +171,16 @@ class _Joined:
     def __init__(self, run: Run, writer: Path) -> None:
         self.run = run
         self._writer = writer
-        self._size = -1
+        self._seen: tuple[Path | None, int] = (None, -1)  # its last segment, and how much of that was looked at
 
     def is_open(self) -> bool:
         # An end adds to the file: while its size stays the same there is nothing to read.
         segments = journal.segments(self._writer)
-        size = journal.size(segments[-1]) if segments else 0
-        if size == self._size:
+        now = (segments[-1], journal.size(segments[-1])) if segments else (None, 0)
+        if now == self._seen:
             return True
-        self._size = size
-        return not journal.has_ended(self._writer)
+        before, self._seen = self._seen, now
+        return not journal.has_ended(self._writer, before[1] if before[0] == now[0] else 0)
 
 
 def _forked() -> None:

@@ -26,7 +26,7 @@ import tachograph
 from tachograph import journal
 from tachograph.background import background
 from tachograph.errors import TachographWarning
-from tachograph.events import Event, Metrics, Note, Params, RunEnd, RunStart, encode
+from tachograph.events import Environment, Event, Metrics, Note, Params, RunEnd, RunStart, encode
 from tachograph.journal import Block, Damage, Journal
 
 
@@ -279,6 +279,19 @@ def test_a_run_is_not_ended_by_what_looks_like_an_end(tmp_path: Path) -> None:
     assert journal.has_ended(tmp_path / "w")
     writing.append(Note(text="late"))
     assert journal.has_ended(tmp_path / "w")
+
+
+def test_an_end_is_found_before_a_large_fact_that_came_after_it(tmp_path: Path) -> None:
+    writing = open_journal(tmp_path / "w")
+    writing.append(Note(text="x"))
+    [segment] = journal.segments(tmp_path / "w")
+    before = segment.stat().st_size
+    writing.append(RunEnd(status="finished"))
+    after = segment.stat().st_size
+    writing.append(Environment(values={"git": {"diff": "+ a line\n" * 300_000}}))
+    assert journal.has_ended(tmp_path / "w")
+    assert journal.has_ended(tmp_path / "w", since=before)
+    assert not journal.has_ended(tmp_path / "w", since=after)
 
 
 # ---- trouble with the disk -------------------------------------------------------------------------------------------

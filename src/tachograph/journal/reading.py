@@ -17,6 +17,7 @@ from tachograph import events
 from tachograph.events import Event, RunStart
 
 TAIL_BYTES = 1 << 16
+AFTER_END_BYTES = 8 << 20  # what may come after an end: facts that were being looked up, with the changes of the code
 SEARCHED_RUNS = 200
 BLOCK_BYTES = 8 << 20
 PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
@@ -247,11 +248,12 @@ def check_sums(path: Path) -> list[Damage]:
     return found
 
 
-def has_ended(writer_folder: Path) -> bool:
-    """Whether the writer wrote its end; a look at the last events alone."""
-    for path in reversed(segments(writer_folder)):
+def has_ended(writer_folder: Path, since: int = 0) -> bool:
+    """Whether the writer wrote its end; a look at the last events alone. With ``since``: whether it did after that
+    byte of its last segment."""
+    for path in reversed(segments(writer_folder)[-1 if since else 0 :]):
         with opened(path) as file:
-            file.seek(max(0, size(path) - TAIL_BYTES))
+            file.seek(max(0, since, size(path) - AFTER_END_BYTES))
             tail = file.read()
         if b'\n{"kind":"run.end"' in b"\n" + tail:
             return True
