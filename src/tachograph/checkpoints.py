@@ -53,7 +53,7 @@ def keep(
         try:
             drafts = keeper.copy(Path(path))
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-            run._complain([f"checkpoint {path} was not kept: {getattr(error, 'strerror', None) or error}"])
+            run.recorder.complain([f"checkpoint {path} was not kept: {getattr(error, 'strerror', None) or error}"])
             return
         keeper.add(Copied(name, Path(path), drafts, step, bool(is_best), recordable(meta or {}), options.checkpoints))
 
@@ -91,7 +91,7 @@ class Keeper:
     """The checkpoints of one run in this process: digests and records them in their order, and lets go of old ones."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._blobs, self.pid = run, run._blobs, os.getpid()
+        self._run, self._blobs, self.pid = run, run.recorder.blobs, os.getpid()
         self._waiting: deque[Copied] = deque()
         self._current: Iterator[bool] | None = None
         self._lock, self._inside = threading.RLock(), False
@@ -110,14 +110,14 @@ class Keeper:
         except BaseException:
             _discard(drafts)
             raise
-        self._run._say_left_out(f"checkpoint {path}", left_out)
+        self._run.recorder.say_left_out(f"checkpoint {path}", left_out)
         return drafts
 
     def add(self, copied: Copied) -> None:
         """Record a checkpoint: now, or in the background after those that wait already."""
         self._waiting.append(copied)
-        if self.settle not in self._run._closing:
-            self._run._before_end(self.settle)
+        if self.settle not in self._run.recorder.closing:
+            self._run.recorder.before_end(self.settle)
         if copied.size <= _SMALL or len(self._waiting) > _MOST_WAITING:
             self.settle()
         else:
@@ -159,7 +159,7 @@ class Keeper:
                 members.append(Member(name, digest, draft.stat().st_size))
                 self._publish(draft, digest)
         except OSError as error:
-            self._run._complain([f"checkpoint {copied.path} was not kept: {error.strerror or error}"])
+            self._run.recorder.complain([f"checkpoint {copied.path} was not kept: {error.strerror or error}"])
             return
         finally:
             _discard(copied.drafts)
@@ -180,7 +180,7 @@ class Keeper:
         size = sum(member.size for member in members)
         filename = copied.path.name or copied.path.absolute().name or "folder"
         for name in [copied.name] + [BEST] * copied.best:
-            self._run._artifact(
+            self._run.recorder.kept(
                 name, KIND, digest, size, filename, copied.step, None if single else members, copied.meta
             )
 

@@ -38,9 +38,9 @@ _inside = threading.local()
 
 
 class Notes(Protocol):
-    """Where a warning is noted: a run."""
+    """Where a warning is noted: a run, by its recorder, or whatever has the same method."""
 
-    def _remark(self, text: str) -> None: ...
+    def remark(self, text: str) -> None: ...
 
 
 def mute(on: bool) -> None:
@@ -55,11 +55,11 @@ def forget() -> None:
 
 
 def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
-    """A method of a run that never raises ``Exception``: a fault is reported and None returned."""
+    """A method of a run, or of its recorder, that never raises ``Exception``: a fault is reported and None returned."""
 
     @functools.wraps(verb)
     def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        run = args[0] if args else None
+        run = getattr(args[0], "run", args[0]) if args else None
         with timed(run):
             try:
                 return verb(*args, **kwargs)
@@ -128,7 +128,7 @@ def misuse(text: str, run: object = None) -> None:
 def warn(key: str, text: str, run: object = None) -> None:
     """Warn of ``text`` once for each ``key``, and note it in ``run`` once for each run."""
     text = on_one_line(text)
-    remark = getattr(run, "_remark", None)
+    remark = getattr(getattr(run, "recorder", run), "remark", None)
     depth = getattr(_inside, "noting", 0)
     if remark is not None and depth < _MOST_NOTING:
         _inside.noting = depth + 1

@@ -157,7 +157,7 @@ class Waiting:
             else:
                 pause = 0.001
             if time.monotonic() > until:
-                run._remark("the last values from a device did not arrive in time and were not recorded")
+                run.recorder.remark("the last values from a device did not arrive in time and were not recorded")
                 return
             time.sleep(pause)
 
@@ -210,7 +210,7 @@ class Waiting:
                 complaints += late.complete()
                 arrived.append(late.event)
             run._journal.append_all([event for event in arrived if event.values])
-            run._complain(complaints)
+            run.recorder.complain(complaints)
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]  # the parent's thread writes what it logged

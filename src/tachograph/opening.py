@@ -12,6 +12,7 @@ from typing import Any
 from tachograph import active, after, cells, ending, guard, jobs, ranks, settings, surroundings, values, witness
 from tachograph import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
 from tachograph.events import Event, Metrics, Params
+from tachograph.recorder import OffRecorder
 from tachograph.run import Run, _random
 
 DEFAULT_EXPERIMENT = "default"
@@ -24,13 +25,13 @@ class OffRun(Run):
         self.id, self.name, self.experiment, self.parent_id = "", None, None, None
         self.root, self.dir, self.sinks, self.ended = Path(), None, (), False
         self.opener, self.role, self.rank, self.attempt = "user", "owner", 0, 0
+        self.recorder = OffRecorder()
 
     def _ignore(self, *args: Any, **kwargs: Any) -> None:
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _link = _keep = _keep_bytes = _remark = _log_arguments = _before_end = _listen = finish = _forked = _ignore
-    _add_child = _log_training_data = _append_dataset = _ignore
+    _log_arguments = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from tachograph import active, after, ending, guard, jobs, late, process, settings, surroundings, values
-from tachograph.capture import folders
-from tachograph.capture.blobs import Blobs
-from tachograph.events import Artifact, Dataset, Link, Member, Metrics, Note, Params, RunEnd, RunStart, Tags
+from tachograph.events import Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
 from tachograph.printable import printable
+from tachograph.recorder import Recorder
 from tachograph.steps import Steps
 from tachograph.version import __version__
-
-if TYPE_CHECKING:
-    from tachograph.capture.data import Fingerprint
 
 STATUSES = ("finished", "failed", "interrupted")
 
@@ -60,10 +53,9 @@ class Run:
         self._started = time.monotonic()
         self.spent = 0.0  # seconds of the user's threads that recording took, but for ``log``
         self._samples = Samples()
-        self._blobs = Blobs(root)
+        self.recorder = Recorder(self)
         self._arguments: dict[str, Any] = {}
         self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
-        self._closing: list[Callable[[], object]] = []
         self._listeners: list[Callable[[Any], object]] = []
         self.log = self._plain_log()  # type: ignore[method-assign]  # spares a call on the hot path
 
@@ -87,7 +79,7 @@ class Run:
         """In a forked child: go on as a further writer of the same run, from the first thing that is recorded."""
         self.role = "worker"
         self.spent, self._samples = 0.0, Samples()
-        self._closing.clear()  # the parent does that
+        self.recorder.closing.clear()  # the parent does that
         # In place, since somebody may have kept ``run.log``; and its lock may be held by a thread that is not here.
         self._journal.__init__(self._become_writer(), self._header, self._log_unusual)  # type: ignore[misc]
 
@@ -169,9 +161,9 @@ class Run:
         good, complaints = values.metrics(points)
         whole = values.step(step) if step is not None else None
         if step is not None and whole is None:
-            complaints.append(f"step must be a whole number, not {_like(step)}: the next step was used")
+            complaints.append(f"step must be a whole number, not {values.like(step)}: the next step was used")
         self._journal.alone(self._append_points, good, copies, whole)  # the counts of the steps are for all threads
-        self._complain([*complaints, *unread])
+        self.recorder.complain([*complaints, *unread])
 
     def _append_points(self, good: dict[str, Any], copies: dict[str, late.Copy], step: int | None) -> None:
         for by_step, part in _by_step(good, step, self._journal.steps).items():
@@ -188,11 +180,11 @@ class Run:
             self._journal.append(Params(values=good))
         for name in self._arguments.keys() & good.keys():
             if self._arguments[name] != good[name]:
-                self._remark(
+                self.recorder.remark(
                     f"param {name} was {self._arguments[name]!r} on the command line, then {good[name]!r} was recorded "
                     "under that name: the later one is shown"
                 )
-        self._complain(complaints)
+        self.recorder.complain(complaints)
 
     def _log_arguments(self, parsed: Mapping[str, Any]) -> None:
         """Record what the command line was parsed to."""
@@ -203,12 +195,12 @@ class Run:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set labels; the last value of a name counts."""
         if not isinstance(tags, Mapping):
-            self._complain([f"set_tags takes a mapping of names to text, got {type(tags).__name__}"])
+            self.recorder.complain([f"set_tags takes a mapping of names to text, got {type(tags).__name__}"])
             return
         named = [(values.text_name(name), value) for name, value in tags.items()]
         clean = {name: values.secret(name, value) or values.text(value) for name, value in named}
         if "" in clean:
-            self._complain(["a tag's name must not be empty"])
+            self.recorder.complain(["a tag's name must not be empty"])
             del clean[""]
         if clean:
             self._journal.append(Tags(values=clean))
@@ -224,74 +216,11 @@ class Run:
     ) -> None:
         """Keep a copy of a file or folder as it is now. The same name again makes a newer one."""
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            self._complain([f"an artifact was not kept: its path must be text or a Path, not {_like(path)}"])
-            return
-        self._keep(Path(path), name, kind, step, {})
-
-    def _keep(
-        self, path: Path, name: str | None, kind: str, step: int | None, meta: dict[str, Any], filename: str = ""
-    ) -> None:
-        filename = filename or path.name or path.absolute().name or "folder"
-        members: list[Member] | None = None
-        left_out: dict[str, str] = {}
-        try:
-            if path.is_dir():
-                digest, size, members, left_out = self._blobs.put_folder(path)
-            else:
-                digest, size = self._blobs.put_file(path)
-        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-            self._not_kept(f"artifact {path} was not kept: {getattr(error, 'strerror', None) or error}")
-            return
-        self._artifact(name or filename, kind, digest, size, filename, step, members, meta)
-        self._say_left_out(f"artifact {path}", left_out)
-
-    def _not_kept(self, complaint: str) -> None:
-        """Complain of a file; only in the run where the whole store takes nothing, which was said already."""
-        if self._journal.unwritten:
-            self._remark(complaint)
-        else:
-            self._complain([complaint])
-
-    def _say_left_out(self, what: str, left_out: Mapping[str, str]) -> None:
-        """Complain of the parts of a folder that were not kept."""
-        if left_out:
-            self._complain([f"{what} was kept without {folders.named(left_out)}"])
-
-    def _keep_bytes(
-        self,
-        content: bytes,
-        name: str,
-        kind: str,
-        filename: str,
-        step: int | None = None,
-        meta: dict[str, Any] | None = None,
-    ) -> str | None:
-        try:
-            digest, size = self._blobs.put_bytes(content)
-        except OSError as error:
-            self._not_kept(f"artifact {name} was not kept: {error.strerror or error}")
-            return None
-        self._artifact(name, kind, digest, size, filename, step, None, meta or {})
-        return digest
-
-    def _artifact(
-        self, name: str, kind: str, digest: str, size: int, filename: str, step: Any, members: Any, meta: Any
-    ) -> None:
-        whole = None if step is None else values.step(step)
-        if whole is None and step is not None:
-            self._complain([f"step must be a whole number, not {_like(step)}: an artifact was kept without one"])
-        self._journal.append(
-            Artifact(
-                name=values.text_name(name) or "unnamed",
-                type=values.text_name(kind) or "file",
-                digest=digest,
-                size=size,
-                filename=values.file_name(filename),
-                step=whole,
-                members=members,
-                meta=meta,
+            self.recorder.complain(
+                [f"an artifact was not kept: its path must be text or a Path, not {values.like(path)}"]
             )
-        )
+            return
+        self.recorder.keep(Path(path), name, kind, step)
 
     @guard.shield
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
@@ -301,9 +230,9 @@ class Run:
         try:
             content, filename = figures.render(figure, values.text_name(name))
         except TypeError as error:
-            self._complain([f"figure {values.text_name(name)!r} was not kept: {error}"])
+            self.recorder.complain([f"figure {values.text_name(name)!r} was not kept: {error}"])
             return
-        self._keep_bytes(content, name, "figure", filename, step)
+        self.recorder.keep_bytes(content, name, "figure", filename, step)
 
     @guard.shield
     def log_table(self, name: str, rows: Any, step: int | None = None) -> None:
@@ -314,11 +243,10 @@ class Run:
         try:
             content, meta = tables.render(rows)
         except TypeError as error:
-            self._complain([f"table {values.text_name(name)!r} was not kept: {error}"])
+            self.recorder.complain([f"table {values.text_name(name)!r} was not kept: {error}"])
             return
-        self._keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
+        self.recorder.keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
 
-    @guard.shield
     def log_dataset(
         self,
         data: Any,
@@ -332,58 +260,7 @@ class Run:
 
         ``target`` is the column to predict, where it is held apart; its class balance is recorded.
         """
-        from tachograph.capture import data as describe
-
-        self._append_dataset(partial(describe.fingerprint, data, target=target), name, role, source, version)
-
-    @guard.shield
-    def _log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
-        """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics."""
-        from tachograph.capture import data as describe
-
-        after.record(partial(self._append_dataset, describe.begin(data, target=target), name, role), self)
-
-    @guard.shield
-    def _append_dataset(
-        self,
-        describe: Callable[[], Fingerprint],
-        name: str,
-        role: str,
-        source: str | None = None,
-        version: str | None = None,
-    ) -> None:
-        found = describe()
-        self._journal.append(
-            Dataset(
-                name=values.text_name(name) or "data",
-                role=values.text_name(role),
-                digest=found.digest or "",
-                rows=found.rows,
-                columns=found.columns,
-                source=None if source is None else values.text(source),
-                version=None if version is None else values.text(version),
-                profile=msgspec.to_builtins(found),
-            )
-        )
-
-    @guard.shield
-    def _link(self, relation: str, target: str, **meta: Any) -> None:
-        self._journal.append(Link(relation=relation, target=target, meta=meta))
-
-    def _remark(self, text: str) -> None:
-        """A note of ours on what could not be recorded; the same one only once. It may quote what others have said."""
-        if text not in self._remarks:
-            self._remarks.add(text)
-            self._journal.append(Note(text=values.text(text), source="tachograph"))
-
-    @property
-    def _remarks(self) -> set[str]:
-        made: set[str] = self.__dict__.setdefault("_remarks_made", set())
-        return made
-
-    def _complain(self, complaints: Iterable[str]) -> None:
-        for complaint in complaints:
-            guard.misuse(complaint, self)
+        self.recorder.log_dataset(data, name, role, target, source, version)
 
     # -- life --
 
@@ -392,15 +269,6 @@ class Run:
         from tachograph.opening import open_run
 
         return open_run(name, self.experiment, parent=self, opener=self.opener, root=self.root)
-
-    @guard.shield
-    def _add_child(
-        self, name: str, params: Mapping[str, Any], points: Sequence[tuple[int, Mapping[str, float]]]
-    ) -> None:
-        """Record a nested run of something that is over already: its parameters, and its points with their steps."""
-        from tachograph.opening import record_child
-
-        record_child(self, name, params, points)
 
     def finish(self, status: str = "finished", error: BaseException | str | None = None) -> None:
         """End the run: "finished", "failed" or "interrupted". What is recorded later is still kept."""
@@ -426,19 +294,15 @@ class Run:
         with guard.contained("finish", self):
             self._finish(status, error)
 
-    def _before_end(self, job: Callable[[], object]) -> None:
-        """Do ``job`` when the run is about to end, while it can still be recorded to."""
-        self._closing.append(job)
-
     @property
     def holds_back(self) -> bool:
         """Whether somebody has something left to record when the run ends."""
-        return bool(self._closing)
+        return bool(self.recorder.closing)
 
     def _close(self) -> None:
-        while self._closing:
+        while self.recorder.closing:
             with guard.contained("finish", self):
-                self._closing.pop(0)()
+                self.recorder.closing.pop(0)()
         with guard.contained("finish", self):
             after.settle(self)
         with guard.contained("finish", self):
@@ -541,7 +405,3 @@ def _random(length: int) -> str:
     """Random letters and digits from the operating system: the user's random state is not ours to move."""
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
     return "".join(alphabet[byte % 32] for byte in os.urandom(length))
-
-
-def _like(value: object) -> str:
-    return f"a value of type {type(value).__name__}"

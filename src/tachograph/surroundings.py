@@ -94,7 +94,7 @@ def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
     else:
         _add_facts(run, _slow_facts)
     if "error" in _slow_facts:
-        run._remark(_slow_facts["error"])
+        run.recorder.remark(_slow_facts["error"])
 
 
 def _add_facts(run: Run, facts: dict[str, Any]) -> None:

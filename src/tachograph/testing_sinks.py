@@ -202,7 +202,7 @@ class _Faulty:
 
 
 class _Notes:
-    def _remark(self, text: str) -> None:
+    def remark(self, text: str) -> None:
         pass
 
 

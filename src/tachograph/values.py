@@ -191,3 +191,8 @@ def _clean(value: str) -> str:
 
 def _kind(value: object) -> str:
     return f"a value of type {type(value).__name__}"
+
+
+def like(value: object) -> str:
+    """A value in a complaint, by its type alone: it may be large, or a secret."""
+    return f"a value of type {type(value).__name__}"

@@ -53,7 +53,9 @@ def test_somebody_may_settle_while_something_is_done(monkeypatch: pytest.MonkeyP
 def test_a_child_that_was_over_is_there_for_who_reads_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(after, "SOON", 60.0)
     with tachograph.start_run("search") as run:
-        run._add_child("candidate", {"depth": 3}, [(0, {"score": 0.5}), (1, {"score": 0.75}), (0, {"mean": 0.625})])
+        run.recorder.add_child(
+            "candidate", {"depth": 3}, [(0, {"score": 0.5}), (1, {"score": 0.75}), (0, {"mean": 0.625})]
+        )
         assert not list((root / "runs").glob("*/*/*"))[1:]
     [found] = tachograph.open_store(root).run("search").children
     assert (found.name, found.status, found.params) == ("candidate", "finished", {"depth": 3})
@@ -64,6 +66,6 @@ def test_a_child_that_was_over_is_there_for_who_reads_here(root: Path, monkeypat
 def test_what_is_begun_is_there_when_the_run_has_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(after, "SOON", 60.0)
     with tachograph.start_run("fit") as run:
-        run._log_training_data([[1.0], [2.0]], "train", "train")
+        run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
     assert not after._left
     assert tachograph.open_store(root).run("fit").datasets[0].rows == 2

@@ -74,7 +74,7 @@ FORMATS = [
 
 def kept(content: bytes, filename: str, format: str = "") -> Artifact:
     with tachograph.start_run() as run:
-        run._keep_bytes(content, "artifact", "model", filename, None, {"format": format} if format else {})
+        run.recorder.keep_bytes(content, "artifact", "model", filename, None, {"format": format} if format else {})
     return tachograph.open_store().run(run.id).artifact("artifact")
 
 

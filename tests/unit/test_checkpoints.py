@@ -225,7 +225,7 @@ def test_a_run_that_goes_on_after_its_end(root: Path, tmp_path: Path) -> None:
 def test_a_signal_handler_that_keeps_one_meanwhile(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "late.ckpt").write_bytes(b"late")
     with tachograph.start_run() as run:
-        publish, inside = run._blobs.publish, []
+        publish, inside = run.recorder.blobs.publish, []
 
         def interrupted(draft: Path, digest: str) -> Any:
             if not inside:
@@ -233,7 +233,7 @@ def test_a_signal_handler_that_keeps_one_meanwhile(root: Path, tmp_path: Path, m
                 checkpoints.keep(run, tmp_path / "late.ckpt", name="late")
             return publish(draft, digest)
 
-        monkeypatch.setattr(run._blobs, "publish", interrupted)
+        monkeypatch.setattr(run.recorder.blobs, "publish", interrupted)
         train(run, tmp_path / "model.ckpt", 2)
     assert series(run)[1].path().read_bytes() == content(1)
     assert series(run, "late")[None].path().read_bytes() == b"late"

@@ -30,7 +30,7 @@ class Notebook:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def _remark(self, text: str) -> None:
+    def remark(self, text: str) -> None:
         self.texts.append(text)
 
 
@@ -95,7 +95,7 @@ class TestFaults:
 
     def test_a_note_that_fails_does_not_go_round_in_circles(self) -> None:
         class Broken:
-            def _remark(self, text: str) -> None:
+            def remark(self, text: str) -> None:
                 with guard.contained("the note itself", self):
                     raise OSError("no room")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 from pathlib import Path
 
 import pytest
 from tests.parts.modules import SOURCE, imports, modules, ours, private_uses
 
+import tachograph
 import tachograph_frameworks
 
 # A module may import from its own part and from the parts of earlier rows, imports inside functions included. A part
@@ -37,7 +39,7 @@ ROWS: list[dict[str, str]] = [
     {"sinks": "sinks.*"},
     {"shipping": "ship ship.cursor ship.delivery ship.detached ship.positions ship.sender"},
     {"upkeep": "upkeep.* caches", "closed runs as Parquet": "compact.*"},
-    {"recording": "run active opening surroundings ending jobs ranks late checkpoints options verbs"},
+    {"recording": "run recorder active opening surroundings ending jobs ranks late checkpoints options verbs"},
     {"listening": "autologging session patch plugin children"},
     {"the public names": "", "the server": "server.*"},
     {
@@ -103,3 +105,19 @@ def test_private_names_stay_in_their_part(root: Path) -> None:
         if PLACES[module.removeprefix("tachograph").removeprefix(".")][1] != parts.get(path)
     ]
     assert across == []
+
+
+def test_plug_ins_use_no_private_part_of_a_run() -> None:
+    with tachograph.start_run() as run:
+        names = [name for thing in (run, run.recorder, run._journal) for name in dir(thing)]
+    private = {name for name in names if name.startswith("_") and not name.startswith("__")}
+    nodes = [
+        (path.name, node)
+        for path in PLUGINS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    attributes = [(file, node) for file, node in nodes if isinstance(node, ast.Attribute)]
+    theirs = {node.name for _, node in nodes if isinstance(node, ast.FunctionDef)}
+    theirs |= {node.attr for _, node in attributes if isinstance(node.ctx, ast.Store)}
+    assert {"_journal", "_listen"} <= private - theirs
+    assert not [(file, node.attr) for file, node in attributes if node.attr in private - theirs]

@@ -883,7 +883,7 @@ def test_a_ctrl_c_while_a_run_is_being_ended_ends_it_all_the_same(root: Path) ->
         raise KeyboardInterrupt
 
     run = tachograph.start_run("interrupted")
-    run._before_end(interrupted)
+    run.recorder.before_end(interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.finish()
     assert run.ended

@@ -370,8 +370,8 @@ def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_loaders_from_elsewhere(plugged: None, root: Path) -> None:
     with tachograph.start_run() as run:
-        run._keep_bytes(b"1", "model", "model", "model.theirs", None, {"format": "theirs"})
-        run._keep_bytes(b"2", "odd", "model", "model.odd", None, {"format": "odd"})
+        run.recorder.keep_bytes(b"1", "model", "model", "model.theirs", None, {"format": "theirs"})
+        run.recorder.keep_bytes(b"2", "odd", "model", "model.odd", None, {"format": "odd"})
     found = open_store().run(run.id)
     assert found.artifact("model").load() == ("model.theirs", "theirs")
     with pytest.raises(tachograph.Error, match="can run code"):

@@ -23,12 +23,12 @@ def record(run: Run, role: str, x: Any, y: Any = None, sample_weight: Any = None
     inputs, targets = dict(_parts(role, x)), dict(_parts(f"{role}.target", y))
     if len(inputs) == 1 and f"{role}.target" in targets:
         [(name, data)] = inputs.items()
-        run._log_training_data(data, name=name, role=role, target=targets[f"{role}.target"])
+        run.recorder.log_training_data(data, name=name, role=role, target=targets[f"{role}.target"])
     else:
         for name, data in {**inputs, **targets}.items():
-            run._log_training_data(data, name=name, role=role)
+            run.recorder.log_training_data(data, name=name, role=role)
     for name, data in _parts(f"{role}.sample_weight", sample_weight):
-        run._log_training_data(data, name=name, role=role)
+        run.recorder.log_training_data(data, name=name, role=role)
 
 
 def batch_size(x: Any, default: int) -> int | None:

@@ -30,9 +30,9 @@ def keep(run: Run, model: Any) -> None:
         try:
             keras.saving.save_model(model, path)
         except guard.FAULTS as error:  # of the user's own layers, which need not know how to be saved
-            run._remark(f"the model was not kept: {type(model).__name__} can't be saved ({_line(error)})")
+            run.recorder.remark(f"the model was not kept: {type(model).__name__} can't be saved ({_line(error)})")
             return
-        run._keep(path, "model", "model", None, _meta(model))
+        run.recorder.keep(path, "model", "model", None, _meta(model))
 
 
 def keep_summary(run: Run, model: Any) -> None:
@@ -41,7 +41,7 @@ def keep_summary(run: Run, model: Any) -> None:
         return
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(str(line)))
-    run._keep_bytes("\n".join(lines).encode(), "summary", "summary", "summary.txt", meta={"format": "text"})
+    run.recorder.keep_bytes("\n".join(lines).encode(), "summary", "summary", "summary.txt", meta={"format": "text"})
 
 
 def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:

@@ -84,7 +84,7 @@ class Recording:
         self.run.log({**points, **(self._rates or {})}, step)
         self._rates, self.last = None, step
         for name in others:
-            self.run._remark(f"{name} was not recorded: it is not a number in the values of an epoch")
+            self.run.recorder.remark(f"{name} was not recorded: it is not a number in the values of an epoch")
 
     def step(self, epoch: int) -> int:
         """The epoch as it is counted in the run, in which others may have come before."""

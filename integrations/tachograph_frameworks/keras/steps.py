@@ -49,7 +49,7 @@ class Steps:
         if not self._announced:
             self._announced = True
             if self.run.opener == "user":
-                self.run._before_end(self.keep)
+                self.run.recorder.before_end(self.keep)
             else:
                 cells.at_end(lambda error: self.keep())
 

@@ -36,7 +36,7 @@ def note_later(call: Call) -> Watcher:
 
 def _keep(run: Run, trainer: Any, path: str) -> None:
     if not os.path.exists(path):  # it is saved in the background, or elsewhere
-        run._remark(f"checkpoint {path} was not kept: no file is there when Lightning has saved it")
+        run.recorder.remark(f"checkpoint {path} was not kept: no file is there when Lightning has saved it")
         return
     meta: dict[str, Any] = {"epoch": trainer.current_epoch, "global_step": trainer.global_step}
     for callback in trainer.checkpoint_callbacks:
@@ -75,4 +75,4 @@ def link(run: Run, trainer: Any, relation: str) -> None:
 
 def _link(run: Run, path: str, relation: str) -> None:
     digest = digest_of(Path(path)) if os.path.isfile(path) else None
-    run._link(relation, digest or path, path=path, digest=digest)
+    run.recorder.link(relation, digest or path, path=path, digest=digest)

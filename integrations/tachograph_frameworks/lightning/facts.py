@@ -62,7 +62,7 @@ def _describe(found: Recording, trainer: Any) -> None:
     found.described = True
     run.log_params({"trainer": _settings(trainer), "model": modules.params(module)})
     run.log_params(_hyperparameters(trainer.datamodule) | _hyperparameters(module))
-    run._keep_bytes(modules.summary(module).encode(), "summary", "summary", "model_summary.txt")
+    run.recorder.keep_bytes(modules.summary(module).encode(), "summary", "summary", "model_summary.txt")
     if trainer.state.fn == "fit":
         run.log_params(_optimizers(trainer))
 
@@ -129,7 +129,9 @@ def _reason(callback: Any) -> str | None:
 
 def _keep_model(run: Run, trainer: Any) -> None:
     if type(trainer.strategy).__name__ in _SPREAD:
-        run._remark("the model was not kept: it is spread over the processes of the job; its checkpoints are whole")
+        run.recorder.remark(
+            "the model was not kept: it is spread over the processes of the job; its checkpoints are whole"
+        )
         return
     meta = {"epoch": trainer.current_epoch, "global_step": trainer.global_step}
     save_module(run, trainer.lightning_module, meta=meta)

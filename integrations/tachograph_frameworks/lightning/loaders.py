@@ -42,10 +42,10 @@ def _record(run: Run, loader: Any, name: str, role: str) -> None:
         return
     content = _arrays(dataset)
     if content is None:
-        run._log_training_data(dataset, name=name, role=role)
+        run.recorder.log_training_data(dataset, name=name, role=role)
     else:
         target = content[1] if len(content) == 2 else None
-        run._log_training_data(content if len(content) > 2 else content[0], name=name, role=role, target=target)
+        run.recorder.log_training_data(content if len(content) > 2 else content[0], name=name, role=role, target=target)
 
 
 def _settings(loader: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _name(estimator: Any, attribute: str, name: str) -> str:
 
 def _points(run: Run, name: str, values: list[float], start: int) -> None:
     for step, value in enumerate(values[start:], start):
-        run._journal.append(Metrics(0, 0, 0.0, step, {name: written_number(value)}))
+        run.recorder.append(Metrics(0, 0, 0.0, step, {name: written_number(value)}))
 
 
 def _numbers(value: Any) -> list[float]:

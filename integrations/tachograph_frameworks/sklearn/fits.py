@@ -78,7 +78,7 @@ def before(run: Run, call: Call) -> None:
     log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)
-        run._log_training_data(X, name=callers.name_of(X, "train"), role="train", target=target(call))
+        run.recorder.log_training_data(X, name=callers.name_of(X, "train"), role="train", target=target(call))
 
 
 def log_params(run: Run, estimator: Any) -> None:

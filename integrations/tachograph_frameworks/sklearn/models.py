@@ -34,10 +34,10 @@ def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None,
     try:
         content, written = _written(estimator)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-        run._remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
+        run.recorder.remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
         return None
     meta = {"format": written, "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
-    return run._keep_bytes(content, "model", "model", _FILES[written], step, meta | _signed(estimator, X, y))
+    return run.recorder.keep_bytes(content, "model", "model", _FILES[written], step, meta | _signed(estimator, X, y))
 
 
 def _written(estimator: Any) -> tuple[bytes, str]:

@@ -35,7 +35,7 @@ def record(run: Run, call: Call, X: Any, y: Any, seconds: float, step: int | Non
     try:
         _score(run, estimator, kind, X, y, _weights(call), max(ALWAYS_SECONDS, SHARE * seconds), step)
     except guard.FAULTS as error:  # the estimator's own predict, or a metric that its output doesn't fit
-        run._remark(f"there are no training metrics: {type(error).__name__}: {error}")
+        run.recorder.remark(f"there are no training metrics: {type(error).__name__}: {error}")
     finally:
         np.random.set_state(state)
 

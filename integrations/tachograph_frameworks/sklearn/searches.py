@@ -52,4 +52,4 @@ def _record_candidate(run: Run, number: int, params: dict[str, Any], row: dict[s
             folds.setdefault(int(split[1]), {})[split[2]] = float(value)
         elif not name.startswith("param_"):
             single[name] = float(value)
-    run._add_child(f"candidate-{number}", params, [*sorted(folds.items()), (0, single)])
+    run.recorder.add_child(f"candidate-{number}", params, [*sorted(folds.items()), (0, single)])

@@ -111,7 +111,7 @@ class Series:
     def kept(self, digest: str | None) -> None:
         """A model was kept: the one before it is no longer needed."""
         if digest is not None and self._model not in (None, digest):
-            self.run._journal.append(Release(digests=[str(self._model)], reason="a later call of partial_fit"))
+            self.run.recorder.append(Release(digests=[str(self._model)], reason="a later call of partial_fit"))
         self._model = digest or self._model
 
     def _note(self, seconds: float) -> None:
@@ -126,7 +126,7 @@ class Series:
         while self._timed:
             moment, step, seconds = self._timed.popleft()
             timed.append(Metrics(0, 0, moment, step, {"fit_seconds": seconds}))
-        self.run._journal.append_all(timed)
+        self.run.recorder.append(*timed)
 
     def forked(self) -> None:
         """What is not on record yet is the parent's."""
@@ -145,9 +145,9 @@ class Series:
         ending.put_off(catch_up)
         cells.at_end(catch_up)
         if self.run.ended:
-            self.run._journal.reopen()
+            self.run.recorder.keep_open()
         else:
-            self.run._before_end(self.settle)
+            self.run.recorder.before_end(self.settle)
         self.run.set_tags({"partial_fit": "going on"})
 
 

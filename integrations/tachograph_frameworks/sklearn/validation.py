@@ -53,7 +53,7 @@ def _before(run: Run, call: Call) -> None:
         settings = {name: call.argument(name) for name in ("cv", "scoring", "param_name", "train_sizes")}
         run.log_params({name: value for name, value in settings.items() if value is not None})
     if options.datasets and X is not None:
-        run._log_training_data(X, name=callers.name_of(X, "train"), role="train", target=call.argument("y"))
+        run.recorder.log_training_data(X, name=callers.name_of(X, "train"), role="train", target=call.argument("y"))
 
 
 def _folds(run: Run, call: Call, result: dict[str, Any]) -> None:

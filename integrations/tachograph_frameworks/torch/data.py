@@ -19,7 +19,7 @@ def describe(run: Run, dataset: Any, facts: dict[str, Any], name: str, role: str
     tensors = _tensors(dataset)
     if options.datasets and tensors:
         target = tensors[1] if len(tensors) > 1 else None
-        run._log_training_data(
+        run.recorder.log_training_data(
             _array(tensors[0]), name=name, role=role, target=None if target is None else _array(target)
         )
 

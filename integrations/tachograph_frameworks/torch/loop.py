@@ -243,10 +243,10 @@ class Loop(short.Hearing):
     def _of(self, run: Run) -> Recording:
         recording = self._recordings.get(id(run))
         if recording is None:
-            run._before_end(self.readings.leave)
-            run._before_end(self._special)
+            run.recorder.before_end(self.readings.leave)
+            run.recorder.before_end(self._special)
             recording = self._recordings[id(run)] = Recording(run, run in self._owned, self.models)
-            run._before_end(lambda: self._recordings.pop(id(run), None))
+            run.recorder.before_end(lambda: self._recordings.pop(id(run), None))
             self.files.begun(run)
             if run in self._owned:
                 cells.at_end(lambda error: run.finish(ending.outcome(error), error))

@@ -53,7 +53,7 @@ def save_module(
         own = unwrapped(module)
         obstacle = _obstacle(own)
         if obstacle:
-            run._remark(f"the model {name} was not kept: {obstacle}")
+            run.recorder.remark(f"the model {name} was not kept: {obstacle}")
             return
         described = {**_described(run, own, meta or {}), **_signed(example)}
         _keep(run, own, name, step, described)
@@ -65,12 +65,12 @@ def _keep(run: Run, module: nn.Module, name: str, step: int | None, described: d
         with _draft(run) as draft:
             format = _write(run, weights, draft)
             digest, size = digest_of(draft), draft.stat().st_size
-            run._blobs.publish(draft, digest)
+            run.recorder.blobs.publish(draft, digest)
     except OSError as error:
-        run._complain([f"the model {name} was not kept: {error.strerror or error}"])
+        run.recorder.complain([f"the model {name} was not kept: {error.strerror or error}"])
         return
     suffix = "safetensors" if format == SAFETENSORS else "pt"
-    run._artifact(name, "model", digest, size, f"{name}.{suffix}", step, None, {**described, "format": format})
+    run.recorder.kept(name, "model", digest, size, f"{name}.{suffix}", step, None, {**described, "format": format})
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -104,7 +104,7 @@ def _obstacle(module: nn.Module) -> str:
 
 @contextlib.contextmanager
 def _draft(run: Run) -> Iterator[Path]:
-    draft = run._blobs.draft()
+    draft = run.recorder.blobs.draft()
     try:
         yield draft
     finally:
@@ -134,7 +134,9 @@ def _recordable(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
     init = meta.get("init")
     if init is None or (is_plain(init) and redact_mapping(init) == init):
         return recordable(meta)
-    run._remark("the arguments that the model was made with are not recorded: they are no plain values, or secret")
+    run.recorder.remark(
+        "the arguments that the model was made with are not recorded: they are no plain values, or secret"
+    )
     return recordable({name: value for name, value in meta.items() if name != "init"})
 
 
@@ -194,7 +196,7 @@ def _pickle(run: Run, weights: Mapping[str, Any], draft: Path) -> None:
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
         if not odd:
             raise
-        run._remark(f"of the model {', '.join(odd)} was not kept: it can't be pickled")
+        run.recorder.remark(f"of the model {', '.join(odd)} was not kept: it can't be pickled")
         _save({name: value for name, value in on_host.items() if name not in odd}, draft)
 
 

@@ -71,8 +71,8 @@ class Recording:
         if not owned:
             # A name that the user logs is the user's. What comes before that is known is held for one step.
             self._held = []
-            run._listen(self._hear)
-        run._before_end(self._end)
+            run.recorder.listen(self._hear)
+        run.recorder.before_end(self._end)
         self._watch()
         _recordings.add(self)
 
@@ -100,7 +100,7 @@ class Recording:
         if self._held is not None:
             self._held = []
         self._is_watched = False
-        self.run._before_end(self._leave)
+        self.run.recorder.before_end(self._leave)
 
     def _watch(self) -> None:
         """Look from now on whether the loop has come to a halt."""
@@ -162,7 +162,7 @@ class Recording:
                 self._trained.describe(slot, optimizer, sight)
             self._take_over(strand.end_bare(), strand, slot)
             names = [self.curve(slot, base) for base in strand.waiting()]
-            slot.steps = max([slot.steps, *(self.run._journal.steps.next(name) for name in names)])
+            slot.steps = max([slot.steps, *(self.run.recorder.next_step(name) for name in names)])
         elif slot is not None:
             self._trained.describe_again(slot, optimizer)
         return slot
@@ -263,7 +263,7 @@ class Recording:
         """Append the events that are ready."""
         ready, self._ready = self._ready, []
         if ready:
-            self.run._journal.append_all(ready)
+            self.run.recorder.append(*ready)
 
     def _write(self, values: dict[str, Any], step: int, at: float = 0.0) -> None:
         if self._held is not None:
@@ -300,11 +300,11 @@ class Recording:
             return
         self._send()
         rest, more, unread = late.start(rest)
-        self.run._complain(unread)
+        self.run.recorder.complain(unread)
         if copies or more:
             late.waiting.add(self.run, step, copies | more)
         if rest:
-            self.run._journal.log(rest, step)
+            self.run.recorder.log(rest, step)
 
     def _hear(self, values: Any) -> None:
         """The user logs something. (What another framework's training logs here is no word of the user's.)"""

@@ -111,10 +111,10 @@ def _link(run: Run, found: Loaded) -> None:
         if not done:
             done.append(True)
             with guard.contained("torch: resumed from", run):
-                run._link("resumed from", _digest(found), path=str(found.path), size=found.size)
+                run.recorder.link("resumed from", _digest(found), path=str(found.path), size=found.size)
 
     background.soon(link)
-    run._before_end(lambda: done or background.drain(_END_SECONDS))
+    run.recorder.before_end(lambda: done or background.drain(_END_SECONDS))
 
 
 def _digest(found: Loaded) -> str:

@@ -89,7 +89,7 @@ class Slots:
 
     def _go_on(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
         """The variable holds a new one, as in cross-validation: its steps go on."""
-        self._run._remark(
+        self._run.recorder.remark(
             f"{slot.name} was made anew: its settings are the newest one's, and the steps of all are counted on; open "
             "a run for each training to keep them apart"
         )

@@ -72,7 +72,7 @@ class Trained:
             self._run.log_params({name: modules.params(module)})
             self._modules[name] = Held(module, slot, sight)
             text = modules.summary(module)
-            self._run._keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
+            self._run.recorder.keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
 
     def _new(
         self, single: str, slot: Slot, values: list[Any], sight: Sight, names: Mapping[int, str] | None = None
@@ -101,9 +101,13 @@ class Trained:
 
     def _keep(self, name: str, module: nn.Module | None, inputs: Any) -> None:
         if module is None:
-            self._run._remark(f"{name} was not kept: the program had let go of it before the run ended; torch.save it")
+            self._run.recorder.remark(
+                f"{name} was not kept: the program had let go of it before the run ended; torch.save it"
+            )
         elif (size := _bytes(module)) > MOST_MODEL_BYTES:
-            self._run._remark(f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}")
+            self._run.recorder.remark(
+                f"{name} was not kept: it has {size >> 20:,} MB, more than {MOST_MODEL_BYTES >> 20:,}"
+            )
         else:
             save_module(self._run, module, name=name, example=inputs)
 

@@ -129,7 +129,7 @@ def _record_evaluated(at: Session) -> None:
     with guard.contained("xgboost: data", at.run):
         for number, (X, y) in enumerate(fit.argument("eval_set") or ()):
             if X is not fit.argument("X"):
-                at.run._log_training_data(X, name=f"validation_{number}", role="validation", target=y)
+                at.run.recorder.log_training_data(X, name=f"validation_{number}", role="validation", target=y)
 
 
 def note_begin(call: Call) -> Watcher:

@@ -24,7 +24,7 @@ def register() -> None:
 
 def record(run: Run, matrix: Any, name: str, role: str) -> None:
     """Record a matrix with what is to be learned from it."""
-    run._log_training_data(matrix, name=name, role=role, target=_target(matrix))
+    run.recorder.log_training_data(matrix, name=name, role=role, target=_target(matrix))
 
 
 def read(matrix: Any, name: str) -> Table:

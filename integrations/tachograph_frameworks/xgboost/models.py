@@ -23,7 +23,7 @@ _MOST_NAMES = 1_000
 
 def save_booster(run: Run, booster: Any) -> None:
     """Keep a booster as the run's model."""
-    run._keep_bytes(booster.save_raw("ubj"), "model", "model", "model.ubj", meta=_meta(Booster, booster))
+    run.recorder.keep_bytes(booster.save_raw("ubj"), "model", "model", "model.ubj", meta=_meta(Booster, booster))
 
 
 def save_estimator(run: Run, estimator: Any) -> bool:
@@ -34,7 +34,7 @@ def save_estimator(run: Run, estimator: Any) -> bool:
     with TemporaryDirectory(prefix="tachograph-") as folder:
         path = Path(folder, "model.ubj")
         estimator.save_model(path)
-        run._keep(path, "model", "model", None, _meta(kind, estimator.get_booster()))
+        run.recorder.keep(path, "model", "model", None, _meta(kind, estimator.get_booster()))
     return True
 
 

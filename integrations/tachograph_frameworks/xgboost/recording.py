@@ -95,7 +95,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
         boosters = [fold.bst for fold in getattr(model, "cvfolds", ())] or [model]
         if self._keeps_model:
             config = boosters[0].save_config()
-            self.run._keep_bytes(config.encode(), "config", "config", "config.json")
+            self.run.recorder.keep_bytes(config.encode(), "config", "config", "config.json")
             if self._own is not None:  # nobody has seen the arguments
                 self.run.log_params(models.configured(config))
         if boosters[0] is not model:

@@ -50,7 +50,7 @@ class Steps:
     def _fall_behind(self) -> None:
         _behind.append(self)
         if self.run.opener == "user":
-            self.run._before_end(self.settle)
+            self.run.recorder.before_end(self.settle)
         ending.put_off(settle_all)
         cells.at_end(settle_all)
         if len(_behind) > MOST_HELD:

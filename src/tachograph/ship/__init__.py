@@ -40,7 +40,7 @@ class Shipper:
         self._entered.add(run.id)
         family = run.writer.rsplit("-", 2)[0] + "-"  # rank and host: its child processes write under them, too
         for url in run.sinks:
-            self._sender(run.root, url).add(run.id, run, lambda writer: writer.name.startswith(family))
+            self._sender(run.root, url).add(run.id, run.recorder, lambda writer: writer.name.startswith(family))
 
     def leave(self, run: Run) -> None:
         """``run`` has ended. A forked child leaves that to its parent."""

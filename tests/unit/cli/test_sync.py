@@ -143,7 +143,7 @@ def recorded_store(record, store):
     for name in ("one", "two", "three"):
         record(name)
     with tachograph.start_run("with a file") as run:
-        run._keep_bytes(b"kept", "kept", "file", "kept.txt", None, {})
+        run.recorder.keep_bytes(b"kept", "kept", "file", "kept.txt", None, {})
     assert tachograph.flush(30)
     return store
 

@@ -225,7 +225,7 @@ def test_forked_children_arrive_with_their_parent(root: Path, there: Path, scrip
 
 def test_released_files_are_not_waited_for(root: Path, there: Path, tmp_path: Path) -> None:
     with tachograph.start_run(sinks=[there.as_uri()]) as run:
-        digest, size = run._blobs.put_bytes(b"a checkpoint")
+        digest, size = run.recorder.blobs.put_bytes(b"a checkpoint")
         run._journal.append(events.Artifact(name="c", type="checkpoint", digest=digest, size=size, filename="c"))
         run._journal.append(events.Release(digests=[digest]))
         gone = "sha256:" + 64 * "0"
