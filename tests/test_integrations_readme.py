@@ -22,7 +22,8 @@ from packaging.specifiers import SpecifierSet
 from tests.trainings import SINGLE, TRAININGS
 
 import tachograph
-from tachograph import artifacts, plugin
+from tachograph import artifacts
+from tachograph.hooks import plugin
 from tachograph.testing import recorded
 
 TOP = Path(__file__).parent.parent

@@ -6,8 +6,7 @@ from tempfile import TemporaryDirectory
 import stepwise
 
 import tachograph
-from tachograph import session
-from tachograph.session import options
+from tachograph.hooks import current, options, training
 
 REQUIRES = "stepwise>=1.0"  # the distributions and their versions; several mean alternatives
 
@@ -16,7 +15,7 @@ class TachographCallback:
     """Records each step: to autolog's run, or, where a user names it without autolog, to the run that is open."""
 
     def on_step(self, step, loss):
-        here = session.current()
+        here = current()
         run = tachograph.active_run() if here is None else here.run
         if run is not None and step % options.every_n_steps == 0:
             run.log({"loss": loss}, step)
@@ -49,4 +48,4 @@ def load_model(path, meta):
 def install(hooks):
     """Called once stepwise is imported. What is hooked last is outermost: there the session is open already."""
     hooks.inject(stepwise.Model, "fit", argument="callbacks", make=callback)
-    hooks.around(stepwise.Model, "fit", session.training(note, plugin="stepwise", name=lambda call: "Model"))
+    hooks.around(stepwise.Model, "fit", training(note, plugin="stepwise", name=lambda call: "Model"))

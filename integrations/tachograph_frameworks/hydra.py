@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tachograph import active, ending
 from tachograph.capture import arguments
-from tachograph.patch import Hooks
+from tachograph.hooks import Hooks
 from tachograph.run import Run
 
 REQUIRES = "hydra-core>=1.3"

@@ -13,14 +13,14 @@ from tachograph import journal as _journal  # noqa: F401
 from tachograph.version import __version__
 
 if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the users
-    from tachograph.autologging import Autolog as Autolog
-    from tachograph.autologging import autolog as autolog
-    from tachograph.autologging import suppress as suppress
     from tachograph.errors import Damaged as Damaged
     from tachograph.errors import Error as Error
     from tachograph.errors import NotFound as NotFound
     from tachograph.errors import QueryError as QueryError
     from tachograph.errors import TachographWarning as TachographWarning
+    from tachograph.hooks.autologging import Autolog as Autolog
+    from tachograph.hooks.autologging import autolog as autolog
+    from tachograph.hooks.autologging import suppress as suppress
     from tachograph.opening import start_run as start_run
     from tachograph.run import Run as Run
     from tachograph.store import open_store as open_store
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.verbs import set_tags as set_tags
 
 _HOMES = {
-    "autologging": ["Autolog", "autolog", "suppress"],
+    "hooks.autologging": ["Autolog", "autolog", "suppress"],
     "errors": ["Damaged", "Error", "NotFound", "QueryError", "TachographWarning"],
     "opening": ["start_run"],
     "run": ["Run"],

@@ -30,8 +30,9 @@ from types import ModuleType
 from typing import Any
 
 import tachograph
-from tachograph import guard, plugin, session
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph import guard
+from tachograph.hooks import plugin, session
+from tachograph.hooks.patch import Call, Hooks, Watcher
 from tachograph.testing_sinks import check_sink
 
 __all__ = ["check_plugin", "check_sink", "recorded"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import plugin
+from tachograph.hooks import plugin
 
 FRAMEWORK = """
 class Model:
@@ -22,7 +22,7 @@ class Model:
 """
 PLUGIN = """
 import toyframe
-from tachograph import session
+from tachograph.hooks import session
 
 REQUIRES = "toyframe>=2.0"
 

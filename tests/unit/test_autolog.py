@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import tachograph
-from tachograph import plugin, session, surroundings
+from tachograph import surroundings
 from tachograph.capture import arguments, seeds
 from tachograph.errors import TachographWarning
+from tachograph.hooks import plugin, session
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import Run, checkpoints, cli, session
+from tachograph import Run, checkpoints, cli
 from tachograph.artifacts import Artifact
 from tachograph.errors import TachographWarning
+from tachograph.hooks import session
 
 BIG = checkpoints._SMALL + 1
 

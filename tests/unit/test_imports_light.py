@@ -70,7 +70,8 @@ assert threading.active_count() == 1
 RECORDING = {
     *("errors", "settings", "steps", "capture.secrets", "events", "guard", "imports", "background", "after", "values"),
     *("process", "journal", "capture.blobs", "run", "active", "ending", "surroundings", "capture.console"),
-    *("capture.arguments", "capture.seeds", "verbs", "patch", "session", "plugin", "entry_points", "autologging"),
+    *("capture.arguments", "capture.seeds", "verbs", "entry_points"),
+    *("hooks", "hooks.patch", "hooks.session", "hooks.plugin", "hooks.autologging"),
 }
 READING = {"store", "index", "query", "records", "projection", "history", "artifacts", "database"}
 ALL = list(modules())

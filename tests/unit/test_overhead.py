@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import guard, session
+from tachograph import guard
 from tachograph.cli import main
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import session
+from tachograph.hooks.patch import Call, Hooks, Watcher
 from tachograph.run import Run, Samples
 from tachograph.store import open_store
 

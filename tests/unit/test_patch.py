@@ -19,7 +19,7 @@ import pytest
 
 from tachograph import guard
 from tachograph.errors import TachographWarning
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks.patch import Call, Hooks, Watcher
 
 lenient = pytest.mark.usefixtures("faults_stay_inside")
 

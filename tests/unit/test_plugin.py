@@ -20,9 +20,10 @@ import pytest
 from tests.unit.conftest import FRAMEWORK, PLUGIN, Site
 
 import tachograph
-from tachograph import imports, plugin
+from tachograph import imports
 from tachograph.errors import TachographWarning
-from tachograph.plugin import Plugin
+from tachograph.hooks import plugin
+from tachograph.hooks.plugin import Plugin
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_twins_come_together_and_have_one_name(site: Site, root: Path) -> None:
     site.plugin(
         """
         from importlib import import_module
-        from tachograph import session
+        from tachograph.hooks import session
 
         def note(call, open_session):
             yield

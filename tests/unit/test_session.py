@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import session
 from tachograph.errors import TachographWarning
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import session
+from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks.session import Session
 from tachograph.records import RunRecord
-from tachograph.session import Session
 
 
 class Toy:

@@ -37,7 +37,7 @@ def train():
 """
 GOOD = """
 import tachograph, toyframe
-from tachograph import session
+from tachograph.hooks import session
 
 class TachographCallback:
     def after(self, step, loss):

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks.patch import Call, Hooks, Watcher
 
 LIBRARY = '''
 from __future__ import annotations
@@ -336,7 +336,7 @@ def test_what_wraps_it_has_nothing_of_ours(hooks: Hooks, library: ModuleType, na
 
     assert wrapper.__wrapped__ is hooked  # type: ignore[attr-defined]
     assert vars(wrapper) == {**vars(hooked), "__wrapped__": hooked}
-    assert b"tachograph.patch" not in cloudpickle.dumps(wrapper)
+    assert b"tachograph.hooks.patch" not in cloudpickle.dumps(wrapper)
     assert cloudpickle.loads(cloudpickle.dumps(wrapper)).__name__ == hooked.__name__
 
 

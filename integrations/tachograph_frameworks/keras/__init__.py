@@ -14,7 +14,7 @@ import keras
 from keras.callbacks import CallbackList, ModelCheckpoint
 
 from tachograph import ending
-from tachograph.patch import Hooks
+from tachograph.hooks import Hooks
 from tachograph_frameworks.keras import calls, data, steps
 from tachograph_frameworks.keras.callback import TachographCallback
 from tachograph_frameworks.keras.models import load_model

@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 
-from tachograph import checkpoints, guard, session
-from tachograph.patch import Call, Watcher
-from tachograph.session import Session, options
+from tachograph import checkpoints, guard
+from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph_frameworks.keras import callback, data, facts, recording, steps
 
 _SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults

@@ -9,7 +9,7 @@ from typing import Any
 from keras import callbacks as keras_callbacks
 from keras.callbacks import CallbackList
 
-from tachograph.patch import Call
+from tachograph.hooks import Call
 from tachograph_frameworks.keras.describe import named
 
 _MONITORED = ("monitor", "mode")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from tachograph import active, frames, guard, session, settings
+from tachograph import active, frames, guard, settings
+from tachograph.hooks import Session, options, session
 from tachograph.run import Run
-from tachograph.session import Session, options
 from tachograph_frameworks.keras import describe, facts, models, steps
 from tachograph_frameworks.keras.steps import Steps
 

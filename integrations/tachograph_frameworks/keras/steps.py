@@ -10,8 +10,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tachograph import cells, guard, session
-from tachograph.patch import Call, Watcher
+from tachograph import cells, guard
+from tachograph.hooks import Call, Watcher, session
 from tachograph.run import Run
 from tachograph_frameworks.keras import describe, models
 

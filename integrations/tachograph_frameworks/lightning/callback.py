@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tachograph import ending, guard, session, settings
+from tachograph import ending, guard, settings
+from tachograph.hooks import session
 from tachograph_frameworks.lightning import facts, fits, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tachograph import active, ending, session
-from tachograph.patch import Call, Watcher
-from tachograph.session import Session
+from tachograph import active, ending
+from tachograph.hooks import Call, Session, Watcher, session
 from tachograph_frameworks.lightning import checkpoints, facts, fits, recording
 from tachograph_frameworks.lightning.logger import NAME
 

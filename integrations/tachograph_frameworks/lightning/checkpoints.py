@@ -10,7 +10,7 @@ from typing import Any
 from tachograph import checkpoints
 from tachograph.background import background
 from tachograph.capture.blobs import digest_of
-from tachograph.patch import Call, Watcher
+from tachograph.hooks import Call, Watcher
 from tachograph.run import Run
 from tachograph_frameworks.lightning import fits, recording
 

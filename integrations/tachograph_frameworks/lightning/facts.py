@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from tachograph import guard
-from tachograph.patch import Call, Watcher
+from tachograph.hooks import Call, Watcher, options
 from tachograph.run import Run
-from tachograph.session import options
 from tachograph_frameworks.lightning import checkpoints, recording
 from tachograph_frameworks.lightning.packages import Package, name_of
 from tachograph_frameworks.lightning.recording import Recording

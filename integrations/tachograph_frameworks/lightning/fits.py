@@ -6,8 +6,8 @@ import weakref
 from typing import Any, NamedTuple
 
 from tachograph import active
+from tachograph.hooks import Session
 from tachograph.run import Run
-from tachograph.session import Session
 
 _fits: weakref.WeakKeyDictionary[Any, Fit] = weakref.WeakKeyDictionary()
 

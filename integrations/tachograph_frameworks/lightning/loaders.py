@@ -9,9 +9,8 @@ from torch.utils.data import IterableDataset, RandomSampler, Subset, TensorDatas
 
 from tachograph import guard
 from tachograph.capture.tables import LIMIT
-from tachograph.patch import Call, Watcher
+from tachograph.hooks import Call, Watcher, options
 from tachograph.run import Run
-from tachograph.session import options
 from tachograph_frameworks.lightning import recording
 
 _ROLES = {"train": "train", "val": "validation", "test": "test", "predict": "predict"}

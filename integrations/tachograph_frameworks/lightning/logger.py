@@ -10,9 +10,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from tachograph import active, checkpoints, ending, guard, settings
+from tachograph.hooks import options
 from tachograph.opening import OffRun, open_run
 from tachograph.run import Run
-from tachograph.session import options
 from tachograph_frameworks.lightning import packages
 
 NAME = "lightning"

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tachograph import active, guard
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher
 from tachograph_frameworks.lightning import recording
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
 from tachograph_frameworks.lightning.rates import Rates

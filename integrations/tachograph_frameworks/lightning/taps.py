@@ -10,7 +10,7 @@ import threading
 from functools import partial
 from typing import Any
 
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher
 from tachograph_frameworks.lightning.packages import Package
 
 _lock = threading.RLock()

@@ -12,8 +12,8 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from tachograph import guard
+from tachograph.hooks import Hooks
 from tachograph.imports import when_imported
-from tachograph.patch import Hooks
 from tachograph_frameworks.sklearn import fits, partial_fits, scores, series, validation
 from tachograph_frameworks.sklearn.tracked import Tracked
 

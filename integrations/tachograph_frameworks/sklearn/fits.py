@@ -7,10 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tachograph import guard, session
-from tachograph.patch import Call, Watcher
+from tachograph import guard
+from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.run import Run
-from tachograph.session import Session, options
 from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
 from tachograph_frameworks.sklearn.series import Series
 

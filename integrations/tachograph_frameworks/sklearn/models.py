@@ -16,8 +16,8 @@ import joblib
 import sklearn
 
 from tachograph.capture.signature import classes, example, signature
+from tachograph.hooks import options
 from tachograph.run import Run
-from tachograph.session import options
 from tachograph_frameworks.sklearn import estimators
 
 _FILES = {"joblib": "model.joblib", "pickle": "model.pkl"}

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tachograph import active, guard, session
-from tachograph.patch import Call, Hooks, Watcher, conduct
-from tachograph.session import Session
+from tachograph import active, guard
+from tachograph.hooks import Call, Hooks, Session, Watcher, conduct, session
 from tachograph.trampoline import stand_in
 from tachograph_frameworks.sklearn import estimators, fits, series
 from tachograph_frameworks.sklearn.series import Series

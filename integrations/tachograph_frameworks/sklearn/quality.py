@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tachograph import guard
-from tachograph.patch import Call
+from tachograph.hooks import Call
 from tachograph.run import Run
 from tachograph_frameworks.sklearn import estimators
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tachograph import session
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher, session
 from tachograph.run import Run
 from tachograph_frameworks.sklearn import callers, estimators
 

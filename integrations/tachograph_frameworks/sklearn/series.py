@@ -16,11 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tachograph import active, after, cells, ending, guard, session
+from tachograph import active, after, cells, ending, guard
 from tachograph.events import Metrics, Release
-from tachograph.patch import Call
+from tachograph.hooks import Call, Session, session
 from tachograph.run import Run
-from tachograph.session import Session
 
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from tachograph import settings
-from tachograph.patch import conduct
+from tachograph.hooks import conduct
 from tachograph_frameworks.sklearn import fits
 
 try:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tachograph import guard, session
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph import guard
+from tachograph.hooks import Call, Hooks, Session, Watcher, options, session
 from tachograph.run import Run
-from tachograph.session import Session, options
 from tachograph_frameworks.sklearn import callers, estimators
 
 

@@ -12,7 +12,7 @@ import torch
 
 from tachograph import imports, jobs
 from tachograph.capture import seeds
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher
 from tachograph_frameworks.torch import watching
 from tachograph_frameworks.torch.job import distributed_job
 from tachograph_frameworks.torch.watching import Watching, watch

@@ -772,10 +772,10 @@ static int begin(PyObject *module)
 {
     struct { PyObject **place; const char *module, *name; } needed[] = {
         {&tensor_type, "torch", "Tensor"},
-        {&alive, "tachograph.session", "alive"},
-        {&inside, "tachograph.session", "inside"},
-        {&session, "tachograph.session", "_session"},
-        {&quiet, "tachograph.session", "_quiet"},
+        {&alive, "tachograph.hooks.session", "alive"},
+        {&inside, "tachograph.hooks.session", "inside"},
+        {&session, "tachograph.hooks.session", "_session"},
+        {&quiet, "tachograph.hooks.session", "_quiet"},
         {&stack, "tachograph.active", "_stack"},
         {&metrics, "tachograph.events", "Metrics"},
         {&places, "tachograph_frameworks.torch.naming", "latest"},

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
 from tachograph import guard
+from tachograph.hooks import options
 from tachograph.run import Run
-from tachograph.session import options
 
 
 def describe(run: Run, dataset: Any, facts: dict[str, Any], name: str, role: str) -> None:

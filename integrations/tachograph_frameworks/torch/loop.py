@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer, optimizer
 
-from tachograph import active, cells, ending, guard, jobs, opening, session, settings
+from tachograph import active, cells, ending, guard, jobs, opening, settings
 from tachograph.active import stack
-from tachograph.patch import Hooks
+from tachograph.hooks import Hooks, session
+from tachograph.hooks.session import inside
 from tachograph.run import Run
-from tachograph.session import inside
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.quick import short

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from tachograph import active, guard, session
-from tachograph.patch import Hooks
+from tachograph import active, guard
+from tachograph.hooks import Hooks, session
 from tachograph_frameworks.torch.data import loader_params
 from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.short import READING

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from tachograph import guard, late
 from tachograph.background import background
 from tachograph.events import Metrics
+from tachograph.hooks.session import inside, options
 from tachograph.run import Run
-from tachograph.session import inside, options
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.epochs import Epochs, Track

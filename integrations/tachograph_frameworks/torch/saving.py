@@ -13,10 +13,10 @@ import msgspec
 import torch
 from torch import Tensor
 
-from tachograph import checkpoints, guard, session
+from tachograph import checkpoints, guard
 from tachograph.background import background
 from tachograph.capture.blobs import digest_of
-from tachograph.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher, session
 from tachograph.run import Run
 from tachograph_frameworks.torch.strand import Strand
 

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from tachograph import active, guard, session
+from tachograph import active, guard
 from tachograph.active import stack
 from tachograph.events import Metrics
-from tachograph.patch import Hooks
-from tachograph.session import alive
+from tachograph.hooks import Hooks, session
+from tachograph.hooks.session import alive
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.naming import latest
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tachograph.session import options
+from tachograph.hooks import options
 from tachograph_frameworks.torch.device import Mean, Sum, mean
 from tachograph_frameworks.torch.naming import UNNAMED, Loss
 from tachograph_frameworks.torch.optimizers import Slot

@@ -8,8 +8,8 @@ from types import TracebackType
 from torch import nn
 from torch.optim import Optimizer
 
-from tachograph import plugin, session, settings
-from tachograph.patch import Hooks
+from tachograph import settings
+from tachograph.hooks import Hooks, plugin, session
 from tachograph_frameworks.torch.loop import NAME, Loop
 from tachograph_frameworks.torch.variables import Sight
 

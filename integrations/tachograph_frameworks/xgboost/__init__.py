@@ -10,7 +10,7 @@ from __future__ import annotations
 from xgboost import training
 from xgboost.callback import CallbackContainer
 
-from tachograph.patch import Hooks
+from tachograph.hooks import Hooks
 from tachograph_frameworks.xgboost import calls, matrices, steps
 from tachograph_frameworks.xgboost.callback import TachographCallback
 from tachograph_frameworks.xgboost.models import estimators, load_model, save_estimator

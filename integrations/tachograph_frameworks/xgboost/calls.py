@@ -11,10 +11,9 @@ from typing import Any
 from xgboost import DMatrix
 from xgboost.callback import EarlyStopping
 
-from tachograph import guard, session
-from tachograph.patch import Call, Watcher
+from tachograph import guard
+from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.run import Run
-from tachograph.session import Session, options
 from tachograph_frameworks.xgboost import matrices, recording, steps
 from tachograph_frameworks.xgboost.steps import Steps
 

@@ -12,9 +12,9 @@ from typing import Any
 from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
-from tachograph import active, frames, guard, jobs, session, settings
+from tachograph import active, frames, guard, jobs, settings
+from tachograph.hooks import Session, options, session
 from tachograph.run import Run
-from tachograph.session import Session, options
 from tachograph_frameworks.xgboost import models, steps
 from tachograph_frameworks.xgboost.steps import Steps
 

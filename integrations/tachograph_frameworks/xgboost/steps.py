@@ -14,9 +14,9 @@ from typing import Any
 
 from xgboost import Booster
 
-from tachograph import cells, ending, guard, session
+from tachograph import cells, ending, guard
+from tachograph.hooks import Session, session
 from tachograph.run import Run
-from tachograph.session import Session
 
 MOST_HELD = 8  # last models that are not kept yet
 

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def _prepare(arguments: list[str]) -> CodeType:
     # Before the script's folder is on the path: what we import should not be found there.
-    from tachograph import autologging
+    from tachograph.hooks import autologging
 
     ours, theirs = _split(arguments)
     parser = Parser("exec", sys.modules[__name__])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from tachograph import plugin
+from tachograph.hooks import plugin
 
 
 class Outlook(NamedTuple):

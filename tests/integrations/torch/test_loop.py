@@ -17,7 +17,8 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
-from tachograph import events, journal, plugin
+from tachograph import events, journal
+from tachograph.hooks import plugin
 from tachograph_frameworks.torch import watching
 
 from .conftest import network

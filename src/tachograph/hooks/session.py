@@ -15,10 +15,10 @@ from contextvars import ContextVar
 import msgspec
 
 from tachograph import active, after, ending, guard
+from tachograph.hooks.patch import Call, Hooks, Watch, Watcher
 from tachograph.opening import open_run
 from tachograph.options import Options as Options
 from tachograph.options import options as options
-from tachograph.patch import Call, Hooks, Watch, Watcher
 from tachograph.run import Run
 
 _STARTED_IN = "_tachograph_started_in"

@@ -15,10 +15,11 @@ from types import ModuleType
 
 import msgspec
 
-from tachograph import ending, guard, imports, session
+from tachograph import ending, guard, imports
 from tachograph.background import background
 from tachograph.entry_points import entry_points
-from tachograph.patch import Hooks
+from tachograph.hooks import session
+from tachograph.hooks.patch import Hooks
 
 GROUP = "tachograph.plugins"
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from tachograph import cells, children, ending, guard, imports, plugin, session, settings, surroundings
+from tachograph import cells, ending, guard, imports, settings, surroundings
 from tachograph.capture import arguments, console, seeds
+from tachograph.hooks import children, plugin, session
+from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks.session import Options, options, suppress
 from tachograph.opening import check_mapping, check_sinks, check_text
-from tachograph.patch import Call, Hooks, Watcher
-from tachograph.session import Options, options, suppress
 
 __all__ = ["Autolog", "autolog", "suppress"]
 

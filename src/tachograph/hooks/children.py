@@ -23,7 +23,7 @@ import os, sys
 sys.path = path
 os.chdir(folder)
 try:
-    from tachograph import autologging
+    from tachograph.hooks import autologging
 except ImportError:
     pass
 else:
