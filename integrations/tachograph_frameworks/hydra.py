@@ -53,7 +53,7 @@ def install(hooks: Hooks) -> None:
 
 def _begin(callbacks: object, config: DictConfig, **kwargs: object) -> None:
     _jobs.append(_Job(dict(arguments.known), active.open_runs()))
-    arguments.note(composed(config))
+    arguments.note(composed(config), active.here())
 
 
 def _end(job_return: JobReturn, result: object) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from tachograph.cache_folder import cache_folder
 from tachograph.errors import Error
 from tachograph.schema import LOCAL, SCHEMA, SCHEMA_VERSION
+from tachograph.sqlite_errors import code, is_damaged
 
 BUSY_SECONDS = 60.0
 FILENAME = "index.sqlite"
@@ -120,25 +121,11 @@ class Database:
                     _remove(path)
 
 
-def is_damaged(error: sqlite3.DatabaseError) -> bool:
-    """Whether ``error`` says that the file holds nonsense."""
-    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_missing(error: sqlite3.DatabaseError) -> bool:
-    """Whether ``error`` may come from a file that was deleted while it was opened."""
-    return _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
-
-
 def explained(error: sqlite3.DatabaseError, root: Path) -> Exception:
     """What to raise for ``error``: unless it is a fault of ours, one line on what to do."""
-    if _code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
+    if code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
         return error
     return Error(f"the index of {root} can't be used ({error}): make room or try again; it can be deleted at any time")
-
-
-def _code(error: sqlite3.DatabaseError) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _place(root: Path) -> Path | None:

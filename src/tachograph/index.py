@@ -27,10 +27,11 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from tachograph import after, journal, process
-from tachograph.database import Database, explained, is_damaged, is_missing
+from tachograph.database import Database, explained
 from tachograph.finding import Finder, empty
 from tachograph.journal import Damage
 from tachograph.projection import WRITER_COLUMNS, Batch, Writer, decode_start
+from tachograph.sqlite_errors import is_damaged, is_missing
 
 QUIET_SECONDS = 3600.0
 ENDED_SECONDS = 10.0  # that a writer has to be quiet once it has written its end

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tachograph import active, after, cells, ending, guard, jobs, ranks, settings, surroundings, values, witness
+from tachograph import active, after, cells, ending, guard, jobs, ranks, settings, surroundings, values
 from tachograph import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
 from tachograph.events import Event, Metrics, Params
 from tachograph.recorder import OffRecorder
@@ -31,7 +31,7 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    _log_arguments = finish = _forked = _ignore
+    finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()
@@ -143,7 +143,7 @@ def _begin(run: Run) -> Run:
         partial(active.announce, run.root),
         ending.watch,
         partial(surroundings.enter, run),
-        partial(witness.look, run.root),
+        partial(surroundings.look, run.root),
     ]
     for part in start:  # what goes wrong with one keeps no other
         with guard.contained("start", run):

@@ -237,13 +237,13 @@ def _line(event: Event) -> bytes:
 
 
 def _write_points(db: Connection, writer: Writer, points: dict[str, list[float]]) -> None:
-    from tachograph import history  # with it comes numpy, which a command that finds nothing new can do without
+    from tachograph import chunks  # with it comes numpy, which a command that finds nothing new can do without
 
     numbers = labels.numbers(db, list(map(writer.shown, points)))
-    added = {numbers[writer.shown(name)]: history.Points.gathered(flat) for name, flat in points.items()}
+    added = {numbers[writer.shown(name)]: chunks.Points.gathered(flat) for name, flat in points.items()}
     rows = [
         (writer.run, label, last.number, last.step, last.clock, writer.no, last.seq)
-        for label, last in history.add(db, writer.no, added).items()
+        for label, last in chunks.add(db, writer.no, added).items()
     ]
     _upsert(db, "metric", rows)
 

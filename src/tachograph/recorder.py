@@ -15,7 +15,7 @@ import msgspec
 from tachograph import after, guard, values
 from tachograph.capture import folders
 from tachograph.capture.blobs import Blobs
-from tachograph.events import Artifact, Dataset, Event, Link, Member, Note
+from tachograph.events import Artifact, Dataset, Event, Link, Member, Note, Params
 
 if TYPE_CHECKING:
     from tachograph.capture.data import Fingerprint
@@ -54,6 +54,12 @@ class Recorder:
     def link(self, relation: str, target: str, **meta: Any) -> None:
         """Record how the run is related to something: a file, a run, an address."""
         self.append(Link(relation=relation, target=target, meta=meta))
+
+    @guard.shield
+    def log_arguments(self, parsed: Mapping[str, Any]) -> None:
+        """Record what the command line was parsed to, as parameters; ``log_params`` says where it differs."""
+        self.run._arguments.update(parsed)
+        self.append(Params(values=dict(parsed)))
 
     def remark(self, text: str) -> None:
         """Note what could not be recorded, and why; the same text only once. It may quote what others have said."""
@@ -226,4 +232,5 @@ class OffRecorder(Recorder):
         return None
 
     append = log = keep_open = link = remark = complain = before_end = listen = add_child = _ignore
+    log_arguments = _ignore
     log_dataset = log_training_data = keep = keep_bytes = kept = say_left_out = _ignore

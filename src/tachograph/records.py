@@ -155,7 +155,8 @@ class RunRecord:
 
     def summaries(self, names: Iterable[str]) -> dict[str, Summary]:
         """The summaries of several metrics, which are asked for together. Raises ``NotFound``."""
-        from tachograph.history import Digest, summarize
+        from tachograph.chunks import Digest
+        from tachograph.history import summarize
 
         writers: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}
         known = list(writers)

@@ -186,11 +186,6 @@ class Run:
                 )
         self.recorder.complain(complaints)
 
-    def _log_arguments(self, parsed: Mapping[str, Any]) -> None:
-        """Record what the command line was parsed to."""
-        self._arguments.update(parsed)
-        self._journal.append(Params(values=dict(parsed)))
-
     @guard.shield
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set labels; the last value of a name counts."""

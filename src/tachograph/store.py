@@ -46,7 +46,8 @@ def _questions(url: str | os.PathLike[str]) -> Questions:
 
         return HttpQuestions(url)
     if parts.scheme in ("s3", "gs", "az"):
-        from tachograph.mirror import Mirror, MirrorQuestions
+        from tachograph.mirror import Mirror
+        from tachograph.mirrored import MirrorQuestions
 
         return MirrorQuestions(Mirror(url))
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tachograph import guard, settings
+from tachograph import guard, journal, settings, witness
 from tachograph.background import background
 from tachograph.capture import arguments, console, environment, seeds
 from tachograph.events import Environment, Metrics
@@ -44,7 +45,7 @@ def enter(run: Run) -> None:
             facts["seeds"] = dict(seeds.known)
             run._journal.append(Environment(values=facts))
         if arguments.known:
-            run._log_arguments(arguments.known)
+            run.recorder.log_arguments(arguments.known)
         with guard.contained("environment", run):
             background.soon(partial(_add_slow_facts, run, environment.where()))
         if settings.flag("console", True):
@@ -70,6 +71,25 @@ def leave(run: Run) -> None:
         from tachograph.ship import shipper
 
         background.later(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
+
+
+LOOK_AFTER = 2.0  # seconds: hundreds of runs may be there to be looked at, and nobody waits for that
+_looked: set[Path] = set()  # stores
+
+
+def look(root: Path) -> None:
+    """This process begins to record in the store in ``root``: look, once and in the background, for writers of the runs
+    that were changed last which have crashed, and add their witnesses."""
+    if root not in _looked:
+        _looked.add(root)
+        background.later(partial(_look, root), LOOK_AFTER)
+
+
+def _look(root: Path) -> None:
+    from tachograph.ship import positions
+
+    spoken_for = witness.testify(root, [folder.name for folder in journal.newest(root / "runs")])
+    positions.begin_again(root, spoken_for)
 
 
 _unwritten: list[Run] = []  # runs that have ended; mostly there is nothing left of them after the first look

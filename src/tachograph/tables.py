@@ -183,7 +183,7 @@ class SqlQuestions:
     def digests(
         self, id: str, metrics: Sequence[str], after: tuple[str, str, int] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
-        from tachograph.history import digest_of
+        from tachograph.chunks import digest_of
 
         if not metrics:
             return []

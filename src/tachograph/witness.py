@@ -17,40 +17,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from tachograph import events, journal, process
-from tachograph.background import background
 from tachograph.events import RunEnd
 
-LOOK_AFTER = 2.0  # seconds: hundreds of runs may be there to be looked at, and nobody waits for that
 
-_looked: set[Path] = set()  # stores
-
-
-def look(root: Path) -> None:
-    """This process begins to record in the store in ``root``: look, once and in the background, at the runs there that
-    were changed last."""
-    if root not in _looked:
-        _looked.add(root)
-        background.later(partial(_look, root), LOOK_AFTER)
-
-
-def _look(root: Path) -> None:
-    testify(root, [folder.name for folder in journal.newest(root / "runs")])
-
-
-def testify(root: Path, runs: Iterable[str]) -> None:
-    """Add what witnesses there can be to runs of the store in ``root``. What was all sent is then to be sent again."""
+def testify(root: Path, runs: Iterable[str]) -> list[str]:
+    """Add what witnesses there can be to runs of the store in ``root``. Gives the runs that got one: what was all sent
+    of them is to be sent again."""
     host = f"-{process.this().place}-"
+    found = []
     for run in runs:
         with contextlib.suppress(OSError):  # it is not ours to write to, or was removed just now
             for writer in journal.writers(root / "runs" / run):
                 if host in writer.name and _testify(writer):
-                    _reopen(root, run)
+                    found.append(run)
+    return found
 
 
 def _testify(writer: Path) -> bool:
@@ -67,13 +52,3 @@ def _testify(writer: Path) -> bool:
     own = msgspec.structs.replace(start, writer=folder.name, role=events.WITNESS)
     journal.place(folder, [own, RunEnd(status="crashed", of=writer.name, last=last, at=at)])
     return True
-
-
-def _reopen(root: Path, run: str) -> None:
-    if not (root / "sinks").is_dir():
-        return
-    from tachograph.ship.positions import of_store
-
-    for positions in of_store(root):
-        if run in positions.settled():
-            positions.begin(run)

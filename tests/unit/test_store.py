@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import artifacts, events, history
+from tachograph import artifacts, chunks, events, history
 from tachograph.folder import FolderFiles
 from tachograph.records import RunRecord
 from tachograph.run import Run
@@ -123,7 +123,7 @@ VALUES = st.lists(st.floats(width=32) | st.sampled_from([math.nan, math.inf, -ma
 @settings(max_examples=200, deadline=None)
 def test_a_summary_is_that_of_the_history(values: list[float]) -> None:
     steps = np.arange(len(values)) % 7
-    points = history.Points(np.arange(len(values)), steps, np.zeros(len(values)), np.array(values))
+    points = chunks.Points(np.arange(len(values)), steps, np.zeros(len(values)), np.array(values))
     cuts = [points[:3], points[3:4], points[4:]]
     with np.errstate(invalid="ignore"):
         found = history.summarize([[part.digest(0.0) for part in cuts if len(part)]])

@@ -12,28 +12,34 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
-from tachograph import active, cells, frames, guard
+from tachograph import cells, frames, guard
 
 known: dict[str, Any] = {}
 _parsed_in: object = None  # the cell in which that was
 
 
-def parsed(parser: object, strings: object, namespace: object) -> None:
-    """``parser`` has parsed ``strings`` (None for the command line) into ``namespace``."""
+class Run(Protocol):
+    """A run that is open."""
+
+    rank: int
+    recorder: Any
+
+
+def parsed(parser: object, strings: object, namespace: object, run: Run | None) -> None:
+    """``parser`` has parsed ``strings`` (None for the command line) into ``namespace``, while ``run`` is open."""
     if _is_own(strings) and _is_called_by_user(parser):
-        note(vars(namespace))
+        note(vars(namespace), run)
 
 
-def note(found: Mapping[str, Any]) -> None:
-    """The command line was parsed, and ``found`` in it."""
+def note(found: Mapping[str, Any], run: Run | None) -> None:
+    """The command line was parsed while ``run`` is open (None where no run is), and ``found`` in it."""
     from tachograph import values
 
     good, _ = values.params(found)
-    run = active.here()
     if run is not None and run.rank == 0:
-        run._log_arguments(good)
+        run.recorder.log_arguments(good)
         return
     _remember(good)
 
@@ -51,7 +57,7 @@ def _remember(good: Mapping[str, Any]) -> None:
     known.update(good)
 
 
-def look_back() -> None:
+def look_back(run: Run | None) -> None:
     """Note what was parsed before anybody listened: what the main module, or a function that is running, holds."""
     argparse = sys.modules.get("argparse")
     if argparse is None or known:
@@ -60,7 +66,7 @@ def look_back() -> None:
     for variables in [main, *_variables_of_user()]:
         for name, value in list(variables.items()):
             if isinstance(value, argparse.Namespace) and not name.startswith("_"):  # IPython's history
-                note(vars(value))
+                note(vars(value), run)
 
 
 def _variables_of_user() -> list[dict[str, Any]]:

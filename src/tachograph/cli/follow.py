@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tachograph import journal
 from tachograph.events import Event
 from tachograph.journal import Damage
-from tachograph.mirror import MirrorQuestions
+from tachograph.mirrored import MirrorQuestions
 from tachograph.records import RunRecord
 from tachograph.store import Store
 

@@ -30,7 +30,7 @@ from tachograph.cli.output import complain, say
 from tachograph.cli.progress import Progress
 from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
 from tachograph.ship.patience import Patience
-from tachograph.ship.positions import Positions, of_store
+from tachograph.ship.positions import Positions, begin_again, of_store
 from tachograph.sinks import Retry, Sink, Telling
 from tachograph.store import open_store
 from tachograph.upkeep import with_children
@@ -102,7 +102,7 @@ def run(options: Namespace) -> int:
     root = local_root(options)
     chosen = _named(root, options.runs) if options.runs else _all(root)
     if not options.dry_run:
-        witness.testify(root, chosen)
+        begin_again(root, witness.testify(root, chosen))
     ways: list[Way] = []
     try:
         wanted, unread = _wanted(root, chosen, options.to)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tachograph import cells, ending, guard, imports, settings, surroundings
+from tachograph import active, cells, ending, guard, imports, settings, surroundings
 from tachograph.capture import arguments, console, seeds
 from tachograph.hooks import children, plugin, session
 from tachograph.hooks.patch import Call, Hooks, Watcher
@@ -210,7 +210,7 @@ def _hook_python() -> None:
     hooks.native(children.tell(_word))
     if settings.flag("console", True) and cells.current() is None:  # IPython changes the streams for each cell
         console.expect()
-    arguments.look_back()
+    arguments.look_back(active.here())
     seeds.look_back()
     for module, name, wrapper in _PYTHON:
         hooks.native(imports.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
@@ -227,7 +227,7 @@ def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watche
 
 def _parsed(call: Call) -> Watcher:
     result = yield
-    arguments.parsed(call.instance, call.argument("args"), result[0])
+    arguments.parsed(call.instance, call.argument("args"), result[0], active.here())
 
 
 def _seeded(call: Call, library: str) -> Watcher:

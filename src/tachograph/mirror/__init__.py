@@ -15,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,15 +24,13 @@ from urllib.parse import quote
 from tachograph import bucket, removal
 from tachograph.cache_folder import cache_folder
 from tachograph.capture.blobs import Blobs
-from tachograph.database import is_damaged, is_missing
 from tachograph.errors import Damaged, Error, Retry
-from tachograph.folder import FolderFiles, FolderQuestions
 from tachograph.locking import locked
 from tachograph.mirror.copying import Lost, add
 from tachograph.mirror.looking import Group, Listed, Look, ahead
 from tachograph.mirror.state import State, Writer, discard
 from tachograph.objects import PIECE, Objects
-from tachograph.shelves import Shelves
+from tachograph.sqlite_errors import is_damaged, is_missing
 
 AT_ONCE = 8  # requests
 KEEP_EVERY = 200  # objects, and what is known of them
@@ -228,38 +226,3 @@ def _stone(line: bytes) -> removal.Removed | None:
         return removal.read(line)
     except ValueError:
         return None
-
-
-class MirrorFiles(FolderFiles):
-    """See :class:`tachograph.questions.Files`, which this is."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        super().__init__(mirror.root)
-        self._mirror = mirror
-
-    def blob(self, digest: str) -> Path:
-        path = super().blob(digest)
-        if not path.is_file():
-            self._mirror.fetch(digest)
-        return path
-
-    def lacking(self, digests: Sequence[str]) -> list[str]:
-        return Shelves(self._mirror.objects).lacking(super().lacking(digests))
-
-
-class MirrorQuestions(FolderQuestions):
-    """See :class:`tachograph.questions.Questions`, which this is."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        super().__init__(mirror.root)
-        self._mirror = mirror
-        self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
-        self.journals = mirror.root / bucket.RUNS
-
-    def refresh(self) -> None:
-        self._mirror.refresh()
-        super().refresh()
-
-    def close(self) -> None:
-        self._mirror.close()
-        super().close()

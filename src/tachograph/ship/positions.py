@@ -189,6 +189,13 @@ def of_store(root: Path) -> list[Positions]:
     return [Positions(root, name) for name in sorted(names) if name]
 
 
+def begin_again(root: Path, runs: Sequence[str]) -> None:
+    """Let runs be sent again of which every sink had all: there is more of them now."""
+    for positions in of_store(root) if runs and (root / "sinks").is_dir() else ():
+        for run in set(runs) & set(positions.settled()):
+            positions.begin(run)
+
+
 def rejected_line(writer: str, seq: int, line: bytes, why: str) -> Rejected:
     """A line that is set aside now."""
     return Rejected(why, time.time(), writer, seq, line.decode("utf-8", "replace"))

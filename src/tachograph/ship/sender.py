@@ -12,7 +12,7 @@ from tachograph import guard, witness
 from tachograph.background import lives
 from tachograph.ship.delivery import Delivery, Unread, is_over
 from tachograph.ship.patience import Patience
-from tachograph.ship.positions import Positions
+from tachograph.ship.positions import Positions, begin_again
 from tachograph.sinks import Costly, Retry, Sink
 
 LOOK_SECONDS = 1.0
@@ -130,7 +130,7 @@ class Sender:
         if not self._looked:
             self._looked = True
             left = self._positions.unsettled()
-            witness.testify(self._root, left)
+            begin_again(self._root, witness.testify(self._root, left))
             for run in left:
                 if not (self._root / "runs" / run).is_dir():
                     self._positions.forget(run)
