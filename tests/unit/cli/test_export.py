@@ -100,9 +100,9 @@ def test_an_empty_store(store, run_json, tmp_path, format):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"metrics.{format}", f"runs.{format}"]
 
 
-@pytest.mark.parametrize("root", [[], ["--root", "typo"]])
-def test_of_a_store_that_is_not_there_nothing_is_written(wrong, tmp_path, root):
-    assert "there is no store at" in wrong("export", "--format", "csv", "out", *root, status=1)
+@pytest.mark.parametrize("named", [[], ["--root", "typo"]])
+def test_of_a_store_that_is_not_there_nothing_is_written(wrong, tmp_path, named):
+    assert "there is no store at" in wrong("export", "--format", "csv", "out", *named, status=1)
     assert list(tmp_path.iterdir()) == []
 
 

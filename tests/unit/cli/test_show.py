@@ -162,7 +162,7 @@ def test_what_a_run_was_resumed_from_and_who_made_that(store, run_cli, tmp_path)
         first.log_artifact(tmp_path / "last.pt")
     digest = tachograph.open_store().run(first.id).artifact("last.pt").digest
     with tachograph.start_run("second") as second:
-        second._link("resumed from", digest, path="last.pt")
+        second.recorder.link("resumed from", digest, path="last.pt")
     _, shown, _ = run_cli("show", second.id)
     line = next(line for line in shown.splitlines() if line.startswith("resumed from"))
     assert f"first {first.id}" in line
