@@ -40,7 +40,7 @@ ROWS: list[dict[str, str]] = [
     {"shipping": "ship ship.cursor ship.delivery ship.detached ship.positions ship.sender"},
     {"upkeep": "upkeep.* caches", "closed runs as Parquet": "compact.*"},
     {"recording": "run recorder active opening surroundings ending jobs ranks late checkpoints options verbs"},
-    {"listening": "hooks.*"},
+    {"listening": "hooks.* patch"},
     {"the public names": "", "the server": "server.*"},
     {
         "commands": "__main__ cli cli.arguments cli.compact cli.compare cli.doctor cli.draw cli.exec cli.export "
