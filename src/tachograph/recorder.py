@@ -50,6 +50,11 @@ class Recorder:
         """Keep the file of a run that has ended open between events: there are more to come."""
         self.run._journal.reopen()
 
+    def forked(self) -> None:
+        """In a forked child, for a run that has ended: what the child adds to it has a journal of its own. (Runs that
+        are open are seen to.)"""
+        self.run._forked()
+
     @guard.shield
     def link(self, relation: str, target: str, **meta: Any) -> None:
         """Record how the run is related to something: a file, a run, an address."""
@@ -232,5 +237,5 @@ class OffRecorder(Recorder):
         return None
 
     append = log = keep_open = link = remark = complain = before_end = listen = add_child = _ignore
-    log_arguments = _ignore
+    log_arguments = forked = _ignore
     log_dataset = log_training_data = keep = keep_bytes = kept = say_left_out = _ignore

@@ -86,10 +86,12 @@ def look(root: Path) -> None:
 
 
 def _look(root: Path) -> None:
-    from tachograph.ship import positions
+    def spoken_for(run: str) -> None:
+        from tachograph.ship import positions
 
-    spoken_for = witness.testify(root, [folder.name for folder in journal.newest(root / "runs")])
-    positions.begin_again(root, spoken_for)
+        positions.begin_again(root, run)
+
+    witness.testify(root, [folder.name for folder in journal.newest(root / "runs")], spoken_for)
 
 
 _unwritten: list[Run] = []  # runs that have ended; mostly there is nothing left of them after the first look

@@ -16,7 +16,7 @@ heard of since (:func:`tachograph.projection.ends`): where one was wrong, that s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -25,17 +25,15 @@ from tachograph import events, journal, process
 from tachograph.events import RunEnd
 
 
-def testify(root: Path, runs: Iterable[str]) -> list[str]:
-    """Add what witnesses there can be to runs of the store in ``root``. Gives the runs that got one: what was all sent
-    of them is to be sent again."""
+def testify(root: Path, runs: Iterable[str], spoken_for: Callable[[str], object]) -> None:
+    """Add what witnesses there can be to runs of the store in ``root``. ``spoken_for`` is called with each run that
+    gets one, at once: what was all sent of it is to be sent again."""
     host = f"-{process.this().place}-"
-    found = []
     for run in runs:
         with contextlib.suppress(OSError):  # it is not ours to write to, or was removed just now
             for writer in journal.writers(root / "runs" / run):
                 if host in writer.name and _testify(writer):
-                    found.append(run)
-    return found
+                    spoken_for(run)
 
 
 def _testify(writer: Path) -> bool:

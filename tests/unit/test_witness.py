@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tachograph import events, journal, process, removal, witness
 from tachograph.background import background
 from tachograph.events import Note, RunEnd, RunStart
 from tachograph.process import Process
+from tachograph.ship.positions import begin_again
 from tachograph.store import open_store
 
 RUN, WRITER = "r", "0-elsewhere-7-a"
@@ -168,11 +170,11 @@ def test_nothing_is_written_by_those_who_read(root: Path, script: Script) -> Non
 def test_of_a_process_that_lives_there_is_none(root: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
         recorded(root, process.numbered(running.pid), point(0, loss=1.0))
-        witness.testify(root, [RUN])
+        witness.testify(root, [RUN], partial(begin_again, root))
         assert witnesses(root) == []
         running.kill()
         os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
-        witness.testify(root, [RUN])
+        witness.testify(root, [RUN], partial(begin_again, root))
         assert len(witnesses(root)) == 1
 
 
@@ -188,18 +190,18 @@ def test_of_a_process_that_lives_there_is_none(root: Path) -> None:
 )
 def test_only_what_can_be_proven_here(root: Path, who: Process, count: int) -> None:
     recorded(root, who, point(0, loss=1.0))
-    witness.testify(root, [RUN])
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert len(witnesses(root)) == count
 
 
 def test_who_has_ended_needs_none_and_a_witness_neither(root: Path) -> None:
     recorded(root, GONE, RunEnd(status="failed"), Note(text="late"))
-    witness.testify(root, [RUN])
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert witnesses(root) == []
     append(root, "other", "0-w", [])
     recorded(root, msgspec.structs.replace(GONE, pid=8))
-    witness.testify(root, ["no such run", "other", RUN])
-    witness.testify(root, [RUN])
+    witness.testify(root, ["no such run", "other", RUN], partial(begin_again, root))
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert len(witnesses(root)) == 1
 
 
@@ -207,7 +209,7 @@ def test_a_line_that_was_cut_off_is_not_counted(root: Path) -> None:
     writer = recorded(root, GONE, point(0, loss=1.0))
     with open(writer / "1.jsonl", "ab") as file:
         file.write(b'{"kind":"metrics","v":1,"seq":3,"at":17')
-    witness.testify(root, [RUN])
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert [folder.name for folder in witnesses(root)] == [f"{writer.name}.gone-2"]
 
 
@@ -223,13 +225,15 @@ def test_the_last_event_is_found_behind_much_that_is_no_event(root: Path) -> Non
 MANY = 6
 AT_ONCE = """
 import sys, time
+from functools import partial
 from pathlib import Path
 from tachograph import witness
+from tachograph.ship.positions import begin_again
 root = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20):
-    witness.testify(root, [folder.name for folder in (root / "runs").iterdir()])
+    witness.testify(root, [folder.name for folder in (root / "runs").iterdir()], partial(begin_again, root))
 """
 
 
@@ -257,7 +261,7 @@ def test_one_that_was_cut_off_while_it_was_made_is_made_anew(root: Path) -> None
     folder.mkdir()
     (folder / ".draft-1-a").write_text("half")
     assert [len(run.writers) for run in open_store(root).runs()] == [1]
-    witness.testify(root, [RUN])
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert len(list(journal.read_writer(folder))) == 2
 
 
@@ -266,6 +270,6 @@ def test_a_removed_run_stays_removed(root: Path) -> None:
     removal.remove(root, [(RUN, RUN)])
     late = lines(point(0, loss=1.0), first=2, at=9e9)
     append(root, RUN, writer.name, [*lines(header(RUN, writer.name, GONE)), *late])
-    witness.testify(root, [RUN])
+    witness.testify(root, [RUN], partial(begin_again, root))
     assert len(witnesses(root)) == 1
     assert open_store(root).runs() == []

@@ -31,13 +31,15 @@ def hook(hooks: Hooks, owner: type) -> None:
                 if not hooks.listening():
                     return original(*args, **kwargs)
                 return conduct(note, site, original, *args, **kwargs)
-            calls.enter()
+            inside = calls.inside()
             try:
+                session.enter(inside)
+                started = time.perf_counter()
                 result = original(*args, **kwargs)
-            except BaseException:
-                calls.leave()
-                raise
-            seconds = calls.leave()
+                seconds = time.perf_counter() - started
+            finally:
+                inside.open = False  # before any call is made, in which a Ctrl-C might come
+                session.leave(inside)
             try:
                 calls.add(Call(original, args, kwargs), seconds)
             except guard.FAULTS as error:
@@ -60,11 +62,15 @@ def note(call: Call) -> Watcher:
         yield from _FIRST(call)
         return
     calls.look_around()
-    calls.enter()
+    inside = calls.inside()
     try:
+        session.enter(inside)
+        started = time.perf_counter()
         yield
+        seconds = time.perf_counter() - started
     finally:
-        seconds = calls.leave()
+        inside.open = False
+        session.leave(inside)
     calls.add(call, seconds)
 
 

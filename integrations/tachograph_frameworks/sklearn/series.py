@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
@@ -29,6 +30,7 @@ WRITE_SECONDS = 0.1
 Conclude: TypeAlias = Callable[["Series", Call, float, int], None]
 
 _behind: dict[int, Series] = {}
+_known: weakref.WeakSet[Series] = weakref.WeakSet()
 
 
 class Series:
@@ -44,10 +46,10 @@ class Series:
         self._fitted = self._spent = self._cost = 0.0
         self._last: tuple[Call, float] | None = None
         self._inside = Session("sklearn", None, open=False)
-        self._started = 0.0
         self._stack: object = None
         self._changes = -1
-        self._look_again_at = 0.0
+        self._look_again_at = self._write_at = 0.0
+        _known.add(self)
 
     def is_as_before(self) -> bool:
         """Whether a further call made now is one: no other run is active, and no training or ``suppress()`` lasts."""
@@ -66,16 +68,9 @@ class Series:
         self._stack, self._changes = active.stack(), active.changes()
         self._look_again_at = time.perf_counter() + LOOK_AGAIN
 
-    def enter(self) -> None:
-        """A further call begins: what is trained inside of it is a part of it."""
-        session.enter(self._inside)
-        self._started = time.perf_counter()
-
-    def leave(self) -> float:
-        """The call is over. Gives the seconds that it took."""
-        seconds = time.perf_counter() - self._started
-        session.leave(self._inside)
-        return seconds
+    def inside(self) -> Session:
+        """A session for a further call: what is trained inside of it is a part of it."""
+        return Session("sklearn", None, open=False) if self._inside.open else self._inside  # another thread is in it
 
     def begin(self, call: Call, seconds: float) -> None:
         """The first call, while its run is open."""
@@ -99,6 +94,7 @@ class Series:
         if last is None:
             return
         after.settle(self.run)
+        self._write()
         reopened = self.run.reopen()
         try:
             self._record(*last)
@@ -114,23 +110,32 @@ class Series:
         self._model = digest or self._model
 
     def _note(self, seconds: float) -> None:
-        self._timed.append((time.time(), self.calls, seconds))
-        if len(self._timed) == 1:
-            after.record(self._write, self.run, WRITE_SECONDS)
+        now = time.time()
+        self._timed.append((now, self.calls, seconds))
         self.calls += 1
+        if not 0 < self._write_at - now < WRITE_SECONDS:  # also where the clock was set back
+            self._write_at = now + WRITE_SECONDS
+            after.record(self._write, self.run, WRITE_SECONDS)
         self._fitted += seconds
 
     def _write(self) -> None:
-        timed: list[Metrics] = []
-        while self._timed:
-            moment, step, seconds = self._timed.popleft()
-            timed.append(Metrics(0, 0, moment, step, {"fit_seconds": seconds}))
-        self.run.recorder.append(*timed)
+        self._write_at = 0.0  # what is noted from now on may come too late for this time
+        taken: list[tuple[float, int, float]] = []
+        try:
+            while self._timed:  # another thread may be at it
+                taken.append(self._timed.popleft())
+            self.run.recorder.append(*(Metrics(0, 0, at, step, {"fit_seconds": took}) for at, step, took in taken))
+        except BaseException:  # from a signal handler
+            self._timed.extendleft(reversed(taken))
+            raise
 
     def forked(self) -> None:
-        """What is not on record yet is the parent's."""
+        """In a forked child: what is not on record yet is the parent's, and so is its journal."""
         self._timed.clear()
-        self._last = None
+        self._last, self._write_at = None, 0.0
+        self._inside.open = False
+        if self.run.ended:
+            self.run.recorder.forked()
 
     def _record(self, call: Call, seconds: float) -> None:
         started = time.perf_counter()
@@ -158,9 +163,9 @@ def catch_up(error: BaseException | None = None) -> None:
 
 
 def _forked() -> None:
-    for series in _behind.values():
-        series.forked()
     _behind.clear()
+    for series in list(_known):
+        series.forked()
 
 
 if hasattr(os, "register_at_fork"):

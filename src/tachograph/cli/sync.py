@@ -102,7 +102,7 @@ def run(options: Namespace) -> int:
     root = local_root(options)
     chosen = _named(root, options.runs) if options.runs else _all(root)
     if not options.dry_run:
-        begin_again(root, witness.testify(root, chosen))
+        witness.testify(root, chosen, partial(begin_again, root))
     ways: list[Way] = []
     try:
         wanted, unread = _wanted(root, chosen, options.to)

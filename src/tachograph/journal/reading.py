@@ -17,7 +17,7 @@ from tachograph import events
 from tachograph.events import Event, RunStart
 
 TAIL_BYTES = 1 << 16
-AFTER_END_BYTES = 8 << 20  # what may come after an end: facts that were being looked up, with the changes of the code
+AFTER_END_BYTES = 2 << 20  # what may come after an end: facts that were being looked up, with the changes of the code
 SEARCHED_RUNS = 200
 BLOCK_BYTES = 8 << 20
 PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
@@ -251,13 +251,21 @@ def check_sums(path: Path) -> list[Damage]:
 def has_ended(writer_folder: Path, since: int = 0) -> bool:
     """Whether the writer wrote its end; a look at the last events alone. With ``since``: whether it did after that
     byte of its last segment."""
-    for path in reversed(segments(writer_folder)[-1 if since else 0 :]):
-        with opened(path) as file:
-            file.seek(max(0, since, size(path) - AFTER_END_BYTES))
-            tail = file.read()
-        if b'\n{"kind":"run.end"' in b"\n" + tail:
-            return True
-    return False
+    paths = segments(writer_folder)[-1 if since else 0 :]
+    begin = max(0, since - len(_END))  # it may have been half there
+    return any(_ends_in(path, begin, TAIL_BYTES) for path in reversed(paths)) or any(
+        _ends_in(path, begin, AFTER_END_BYTES) for path in paths[-1:]
+    )
+
+
+_END = b'\n{"kind":"run.end"'
+
+
+def _ends_in(path: Path, begin: int, length: int) -> bool:
+    """Whether an end is among the last bytes of a segment."""
+    with opened(path) as file:
+        file.seek(max(begin, size(path) - length))
+        return _END in b"\n" + file.read()
 
 
 def last(writer_folder: Path) -> tuple[int, float]:

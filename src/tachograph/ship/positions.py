@@ -189,10 +189,10 @@ def of_store(root: Path) -> list[Positions]:
     return [Positions(root, name) for name in sorted(names) if name]
 
 
-def begin_again(root: Path, runs: Sequence[str]) -> None:
-    """Let runs be sent again of which every sink had all: there is more of them now."""
-    for positions in of_store(root) if runs and (root / "sinks").is_dir() else ():
-        for run in set(runs) & set(positions.settled()):
+def begin_again(root: Path, run: str) -> None:
+    """Let a run be sent again of which sinks had all: there is more of it now."""
+    for positions in of_store(root):
+        if run in positions.settled():
             positions.begin(run)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tachograph import guard, witness
@@ -130,7 +131,7 @@ class Sender:
         if not self._looked:
             self._looked = True
             left = self._positions.unsettled()
-            begin_again(self._root, witness.testify(self._root, left))
+            witness.testify(self._root, left, partial(begin_again, self._root))
             for run in left:
                 if not (self._root / "runs" / run).is_dir():
                     self._positions.forget(run)

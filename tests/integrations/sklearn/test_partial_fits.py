@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.cluster import MiniBatchKMeans
@@ -20,7 +23,11 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 import tachograph
+from tachograph import after
 from tachograph.background import background
+from tachograph.hooks import session
+from tachograph_frameworks.sklearn import series
+from tachograph_frameworks.sklearn.series import Series
 
 X = np.random.default_rng(0).normal(size=(100, 20))
 y = (X[:, 0] > 0).astype(int)
@@ -164,6 +171,75 @@ def test_a_call_that_raises_is_no_step() -> None:
     GaussianNB().fit(X, y)
     assert [run.name for run in tachograph.open_store().runs()] == ["GaussianNB", "SGDClassifier"]
     assert tachograph.open_store().runs()[1].history("fit_seconds").steps.tolist() == list(range(5))
+
+
+def points(root: Path) -> list[list[int]]:
+    """The steps of ``fit_seconds`` by writer, as they are on disk."""
+    found = []
+    for segment in sorted(root.glob("runs/*/*/*.jsonl")):
+        events = [msgspec.json.decode(line) for line in segment.read_bytes().splitlines()]
+        found.append([event["step"] for event in events if "fit_seconds" in event.get("values", {})])
+    return sorted(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_goes_on_in_a_journal_of_its_own(root: Path) -> None:
+    model = fitted(3)
+    child = multiprocessing.get_context("fork").Process(target=fitted, args=(5, model))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    fitted(2, model)
+    assert only().status == "finished"  # what is asked here is recorded in full first
+    assert points(root) == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("moment", [after.record, Series._write, session.enter, session.leave])
+def test_a_ctrl_c_at_any_moment_costs_no_later_call(moment: Any) -> None:
+    def interrupt(frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code is moment.__code__:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    model = fitted(3)
+
+    def work() -> None:
+        sys.settrace(interrupt)
+        for _ in range(4):
+            time.sleep(0.11)
+            fitted(1, model)
+            series.catch_up()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        sys.settrace(None)
+    fitted(10, model)
+    GaussianNB().fit(X, y)
+    other, run = tachograph.open_store().runs()
+    assert (other.name, run.name) == ("GaussianNB", "SGDClassifier")
+    steps = run.history("fit_seconds").steps.tolist()
+    assert steps == list(range(len(steps)))
+    assert len(steps) >= 13
+
+
+class Slow(GaussianNB):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, seconds: float = 0.0) -> Any:
+        time.sleep(seconds)
+        return self
+
+
+def test_calls_in_two_threads_have_their_own_seconds() -> None:
+    model = Slow().partial_fit(X, y)
+    model.partial_fit(X, y)
+    long = threading.Thread(target=model.partial_fit, args=(X, y), kwargs={"seconds": 0.6})
+    long.start()
+    time.sleep(0.2)
+    model.partial_fit(X, y, seconds=0.1)
+    long.join()
+    *_, shorter, longer = only().history("fit_seconds").values
+    assert shorter < 0.4 < 0.6 <= longer
 
 
 def test_it_says_nothing(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
