@@ -72,6 +72,7 @@ def _goes_on(call: Call) -> Run | None:
 
 
 def before(run: Run, call: Call) -> None:
+    """Record what is known before a training call: the estimator, its parameters and the data."""
     estimator = call.instance
     run.set_tags({"estimator": estimators.class_name(estimator)})
     log_params(run, estimator)
@@ -81,6 +82,7 @@ def before(run: Run, call: Call) -> None:
 
 
 def log_params(run: Run, estimator: Any) -> None:
+    """Record an estimator's parameters."""
     with guard.contained("sklearn: params", run):
         run.log_params(estimators.params(estimator))
 

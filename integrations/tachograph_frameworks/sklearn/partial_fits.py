@@ -27,7 +27,7 @@ def hook(hooks: Hooks, owner: type) -> None:
             if not hooks.on:
                 return original(*args, **kwargs)
             calls = estimators.series_of(args[0]) if args else None
-            if calls is None or not calls.is_as_before():
+            if calls is None or not (calls.is_as_before() or _goes_on(calls, site)):
                 if not hooks.listening():
                     return original(*args, **kwargs)
                 return conduct(note, site, original, *args, **kwargs)
@@ -51,27 +51,20 @@ def hook(hooks: Hooks, owner: type) -> None:
     hooks.replace(owner, "partial_fit", watched)
 
 
+def _goes_on(calls: Series, site: str) -> bool:
+    """Whether a call made now adds to its object's run: no other one is active, and no training or ``suppress()``."""
+    with guard.contained(site, calls.run):
+        if not session.inside() and active.given() in (None, calls.run):
+            calls.look_around()
+            return True
+    return False
+
+
 def note(call: Call) -> Watcher:
-    """Watch a call, whatever came before it."""
-    if session.current() is not None:
-        yield
-        return
-    calls = estimators.series_of(call.instance)
-    if calls is None or active.given() not in (None, calls.run):
+    """Watch a call that is no further one: the first on its object, or inside of a training."""
+    if session.current() is None:
         series.catch_up()
-        yield from _FIRST(call)
-        return
-    calls.look_around()
-    inside = calls.inside()
-    try:
-        session.enter(inside)
-        started = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - started
-    finally:
-        inside.open = False
-        session.leave(inside)
-    calls.add(call, seconds)
+    yield from _FIRST(call)
 
 
 def _note_first(call: Call, session_: Session) -> Watcher:

@@ -52,7 +52,7 @@ class Series:
         _known.add(self)
 
     def is_as_before(self) -> bool:
-        """Whether a further call made now is one: no other run is active, and no training or ``suppress()`` lasts."""
+        """Whether nothing has changed since :meth:`look_around`, and no training or ``suppress()`` lasts anywhere."""
         return (
             not session.alive
             and self._stack is active.stack()
@@ -61,7 +61,7 @@ class Series:
         )
 
     def look_around(self) -> None:
-        """What is active here now goes for the next calls too, as long as nothing is seen to change.
+        """A call made here now adds to the run; the next ones do too, as long as nothing is seen to change.
 
         A run that a parent process opens is not seen, so that has to be looked at from time to time.
         """

@@ -251,11 +251,10 @@ def check_sums(path: Path) -> list[Damage]:
 def has_ended(writer_folder: Path, since: int = 0) -> bool:
     """Whether the writer wrote its end; a look at the last events alone. With ``since``: whether it did after that
     byte of its last segment."""
-    paths = segments(writer_folder)[-1 if since else 0 :]
+    paths = segments(writer_folder)
     begin = max(0, since - len(_END))  # it may have been half there
-    return any(_ends_in(path, begin, TAIL_BYTES) for path in reversed(paths)) or any(
-        _ends_in(path, begin, AFTER_END_BYTES) for path in paths[-1:]
-    )
+    is_near = not since and any(_ends_in(path, 0, TAIL_BYTES) for path in reversed(paths))
+    return is_near or any(_ends_in(path, begin, AFTER_END_BYTES) for path in paths[-1:])
 
 
 _END = b'\n{"kind":"run.end"'
