@@ -295,6 +295,29 @@ def test_an_end_is_found_before_a_large_fact_that_came_after_it(tmp_path: Path) 
     assert not journal.has_ended(tmp_path / "w", since=after)
 
 
+def test_a_handler_that_comes_while_the_file_is_closed_has_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(tmp_path / "w")
+    journal.log({"loss": 0.5}, 0)
+    foreign = tmp_path / "foreign"
+    close, opened = os.close, []
+
+    def interrupted(file: int) -> None:
+        close(file)
+        if not opened:
+            opened.append(os.open(foreign, os.O_CREAT | os.O_WRONLY))  # another thread, which gets the same number
+            assert opened == [file]
+            journal.log({"loss": 0.5}, 1)
+
+    monkeypatch.setattr(os, "close", interrupted)
+    journal.close()
+    monkeypatch.undo()
+    close(opened[0])
+    assert foreign.read_bytes() == b""
+    assert steps(recorded(tmp_path / "w")) == [0, 1]
+
+
 # ---- trouble with the disk -------------------------------------------------------------------------------------------
 
 

@@ -377,9 +377,10 @@ class Journal:
             news.tell(self.folder)
 
     def _close_file(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = self._fd = -1
+        # First it is nobody's: what a signal handler wrote to a file that is closed could land in another one.
+        file, self._file, self._fd = self._file, -1, -1
+        if file >= 0:
+            os.close(file)
 
     def _next_segment(self) -> None:
         """Go on in a new file. A line that was begun in the old one is taken back there and written whole here."""
