@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tachograph import active, guard, settings
+from tachograph import guard, settings
+from tachograph.record import open_runs
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +23,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "store"
     monkeypatch.setenv("TACHOGRAPH_DIR", str(folder))
     monkeypatch.setenv("TACHOGRAPH_STRICT", "1")
-    monkeypatch.setenv(active.PARENT, "")  # each test's child processes look into its own store
+    monkeypatch.setenv(open_runs.PARENT, "")  # each test's child processes look into its own store
     monkeypatch.setattr(settings, "_start", None)  # tests change folders as programs of their own
     guard.forget()
     yield folder
-    for run in reversed(active.open_runs()):
+    for run in reversed(open_runs.open_runs()):
         run.finish()
     guard.mute(False)
     _end_workers()

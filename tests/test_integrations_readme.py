@@ -22,8 +22,8 @@ from packaging.specifiers import SpecifierSet
 from tests.trainings import SINGLE, TRAININGS
 
 import tachograph
-from tachograph import artifacts
 from tachograph.hooks import plugin
+from tachograph.store import artifacts
 from tachograph.testing import recorded
 
 TOP = Path(__file__).parent.parent

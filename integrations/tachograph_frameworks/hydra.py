@@ -20,10 +20,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, ListConfig, flag_override, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from tachograph import active, ending
-from tachograph.capture import arguments
+from tachograph.capture import parsed_arguments
 from tachograph.hooks import Hooks
-from tachograph.run import Run
+from tachograph.record import open_runs, process_end
+from tachograph.record.run import Run
 
 REQUIRES = "hydra-core>=1.3"
 
@@ -52,8 +52,8 @@ def install(hooks: Hooks) -> None:
 
 
 def _begin(callbacks: object, config: DictConfig, **kwargs: object) -> None:
-    _jobs.append(_Job(dict(arguments.known), active.open_runs()))
-    arguments.note(composed(config), active.here())
+    _jobs.append(_Job(dict(parsed_arguments.known), open_runs.open_runs()))
+    parsed_arguments.note(composed(config), open_runs.here())
 
 
 def _end(job_return: JobReturn, result: object) -> None:
@@ -61,9 +61,9 @@ def _end(job_return: JobReturn, result: object) -> None:
         return
     job = _jobs.pop()
     error = job_return._return_value if job_return.status is JobStatus.FAILED else None
-    ending.end_part(error, job.runs)
-    arguments.known.clear()
-    arguments.known.update(job.arguments)
+    process_end.end_part(error, job.runs)
+    parsed_arguments.known.clear()
+    parsed_arguments.known.update(job.arguments)
 
 
 def _config_of_running_job() -> DictConfig | None:

@@ -21,27 +21,27 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.hooks.autologging import Autolog as Autolog
     from tachograph.hooks.autologging import autolog as autolog
     from tachograph.hooks.autologging import suppress as suppress
-    from tachograph.opening import start_run as start_run
-    from tachograph.run import Run as Run
-    from tachograph.store import open_store as open_store
-    from tachograph.verbs import active_run as active_run
-    from tachograph.verbs import flush as flush
-    from tachograph.verbs import log as log
-    from tachograph.verbs import log_artifact as log_artifact
-    from tachograph.verbs import log_dataset as log_dataset
-    from tachograph.verbs import log_figure as log_figure
-    from tachograph.verbs import log_note as log_note
-    from tachograph.verbs import log_params as log_params
-    from tachograph.verbs import log_table as log_table
-    from tachograph.verbs import set_tags as set_tags
+    from tachograph.record.run import Run as Run
+    from tachograph.record.start import start_run as start_run
+    from tachograph.record.verbs import active_run as active_run
+    from tachograph.record.verbs import flush as flush
+    from tachograph.record.verbs import log as log
+    from tachograph.record.verbs import log_artifact as log_artifact
+    from tachograph.record.verbs import log_dataset as log_dataset
+    from tachograph.record.verbs import log_figure as log_figure
+    from tachograph.record.verbs import log_note as log_note
+    from tachograph.record.verbs import log_params as log_params
+    from tachograph.record.verbs import log_table as log_table
+    from tachograph.record.verbs import set_tags as set_tags
+    from tachograph.store.store import open_store as open_store
 
 _HOMES = {
     "hooks.autologging": ["Autolog", "autolog", "suppress"],
     "errors": ["Damaged", "Error", "NotFound", "QueryError", "TachographWarning"],
-    "opening": ["start_run"],
-    "run": ["Run"],
-    "store": ["open_store"],
-    "verbs": [
+    "record.start": ["start_run"],
+    "record.run": ["Run"],
+    "store.store": ["open_store"],
+    "record.verbs": [
         "active_run", "flush", "log", "log_artifact", "log_dataset", "log_figure", "log_note", "log_params",
         "log_table", "set_tags",
     ],

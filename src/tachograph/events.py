@@ -62,10 +62,10 @@ class RunStart(Event, tag="run.start", kw_only=True):
 
     ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
     processes), "witness" for what tells of another writer's death: all else in it is that writer's (see
-    :mod:`tachograph.witness`). ``host``, ``boot``, ``pid``, ``born``, ``namespace`` and ``machine`` identify the
-    process (see :class:`tachograph.process.Process`), so that a reader can tell whether it still lives. ``opener`` is
-    "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that the run is sent to, without
-    anything secret.
+    :mod:`tachograph.journal.witnesses`). ``host``, ``boot``, ``pid``, ``born``, ``namespace`` and ``machine`` identify
+    the process (see :class:`tachograph.runtime.process.Process`), so that a reader can tell whether it still lives.
+    ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that the run is
+    sent to, without anything secret.
     """
 
     run: str

@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from tachograph import events, guard
-from tachograph.capture.secrets import REDACTED, is_secret_name, redact_text, redact_value
+from tachograph.redaction import REDACTED, is_secret_name, redact_text, redact_value
 
 MAX_NAME = 1000
 MAX_FILE_NAME = 200

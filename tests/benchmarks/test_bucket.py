@@ -19,11 +19,11 @@ from tests.integrations.server.serving import lines
 from tests.parts import seaweedfs
 
 import tachograph
+from tachograph.bucket.objects import Objects
 from tachograph.cli import main
-from tachograph.objects import Objects
 from tachograph.ship.sender import FIRST_PAUSE, PAUSE_SHARE
-from tachograph.sinks.cloud import CloudSink
-from tachograph.store import open_store
+from tachograph.sinks.bucket import CloudSink
+from tachograph.store.store import open_store
 
 pytestmark = pytest.mark.benchmark
 
@@ -143,7 +143,7 @@ LIVE = """
 import sys, time
 import tachograph
 from tachograph.ship import sender
-from tachograph.sinks.cloud import CloudSink
+from tachograph.sinks.bucket import CloudSink
 
 seconds, faster = float(sys.argv[2]), float(sys.argv[3])
 sender.FIRST_PAUSE, CloudSink.pause = sender.FIRST_PAUSE / faster, CloudSink.pause / faster

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 import tachograph
-from tachograph import checkpoints
+from tachograph.record import checkpoints
 
 pytestmark = pytest.mark.benchmark
 

@@ -25,10 +25,10 @@ from tests.integrations.server.serving import Server
 from tests.parts import postgres, seaweedfs
 
 from tachograph import events
+from tachograph.bucket.objects import Objects
 from tachograph.compact import Folder, compact
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
-from tachograph.objects import Objects
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 

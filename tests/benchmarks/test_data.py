@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tachograph.capture.data import fingerprint
+from tachograph.data.describe import fingerprint
 
 pytestmark = pytest.mark.benchmark
 

@@ -42,7 +42,7 @@ import json, random, sys, threading, time
 import torch
 import tachograph
 from tachograph import ship
-from tachograph.ship import patience
+from tachograph.runtime import backoff as patience
 from tachograph.sinks import open_sink
 
 url, seconds, is_held = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "none"

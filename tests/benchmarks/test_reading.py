@@ -17,8 +17,8 @@ import pytest
 
 from tachograph import events, journal
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
-from tachograph.index import Index
-from tachograph.store import Store, open_store
+from tachograph.index.index import Index
+from tachograph.store.store import Store, open_store
 
 pytestmark = pytest.mark.benchmark
 
@@ -199,7 +199,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 def _peak(root: Path) -> float:
     """Megabytes of memory that a process which indexes ``root`` takes at most."""
     code = (
-        "import sys; from tachograph.store import open_store; open_store(sys.argv[1]).runs();"
+        "import sys; from tachograph.store.store import open_store; open_store(sys.argv[1]).runs();"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     told = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from tests.benchmarks.test_reading import milliseconds, points, write
 from tests.integrations.server.serving import Server
 
 from tachograph.events import Event, Metrics, Params, RunEnd
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 pytestmark = pytest.mark.benchmark
 
@@ -77,7 +77,7 @@ def test_all_runs_in_any_order(served: Server) -> None:
 
 LISTING = """
 import sys
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 count = sum(1 for run in open_store(sys.argv[1]).scan(children=True))
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(count, peak)

@@ -24,11 +24,11 @@ from tests.parts import postgres, seaweedfs
 from tests.parts.recorded import Recorded
 
 import tachograph
-from tachograph import wire
-from tachograph.document import of_everything, plain
-from tachograph.history import Summary
-from tachograph.records import RunRecord
-from tachograph.store import Store, open_store
+from tachograph.store import wire_format
+from tachograph.store.document import of_everything, plain
+from tachograph.store.history import Summary
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store, open_store
 
 # -- places: of a folder with runs, and an empty one for whatever is needed, they give the address --
 
@@ -225,13 +225,13 @@ def test_each_fact(store: Store, recorded: Path, fact: str) -> None:
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_each_fact_in_small_parts(store: Store, recorded: Path, fact: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for question, most in wire.MOST.items():
-        monkeypatch.setitem(wire.MOST, question, most and 2)
-    wire.form.cache_clear()
+    for question, most in wire_format.MOST.items():
+        monkeypatch.setitem(wire_format.MOST, question, most and 2)
+    wire_format.form.cache_clear()
     try:
         assert told(store, fact) == told_here(recorded, fact)
     finally:
-        wire.form.cache_clear()
+        wire_format.form.cache_clear()
 
 
 def test_there_is_something_of_everything(here: Store) -> None:

@@ -16,11 +16,12 @@ from tests.integrations.postgres.serving import DatabaseServer
 from tests.parts import azurite, postgres, seaweedfs
 
 import tachograph
-from tachograph import removal, shelves
+from tachograph.bucket import blobs
+from tachograph.bucket.objects import Objects
 from tachograph.cli import main
 from tachograph.errors import NotFound
-from tachograph.objects import Objects
-from tachograph.store import open_store
+from tachograph.journal import tombstones
+from tachograph.store.store import open_store
 
 pytest.importorskip("obstore")
 
@@ -139,7 +140,7 @@ def test_files_go_with_the_runs_that_needed_them(
     for path in tmp_path.glob("*/**/blobs/*/*"):
         os.utime(path, (time.time() - 7200,) * 2)
     if kind in ("bucket", "container"):
-        monkeypatch.setattr(shelves, "GRACE_SECONDS", -1.0)
+        monkeypatch.setattr(blobs, "GRACE_SECONDS", -1.0)
         assert json.loads(say("gc", "--json", "--dry-run", "--root", place))["later"] == 1
         assert "1 file marked" in say("gc", "--root", place)
     if kind == "database and bucket":
@@ -163,5 +164,5 @@ def test_where_a_bucket_has_it(family: dict[str, str], root: Path, say: Say, mon
         assert runs == {family["other"]}
         assert stones.keys() == {family["search"], family["candidate"]}
         assert len(paths) == 2 + sum(path.startswith("runs/") for path in paths)
-        stone = removal.read(Objects(url).read(stones[family["search"]]))
+        stone = tombstones.read(Objects(url).read(stones[family["search"]]))
         assert (stone.id, stone.name) == (family["search"], "search")

@@ -36,7 +36,7 @@ class SlowSink(FolderSink):
         with open(os.environ["SLOW_CALLS"], "a") as calls:
             calls.write(f"{os.getpid()} {os.getsid(0)} {len(lines)}\\n")
 
-from tachograph.capture.secrets import redact_url as super_name
+from tachograph.redaction import redact_url as super_name
 """
 TRAINING = """
 import sys, time

@@ -14,7 +14,7 @@ import pytest
 
 import tachograph
 from tachograph import journal
-from tachograph.process import Process, is_gone
+from tachograph.runtime.process import Process, is_gone
 
 ROUNDS = 15
 MANY_ROUNDS = 200

@@ -19,12 +19,12 @@ from tests.parts import postgres, seaweedfs
 
 from tachograph import events
 from tachograph.events import RunEnd
-from tachograph.records import RunRecord
-from tachograph.store import open_store
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import open_store
 
 # As if on a machine of another name: its processes are real, and to be looked for among those of this one.
 ELSEWHERE = """
-from tachograph import process
+from tachograph.runtime import process
 process._host = lambda: "elsewhere"
 """
 TRAINING = """

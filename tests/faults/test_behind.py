@@ -25,7 +25,7 @@ from tests.integrations.server.serving import lines as events
 from tests.parts import seaweedfs
 from tests.parts.postgres import Postgres
 
-from tachograph.store import Store, open_store
+from tachograph.store.store import Store, open_store
 
 psycopg = pytest.importorskip("psycopg")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tachograph
 from tachograph import journal
-from tachograph.artifacts import Artifact
 from tachograph.events import Event
-from tachograph.records import RunRecord
+from tachograph.store.artifacts import Artifact
+from tachograph.store.run_record import RunRecord
 
 EXIT_WAIT = 0.7
 GRACE = 2.5  # seconds that Python itself may take to end, on a busy machine

@@ -19,9 +19,9 @@ import pytest
 from tests.parts.mutated import ODD, mutated, recorded
 from tests.parts.reading import LOSSES
 
-from tachograph import wire
-from tachograph.server.app import build
-from tachograph.server.limits import Limits
+from tachograph.server.api.app import build
+from tachograph.server.api.limits import Limits
+from tachograph.store import wire_format
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0)]
 
@@ -90,16 +90,16 @@ def cursor(chance: random.Random) -> str:
 def a_question(chance: random.Random) -> Asked:
     import inspect
 
-    from tachograph.questions import Questions
+    from tachograph.store.questions import Questions
 
-    name = chance.choice(list(wire.MOST))
+    name = chance.choice(list(wire_format.MOST))
     wanted = list(inspect.signature(getattr(Questions, name)).parameters)[1:]
     asked = [an_argument(one, chance) for one in wanted]
     try:
         body = msgspec.msgpack.encode(asked)
     except (OverflowError, UnicodeEncodeError):
         body = chance.randbytes(20)
-    return "POST", f"/questions/{name}", wire.MEDIA_TYPE, body
+    return "POST", f"/questions/{name}", wire_format.MEDIA_TYPE, body
 
 
 def a_look(chance: random.Random) -> Asked:
@@ -191,7 +191,7 @@ def check(storage: Any, tokens: Any) -> None:
 
 
 def test_no_request_makes_a_server_on_a_folder_fail(tmp_path: Path) -> None:
-    from tachograph.server.folder import Folder
+    from tachograph.server.folder.storage import Folder
     from tachograph.server.tokens import FolderTokens
 
     root = tmp_path / "served"
@@ -202,7 +202,7 @@ def test_no_request_makes_a_server_on_a_folder_fail(tmp_path: Path) -> None:
 def test_no_request_makes_a_server_on_postgresql_fail(tmp_path: Path) -> None:
     from tests.parts import postgres
 
-    from tachograph.server import database
+    from tachograph.server.postgres import opening
 
-    _, storage, tokens = database.opened(postgres.running().new_database(), None, tmp_path / "served")
+    _, storage, tokens = opening.opened(postgres.running().new_database(), None, tmp_path / "served")
     check(storage, tokens)

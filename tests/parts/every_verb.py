@@ -59,7 +59,7 @@ def of_a_run(run: tachograph.Run) -> list[tuple[str, Callable[[], Any]]]:
 
 
 def of_the_module() -> list[tuple[str, Callable[[], Any]]]:
-    from tachograph import verbs
+    from tachograph.record import verbs
 
     names = [
         name for name, found in inspect.getmembers(verbs, inspect.isfunction) if found.__module__ == verbs.__name__
@@ -105,9 +105,11 @@ def quiet() -> None:
 
 def in_a_signal_handler(seconds: float = 8.0) -> None:
     """Handlers that come upon ``log``, on our threads holding what they like, and on other handlers."""
-    import tachograph.background
+    import tachograph.runtime.background
 
-    tachograph.background.TICK = 0.002  # the background syncs all the time, and so holds the journal as often as it can
+    tachograph.runtime.background.TICK = (
+        0.002  # the background syncs all the time, and so holds the journal as often as it can
+    )
     with tachograph.start_run("outer") as run:
         verbs, depth = every_verb(run), 0
         for _, verb in verbs:  # a first time: what is imported then, is imported half while a handler comes

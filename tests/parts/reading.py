@@ -10,8 +10,8 @@ from tests.parts.mutated import recorded
 
 from tachograph.cli import main
 from tachograph.compact import compact, shelf_at
-from tachograph.document import of_everything, plain
-from tachograph.store import open_store
+from tachograph.store.document import of_everything, plain
+from tachograph.store.store import open_store
 
 LOSSES = [1 / (step + 1) for step in range(6)]
 GOOD = {"lr": 0.1, "layers": [1, [2]], "on": True, "none": None}

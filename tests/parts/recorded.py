@@ -11,9 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tachograph import events, removal
+from tachograph import events
 from tachograph.events import Console, Event, Metrics, Note, Params, Release, RunEnd, RunStart, Tags
-from tachograph.store import open_store
+from tachograph.journal import tombstones
+from tachograph.store.store import open_store
 
 TRAINING = """
 import math, sys
@@ -108,7 +109,7 @@ class Recorded:
         self._open.send_signal(signal.SIGSTOP)  # it lives on, but records nothing more, be it of the hardware
         _harm(self.root, self.root / "runs" / id)
         store = open_store(self.root)
-        removal.remove(self.root, [(run.id, run.name) for run in store.runs(where="name = 'gone'")])
+        tombstones.remove(self.root, [(run.id, run.name) for run in store.runs(where="name = 'gone'")])
         store.close()
 
     def _started(self, folder: Path, code: str, *arguments: str) -> subprocess.Popen[str]:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import active, process
 from tachograph.errors import TachographWarning
+from tachograph.record import open_runs
+from tachograph.runtime import process
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -283,5 +284,5 @@ def test_looking_for_a_parents_run_survives_any_environment(monkeypatch: pytest.
         "1:2:x:/nowhere",
         "99999999:5:1:/nowhere",
     ]:
-        monkeypatch.setenv(active.PARENT, value)
+        monkeypatch.setenv(open_runs.PARENT, value)
         assert tachograph.active_run() is None

@@ -9,49 +9,49 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import after
-from tachograph.background import background
+from tachograph.runtime import deferred
+from tachograph.runtime.background import background
 
 
 @pytest.fixture(autouse=True)
 def nothing_else_is_left() -> Iterator[None]:
     assert background.drain(5)
     yield
-    after._left.clear()
+    deferred._left.clear()
 
 
 def test_it_is_done_soon_and_elsewhere() -> None:
     done = threading.Event()
     where: list[threading.Thread] = []
-    after.record(lambda: (where.append(threading.current_thread()), done.set()))
+    deferred.record(lambda: (where.append(threading.current_thread()), done.set()))
     assert done.wait(5)
     assert where != [threading.current_thread()]
 
 
 def test_who_settles_one_run_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(after, "SOON", 60.0)
+    monkeypatch.setattr(deferred, "SOON", 60.0)
     done: list[str] = []
     one, other = object(), object()
     for run, name in ((one, "a"), (other, "b"), (one, "c"), (None, "d")):
-        after.record(lambda name=name: done.append(name), run)
-    after.settle(one)
+        deferred.record(lambda name=name: done.append(name), run)
+    deferred.settle(one)
     assert done == ["a", "c"]
-    after.settle()
+    deferred.settle()
     assert done == ["a", "c", "b", "d"]
 
 
 def test_somebody_may_settle_while_something_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a signal handler does, in the middle of a job."""
-    monkeypatch.setattr(after, "SOON", 60.0)
+    monkeypatch.setattr(deferred, "SOON", 60.0)
     done: list[int] = []
-    after.record(lambda: (after.settle(), done.append(1)))
-    after.record(lambda: done.append(2))
-    after.settle()
+    deferred.record(lambda: (deferred.settle(), done.append(1)))
+    deferred.record(lambda: done.append(2))
+    deferred.settle()
     assert done == [2, 1]
 
 
 def test_a_child_that_was_over_is_there_for_who_reads_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(after, "SOON", 60.0)
+    monkeypatch.setattr(deferred, "SOON", 60.0)
     with tachograph.start_run("search") as run:
         run.recorder.add_child(
             "candidate", {"depth": 3}, [(0, {"score": 0.5}), (1, {"score": 0.75}), (0, {"mean": 0.625})]
@@ -64,8 +64,8 @@ def test_a_child_that_was_over_is_there_for_who_reads_here(root: Path, monkeypat
 
 
 def test_what_is_begun_is_there_when_the_run_has_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(after, "SOON", 60.0)
+    monkeypatch.setattr(deferred, "SOON", 60.0)
     with tachograph.start_run("fit") as run:
         run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
-    assert not after._left
+    assert not deferred._left
     assert tachograph.open_store(root).run("fit").datasets[0].rows == 2

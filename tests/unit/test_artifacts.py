@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tachograph
-from tachograph.artifacts import Artifact
+from tachograph.store.artifacts import Artifact
 
 
 class Evil:

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import tachograph
-from tachograph import surroundings
-from tachograph.capture import arguments, seeds
+from tachograph.capture import parsed_arguments, seeds
 from tachograph.errors import TachographWarning
 from tachograph.hooks import plugin, session
+from tachograph.record import lifecycle
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -34,7 +34,7 @@ def everything_is_put_back() -> Iterator[None]:
     yield
     tachograph.Autolog().undo()
     seeds.known.clear()
-    arguments.known.clear()
+    parsed_arguments.known.clear()
     after = snapshot()
     assert [name for name in before if after[name] is not before[name]] == []
     assert session.options == session.Options()
@@ -128,8 +128,8 @@ def test_arguments_that_are_right(right: dict[str, Any]) -> None:
 def test_the_interval_of_hardware_samples() -> None:
     for system, interval in [(False, False), (True, 10.0), (0.5, 0.5)]:
         with tachograph.autolog(system=system):
-            assert surroundings._interval == interval
-    assert surroundings._interval == 10.0
+            assert lifecycle._interval == interval
+    assert lifecycle._interval == 10.0
 
 
 # ---- twice and undone ------------------------------------------------------------------------------------------------

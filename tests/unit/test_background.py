@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tachograph import background as module
-from tachograph.background import Background
 from tachograph.errors import TachographWarning
+from tachograph.runtime import background as module
+from tachograph.runtime.background import Background
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -190,7 +190,7 @@ def test_what_is_left_when_no_thread_can_be_started(script: Script) -> None:
     """From Python 3.12 on none can be, once the interpreter is ending."""
     done = script("""
         import atexit, threading, time
-        from tachograph.background import background
+        from tachograph.runtime.background import background
 
         def at_exit():
             started = time.monotonic()
@@ -209,7 +209,7 @@ def test_a_fork_leaves_no_module_half_imported_in_the_child(script: Script, tmp_
     done = script(
         """
         import importlib, os, sys, time
-        from tachograph.background import background
+        from tachograph.runtime.background import background
         background.soon(lambda: importlib.import_module("slow_to_import"))
         while "slow_to_import" not in sys.modules:
             time.sleep(0.01)
@@ -231,8 +231,8 @@ def test_a_fork_does_not_wait_for_ever_for_an_import(script: Script, tmp_path: P
     done = script(
         """
         import importlib, os, sys, time
-        from tachograph import forks
-        from tachograph.background import background
+        from tachograph.runtime import forks
+        from tachograph.runtime.background import background
         forks.LONGEST = 0.1
         background.soon(lambda: importlib.import_module("never_imported"))
         while "never_imported" not in sys.modules:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from tachograph import bucket
-from tachograph.bucket import Segment
+from tachograph.bucket import layout
+from tachograph.bucket.layout import Segment
 
 
 def test_paths_and_back():
-    path = bucket.segment_path("r", "0-host-7-abc", 1, 250)
+    path = layout.segment_path("r", "0-host-7-abc", 1, 250)
     assert path == "runs/r/0-host-7-abc/00000000000000000001-00000000000000000250.jsonl.gz"
-    assert bucket.segment(path) == Segment("r", "0-host-7-abc", 1, 250)
+    assert layout.segment(path) == Segment("r", "0-host-7-abc", 1, 250)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_paths_and_back():
         ("runs/r/17.jsonl", None),
         ("blobs/aa/17.jsonl", None),
         ("runs/r/w/0.jsonl", None),
-        (bucket.segment_path("r", "w", 9, 8), None),
-        (bucket.segment_path("r", "w", 1, 2**64), None),
+        (layout.segment_path("r", "w", 9, 8), None),
+        (layout.segment_path("r", "w", 1, 2**64), None),
         ("runs/../w/17.jsonl", None),
         ("runs/r/../17.jsonl", None),
         ("runs/r/.w/17.jsonl", None),
@@ -36,7 +36,7 @@ def test_paths_and_back():
     ],
 )
 def test_what_is_a_segment(path, segment):
-    assert bucket.segment(path) == segment
+    assert layout.segment(path) == segment
 
 
 def of(*ranges: tuple[int, int], writer: str = "w") -> list[Segment]:
@@ -57,11 +57,11 @@ def of(*ranges: tuple[int, int], writer: str = "w") -> list[Segment]:
     ],
 )
 def test_how_far_a_writer_is_held(ranges, end):
-    assert bucket.held(of(*ranges)) == ({} if end is None else {"w": end})
+    assert layout.held(of(*ranges)) == ({} if end is None else {"w": end})
 
 
 def test_writers_are_kept_apart():
-    assert bucket.held([*of((1, 5)), *of((1, 2), (3, 9), writer="v")]) == {"w": 5, "v": 9}
+    assert layout.held([*of((1, 5)), *of((1, 2), (3, 9), writer="v")]) == {"w": 5, "v": 9}
 
 
 def test_whatever_is_held_without_a_gap_counts():
@@ -70,12 +70,12 @@ def test_whatever_is_held_without_a_gap_counts():
         ranges = [(first, first + chance.randrange(12)) for first in chance.choices(range(1, 60), k=15)]
         numbers = {number for first, last in ranges for number in range(first, last + 1)}
         end = next(number for number in range(1, 100) if number not in numbers) - 1
-        assert bucket.held(of(*ranges)).get("w", 0) == end
+        assert layout.held(of(*ranges)).get("w", 0) == end
 
 
 def test_blobs():
     digest = "sha256:" + "ab" * 32
-    assert bucket.blob_path(digest) == "blobs/ab/" + "ab" * 32
+    assert layout.blob_path(digest) == "blobs/ab/" + "ab" * 32
     for odd in ("ab" * 32, "sha256:../../x", "md5:" + "ab" * 16):
         with pytest.raises(ValueError, match="no digest"):
-            bucket.blob_path(odd)
+            layout.blob_path(odd)

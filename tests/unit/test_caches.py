@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import caches
 from tachograph.cli import main
-from tachograph.database import cache_folder
-from tachograph.store import open_store
+from tachograph.index.sqlite_file import cache_folder
+from tachograph.store.store import open_store
+from tachograph.upkeep import caches
 
 LONG_AGO = time.time() - 40 * 86_400
 
@@ -68,7 +68,7 @@ def test_gc_deletes_those_that_were_not_used_for_long(store: Path, cache: Path, 
 
 def test_an_index_that_is_read_is_used(store: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nothing new came into it."""
-    monkeypatch.setattr("tachograph.database.ROOM", 1 << 60)  # so it can't lie in the store
+    monkeypatch.setattr("tachograph.index.sqlite_file.ROOM", 1 << 60)  # so it can't lie in the store
     for _ in range(2):
         reader = open_store(store)
         assert len(reader.runs()) == 1

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import Run, checkpoints, cli
-from tachograph.artifacts import Artifact
+from tachograph import Run, cli
 from tachograph.errors import TachographWarning
 from tachograph.hooks import session
+from tachograph.record import checkpoints
+from tachograph.store.artifacts import Artifact
 
 BIG = checkpoints._SMALL + 1
 
@@ -268,7 +269,7 @@ def test_what_could_not_be_deleted_at_once_goes_with_gc(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patched, tachograph.start_run() as run:
-        patched.setattr("tachograph.capture.blobs.Blobs.drop", lambda *arguments: False)
+        patched.setattr("tachograph.journal.blobs.Blobs.drop", lambda *arguments: False)
         train(run, tmp_path / "model.ckpt", 4, best=1)
     assert [each.released for each in series(run).values()] == [False] * 4
     assert series(run)[0].path().read_bytes() == content(0)  # as long as it is there
@@ -296,7 +297,7 @@ def test_gc_puts_back_what_a_killed_process_had_put_aside(
 KILLED = """
 import sys, time, tachograph
 from pathlib import Path
-from tachograph import checkpoints
+from tachograph.record import checkpoints
 path = Path(sys.argv[1])
 with tachograph.start_run("killed") as run:
     for number in range(1000):

@@ -24,7 +24,7 @@ from tachograph.cli import main
 from tachograph.compact import Folder, Report, compact, parts
 from tachograph.errors import Error, NotFound
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, Tags
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 EPOCH, MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 DAY = 86_400.0
@@ -259,7 +259,7 @@ def test_memory_stays_flat(root: Path) -> None:
         code = f"""if 1:
             from pathlib import Path
             from tachograph import open_store
-            from tachograph.compact import series, parts
+            from tachograph.compact import points as series; from tachograph.compact import parts
             store, arrow = open_store({str(root)!r}), parts.Arrow()
             path = Path({str(root)!r}, "draft")
             with parts.Points(arrow, path, "token") as points:

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from tachograph import journal, process
-from tachograph.cli.follow import Follower
+from tachograph import journal
 from tachograph.cli.verify import check
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, encode
-from tachograph.index import Index
-from tachograph.store import Store, open_store
+from tachograph.index.index import Index
+from tachograph.runtime import process
+from tachograph.store.follow import Follower
+from tachograph.store.store import Store, open_store
 
 GONE = process.Process(process.this().host, "an earlier boot", 7, 7)
 

@@ -16,7 +16,7 @@ import pytest
 
 import tachograph
 from tachograph.capture import console
-from tachograph.run import Run
+from tachograph.record.run import Run
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 

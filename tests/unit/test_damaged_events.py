@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tachograph.cli import main
-from tachograph.document import of_everything, plain
-from tachograph.store import open_store
+from tachograph.store.document import of_everything, plain
+from tachograph.store.store import open_store
 
 HUGE = 10**400
 DEEP: Any = 1
@@ -163,10 +163,11 @@ def test_a_run_that_outlives_the_modules_says_nothing_at_the_end(root: Path, scr
     write(root, "good", *points(1.0))
     done = script(
         """
-        import tachograph, tachograph.database
+        import tachograph, tachograph.index.sqlite_file
         run = tachograph.open_store().run("good")
         run.metrics
-        tachograph.database.os = tachograph.database._inherited = None  # as Python empties modules at the end
+        from tachograph.index import sqlite_file
+        sqlite_file.os = sqlite_file._inherited = None  # as Python empties modules at the end
         """
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tachograph.dialect import many
+from tachograph.index.dialect import many
 
 
 def test_statements_for_several_rows() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import ending
+from tachograph.record import process_end
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -207,7 +207,7 @@ def test_somebody_elses_wrapper_around_ours_stays(monkeypatch: pytest.MonkeyPatc
             sys.exit(3)
         assert caught.value.code == 3
     monkeypatch.undo()
-    ending.unwatch()
+    process_end.unwatch()
 
 
 def test_sys_exit_raises_as_ever() -> None:
@@ -319,7 +319,7 @@ def test_a_bare_fork_is_a_writer_of_its_own(script: Script, root: Path) -> None:
 
 def test_the_end_is_bounded_in_time(script: Script, root: Path) -> None:
     code = BARE + textwrap.indent(
-        "from tachograph.background import background\nbackground.soon(lambda: time.sleep(60))\n", "    "
+        "from tachograph.runtime.background import background\nbackground.soon(lambda: time.sleep(60))\n", "    "
     )
     started = time.monotonic()
     done = script(code, TACHOGRAPH_EXIT_WAIT="0.5")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import tachograph
-from tachograph import frames
+from tachograph.runtime import stack_frames
 
 
 class Held:
@@ -30,15 +30,15 @@ def no_collection() -> Iterator[None]:
 def test_a_function_lets_go_of_what_it_deletes(no_collection):
     held, other = Held(), 3
     alive = weakref.ref(held)
-    found = frames.variables(sys._getframe())
+    found = stack_frames.variables(sys._getframe())
     assert (found["held"], found["other"]) == (held, other)
     del held, found
     assert alive() is None
-    assert frames.variables(sys._getframe())["other"] == 3
+    assert stack_frames.variables(sys._getframe())["other"] == 3
 
 
 def test_a_module_and_a_class_keep_their_names():
-    namespace: dict[str, object] = {"variables": frames.variables, "sys": sys}
+    namespace: dict[str, object] = {"variables": stack_frames.variables, "sys": sys}
     exec(
         "x = 1\nfound = variables(sys._getframe())\nclass A:\n    y = 2\n    z = variables(sys._getframe())", namespace
     )

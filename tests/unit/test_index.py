@@ -21,12 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import database, events, index, process
+from tachograph import events
 from tachograph.events import Event, Metrics, Note, Params, RunEnd, RunStart, Tags
-from tachograph.history import History  # before the test that gives up the right to import it
-from tachograph.journal import news
+from tachograph.index import index, sqlite_file
+from tachograph.journal import changes
+from tachograph.runtime import process
 from tachograph.sinks.folder import FolderSink
-from tachograph.store import Store, open_store
+from tachograph.store.history import History  # before the test that gives up the right to import it
+from tachograph.store.store import Store, open_store
 
 # Processes: one on another machine, of which nothing can be proven; one of before this machine was started; ourselves.
 ELSEWHERE = process.Process("elsewhere", "b", 7, 7)
@@ -439,17 +441,17 @@ def test_an_index_of_many_writers_looks_at_all_of_them_the_less_often(
 
 
 def test_news_are_begun_anew_once_they_are_long(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(news, "MOST_BYTES", 100)
-    monkeypatch.setattr(news, "RECENT_NS", 0)
+    monkeypatch.setattr(changes, "MOST_BYTES", 100)
+    monkeypatch.setattr(changes, "RECENT_NS", 0)
     folder = append(root, "r", "0-a", lines(header("r", "0-a", GONE), point(0, x=0))).parent
     following, other = open_store(), open_store()
     for number in range(1, 30):
         append(root, "r", "0-a", lines(point(number, x=number), first=number + 2))
-        news.tell(folder)
+        changes.tell(folder)
         assert following.run("r").metrics == {"x": number}
         if number % 7 == 0:
             assert other.run("r").metrics == open_store().run("r").metrics == {"x": number}
-            assert not (root / news.FILENAME).exists()
+            assert not (root / changes.FILENAME).exists()
 
 
 @given(first=st.booleans(), count=st.integers(1, 40), torn=st.booleans())
@@ -457,22 +459,22 @@ def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) ->
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for number in range(count):
-            news.tell(root / "runs" / f"r{number}" / "0-a")
-        place = news.Place()
+            changes.tell(root / "runs" / f"r{number}" / "0-a")
+        place = changes.Place()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(news, "RECENT_NS", 0)
+            patch.setattr(changes, "RECENT_NS", 0)
             if first:
-                told, place = news.read(root, place)
+                told, place = changes.read(root, place)
                 assert told == {f"r{number}": {"0-a"} for number in range(count)}
-                assert news.read(root, place) == ({}, place)
-            with open(root / news.FILENAME, "ab") as file:
+                assert changes.read(root, place) == ({}, place)
+            with open(root / changes.FILENAME, "ab") as file:
                 file.write(b"17 s/0-b\n" + b"18 t/0-b"[: 8 * torn])
-            told, place = news.read(root, place)
+            told, place = changes.read(root, place)
             assert told == {**({} if first else {f"r{number}": {"0-a"} for number in range(count)}), "s": {"0-b"}}
-        (root / news.FILENAME).write_bytes(b"19 t/0-a\n")
-        assert news.read(root, place).told is None
-        (root / news.FILENAME).unlink()
-        assert news.read(root, place) == (None, news.Place())
+        (root / changes.FILENAME).write_bytes(b"19 t/0-a\n")
+        assert changes.read(root, place).told is None
+        (root / changes.FILENAME).unlink()
+        assert changes.read(root, place) == (None, changes.Place())
 
 
 def test_deleted_runs_writers_and_files_are_forgotten(root: Path) -> None:
@@ -641,7 +643,7 @@ def test_an_indexer_killed_at_any_moment_leaves_an_index_that_can_be_gone_on_wit
     for number in range(6):
         happened = [point(step, x=step, y=-step) for step in range(20_000)]
         append(root, f"r{number}", "0-a", lines(header(f"r{number}", "0-a", GONE), *happened))
-    code = "import sys; from tachograph.store import open_store; print('x', flush=True); open_store(sys.argv[1]).runs()"
+    code = "import sys, tachograph; open = tachograph.open_store; print('x', flush=True); open(sys.argv[1]).runs()"
     expected = fresh(root)
     random = Random(1)
     for _ in range(12):
@@ -695,7 +697,7 @@ def test_a_damaged_file_is_built_again(root: Path, content: bytes | None) -> Non
     store = open_store()
     expected = told(store)
     store.close()
-    path = root / database.FILENAME
+    path = root / sqlite_file.FILENAME
     path.write_bytes(path.read_bytes()[:50_000] if content is None else content)
     assert told(open_store()) == expected
 
@@ -705,7 +707,7 @@ def test_damage_in_the_middle_of_the_file_is_found_when_it_is_met(root: Path) ->
     store = open_store()
     expected = told(store)
     store.close()
-    path = root / database.FILENAME
+    path = root / sqlite_file.FILENAME
     content = bytearray(path.read_bytes())
     content[8192 * 3 :] = os.urandom(len(content) - 8192 * 3)
     path.write_bytes(content)
@@ -714,7 +716,7 @@ def test_damage_in_the_middle_of_the_file_is_found_when_it_is_met(root: Path) ->
 
 def test_an_index_of_another_version_is_built_again(root: Path) -> None:
     append(root, "r", "0-a", lines(header("r", "0-a", GONE), point(0, x=1)))
-    with sqlite3.connect(root / database.FILENAME) as other:
+    with sqlite3.connect(root / sqlite_file.FILENAME) as other:
         other.execute("CREATE TABLE run (something TEXT)")
         other.execute("PRAGMA user_version = 99")
     other.close()
@@ -729,7 +731,7 @@ def test_the_file_can_be_deleted_while_a_store_is_open(root: Path) -> None:
         path.unlink()
     assert run.history("x").values.tolist() == [1]
     assert len(store.runs()) == 1
-    assert (root / database.FILENAME).exists()
+    assert (root / sqlite_file.FILENAME).exists()
 
 
 def test_the_log_of_a_deleted_file_is_not_taken_for_that_of_the_next(root: Path) -> None:
@@ -737,7 +739,7 @@ def test_the_log_of_a_deleted_file_is_not_taken_for_that_of_the_next(root: Path)
     store = open_store()
     expected = told(store)
     assert (root / "index.sqlite-wal").stat().st_size > 0
-    (root / database.FILENAME).unlink()
+    (root / sqlite_file.FILENAME).unlink()
     assert told(open_store()) == told(store) == expected
 
 
@@ -745,10 +747,10 @@ def _delete_often(root: Path, seconds: float) -> None:
     random, until = Random(0), time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(random.uniform(0.05, 0.3))
-        (root / database.FILENAME).unlink(missing_ok=True)
+        (root / sqlite_file.FILENAME).unlink(missing_ok=True)
         if random.random() < 0.5:
             for suffix in ("-wal", "-shm"):
-                (root / (database.FILENAME + suffix)).unlink(missing_ok=True)
+                (root / (sqlite_file.FILENAME + suffix)).unlink(missing_ok=True)
 
 
 def test_a_file_that_is_deleted_again_and_again_costs_time_and_no_answer(root: Path) -> None:
@@ -798,17 +800,17 @@ def _as_nobody(root: Path) -> int:
 
 def test_network_file_systems_are_told_by_the_table_of_mounts() -> None:
     mounts = "/dev/sda / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n/dev/sdb /home/local\\040disk xfs rw 0 0\n"
-    assert database.is_remote(Path("/home/me/.tachograph"), mounts)
-    assert not database.is_remote(Path("/home/local disk/x"), mounts)
-    assert not database.is_remote(Path("/var"), mounts)
-    assert not database.is_remote(Path("/var"), "")
+    assert sqlite_file.is_remote(Path("/home/me/.tachograph"), mounts)
+    assert not sqlite_file.is_remote(Path("/home/local disk/x"), mounts)
+    assert not sqlite_file.is_remote(Path("/var"), mounts)
+    assert not sqlite_file.is_remote(Path("/var"), "")
 
 
 def test_a_locked_index_is_named_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append(root, "r", "0-a", lines(header("r", "0-a", ALIVE), point(0, x=1)))
     open_store().runs()
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
-    blocker = sqlite3.connect(root / database.FILENAME, isolation_level=None)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.1)
+    blocker = sqlite3.connect(root / sqlite_file.FILENAME, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     append(root, "r", "0-a", lines(point(1, x=2), first=3))
     with pytest.raises(tachograph.Error, match=r"^the index of .* can't be used \(database is locked\).*$"):
@@ -819,7 +821,7 @@ def test_a_locked_index_is_named_in_one_line(root: Path, monkeypatch: pytest.Mon
 
 
 def test_the_ranges_of_sequence_numbers() -> None:
-    from tachograph.projection import Seen
+    from tachograph.index.projection import Seen
 
     for seed in range(50):
         random, seen, known = Random(seed), Seen([]), set()

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 import tachograph
-from tachograph import jobs, journal
-from tachograph.jobs import Job
+from tachograph import journal
+from tachograph.record import launchers as jobs
+from tachograph.record.launchers import Job
 
 RANK = """
 import tachograph
@@ -239,7 +240,7 @@ def test_rank_0_opens_runs_by_hand_around_what_a_plug_in_records_in_all_ranks(ro
     """In rank 1 the plug-in opens runs of its own: they are those that rank 0 has open, and no others."""
     launch(torchrun(0), torchrun(1), code=f"""
         import os, pathlib, time, tachograph
-        from tachograph.opening import open_run
+        from tachograph.record.start import open_run
         met = pathlib.Path({str(root.parent)!r})
 
         def meet(what):  # as ranks do in each step of a training
@@ -341,7 +342,7 @@ def test_what_a_framework_knows_of_the_job(announced: Callable[..., None]) -> No
 
 SPAWNED = """
 import multiprocessing, sys, tachograph
-from tachograph import jobs
+from tachograph.record import launchers as jobs
 
 def train(rank):
     jobs.announce(lambda: jobs.met(rank, 2, "localhost:29500"))

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 import tachograph
 from tachograph import journal
-from tachograph.background import background
 from tachograph.errors import TachographWarning
 from tachograph.events import Environment, Event, Metrics, Note, Params, RunEnd, RunStart, encode
 from tachograph.journal import Block, Damage, Journal
+from tachograph.runtime.background import background
 
 
 def open_journal(folder: Path) -> Journal:

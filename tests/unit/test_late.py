@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import late
-from tachograph.late import waiting
+from tachograph.record import device_values
+from tachograph.record.device_values import waiting
 
 
 class Later:
@@ -38,14 +38,14 @@ def test_points_are_written_when_they_arrive_and_in_their_order(root: Path) -> N
         for step, number in enumerate(numbers):
             waiting.add(run, step, {"loss": number})
         numbers[1].arrived = numbers[2].arrived = True  # they wait for the one before them
-        time.sleep(3 * late.PERIOD)
+        time.sleep(3 * device_values.PERIOD)
         assert values(run, root) == []
         numbers[0].arrived = True
-        time.sleep(3 * late.PERIOD)
+        time.sleep(3 * device_values.PERIOD)
         assert values(run, root) == [0.0, 1.0, 2.0]
         assert [number.asked for number in numbers] == [1, 1, 1]
         at = tachograph.open_store(root).run(run.id).history("loss").times[0]
-        assert abs(at - logged) < late.PERIOD
+        assert abs(at - logged) < device_values.PERIOD
 
 
 def test_the_end_of_a_run_waits_for_what_is_on_its_way(root: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_never_arrives_does_not_hold_up_the_end(root: Path, monkeypatch: py
     began = time.monotonic()
     waiting.settle(run, 0.1)
     assert time.monotonic() - began < 2
-    monkeypatch.setattr(late, "SETTLE", 0.1)
+    monkeypatch.setattr(device_values, "SETTLE", 0.1)
     never.arrived = True
     run.finish()
     assert any("did not arrive" in note.text for note in tachograph.open_store(root).run(run.id).notes)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from tachograph.loopback import is_loopback
+from tachograph.client.loopback import is_loopback
 from tachograph.sinks import Retry
 
 
@@ -42,7 +42,7 @@ def test_a_bucket_on_this_machine_is_asked_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch, port: int, host: str
 ) -> None:
     pytest.importorskip("obstore")
-    from tachograph.objects import Objects
+    from tachograph.bucket.objects import Objects
 
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

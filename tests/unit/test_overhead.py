@@ -13,8 +13,8 @@ from tachograph import guard
 from tachograph.cli import main
 from tachograph.hooks import session
 from tachograph.hooks.patch import Call, Hooks, Watcher
-from tachograph.run import Run, Samples
-from tachograph.store import open_store
+from tachograph.record.run import Run, Samples
+from tachograph.store.store import open_store
 
 
 class SlowObject:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tachograph.packing import columns, pack, pack_few, pack_many, unpack
+from tachograph.index.chunk_codec import columns, pack, pack_few, pack_many, unpack
 
 STEPS = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))
 VALUES = st.one_of(st.floats(width=32), st.floats(), st.sampled_from([0.0, -0.0, 1e308, 5e-324]))

@@ -13,8 +13,8 @@ import pytest
 import tachograph
 from tachograph import events
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
-from tachograph.questions import Query
-from tachograph.store import Store, open_store
+from tachograph.store.questions import Query
+from tachograph.store.store import Store, open_store
 
 SCORES = [0.5, None, math.nan, math.inf, 0.5, -1.0, None, 0.5, 2.0, -math.inf, 0.5]
 KINDS = [1, "one", None, 1.0, True, "two", math.nan, 2**60, "One", -3, "one"]

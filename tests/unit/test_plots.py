@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph.plots import HEIGHT, MOST_POINTS, WIDTH, curve
+from tachograph.store.plots import HEIGHT, MOST_POINTS, WIDTH, curve
 
 
 def points(drawn: str) -> list[tuple[float, float]]:

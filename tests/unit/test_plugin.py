@@ -20,10 +20,10 @@ import pytest
 from tests.unit.conftest import FRAMEWORK, PLUGIN, Site
 
 import tachograph
-from tachograph import imports
 from tachograph.errors import TachographWarning
 from tachograph.hooks import plugin
 from tachograph.hooks.plugin import Plugin
+from tachograph.runtime import import_hooks
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_one_from_outside_in_a_fresh_process(site: Site, root: Path) -> None:
 def waiting(name: str) -> Iterator[list[str]]:
     """What is told of the import of ``name``."""
     told: list[str] = []
-    withdraw = imports.when_imported(name, lambda: told.append(name))
+    withdraw = import_hooks.when_imported(name, lambda: told.append(name))
     try:
         yield told
     finally:
@@ -284,7 +284,7 @@ def waiting(name: str) -> Iterator[list[str]]:
 
 def test_the_module_is_whole_when_it_is_told(site: Site) -> None:
     seen = []
-    withdraw = imports.when_imported("toyframe", lambda: seen.append(hasattr(sys.modules["toyframe"], "Model")))
+    withdraw = import_hooks.when_imported("toyframe", lambda: seen.append(hasattr(sys.modules["toyframe"], "Model")))
     importlib.import_module("toyframe")
     assert seen == [True]
     withdraw()
@@ -398,7 +398,7 @@ def test_one_who_fails_does_not_break_the_import(site: Site) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    withdraw = imports.when_imported("toyframe", fail)
+    withdraw = import_hooks.when_imported("toyframe", fail)
     with pytest.warns(TachographWarning, match="import of toyframe failed"):
         assert importlib.import_module("toyframe").Model
     withdraw()
@@ -423,7 +423,9 @@ def test_what_is_imported_while_it_is_told(site: Site) -> None:
     """A plug-in imports its framework, and parts of it, in the middle of that import."""
     site.write("toyframe/part.py", "import toyframe\nvalue = toyframe.Model")
     seen: list[Callable[..., Any]] = []
-    withdraw = imports.when_imported("toyframe", lambda: seen.append(importlib.import_module("toyframe.part").value))
+    withdraw = import_hooks.when_imported(
+        "toyframe", lambda: seen.append(importlib.import_module("toyframe.part").value)
+    )
     module = importlib.import_module("toyframe")
     assert seen == [module.Model]
     withdraw()

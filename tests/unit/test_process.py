@@ -17,9 +17,10 @@ import psutil  # noqa: F401  # it must be there before the platform is said to b
 import pytest
 
 import tachograph
-from tachograph import cli, journal, process
-from tachograph.background import background
-from tachograph.process import Process, is_gone, this
+from tachograph import cli, journal
+from tachograph.runtime import process
+from tachograph.runtime.background import background
+from tachograph.runtime.process import Process, is_gone, this
 from tachograph.ship import delivery
 
 
@@ -96,7 +97,7 @@ def test_what_older_versions_have_written_is_judged_as_before(child: subprocess.
 def test_out_of_file_descriptors_a_process_does_not_take_itself_for_another() -> None:
     code = """
 import os, resource
-from tachograph import process
+from tachograph.runtime import process
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
 assert process.this().boot == ""
 assert not process.is_gone(process.this())
@@ -181,7 +182,7 @@ def test_when_a_process_was_started(child: subprocess.Popen[bytes]) -> None:
 
 HIDDEN = """
 import os, subprocess, sys
-from tachograph import process
+from tachograph.runtime import process
 process.this()
 target = process._describe(os.getppid())
 assert target.born

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import events, query
+from tachograph import events
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags
-from tachograph.labels import digest
-from tachograph.store import Store, open_store
+from tachograph.index.labels import digest
+from tachograph.store import query
+from tachograph.store.store import Store, open_store
 
 RUNS: dict[str, dict[str, Any]] = {
     "a": {"experiment": "vision", "status": "finished", "started": "2026-11-01T10:00",

@@ -26,12 +26,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import guard, surroundings
-from tachograph.background import background
+from tachograph import guard
 from tachograph.capture import console
 from tachograph.errors import TachographWarning
-from tachograph.records import RunRecord
-from tachograph.run import Run
+from tachograph.record import lifecycle
+from tachograph.record.run import Run
+from tachograph.runtime.background import background
+from tachograph.store.run_record import RunRecord
 
 
 @pytest.fixture
@@ -650,7 +651,7 @@ def test_a_store_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert "cannot write" in str(warning.message)
     assert "TACHOGRAPH_DIR names another folder" in str(warning.message)
     (tmp_path / "file").unlink()
-    surroundings.write_what_is_left()
+    lifecycle.write_what_is_left()
     assert any("model was not kept" in note.text for note in read(run).notes)
 
 

@@ -17,7 +17,7 @@ from tachograph.errors import TachographWarning
 from tachograph.hooks import session
 from tachograph.hooks.patch import Call, Hooks, Watcher
 from tachograph.hooks.session import Session
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 
 class Toy:

@@ -11,7 +11,7 @@ from tests.unit.test_journal import open_journal
 
 from tachograph import journal
 from tachograph.events import Metrics
-from tachograph.steps import Steps
+from tachograph.journal.steps import Steps
 
 SHAPES = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4, unique=True).map(tuple), max_size=30)
 

@@ -21,11 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tachograph
-from tachograph import artifacts, chunks, events, history
-from tachograph.folder import FolderFiles
-from tachograph.records import RunRecord
-from tachograph.run import Run
-from tachograph.store import Runs, open_store
+from tachograph import events
+from tachograph.index import chunks
+from tachograph.record.run import Run
+from tachograph.store import artifacts, history
+from tachograph.store.local import FolderFiles
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Runs, open_store
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 import tachograph
-from tachograph import surroundings
-from tachograph.background import background
-from tachograph.records import RunRecord
+from tachograph.record import lifecycle
+from tachograph.runtime.background import background
+from tachograph.store.run_record import RunRecord
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,9 +23,9 @@ Script = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(autouse=True)
 def default_interval() -> Iterator[None]:
     yield
-    surroundings.configure(True)
+    lifecycle.configure(True)
     assert background.drain(10)
-    assert not surroundings._monitor._runs
+    assert not lifecycle._monitor._runs
 
 
 def read(root: Path) -> RunRecord:
@@ -54,7 +54,7 @@ def test_the_machine_is_sampled_at_the_begin_and_at_the_end(root: Path) -> None:
 
 
 def test_it_can_be_switched_off(root: Path) -> None:
-    surroundings.configure(False)
+    lifecycle.configure(False)
     with tachograph.start_run():
         pass
     assert not read(root).system
@@ -74,7 +74,7 @@ def test_a_sampler_that_fails_is_let_go(root: Path, monkeypatch: pytest.MonkeyPa
         raise ZeroDivisionError
 
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
-    monkeypatch.setattr(surroundings._monitor, "_fresh", fail)
+    monkeypatch.setattr(lifecycle._monitor, "_fresh", fail)
     with pytest.warns(tachograph.TachographWarning, match="ZeroDivisionError"):  # noqa: PT031
         with tachograph.start_run() as run:
             run.log({"loss": 0.5})

@@ -15,12 +15,15 @@ import pytest
 from tests.unit.test_index import ELSEWHERE, GONE, append, header, lines, point
 
 import tachograph
-from tachograph import events, journal, process, removal, witness
-from tachograph.background import background
+from tachograph import events, journal
 from tachograph.events import Note, RunEnd, RunStart
-from tachograph.process import Process
+from tachograph.journal import tombstones
+from tachograph.journal import witnesses as witness
+from tachograph.runtime import process
+from tachograph.runtime.background import background
+from tachograph.runtime.process import Process
 from tachograph.ship.positions import begin_again
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 RUN, WRITER = "r", "0-elsewhere-7-a"
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -227,7 +230,7 @@ AT_ONCE = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from tachograph import witness
+from tachograph.journal import witnesses as witness
 from tachograph.ship.positions import begin_again
 root = Path(sys.argv[1])
 print("ready", flush=True)
@@ -267,7 +270,7 @@ def test_one_that_was_cut_off_while_it_was_made_is_made_anew(root: Path) -> None
 
 def test_a_removed_run_stays_removed(root: Path) -> None:
     writer = recorded(root, GONE)
-    removal.remove(root, [(RUN, RUN)])
+    tombstones.remove(root, [(RUN, RUN)])
     late = lines(point(0, loss=1.0), first=2, at=9e9)
     append(root, RUN, writer.name, [*lines(header(RUN, writer.name, GONE)), *late])
     witness.testify(root, [RUN], partial(begin_again, root))

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras.callbacks import Callback, CallbackList
 
-from tachograph import frames
+from tachograph.runtime import stack_frames
 from tachograph_frameworks.keras import recording
 from tachograph_frameworks.keras.recording import Recording
 
@@ -97,7 +97,7 @@ def _container(callback: Any) -> Any:
     """The list of callbacks that is calling ``callback``; it is not told to callbacks in any other way."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        found = frames.variables(frame).get("self")
+        found = stack_frames.variables(frame).get("self")
         if isinstance(found, CallbackList) and _is_among(callback, found.callbacks):
             return found
         frame = frame.f_back

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
-from tachograph import checkpoints, guard
+from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
+from tachograph.record import checkpoints
 from tachograph_frameworks.keras import callback, data, facts, recording, steps
 
 _SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tachograph.capture import kinds
-from tachograph.capture.tables import Table, array_table, unread
-from tachograph.run import Run
+from tachograph.data import readers
+from tachograph.data.table import Table, array_table, unread
+from tachograph.record.run import Run
 
 
 def register() -> None:
     """Let ``log_dataset`` know what Keras takes beside arrays."""
-    kinds.register("keras", "PyDataset", _described)
-    kinds.register("tensorflow", "DatasetV2", _dataset)
-    kinds.register("tensorflow", "Tensor", _tensor)
-    kinds.register("torch", "DataLoader", _loader)
+    readers.register("keras", "PyDataset", _described)
+    readers.register("tensorflow", "DatasetV2", _dataset)
+    readers.register("tensorflow", "Tensor", _tensor)
+    readers.register("torch", "DataLoader", _loader)
 
 
 def record(run: Run, role: str, x: Any, y: Any = None, sample_weight: Any = None) -> None:

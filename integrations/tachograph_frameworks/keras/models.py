@@ -15,7 +15,7 @@ import keras
 
 from tachograph import guard
 from tachograph.errors import Error
-from tachograph.run import Run
+from tachograph.record.run import Run
 
 FORMAT = "keras"
 _LIBRARIES = ("keras", "keras_hub", "keras_cv", "keras_nlp")

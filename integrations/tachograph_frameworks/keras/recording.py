@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from tachograph import active, frames, guard, settings
+from tachograph import guard, settings
 from tachograph.hooks import Session, options, session
-from tachograph.run import Run
+from tachograph.record import open_runs
+from tachograph.record.run import Run
+from tachograph.runtime import stack_frames
 from tachograph_frameworks.keras import describe, facts, models, steps
 from tachograph_frameworks.keras.steps import Steps
 
@@ -163,14 +165,14 @@ def run_of(model: Any) -> Run | None:
     """The run in which ``model`` was trained; for one that came from elsewhere the user's open run."""
     found = _runs.get(model)
     if found is None:
-        given = active.given()
+        given = open_runs.given()
         found = given if given is not None and given.opener == "user" and given.rank == 0 else None
     return found
 
 
 def end_left() -> None:
     """End a run of ours that an exception in its training has left open: a callback is not told of one."""
-    left = active.here()
+    left = open_runs.here()
     if left is None or left.opener != NAME or session.current() is not None:
         return
     if not any(recording.run is left and recording.goes_on(model) for model, recording in list(_recordings.items())):
@@ -181,7 +183,7 @@ def _is_in_fit(model: Any) -> bool:
     """Whether a ``fit`` of ``model`` is running, further down in the stack of calls."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frames.variables(frame).get("self") is model:
+        if frame.f_code.co_name == "fit" and stack_frames.variables(frame).get("self") is model:
             return True
         frame = frame.f_back
     return False

@@ -10,9 +10,10 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tachograph import cells, guard
+from tachograph import guard
 from tachograph.hooks import Call, Watcher, session
-from tachograph.run import Run
+from tachograph.record.run import Run
+from tachograph.runtime import notebooks
 from tachograph_frameworks.keras import describe, models
 
 LARGEST_HELD = 64 << 20  # bytes of a model that is held until it is kept; a larger one if the program still has it then
@@ -51,7 +52,7 @@ class Steps:
             if self.run.opener == "user":
                 self.run.recorder.before_end(self.keep)
             else:
-                cells.at_end(lambda error: self.keep())
+                notebooks.at_end(lambda error: self.keep())
 
     def keep(self) -> None:
         """Keep the model as it is now, if it is there."""

@@ -7,8 +7,8 @@ own monitor would read them, checkpoints where they are saved. The user's callba
 
 from __future__ import annotations
 
-from tachograph.background import background
 from tachograph.hooks import Hooks
+from tachograph.runtime.background import background
 from tachograph_frameworks.lightning import packages
 from tachograph_frameworks.lightning.callback import TachographCallback
 from tachograph_frameworks.lightning.calls import WRAPPERS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tachograph import ending, guard, settings
+from tachograph import guard, settings
 from tachograph.hooks import session
+from tachograph.record import process_end
 from tachograph_frameworks.lightning import facts, fits, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
 
@@ -55,7 +56,7 @@ def _begin(trainer: Any, module: Any, stage: str) -> None:
 
         def finish(error: BaseException | None) -> None:
             if reopened:
-                run.finish(ending.outcome(error), error)
+                run.finish(process_end.outcome(error), error)
 
         recording.begin(trainer, run if run.rank == 0 else None, finish, described=True)
     elif stage != "predict":

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tachograph import active, ending
 from tachograph.hooks import Call, Session, Watcher, session
+from tachograph.record import open_runs, process_end
 from tachograph_frameworks.lightning import checkpoints, facts, fits, recording
 from tachograph_frameworks.lightning.logger import NAME
 
@@ -65,7 +65,7 @@ def _evaluation(stage: str) -> Callable[[Call], Watcher]:
 
     def wrapper(call: Call) -> Watcher:
         fit = fits.last(call.instance, _module(call))
-        inside = session.current() is not None or active.given() is not None or fits.is_tuning(call.instance)
+        inside = session.current() is not None or open_runs.given() is not None or fits.is_tuning(call.instance)
         if fit is None or inside:
             yield from alone(call)
         else:
@@ -89,7 +89,7 @@ def _after(fit: fits.Fit, call: Call) -> Watcher:
         recording.end(trainer)
         error = _interruption(trainer, error) or error
         if reopened:
-            fit.run.finish(ending.outcome(error), error)
+            fit.run.finish(process_end.outcome(error), error)
 
 
 def _note_run(call: Call) -> Watcher:
@@ -97,7 +97,7 @@ def _note_run(call: Call) -> Watcher:
     trainer, around = call.instance, session.current()
     if around is not None and around.plugin == NAME and trainer.state.fn == "fit":
         fits.remember(trainer, call.argument("model"), around)
-    given = active.given() if around is None else None
+    given = open_runs.given() if around is None else None
     if given is None or given.role != "worker" or recording.begun(trainer) is not None:
         yield
         return

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tachograph import checkpoints
-from tachograph.background import background
-from tachograph.capture.blobs import digest_of
 from tachograph.hooks import Call, Watcher
-from tachograph.run import Run
+from tachograph.journal.blobs import digest_of
+from tachograph.record import checkpoints
+from tachograph.record.run import Run
+from tachograph.runtime.background import background
 from tachograph_frameworks.lightning import fits, recording
 
 _SMALL = 8 << 20  # bytes that are digested at once, in some milliseconds

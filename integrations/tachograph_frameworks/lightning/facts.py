@@ -8,7 +8,7 @@ import torch
 
 from tachograph import guard
 from tachograph.hooks import Call, Watcher, options
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.lightning import checkpoints, recording
 from tachograph_frameworks.lightning.packages import Package, name_of
 from tachograph_frameworks.lightning.recording import Recording

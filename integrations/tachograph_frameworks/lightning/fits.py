@@ -5,9 +5,9 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
-from tachograph import active
 from tachograph.hooks import Session
-from tachograph.run import Run
+from tachograph.record import open_runs
+from tachograph.record.run import Run
 
 _fits: weakref.WeakKeyDictionary[Any, Fit] = weakref.WeakKeyDictionary()
 
@@ -26,7 +26,7 @@ class Fit(NamedTuple):
 
 def remember(trainer: Any, module: Any, session: Session) -> None:
     """``trainer`` begins to train ``module``, in every process of the job."""
-    run = session.owned or session.run or active.given()  # the user's, in a process that leaves it to the first one
+    run = session.owned or session.run or open_runs.given()  # the user's, in a process that leaves it to the first one
     if run is not None:
         _fits[trainer] = Fit(weakref.ref(module), run, session.owned is not None)
 

@@ -8,9 +8,9 @@ from typing import Any
 from torch.utils.data import IterableDataset, RandomSampler, Subset, TensorDataset
 
 from tachograph import guard
-from tachograph.capture.tables import LIMIT
+from tachograph.data.table import LIMIT
 from tachograph.hooks import Call, Watcher, options
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.lightning import recording
 
 _ROLES = {"train": "train", "val": "validation", "test": "test", "predict": "predict"}

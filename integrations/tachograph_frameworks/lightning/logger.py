@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from tachograph import active, checkpoints, ending, guard, settings
+from tachograph import guard, settings
 from tachograph.hooks import options
-from tachograph.opening import OffRun, open_run
-from tachograph.run import Run
+from tachograph.record import checkpoints, open_runs, process_end
+from tachograph.record.run import Run
+from tachograph.record.start import OffRun, open_run
 from tachograph_frameworks.lightning import packages
 
 NAME = "lightning"
@@ -108,7 +109,7 @@ class TachographLogger:
         if self._ends_it:
             error = sys.exc_info()[1]
             unknown = status != "success" and error is None
-            self.experiment.finish("failed" if unknown else ending.outcome(error), error)
+            self.experiment.finish("failed" if unknown else process_end.outcome(error), error)
 
     # -- whose run it is --
 
@@ -124,7 +125,7 @@ class TachographLogger:
     def _open(self) -> Run:
         if settings.off():
             return OffRun()
-        given = active.given()
+        given = open_runs.given()
         parent = None if given in _opened else given
         if parent is not None and (parent.opener in ("user", NAME, "torch") or parent.role == "worker"):
             return parent

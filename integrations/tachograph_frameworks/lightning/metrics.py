@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tachograph import active, guard
+from tachograph import guard
 from tachograph.hooks import Call, Hooks, Watcher
+from tachograph.record import open_runs
 from tachograph_frameworks.lightning import recording
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
 from tachograph_frameworks.lightning.rates import Rates
@@ -74,7 +75,7 @@ def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., An
                 if is_logged or loop.batch_progress.current.ready == 1 or trainer.fast_dev_run:
                     _note_rates(trainer, is_logged)
             except guard.FAULTS as error:
-                guard.fault(f"{hooks.plugin}: on_batch_start", error, active.here())
+                guard.fault(f"{hooks.plugin}: on_batch_start", error, open_runs.here())
         return original(connector, *args, **kwargs)
 
     return update_wrapper(on_batch_start, original)

@@ -7,7 +7,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from tachograph import imports
+from tachograph.runtime import import_hooks
 
 NAMES = {"lightning": "lightning.pytorch", "pytorch_lightning": "pytorch_lightning"}
 
@@ -37,7 +37,7 @@ def name_of(trainer: Any) -> str:
 def when_imported(then: Callable[[Package], None]) -> None:
     """Call ``then`` with each of the two once it is imported: now, if it is already."""
     for name in NAMES:
-        imports.when_imported(name, partial(_tell, name, then))
+        import_hooks.when_imported(name, partial(_tell, name, then))
 
 
 def _tell(name: str, then: Callable[[Package], None]) -> None:

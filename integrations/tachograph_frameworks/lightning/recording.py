@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tachograph.hooks import options
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.lightning import packages, taps
 from tachograph_frameworks.lightning.logger import TachographLogger
 from tachograph_frameworks.lightning.rates import Rates

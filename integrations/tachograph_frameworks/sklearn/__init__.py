@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 from tachograph import guard
 from tachograph.hooks import Hooks
-from tachograph.imports import when_imported
+from tachograph.runtime.import_hooks import when_imported
 from tachograph_frameworks.sklearn import fits, partial_fits, scores, series, validation
 from tachograph_frameworks.sklearn.tracked import Tracked
 

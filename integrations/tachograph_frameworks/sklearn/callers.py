@@ -6,7 +6,8 @@ import sys
 from types import FrameType
 from typing import Any
 
-from tachograph import frames, guard
+from tachograph import guard
+from tachograph.runtime import stack_frames
 
 _LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "joblib")
 DEPTH = 30
@@ -30,7 +31,7 @@ def _is_library(frame: FrameType) -> bool:
 
 
 def _name_in(frame: FrameType, value: Any) -> str | None:
-    for namespace in (frames.variables(frame), dict(frame.f_globals)):
+    for namespace in (stack_frames.variables(frame), dict(frame.f_globals)):
         for name, held in namespace.items():
             if held is value and not name.startswith("_"):
                 return name

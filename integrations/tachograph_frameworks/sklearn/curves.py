@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tachograph.events import Metrics, written_number
-from tachograph.run import Run
+from tachograph.record.run import Run
 
 # What an attribute is called in the record. A curve's step is the iteration, from 0.
 _CURVES = {

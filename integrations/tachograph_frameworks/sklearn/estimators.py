@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from tachograph import guard
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn.series import Series
 
 _fitted: dict[int, tuple[weakref.ref[Any], Run, Series | None]] = {}

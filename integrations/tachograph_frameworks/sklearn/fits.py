@@ -9,7 +9,7 @@ from typing import Any
 
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
 from tachograph_frameworks.sklearn.series import Series
 

@@ -15,9 +15,9 @@ from typing import Any
 import joblib
 import sklearn
 
-from tachograph.capture.signature import classes, example, signature
+from tachograph.data.signature import classes, example, signature
 from tachograph.hooks import options
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import estimators
 
 _FILES = {"joblib": "model.joblib", "pickle": "model.pkl"}

@@ -15,7 +15,7 @@ import numpy as np
 
 from tachograph import guard
 from tachograph.hooks import Call
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import estimators
 
 SHARE = 0.05

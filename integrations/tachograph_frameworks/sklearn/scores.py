@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tachograph.hooks import Call, Hooks, Watcher, session
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import callers, estimators
 
 REMEMBERED = 256

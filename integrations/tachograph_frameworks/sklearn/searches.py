@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import estimators
 
 _SPLIT = re.compile(r"split(\d+)_((?:test|train)_.+)")

@@ -17,10 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tachograph import active, after, cells, ending, guard
+from tachograph import guard
 from tachograph.events import Metrics, Release
 from tachograph.hooks import Call, Session, session
-from tachograph.run import Run
+from tachograph.record import open_runs, process_end
+from tachograph.record.run import Run
+from tachograph.runtime import deferred, notebooks
 
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01
@@ -55,8 +57,8 @@ class Series:
         """Whether nothing has changed since :meth:`look_around`, and no training or ``suppress()`` lasts anywhere."""
         return (
             not session.alive
-            and self._stack is active.stack()
-            and self._changes == active.changes()
+            and self._stack is open_runs.stack()
+            and self._changes == open_runs.changes()
             and time.perf_counter() < self._look_again_at
         )
 
@@ -65,7 +67,7 @@ class Series:
 
         A run that a parent process opens is not seen, so that has to be looked at from time to time.
         """
-        self._stack, self._changes = active.stack(), active.changes()
+        self._stack, self._changes = open_runs.stack(), open_runs.changes()
         self._look_again_at = time.perf_counter() + LOOK_AGAIN
 
     def inside(self) -> Session:
@@ -93,7 +95,7 @@ class Series:
         _behind.pop(id(self), None)
         if last is None:
             return
-        after.settle(self.run)
+        deferred.settle(self.run)
         self._write()
         reopened = self.run.reopen()
         try:
@@ -115,7 +117,7 @@ class Series:
         self.calls += 1
         if not 0 < self._write_at - now < WRITE_SECONDS:  # also where the clock was set back
             self._write_at = now + WRITE_SECONDS
-            after.record(self._write, self.run, WRITE_SECONDS)
+            deferred.record(self._write, self.run, WRITE_SECONDS)
         self._fitted += seconds
 
     def _write(self) -> None:
@@ -146,8 +148,8 @@ class Series:
 
     def _fall_behind(self) -> None:
         _behind[id(self)] = self
-        ending.put_off(catch_up)
-        cells.at_end(catch_up)
+        process_end.put_off(catch_up)
+        notebooks.at_end(catch_up)
         if self.run.ended:
             self.run.recorder.keep_open()
         else:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tachograph import guard
 from tachograph.hooks import Call, Hooks, Session, Watcher, options, session
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.sklearn import callers, estimators
 
 

@@ -10,9 +10,10 @@ import sys
 
 import torch
 
-from tachograph import imports, jobs
 from tachograph.capture import seeds
 from tachograph.hooks import Call, Hooks, Watcher
+from tachograph.record import launchers
+from tachograph.runtime import import_hooks
 from tachograph_frameworks.torch import watching
 from tachograph_frameworks.torch.job import distributed_job
 from tachograph_frameworks.torch.watching import Watching, watch
@@ -26,12 +27,12 @@ LOOPS = True  # its trainings are no calls: their run ends with the process, or 
 
 def install(hooks: Hooks) -> None:
     """Listen to loops."""
-    hooks.native(jobs.announce(distributed_job))
+    hooks.native(launchers.announce(distributed_job))
     watching.install(hooks)
     hooks.around(torch.random, "manual_seed", _seeded)
     if (seed := torch.initial_seed()) < _CHOSEN:
         seeds.known.setdefault("torch", seed)
-    hooks.native(imports.when_imported(_COMPILER, _leave_us_out))
+    hooks.native(import_hooks.when_imported(_COMPILER, _leave_us_out))
 
 
 _CHOSEN = 1 << 32  # what nobody has seeded begins with a number of 64 bits

@@ -776,7 +776,7 @@ static int begin(PyObject *module)
         {&inside, "tachograph.hooks.session", "inside"},
         {&session, "tachograph.hooks.session", "_session"},
         {&quiet, "tachograph.hooks.session", "_quiet"},
-        {&stack, "tachograph.active", "_stack"},
+        {&stack, "tachograph.record.open_runs", "_stack"},
         {&metrics, "tachograph.events", "Metrics"},
         {&places, "tachograph_frameworks.torch.naming", "latest"},
         {&read_copy, "tachograph_frameworks.torch.device", "read"},

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
 from tachograph import guard
 from tachograph.hooks import options
-from tachograph.run import Run
+from tachograph.record.run import Run
 
 
 def describe(run: Run, dataset: Any, facts: dict[str, Any], name: str, role: str) -> None:

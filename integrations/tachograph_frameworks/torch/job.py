@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tachograph import jobs
-from tachograph.jobs import Job
+from tachograph.record import launchers
+from tachograph.record.launchers import Job
 
 __all__ = ["distributed_job"]
 
@@ -18,7 +18,7 @@ def distributed_job() -> Job | None:
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return None
-    return jobs.met(dist.get_rank(), dist.get_world_size(), _address(dist.distributed_c10d._get_default_store()))
+    return launchers.met(dist.get_rank(), dist.get_world_size(), _address(dist.distributed_c10d._get_default_store()))
 
 
 def _address(store: object) -> str:

@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from torch.optim import Optimizer, optimizer
 
-from tachograph import active, cells, ending, guard, jobs, opening, settings
-from tachograph.active import stack
+from tachograph import guard, settings
 from tachograph.hooks import Hooks, session
 from tachograph.hooks.session import inside
-from tachograph.run import Run
+from tachograph.record import launchers, open_runs, process_end, start
+from tachograph.record.open_runs import stack
+from tachograph.record.run import Run
+from tachograph.runtime import notebooks
 from tachograph_frameworks.torch import naming
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.quick import short
@@ -45,7 +47,7 @@ def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[An
             try:
                 method(self, subject)
             except guard.FAULTS as error:
-                guard.fault(f"torch: {site}", error, active.here())
+                guard.fault(f"torch: {site}", error, open_runs.here())
 
         return call
 
@@ -220,13 +222,13 @@ class Loop(short.Hearing):
 
     def _find(self) -> None:
         here = self._here
-        given = active.given() or self._goes_on()
+        given = open_runs.given() or self._goes_on()
         if given is not None and given in self._owned:
             run, here.target = (given if given.rank == 0 else None), given
         elif given is not None and given.opener not in ("user", NAME):
             run, here.target = None, given  # inside another framework's training that is no call
         else:
-            found = session.begin(NAME, opening.script_name(), True, False, (), apart=jobs.job() is None)
+            found = session.begin(NAME, start.script_name(), True, False, (), apart=launchers.job() is None)
             run, here.target = found.run, found.run or found.owned or given
             self._owned.update([found.owned] if found.owned is not None else [])
         here.stack = stack()
@@ -249,14 +251,14 @@ class Loop(short.Hearing):
             run.recorder.before_end(lambda: self._recordings.pop(id(run), None))
             self.files.begun(run)
             if run in self._owned:
-                cells.at_end(lambda error: run.finish(ending.outcome(error), error))
+                notebooks.at_end(lambda error: run.finish(process_end.outcome(error), error))
         return recording
 
     def end(self, error: BaseException | None = None) -> None:
         """End the runs that were opened for loops."""
         for run in list(self._owned):
             if not run.ended:
-                run.finish(ending.outcome(error), error)
+                run.finish(process_end.outcome(error), error)
 
 
 def _gradient_norm(optimizer: Optimizer) -> torch.Tensor:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from tachograph import guard
-from tachograph.capture.blobs import digest_of
-from tachograph.capture.secrets import redact_mapping
-from tachograph.capture.signature import signature
-from tachograph.checkpoints import is_plain, recordable
-from tachograph.run import Run
+from tachograph.data.signature import signature
+from tachograph.journal.blobs import digest_of
+from tachograph.record.checkpoints import is_plain, recordable
+from tachograph.record.run import Run
+from tachograph.redaction import redact_mapping
 
 SAFETENSORS = "torch-safetensors"
 STATE_DICT = "torch-state-dict"

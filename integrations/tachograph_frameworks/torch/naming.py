@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from tachograph import frames, guard
+from tachograph import guard
+from tachograph.runtime import stack_frames
 from tachograph_frameworks.torch.device import read
 
 UNNAMED = ""  # of an expression: what its curve is called is decided with its optimizer
@@ -126,7 +127,7 @@ def _tensors(frame: FrameType, variables: tuple[_Variable, ...]) -> Iterator[tup
 
 def _resolve(frame: FrameType, path: _Path) -> Any:
     """What a path leads to, read without running any code of the user's; None where it leads nowhere."""
-    value = frames.variable(frame, str(path[0]))
+    value = stack_frames.variable(frame, str(path[0]))
     for part in path[1:]:
         try:
             is_item = type(value) in (dict, list, tuple)

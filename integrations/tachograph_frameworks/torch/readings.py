@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from tachograph import active, guard
+from tachograph import guard
 from tachograph.hooks import Hooks, session
+from tachograph.record import open_runs
 from tachograph_frameworks.torch.data import loader_params
 from tachograph_frameworks.torch.quick import short
 from tachograph_frameworks.torch.short import READING
@@ -192,7 +193,7 @@ class Readings(short.Listening):
 
 
 def _fault(error: Exception) -> None:
-    guard.fault("torch: data loader", error, active.here())
+    guard.fault("torch: data loader", error, open_runs.here())
 
 
 def _expected(loader: DataLoader[Any]) -> int | None:

@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from tachograph import guard, late
-from tachograph.background import background
+from tachograph import guard
 from tachograph.events import Metrics
 from tachograph.hooks.session import inside, options
-from tachograph.run import Run
+from tachograph.record import device_values
+from tachograph.record.run import Run
+from tachograph.runtime.background import background
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.epochs import Epochs, Track
@@ -296,13 +297,13 @@ class Recording:
         copies = {name: value for name, value in values.items() if hasattr(value, "ready")}
         rest = {name: value for name, value in values.items() if name not in copies and value is not None}
         if copies and all(type(value) is float and value - value == 0.0 for value in rest.values()):
-            late.waiting.add(self.run, step, copies, Metrics(0, 0, at, step, rest))
+            device_values.waiting.add(self.run, step, copies, Metrics(0, 0, at, step, rest))
             return
         self._send()
-        rest, more, unread = late.start(rest)
+        rest, more, unread = device_values.start(rest)
         self.run.recorder.complain(unread)
         if copies or more:
-            late.waiting.add(self.run, step, copies | more)
+            device_values.waiting.add(self.run, step, copies | more)
         if rest:
             self.run.recorder.log(rest, step)
 

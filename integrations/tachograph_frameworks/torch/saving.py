@@ -13,11 +13,12 @@ import msgspec
 import torch
 from torch import Tensor
 
-from tachograph import checkpoints, guard
-from tachograph.background import background
-from tachograph.capture.blobs import digest_of
+from tachograph import guard
 from tachograph.hooks import Call, Hooks, Watcher, session
-from tachograph.run import Run
+from tachograph.journal.blobs import digest_of
+from tachograph.record import checkpoints
+from tachograph.record.run import Run
+from tachograph.runtime.background import background
 from tachograph_frameworks.torch.strand import Strand
 
 _MOST_LOADED = 20  # files of which it is remembered what was in them

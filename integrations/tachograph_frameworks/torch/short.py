@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from tachograph import active, guard
-from tachograph.active import stack
+from tachograph import guard
 from tachograph.events import Metrics
 from tachograph.hooks import Hooks, session
 from tachograph.hooks.session import alive
+from tachograph.record import open_runs
+from tachograph.record.open_runs import stack
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.naming import latest
 
@@ -111,7 +112,7 @@ class Hearing:
                         if value is not None:
                             _keep(plain, known[1], value)
             except guard.FAULTS as error:
-                guard.fault("torch: Tensor.backward", error, active.here())
+                guard.fault("torch: Tensor.backward", error, open_runs.here())
             if args or kwargs:
                 return original(tensor, *args, **kwargs)
             return original(tensor)  # as most call it, which takes less

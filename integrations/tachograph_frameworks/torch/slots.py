@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.torch import optimizers
 from tachograph_frameworks.torch.optimizers import Slot, face_of
 from tachograph_frameworks.torch.trained import unique

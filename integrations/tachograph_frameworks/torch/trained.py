@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from tachograph import guard
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.torch import modules, optimizers
 from tachograph_frameworks.torch.models import save_module
 from tachograph_frameworks.torch.optimizers import Slot

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from tachograph import frames, guard
+from tachograph import guard
+from tachograph.runtime import stack_frames
 
 _SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
 _CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, CodeType, FrameType, Tensor)
@@ -112,7 +113,7 @@ class Sight:
     def _codes(self) -> Iterator[CodeType]:
         for frame in self._frames:
             yield frame.f_code
-            owner = type(frames.variable(frame, "self"))
+            owner = type(stack_frames.variable(frame, "self"))
             for name in frame.f_code.co_names:
                 for function in (frame.f_globals.get(name), inspect.getattr_static(owner, name, None)):
                     if isinstance(function, FunctionType):
@@ -143,7 +144,7 @@ class Sight:
         spaces: dict[int, tuple[int, dict[str, Any]]] = {}
         for number, frame in enumerate(self._frames):
             if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is not frame.f_globals:
-                yield from _ways(frames.variables(frame), number)
+                yield from _ways(stack_frames.variables(frame), number)
                 spaces.setdefault(id(frame.f_globals), (number + _OUTSIDE, frame.f_globals))
             else:
                 spaces[id(frame.f_globals)] = number, frame.f_globals
@@ -171,7 +172,7 @@ def held_in(place: Place | None) -> Any:
         frame = frame.f_back
     if place is None or frame is None or frame.f_code is not place[0]:
         return None
-    return frames.variable(frame, place[1])
+    return stack_frames.variable(frame, place[1])
 
 
 def _is_library(frame: FrameType) -> bool:

@@ -13,7 +13,7 @@ from xgboost.callback import EarlyStopping
 
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
-from tachograph.run import Run
+from tachograph.record.run import Run
 from tachograph_frameworks.xgboost import matrices, recording, steps
 from tachograph_frameworks.xgboost.steps import Steps
 

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from xgboost.core import XGBoostError
 
-from tachograph.capture import kinds
-from tachograph.capture.tables import COLUMNS, LIMIT, Cells, Part, Rows, Table, array_part, row_count, spread, unread
-from tachograph.run import Run
+from tachograph.data import readers
+from tachograph.data.table import COLUMNS, LIMIT, Cells, Part, Rows, Table, array_part, row_count, spread, unread
+from tachograph.record.run import Run
 
 _ENTRY = 8  # bytes of a stored value: its column and itself
 
 
 def register() -> None:
     """Let ``log_dataset`` know matrices."""
-    kinds.register("xgboost", "DMatrix", read)
+    readers.register("xgboost", "DMatrix", read)
 
 
 def record(run: Run, matrix: Any, name: str, role: str) -> None:

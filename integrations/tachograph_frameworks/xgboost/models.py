@@ -13,7 +13,7 @@ import xgboost
 from xgboost.core import Booster, XGBoostError
 
 from tachograph.errors import Error
-from tachograph.run import Run
+from tachograph.record.run import Run
 
 FORMAT = "xgboost-ubj"
 IMPORTANCES = ("weight", "gain", "cover", "total_gain", "total_cover")

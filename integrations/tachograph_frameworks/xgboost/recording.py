@@ -12,9 +12,11 @@ from typing import Any
 from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
-from tachograph import active, frames, guard, jobs, settings
+from tachograph import guard, settings
 from tachograph.hooks import Session, options, session
-from tachograph.run import Run
+from tachograph.record import launchers, open_runs
+from tachograph.record.run import Run
+from tachograph.runtime import stack_frames
 from tachograph_frameworks.xgboost import models, steps
 from tachograph_frameworks.xgboost.steps import Steps
 
@@ -143,7 +145,7 @@ def begin(model: Any) -> Recording | None:
 def is_first() -> bool:
     """Whether what begins here is to be recorded: in a job that no known launcher has numbered, by the first process
     only; and not a worker's part of a fit that this process records."""
-    return (jobs.job() is not None or collective.get_rank() == 0) and not _is_part()
+    return (launchers.job() is not None or collective.get_rank() == 0) and not _is_part()
 
 
 def _is_part() -> bool:
@@ -170,7 +172,7 @@ def end_left() -> None:
     The run of a training that nobody saw end is ended when its model is gone. A notebook keeps the frames of the last
     exception, and the model with them.
     """
-    left = active.here()
+    left = open_runs.here()
     if left is None or left.opener != NAME or session.current() is not None:
         return
     if not any(recording.run is left and _is_in_training(model) for model, recording in list(_recordings.items())):
@@ -182,7 +184,7 @@ def _is_in_training(model: Any) -> bool:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         theirs = frame.f_globals.get("__name__") == training.__name__
-        if theirs and any(value is model for value in frames.variables(frame).values()):
+        if theirs and any(value is model for value in stack_frames.variables(frame).values()):
             return True
         frame = frame.f_back
     return False

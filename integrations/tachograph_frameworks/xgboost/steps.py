@@ -14,9 +14,11 @@ from typing import Any
 
 from xgboost import Booster
 
-from tachograph import cells, ending, guard
+from tachograph import guard
 from tachograph.hooks import Session, session
-from tachograph.run import Run
+from tachograph.record import process_end
+from tachograph.record.run import Run
+from tachograph.runtime import notebooks
 
 MOST_HELD = 8  # last models that are not kept yet
 
@@ -51,8 +53,8 @@ class Steps:
         _behind.append(self)
         if self.run.opener == "user":
             self.run.recorder.before_end(self.settle)
-        ending.put_off(settle_all)
-        cells.at_end(settle_all)
+        process_end.put_off(settle_all)
+        notebooks.at_end(settle_all)
         if len(_behind) > MOST_HELD:
             _behind[0].settle()
 

@@ -17,11 +17,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from tachograph import guard
-from tachograph.capture.secrets import redact_text
 from tachograph.events import Console
+from tachograph.redaction import redact_text
 
 if TYPE_CHECKING:
-    from tachograph.run import Run
+    from tachograph.record.run import Run
 
 BEGINNING = 1 << 19  # characters
 END = 1 << 19

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tachograph.capture.secrets import is_secret_name, redact_argv, redact_text
+from tachograph.redaction import is_secret_name, redact_argv, redact_text
 
 if TYPE_CHECKING:
     import subprocess
@@ -291,7 +291,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _look_here(request: dict[str, Any], note: Callable[[dict[str, Any]], object]) -> None:
-    from tachograph.capture import code, probe
+    from tachograph.capture import git, probe
 
-    for fact in probe.facts(request, code.Hurry()):
+    for fact in probe.facts(request, git.Hurry()):
         note(fact)

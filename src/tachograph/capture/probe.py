@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tachograph.capture import hardware
-from tachograph.capture.code import GitState, Hurry, git_states
+from tachograph.capture.git import GitState, Hurry, git_states
 
 
 def main(request: dict[str, Any]) -> None:

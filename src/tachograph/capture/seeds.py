@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from tachograph.capture import arguments
+from tachograph.capture import parsed_arguments
 
 known: dict[str, int | str] = {}
 
@@ -43,6 +43,6 @@ def _of_python(random: Any) -> int | None:
 
 
 def _candidates() -> Iterator[int]:
-    named = {**vars(sys.modules["__main__"]), **arguments.known}
+    named = {**vars(sys.modules["__main__"]), **parsed_arguments.known}
     values = [*known.values(), *(value for name, value in list(named.items()) if "seed" in name.lower())]
     yield from {value: None for value in [*values, *range(100)] if type(value) is int}

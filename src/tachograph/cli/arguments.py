@@ -72,8 +72,8 @@ def whole_number(text: str) -> int:
 
 def local_root(options: Namespace) -> Path:
     """The store's folder. Raises UsageError for a URL, NotFound where there is no such folder."""
-    from tachograph.capture.secrets import redact_url
-    from tachograph.store import open_store
+    from tachograph.redaction import redact_url
+    from tachograph.store.store import open_store
 
     place = options.root or ""
     if "://" in place and not place.startswith("file://"):

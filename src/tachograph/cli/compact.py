@@ -10,13 +10,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from tachograph import document
-from tachograph.cli import reading, words
+from tachograph import wording
+from tachograph.bucket.objects import SCHEMES
+from tachograph.cli import with_store
 from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
 from tachograph.compact import compact, shelf_at
-from tachograph.objects import SCHEMES
-from tachograph.store import Store
+from tachograph.store import document
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph compact
@@ -38,20 +39,22 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
-    reading.check(store)
+    with_store.check(store)
     report = compact(store, shelf_at(options.to or _beside(options.root, store)))
     if options.json:
         document.write(report)
         return 0
     for verb, number in (("added", report.added), ("renewed", report.renewed), ("dropped", report.dropped)):
         if number:
-            say(f"{words.count(number, 'run')} {verb}")
+            say(f"{wording.count(number, 'run')} {verb}")
     if report.open:
-        say(f"{words.count(report.open, 'run')} still open, left for later")
-    written = f"{words.count(len(report.files), 'file')} ({words.size(report.bytes)})" if report.files else "nothing"
+        say(f"{wording.count(report.open, 'run')} still open, left for later")
+    written = (
+        f"{wording.count(len(report.files), 'file')} ({wording.size(report.bytes)})" if report.files else "nothing"
+    )
     say(f"{written} written in {report.tables}")
     return 0
 

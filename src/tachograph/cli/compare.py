@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from tachograph import document
-from tachograph.cli import draw, facts, reading, telling, words
+from tachograph import wording
+from tachograph.cli import with_store
 from tachograph.cli.arguments import UsageError, add_json, add_root
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.cli.view import draw, plain_values, ranking
+from tachograph.store import document
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph compare baseline deeper
@@ -34,7 +36,7 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """Always 0, whether or not something differs."""
     runs = [store.run(key) for key in options.runs]
@@ -59,7 +61,7 @@ def _data(run: RunRecord) -> Values:
 
 
 def _code(run: RunRecord) -> Values:
-    git = facts.mapping(run.environment.get("git"))
+    git = plain_values.mapping(run.environment.get("git"))
     return {name: git[name] for name in ("remote", "commit", "branch", "diff") if name in git}
 
 
@@ -67,14 +69,16 @@ def _environment(run: RunRecord) -> Values:
     known = run.environment
     return {
         **_flat(known, "python", "os", "cpu", "memory", "seeds", "variables"),
-        "gpus": [gpu.get("name") for gpu in facts.mappings(known.get("gpus"))],
+        "gpus": [gpu.get("name") for gpu in plain_values.mappings(known.get("gpus"))],
         "command": known.get("argv"),
         "folder": known.get("cwd"),
     }
 
 
 def _flat(known: Values, *groups: str) -> dict[str, Any]:
-    return {f"{group}.{name}": value for group in groups for name, value in facts.mapping(known.get(group)).items()}
+    return {
+        f"{group}.{name}": value for group in groups for name, value in plain_values.mapping(known.get(group)).items()
+    }
 
 
 SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
@@ -82,7 +86,7 @@ SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
     "data": _data,
     "code": _code,
     "environment": _environment,
-    "packages": lambda run: facts.mapping(run.environment.get("packages")),
+    "packages": lambda run: plain_values.mapping(run.environment.get("packages")),
     "metrics": lambda run: run.metrics,
 }
 
@@ -136,16 +140,16 @@ def _names(runs: Sequence[RunRecord]) -> draw.Group:
         [
             draw.Column("", ascii_uppercase[: len(runs)]),
             draw.Column("ID", [run.id for run in runs]),
-            draw.Column("NAME", [words.line(run.name) for run in runs]),
-            draw.Column("EXPERIMENT", [words.line(run.experiment or "") for run in runs]),
+            draw.Column("NAME", [wording.line(run.name) for run in runs]),
+            draw.Column("EXPERIMENT", [wording.line(run.experiment or "") for run in runs]),
             draw.Column("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
-            draw.Column("STARTED", [words.ago(run.started) for run in runs], right=True),
+            draw.Column("STARTED", [wording.ago(run.started) for run in runs], right=True),
         ]
     )
 
 
 def _table(rows: Differences, room: int) -> draw.Group:
-    names = draw.Column("", list(map(words.line, rows)), style="dim")
+    names = draw.Column("", list(map(wording.line, rows)), style="dim")
     count = len(next(iter(rows.values())))
     each = max(8, (room - names.width) // count - draw.GAP)
     columns = [
@@ -160,18 +164,18 @@ def _cell(name: str, value: Any) -> str:
         return "–"
     if name == "diff":
         changes = _changed_lines(value)
-        files = words.count(len({file for file, _ in changes}), "file")
-        return f"{words.count(len(changes), 'line')} in {files}" if changes else "none"
-    return words.digest(value) if isinstance(value, str) and value.startswith("sha256:") else words.param(value)
+        files = wording.count(len({file for file, _ in changes}), "file")
+        return f"{wording.count(len(changes), 'line')} in {files}" if changes else "none"
+    return wording.digest(value) if isinstance(value, str) and value.startswith("sha256:") else wording.param(value)
 
 
 def _metrics(rows: Differences) -> draw.Group:
     """The metrics, the most telling first; of two runs also by how much they differ."""
-    ordered = {name: rows[name] for name in telling.metrics(rows)}
-    columns = [draw.Column("", list(map(words.line, ordered)), style="dim")]
+    ordered = {name: rows[name] for name in ranking.metrics(rows)}
+    columns = [draw.Column("", list(map(wording.line, ordered)), style="dim")]
     count = len(next(iter(rows.values())))
     for place, letter in enumerate(ascii_uppercase[:count]):
-        cells = ["–" if row[place] is MISSING else words.number(row[place]) for row in ordered.values()]
+        cells = ["–" if row[place] is MISSING else wording.number(row[place]) for row in ordered.values()]
         columns.append(draw.Column(letter, cells, right=True))
     if count == 2:
         columns.append(draw.Column("CHANGE", [_change(*row) for row in ordered.values()], right=True))
@@ -182,7 +186,7 @@ def _change(before: Any, after: Any) -> str:
     if MISSING in (before, after) or not math.isfinite(after - before):
         return ""
     share = f" ({(after - before) / abs(before):+.1%})" if before else ""
-    return f"{'+' * (after > before)}{words.number(after - before)}{share}"
+    return f"{'+' * (after > before)}{wording.number(after - before)}{share}"
 
 
 def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
@@ -193,9 +197,9 @@ def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
         only = [change for change in own if change not in common]
         for file, line in only[:SHOWN_CHANGES]:
             style = "green" if line.startswith("+") else "red"
-            yield draw.line((f"{letter}  {words.line(file)}  ", "dim"), (line, style))
+            yield draw.line((f"{letter}  {wording.line(file)}  ", "dim"), (line, style))
         if len(only) > SHOWN_CHANGES:
-            yield draw.line((f"{letter}  and {words.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim"))
+            yield draw.line((f"{letter}  and {wording.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim"))
 
 
 def _changed_lines(diff: Any) -> list[tuple[str, str]]:

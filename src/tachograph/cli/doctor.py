@@ -17,14 +17,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tachograph import __version__, caches, document, settings, sinks
-from tachograph.capture.secrets import redact_url
-from tachograph.cli import draw, outlook, reading, words
+from tachograph import __version__, settings, sinks, wording
+from tachograph.cli import with_store
 from tachograph.cli.arguments import add_json, add_root
-from tachograph.folder import FolderQuestions
+from tachograph.cli.view import draw
+from tachograph.hooks import plugin_status
+from tachograph.redaction import redact_url
 from tachograph.ship import positions
 from tachograph.ship.delivery import Delivery, Lag, Unread
-from tachograph.store import Store
+from tachograph.store import document
+from tachograph.store.local import FolderQuestions
+from tachograph.store.store import Store
+from tachograph.upkeep import caches
 
 EXAMPLES = """\
   tachograph doctor
@@ -58,10 +62,10 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """Whether something is wrong."""
-    plugins = outlook.of_all()
+    plugins = plugin_status.of_all()
     found = {
         "version": __version__,
         "python": sys.version.split()[0],
@@ -173,9 +177,9 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
     if store["writable"] is False:
         yield f"{store['root']} can't be written: set TACHOGRAPH_DIR to a folder that can"
     if store["free"] is not None and store["free"] < LITTLE:
-        yield f"only {words.size(store['free'])} are free where {store['root']} lies"
+        yield f"only {wording.size(store['free'])} are free where {store['root']} lies"
     if store["damage"]:
-        yield f"{words.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
+        yield f"{wording.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
     if not found["plugins"]:
         yield "no plug-in is found: tachograph is not installed as a distribution (pip install tachograph)"
     for one in found["plugins"]:
@@ -185,9 +189,9 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
         if one["state"] == "unknown":
             yield f"{one['url']}: there is no sink for such URLs; there is one for {', '.join(sinks.schemes())}"
         if one["error"] and one["state"] == "behind":
-            yield f"{one['url']} takes nothing, as of {words.ago(one['error']['at'])}: {one['error']['reason']}"
+            yield f"{one['url']} takes nothing, as of {wording.ago(one['error']['at'])}: {one['error']['reason']}"
         for aside in one["rejected"]:
-            what = words.count(aside["count"], "line")
+            what = wording.count(aside["count"], "line")
             yield f"{one['url']} did not take {what} of run {aside['run']}: {aside['file']} has them, and why"
     if settings.off():
         yield "TACHOGRAPH_OFF is set: nothing is recorded"
@@ -221,7 +225,7 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
 
 def _told(store: dict[str, Any]) -> dict[str, str]:
     state = "" if store["exists"] else " (made by the first run)"
-    free = {} if store["free"] is None else {"free": words.size(store["free"])}
+    free = {} if store["free"] is None else {"free": wording.size(store["free"])}
     return {
         "root": store["root"] + state,
         **free,
@@ -235,24 +239,24 @@ def _told_sinks(found: list[dict[str, Any]]) -> list[draw.Column]:
     return [
         draw.Column("URL", [one["url"] for one in found]),
         draw.Column("STATE", [one["state"] for one in found], styles=STATE_STYLES),
-        draw.Column("SENT", [words.count(one["sent"], "run") for one in found], rank=2),
+        draw.Column("SENT", [wording.count(one["sent"], "run") for one in found], rank=2),
         draw.Column("LEFT TO SEND", [_lag(one) for one in found]),
-        draw.Column("OLDEST", [words.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
+        draw.Column("OLDEST", [wording.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
         draw.Column("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
     ]
 
 
 def _told_caches(found: dict[str, Any]) -> str:
-    much = f"{words.size(found['bytes'])} of {words.count(found['count'], 'store')} in {found['folder']}"
-    old = f", {words.size(found['unused'])} unused for long: tachograph gc deletes that" if found["unused"] else ""
+    much = f"{wording.size(found['bytes'])} of {wording.count(found['count'], 'store')} in {found['folder']}"
+    old = f", {wording.size(found['unused'])} unused for long: tachograph gc deletes that" if found["unused"] else ""
     return much + old if found["count"] else "none"
 
 
 def _lag(sink: dict[str, Any]) -> str:
     if not sink["runs"]:
         return ""
-    events, runs = words.count(sink["events"], "event"), words.count(sink["runs"], "run")
-    return f"{events} ({words.size(sink['bytes'])}) of {runs}"
+    events, runs = wording.count(sink["events"], "event"), wording.count(sink["runs"], "run")
+    return f"{events} ({wording.size(sink['bytes'])}) of {runs}"
 
 
 def _pairs(values: dict[str, str]) -> list[draw.Column]:

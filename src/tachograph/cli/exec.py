@@ -14,7 +14,7 @@ from types import CodeType
 from tachograph.cli import launch
 from tachograph.cli.arguments import Parser, UsageError, pairs
 from tachograph.cli.output import complain
-from tachograph.opening import check_sinks, check_text
+from tachograph.record.start import check_sinks, check_text
 
 USAGE = "tachograph exec [options] script.py [...]\n       tachograph exec [options] -m module [...]"
 EXAMPLES = """\

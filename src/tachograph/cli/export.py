@@ -21,15 +21,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph import document
-from tachograph.cli import reading, words
+from tachograph import wording
+from tachograph.cli import with_store
 from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
 from tachograph.errors import Error
-from tachograph.history import History
 from tachograph.printable import decoded
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.store import document
+from tachograph.store.history import History
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph export --format csv results
@@ -52,14 +53,14 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """0 when all is written."""
     *keys, folder = options.places
-    reading.check(store)
+    with_store.check(store)
     _check_folder(store, folder)
     runs = [store.run(key) for key in keys] if keys else store.runs(order_by="started", children=True)
-    reading.name_unreadable(store)
+    with_store.name_unreadable(store)
     write_runs, write_points = FORMATS[options.format]
     target = Path(folder).expanduser()
     target.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def run(options: Namespace, store: Store) -> int:
     if options.json:
         document.write({"runs": len(runs), "points": points, "files": [str(file) for file in files]})
     else:
-        say(f"{words.count(len(runs), 'run')} and {words.count(points, 'point')} in {target}")
+        say(f"{wording.count(len(runs), 'run')} and {wording.count(points, 'point')} in {target}")
     return 0
 
 

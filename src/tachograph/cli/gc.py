@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from tachograph import caches, document
-from tachograph.cli import words
+from tachograph import wording
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.output import say
-from tachograph.upkeep import Collected, upkeep_of
+from tachograph.store import document
+from tachograph.upkeep import Collected, caches, upkeep_of
 
 EXAMPLES = """\
   tachograph gc --dry-run
@@ -59,13 +59,13 @@ def run(options: Namespace) -> int:
 def _say(root: str, done: Collected, old: list[caches.Cache]) -> None:
     would = "" if done.deleted else "would be "
     if done.runs:
-        say(f"what was left of {words.count(len(done.runs), 'removed run')} {would}deleted in {root}")
+        say(f"what was left of {wording.count(len(done.runs), 'removed run')} {would}deleted in {root}")
     if done.compressed:
-        gain = f" ({words.size(done.freed)} freed)" if done.deleted else ""
-        say(f"{words.count(len(done.compressed), 'journal file')} {would}compressed{gain} in {root}")
+        gain = f" ({wording.size(done.freed)} freed)" if done.deleted else ""
+        say(f"{wording.count(len(done.compressed), 'journal file')} {would}compressed{gain} in {root}")
     if old:
-        size = words.size(sum(one.size for one in old))
-        say(f"{words.count(len(old), 'cache folder')} ({size}), unused for long, {would}deleted")
+        size = wording.size(sum(one.size for one in old))
+        say(f"{wording.count(len(old), 'cache folder')} ({size}), unused for long, {would}deleted")
     if done.later:
-        say(f"{words.count(done.later, 'file')} {would}marked in {root}: a later call, from an hour on, deletes them")
-    say(f"{words.count(len(done.files), 'file')} ({words.size(done.bytes)}) {would}deleted in {root}")
+        say(f"{wording.count(done.later, 'file')} {would}marked in {root}: a later call, from an hour on, deletes them")
+    say(f"{wording.count(len(done.files), 'file')} ({wording.size(done.bytes)}) {would}deleted in {root}")

@@ -1,8 +1,8 @@
 """The way out of the commands: what they write to standard output and standard error.
 
 Every text is made printable here, whoever wrote it: it stays on its line, and a terminal shows it instead of obeying
-it. Beside this module only :mod:`tachograph.cli.draw`, for what has styles, and :mod:`tachograph.document`, for JSON,
-write anything; a test holds that.
+it. Beside this module only :mod:`tachograph.cli.view.draw`, for what has styles, and :mod:`tachograph.store.document`,
+for JSON, write anything; a test holds that.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
 
-from tachograph import document, process
-from tachograph.cli import output, words
+from tachograph import wording
+from tachograph.cli import output
 from tachograph.cli.arguments import UsageError, add_json, add_root
 from tachograph.cli.output import complain, say
 from tachograph.errors import Error
-from tachograph.records import RunRecord
-from tachograph.store import Store, open_store
+from tachograph.runtime import process
+from tachograph.store import document
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store, open_store
 from tachograph.upkeep import upkeep_of, with_children
 
 EXAMPLES = """\
@@ -76,18 +78,18 @@ def _refuse_running(run: RunRecord) -> None:
     here = process.this().host
     hosts = {writer.host for writer in run.writers if writer.status == "running"} - {""}
     if run.status == "running" or here in hosts:
-        where = f" on {words.line(', '.join(sorted(hosts)))}" if hosts else ""
-        known = "" if here in hosts else f" as far as is known here (its last event came {words.ago(run.latest)})"
+        where = f" on {wording.line(', '.join(sorted(hosts)))}" if hosts else ""
+        known = "" if here in hosts else f" as far as is known here (its last event came {wording.ago(run.latest)})"
         raise Error(
-            f"run {run.id} ({words.line(run.name)}) is still running{where}{known}: nothing was removed; "
+            f"run {run.id} ({wording.line(run.name)}) is still running{where}{known}: nothing was removed; "
             "--force removes it all the same"
         )
 
 
 def _described(named: list[RunRecord], children: int) -> str:
-    names = [f"{words.line(run.name)} ({run.id})" for run in named]
-    runs = f"run {names[0]}" if len(names) == 1 else f"{words.count(len(names), 'run')} {', '.join(names)}"
-    return runs + (f" with {words.count(children, 'child')}" if children else "")
+    names = [f"{wording.line(run.name)} ({run.id})" for run in named]
+    runs = f"run {names[0]}" if len(names) == 1 else f"{wording.count(len(names), 'run')} {', '.join(names)}"
+    return runs + (f" with {wording.count(children, 'child')}" if children else "")
 
 
 def _is_wanted(what: str) -> bool:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tachograph import document
-from tachograph.cli import draw, reading, telling, words
+from tachograph import wording
+from tachograph.cli import with_store
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.output import say
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.cli.view import draw, ranking
+from tachograph.store import document
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph runs
@@ -43,11 +45,11 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """Always 0: no runs are an answer, too. What can't be read is named, since a run that is not shown isn't gone."""
     runs = store.runs(options.experiment, options.where, options.order_by, options.limit, options.children)
-    is_whole = not reading.name_unreadable(store)
+    is_whole = not with_store.name_unreadable(store)
     if options.json:
         document.write([document.of_run(run) for run in runs])
     elif runs:
@@ -55,7 +57,7 @@ def run(options: Namespace, store: Store) -> int:
     elif store.runs(limit=1):
         say("no run is like that")
     elif is_whole:
-        reading.explain_nothing(store)
+        with_store.explain_nothing(store)
     return 0
 
 
@@ -66,7 +68,7 @@ def _draw(runs: list[RunRecord], tree: bool) -> None:
         indents, runs = _as_tree(runs)
     draw.show(console, table(runs, console, indents))
     if console.is_terminal:
-        draw.show(console, draw.line((f"{words.count(len(runs), 'run')}{_of_experiment(runs)}", "dim")))
+        draw.show(console, draw.line((f"{wording.count(len(runs), 'run')}{_of_experiment(runs)}", "dim")))
 
 
 def table(runs: list[RunRecord], console: draw.Console, indents: list[int] | None = None) -> draw.Group:
@@ -95,22 +97,22 @@ def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
 
 def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.Column]:
     now = datetime.now(UTC)
-    names = ["  " * indent + words.line(run.name) for indent, run in zip(indents, runs, strict=True)]
+    names = ["  " * indent + wording.line(run.name) for indent, run in zip(indents, runs, strict=True)]
     columns = [draw.Column("ID", [run.id for run in runs]), draw.Column("NAME", draw.clipped(names, widest))]
     if not _of_experiment(runs):
-        experiments = [words.line(run.experiment or "") for run in runs]
+        experiments = [wording.line(run.experiment or "") for run in runs]
         columns.append(draw.Column("EXPERIMENT", draw.clipped(experiments, widest), rank=2))
     return [
         *columns,
         _status(runs),
-        draw.Column("STARTED", [words.ago(run.started, now) for run in runs], right=True),
-        draw.Column("AT", [words.moment(run.started) for run in runs], rank=5),
-        draw.Column("TOOK", [words.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
+        draw.Column("STARTED", [wording.ago(run.started, now) for run in runs], right=True),
+        draw.Column("AT", [wording.moment(run.started) for run in runs], rank=5),
+        draw.Column("TOOK", [wording.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
     ]
 
 
 def _status(runs: list[RunRecord]) -> draw.Column:
-    silent = {run.id: f"running, silent since {words.moment(at)}" for run in runs if (at := run.silent_since)}
+    silent = {run.id: f"running, silent since {wording.moment(at)}" for run in runs if (at := run.silent_since)}
     styles = {**draw.STATUS_STYLES, **dict.fromkeys(silent.values(), draw.SILENT_STYLE)}
     return draw.Column("STATUS", [silent.get(run.id, run.status) for run in runs], styles=styles)
 
@@ -118,7 +120,7 @@ def _status(runs: list[RunRecord]) -> draw.Column:
 def _of_experiment(runs: list[RunRecord]) -> str:
     """The experiment, where it is one and the same."""
     names = {run.experiment for run in runs}
-    return f" of experiment {words.line(names.pop() or '')}" if len(names) == 1 else ""
+    return f" of experiment {wording.line(names.pop() or '')}" if len(names) == 1 else ""
 
 
 def _seconds(run: RunRecord, now: datetime) -> float:
@@ -127,16 +129,18 @@ def _seconds(run: RunRecord, now: datetime) -> float:
 
 def _values(runs: list[RunRecord], widest: int) -> list[draw.Column]:
     """Metrics and parameters, the most telling first."""
-    metrics = telling.common_metrics([run.metrics for run in runs])[:FEW]
-    params = telling.differing([run.params for run in runs])[:FEW]
+    metrics = ranking.common_metrics([run.metrics for run in runs])[:FEW]
+    params = ranking.differing([run.params for run in runs])[:FEW]
     return [
         *(
-            draw.Column(words.line(name), [_cell(run.metrics, name, words.number) for run in runs], rank, right=True)
+            draw.Column(
+                wording.line(name), [_cell(run.metrics, name, wording.number) for run in runs], rank, right=True
+            )
             for name, rank in zip(metrics, (1, 3, 4, *[6] * FEW), strict=False)
         ),
         *(
             draw.Column(
-                words.line(name), draw.clipped([_cell(run.params, name, words.param) for run in runs], widest), rank
+                wording.line(name), draw.clipped([_cell(run.params, name, wording.param) for run in runs], widest), rank
             )
             for name, rank in zip(params, (4, 4, 4, *[7] * FEW), strict=False)
         ),

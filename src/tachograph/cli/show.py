@@ -9,11 +9,13 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from tachograph import document
-from tachograph.cli import draw, reading, sections, words
+from tachograph import wording
+from tachograph.cli import with_store
 from tachograph.cli.arguments import add_json, add_root
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.cli.view import draw, sections
+from tachograph.store import document
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph show latest
@@ -29,7 +31,7 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """0; an unknown run raises."""
     found = store.run(options.run)
@@ -45,27 +47,27 @@ def run(options: Namespace, store: Store) -> int:
 
 def _header(run: RunRecord) -> Iterator[draw.Text]:
     now = datetime.now(UTC)
-    yield draw.line((words.line(run.name), "bold"), "  ", (run.id, "dim"))
+    yield draw.line((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
     yield draw.line(*_course(run, now))
     if run.seconds and run.overhead:
-        share = f" ({100 * run.overhead / run.seconds:.1f}% of {words.duration(run.seconds)})"
-        yield draw.line((f"recording took {words.duration(run.overhead)}{share}", "dim"))
+        share = f" ({100 * run.overhead / run.seconds:.1f}% of {wording.duration(run.seconds)})"
+        yield draw.line((f"recording took {wording.duration(run.overhead)}{share}", "dim"))
     if run.parent_id:
         yield draw.line(f"part of {run.parent_id}")
     if run.tags:
-        tags = (f"{words.line(name)}={words.line(value)}" for name, value in sorted(run.tags.items()))
+        tags = (f"{wording.line(name)}={wording.line(value)}" for name, value in sorted(run.tags.items()))
         yield draw.line(("tags  ", "dim"), "  ".join(tags))
 
 
 def _course(run: RunRecord, now: datetime) -> Iterator[draw.Part]:
     """How it went until now."""
-    took = words.duration(((run.ended or now) - run.started).total_seconds())
+    took = wording.duration(((run.ended or now) - run.started).total_seconds())
     yield run.status, draw.STATUS_STYLES.get(run.status, "")
     yield f" {'for' if run.ended is None else 'after'} {took}"
     if (silent := run.silent_since) is not None:
-        yield f", silent since {words.moment(silent)} ({words.ago(silent, now)})", draw.SILENT_STYLE
-    yield f", started {words.moment(run.started)} ({words.ago(run.started, now)})"
-    yield f", experiment {words.line(run.experiment or '')}"
+        yield f", silent since {wording.moment(silent)} ({wording.ago(silent, now)})", draw.SILENT_STYLE
+    yield f", started {wording.moment(run.started)} ({wording.ago(run.started, now)})"
+    yield f", experiment {wording.line(run.experiment or '')}"
 
 
 def _sections(run: RunRecord, console: draw.Console) -> Iterator[tuple[str, Iterable[draw.Drawn]]]:
@@ -87,7 +89,7 @@ def _sections(run: RunRecord, console: draw.Console) -> Iterator[tuple[str, Iter
     if run.system:
         yield "Hardware", [sections.hardware(run, console)]
     if children := run.children:
-        yield words.count(len(children), "child"), sections.children(children, console)
+        yield wording.count(len(children), "child"), sections.children(children, console)
     if len(run.writers) > 1:
         yield "Writers", [sections.writers(run.writers, console)]
     if run.notes:

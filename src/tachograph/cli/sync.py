@@ -22,17 +22,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from tachograph import document, removal, settings, sinks, witness
-from tachograph.capture.secrets import REDACTED, redact_url
-from tachograph.cli import words
+from tachograph import settings, sinks, wording
 from tachograph.cli.arguments import UsageError, add_json, add_root, local_root, place
 from tachograph.cli.output import complain, say
-from tachograph.cli.progress import Progress
+from tachograph.cli.view.progress import Progress
+from tachograph.journal import tombstones, witnesses
+from tachograph.redaction import REDACTED, redact_url
+from tachograph.runtime.backoff import Patience
 from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
-from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions, begin_again, of_store
 from tachograph.sinks import Retry, Sink, Telling
-from tachograph.store import open_store
+from tachograph.store import document
+from tachograph.store.store import open_store
 from tachograph.upkeep import with_children
 
 EXAMPLES = """\
@@ -102,7 +103,7 @@ def run(options: Namespace) -> int:
     root = local_root(options)
     chosen = _named(root, options.runs) if options.runs else _all(root)
     if not options.dry_run:
-        witness.testify(root, chosen, partial(begin_again, root))
+        witnesses.testify(root, chosen, partial(begin_again, root))
     ways: list[Way] = []
     try:
         wanted, unread = _wanted(root, chosen, options.to)
@@ -155,7 +156,7 @@ def _noted(root: Path) -> dict[str, list[str]]:
 
 
 def _all(root: Path) -> list[str]:
-    hidden = set(removal.hidden(root))
+    hidden = set(tombstones.hidden(root))
     return sorted(folder.name for folder in root.glob("runs/*") if folder.is_dir() and folder.name not in hidden)
 
 
@@ -281,12 +282,14 @@ def _say(ways: list[Way], dry: bool) -> None:
                 complain(f"run {part.run} was not sent: {part.error}")
         if not way.sink:
             continue
-        much = f"{words.count(total.lines, 'line')} ({words.size(total.bytes)})"
+        much = f"{wording.count(total.lines, 'line')} ({wording.size(total.bytes)})"
         if total.files:
-            much += f" and {words.count(total.files, 'file')} ({words.size(total.file_bytes)})"
-        state = f"{sum(part.there for part in parts):,} of {words.count(len(parts), 'run')} all there"
+            much += f" and {wording.count(total.files, 'file')} ({wording.size(total.file_bytes)})"
+        state = f"{sum(part.there for part in parts):,} of {wording.count(len(parts), 'run')} all there"
         say(f"{way.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
         if way.error is not None:
             complain(f"{way.sink} was given up ({way.error}): run tachograph sync again later")
         if rejected := sum(part.rejected for part in parts):
-            complain(f"{way.sink} did not take {words.count(rejected, 'line')}: tachograph doctor says where they are")
+            complain(
+                f"{way.sink} did not take {wording.count(rejected, 'line')}: tachograph doctor says where they are"
+            )

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tachograph import document, events
-from tachograph.cli import draw, output, reading, words
+from tachograph import events, wording
+from tachograph.cli import output, with_store
 from tachograph.cli.arguments import add_json, add_root, whole_number
-from tachograph.cli.follow import Heard, follow
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.cli.view import draw
+from tachograph.store import document
+from tachograph.store.follow import Heard, follow
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 EXAMPLES = """\
   tachograph tail
@@ -37,7 +39,7 @@ def configure(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@reading.with_store
+@with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """Whether the run finished."""
     found = store.run(options.run)
@@ -72,7 +74,7 @@ class _Lines:
         self._console = draw.console()
         self._limit = LINES if lines is None else lines
         self._ranks = {writer.id: writer.rank for writer in run.writers}
-        self._add((words.line(run.name), "bold"), "  ", (run.id, "dim"))
+        self._add((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
 
     def show(self, heard: list[Heard]) -> None:
         lines = [line for one in heard for line in self._lines(one)]
@@ -87,13 +89,13 @@ class _Lines:
         if isinstance(event, events.RunStart):
             self._ranks[heard.writer] = event.rank
         rank = self._ranks.get(heard.writer, 0)
-        at = f"{words.clock(event.at)}  " + f"rank {rank}  " * bool(rank)
+        at = f"{wording.clock(event.at)}  " + f"rank {rank}  " * bool(rank)
         for told in _told(event):
             yield (at, "dim"), told
 
     def end(self, run: RunRecord) -> None:
-        took = words.duration(((run.ended or run.started) - run.started).total_seconds())
-        fault = words.line(f": {run.error.type}: {run.error.message}") if run.error else ""
+        took = wording.duration(((run.ended or run.started) - run.started).total_seconds())
+        fault = wording.line(f": {run.error.type}: {run.error.message}") if run.error else ""
         self._add((run.status, draw.STATUS_STYLES.get(run.status, "")), f" after {took}{fault}")
 
     def close(self) -> None:
@@ -108,15 +110,15 @@ def _told(event: events.Event) -> Iterator[tuple[str, str]]:
     match event:
         case events.Metrics() if not _is_hardware(event):
             points = (
-                f"{words.line(name)}={words.number(events.number(value))}" for name, value in event.values.items()
+                f"{wording.line(name)}={wording.number(events.number(value))}" for name, value in event.values.items()
             )
             yield f"step {event.step}  {'  '.join(points)}", ""
         case events.Console():
             yield from ((line, "dim") for line in event.text.split("\n"))
         case events.Note():
-            yield words.line(event.text), "yellow"
+            yield wording.line(event.text), "yellow"
         case events.Artifact():
-            yield f"kept {words.line(event.name)} ({words.line(event.type)}, {words.size(event.size)})", ""
+            yield f"kept {wording.line(event.name)} ({wording.line(event.type)}, {wording.size(event.size)})", ""
 
 
 class _Document:
@@ -151,7 +153,7 @@ class _Document:
 
 def _item(heard: Heard) -> dict[str, Any]:
     event = heard.event
-    at = words.time(event.at)
+    at = wording.time(event.at)
     fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in ("v", "seq", "at")}
     return {"kind": event.__struct_config__.tag, "at": at, "writer": heard.writer, **fields}
 

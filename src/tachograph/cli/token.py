@@ -10,11 +10,12 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tachograph import document, settings
-from tachograph.cli import draw, words
+from tachograph import settings, wording
 from tachograph.cli.arguments import Arguments, UsageError, add_json, existing, place
 from tachograph.cli.output import say
+from tachograph.cli.view import draw
 from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
+from tachograph.store import document
 
 EXAMPLES = """\
   tachograph token create training --role write --root /srv/tachograph
@@ -52,9 +53,9 @@ def run(options: Namespace) -> int:
 
 def _tokens(options: Namespace) -> Tokens:
     if options.database:
-        from tachograph.server import database
+        from tachograph.server.postgres import opening
 
-        return database.tokens(options.database)
+        return opening.tokens(options.database)
     root = Path(options.root).expanduser().absolute() if options.root else settings.root()
     return FolderTokens(root if options.command == "create" or not options.root else existing(root))
 
@@ -73,10 +74,12 @@ def _list(tokens: Tokens, options: Namespace) -> None:
         document.write([_described(token) for token in known])
     elif known:
         columns = [
-            draw.Column("NAME", [words.line(token.name) for token in known]),
+            draw.Column("NAME", [wording.line(token.name) for token in known]),
             draw.Column("ROLE", [token.role for token in known]),
-            draw.Column("CREATED", [words.moment(_moment(token.created)) for token in known]),
-            draw.Column("REVOKED", [words.moment(_moment(token.revoked)) if token.revoked else "" for token in known]),
+            draw.Column("CREATED", [wording.moment(_moment(token.created)) for token in known]),
+            draw.Column(
+                "REVOKED", [wording.moment(_moment(token.revoked)) if token.revoked else "" for token in known]
+            ),
         ]
         draw.show(draw.console(), draw.table(columns))
     else:
@@ -88,7 +91,7 @@ def _revoke(tokens: Tokens, options: Namespace) -> None:
     if options.json:
         document.write({"name": options.name, "revoked": True})
     else:
-        say(f"token {words.line(options.name)} is good no more")
+        say(f"token {wording.line(options.name)} is good no more")
 
 
 def _described(token: Token) -> dict[str, object]:

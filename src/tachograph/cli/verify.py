@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tachograph import journal
-from tachograph.capture.blobs import Blobs, digest_of
-from tachograph.cli import words
+from tachograph import journal, wording
 from tachograph.cli.arguments import add_json, add_root, local_root
 from tachograph.cli.output import say
-from tachograph.document import write
 from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
+from tachograph.journal.blobs import Blobs, digest_of
+from tachograph.store.document import write
 
 EXAMPLES = """\
   tachograph verify
@@ -97,7 +96,7 @@ def _check_writer(folder: Path, found: Findings) -> None:
                 last += not item.torn  # there was an event on that line
                 continue
             if item.seq > last + 1:
-                gone = words.count(item.seq - last - 1, "event")
+                gone = wording.count(item.seq - last - 1, "event")
                 found.damage.append(Damage(path, 0, 0, f"{gone} before number {item.seq} missing"))
             last = max(last, item.seq)
             found.events += 1
@@ -162,7 +161,11 @@ def _folders(parent: Path) -> Iterable[Path]:
 def _say(found: Findings) -> None:
     for damage in found.damage:
         say(str(damage) if damage.line else f"{damage.path}: {damage.reason}")
-    checked = [words.count(found.runs, "run"), words.count(found.events, "event"), words.count(found.blobs, "blob")]
-    verdict = words.count(len(found.damage), "damage") if found.damage else "no damage"
-    torn = f" ({words.count(found.torn, 'line')} cut off when a writer was killed)" if found.torn else ""
+    checked = [
+        wording.count(found.runs, "run"),
+        wording.count(found.events, "event"),
+        wording.count(found.blobs, "blob"),
+    ]
+    verdict = wording.count(len(found.damage), "damage") if found.damage else "no damage"
+    torn = f" ({wording.count(found.torn, 'line')} cut off when a writer was killed)" if found.torn else ""
     say(f"{', '.join(checked)} in {found.root}: {verdict}{torn}")

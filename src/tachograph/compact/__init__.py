@@ -26,13 +26,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tachograph.compact.destination import Folder, Shelf, shelf_at
 from tachograph.compact.parts import Arrow, Place, Points, Rows, Unreadable
-from tachograph.compact.series import tables
-from tachograph.compact.shelf import Folder, Shelf, shelf_at
+from tachograph.compact.points import tables
 from tachograph.errors import NotFound
-from tachograph.questions import PIECE, State
-from tachograph.records import RunRecord
-from tachograph.store import Store
+from tachograph.store.questions import PIECE, State
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
 
 __all__ = ["Folder", "Report", "Shelf", "compact", "shelf_at"]
 

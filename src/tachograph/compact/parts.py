@@ -25,11 +25,11 @@ import msgspec
 import numpy as np
 
 from tachograph import events
-from tachograph.compact.shelf import Shelf
+from tachograph.compact.destination import Shelf
 from tachograph.errors import Error
 
 if TYPE_CHECKING:
-    from tachograph.records import RunRecord
+    from tachograph.store.run_record import RunRecord
 
 ROWS = 1 << 18  # points in a row group, at least
 ENTRIES = 1 << 18  # params, tags and metrics in a row group of runs, about

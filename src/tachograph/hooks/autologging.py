@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
-from tachograph import active, cells, ending, guard, imports, settings, surroundings
-from tachograph.capture import arguments, console, seeds
+from tachograph import guard, settings
+from tachograph.capture import console, parsed_arguments, seeds
 from tachograph.hooks import children, plugin, session
 from tachograph.hooks.patch import Call, Hooks, Watcher
 from tachograph.hooks.session import Options, options, suppress
-from tachograph.opening import check_mapping, check_sinks, check_text
+from tachograph.record import lifecycle, open_runs, process_end
+from tachograph.record.start import check_mapping, check_sinks, check_text
+from tachograph.runtime import import_hooks, notebooks
 
 __all__ = ["Autolog", "autolog", "suppress"]
 
@@ -139,7 +141,7 @@ def _set(asked: Options) -> None:
             setattr(options, name, getattr(asked, name))
     guard.mute(asked.silent)
     settings.choose(experiment=asked.experiment, sinks=asked.sinks)
-    surroundings.configure(asked.system)
+    lifecycle.configure(asked.system)
 
 
 # -- child processes --
@@ -154,7 +156,7 @@ def _word() -> children.Word | None:
         "on": True,
         "options": {**msgspec.structs.asdict(options), "tags": tags},
         "plugins": [name for name, found in plugin.known().items() if found.state != "off"],
-        "arguments": dict(arguments.known),
+        "arguments": dict(parsed_arguments.known),
         "quiet": session.quiet_here(),
     }
 
@@ -186,7 +188,7 @@ def _adopt_at_last() -> None:
 def _turn_on(word: children.Word) -> None:
     _set(Options(**word["options"]))
     options.name = word["options"]["name"]
-    arguments.known.update(word["arguments"])
+    parsed_arguments.known.update(word["arguments"])
     _hook_python()
     plugin.activate(set(word["plugins"]) & set(plugin.known()))
 
@@ -195,7 +197,7 @@ def _child(call: Call) -> Watcher:
     """Watch a child process, forked or not, from when its program is loaded to the end of its work."""
     if _words:
         _adopt_at_last()
-    children.follow_tasks(call.instance, ending.end_task)
+    children.follow_tasks(call.instance, process_end.end_task)
     yield
 
 
@@ -208,12 +210,12 @@ def _hook_python() -> None:
     _own_hooks = hooks = Hooks("python")
     session.follow_threads(hooks)
     hooks.native(children.tell(_word))
-    if settings.flag("console", True) and cells.current() is None:  # IPython changes the streams for each cell
+    if settings.flag("console", True) and notebooks.current() is None:  # IPython changes the streams for each cell
         console.expect()
-    arguments.look_back(active.here())
+    parsed_arguments.look_back(open_runs.here())
     seeds.look_back()
     for module, name, wrapper in _PYTHON:
-        hooks.native(imports.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
+        hooks.native(import_hooks.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
 
 
 def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watcher]) -> None:
@@ -227,7 +229,7 @@ def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watche
 
 def _parsed(call: Call) -> Watcher:
     result = yield
-    arguments.parsed(call.instance, call.argument("args"), result[0], active.here())
+    parsed_arguments.parsed(call.instance, call.argument("args"), result[0], open_runs.here())
 
 
 def _seeded(call: Call, library: str) -> Watcher:

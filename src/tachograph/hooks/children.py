@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from typing import Any
 
-from tachograph import guard, imports
+from tachograph import guard
+from tachograph.runtime import import_hooks
 
 Word = Mapping[str, Any]
 
@@ -46,7 +47,7 @@ def tell(speak: Callable[[], Word | None]) -> Callable[[], None]:
     """
     global _speak
     _speak = speak
-    return imports.when_imported("multiprocessing.spawn", _accompany)
+    return import_hooks.when_imported("multiprocessing.spawn", _accompany)
 
 
 def _accompany() -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator
 from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
-from tachograph import active, guard
+from tachograph import guard
+from tachograph.record import open_runs
 from tachograph.trampoline import divert, stand_in
 
 Watcher: TypeAlias = Generator[None, Any, None]
@@ -117,7 +118,7 @@ class Watch:
         raise RuntimeError("a wrapper must yield once")
 
     def _contained(self) -> Any:
-        return guard.contained(self._site, active.here())
+        return guard.contained(self._site, open_runs.here())
 
 
 def _is_the_same_stop(cause: BaseException | None, value: Any) -> bool:
@@ -200,7 +201,7 @@ class Hooks:
             def call(*args: Any, **kwargs: Any) -> Any:
                 __tracebackhide__ = True
                 if self.listening():
-                    with guard.contained(site, active.here()):
+                    with guard.contained(site, open_runs.here()):
                         args, kwargs = _with_callback(Call(original, args, kwargs), argument, make, combine or _append)
                 return original(*args, **kwargs)
 
@@ -232,7 +233,7 @@ class Hooks:
                     try:
                         before(*args, **kwargs)
                     except guard.FAULTS as error:
-                        guard.fault(site, error, active.here())
+                        guard.fault(site, error, open_runs.here())
                 return original(*args, **kwargs)
 
             def call_and_hear(*args: Any, **kwargs: Any) -> Any:
@@ -257,7 +258,7 @@ class Hooks:
         try:
             return listener(*args, **kwargs)
         except guard.FAULTS as error:  # guard.contained costs as much as all the rest
-            guard.fault(site, error, active.here())
+            guard.fault(site, error, open_runs.here())
             return None
 
     def undo(self) -> None:

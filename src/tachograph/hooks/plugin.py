@@ -15,11 +15,13 @@ from types import ModuleType
 
 import msgspec
 
-from tachograph import ending, guard, imports
-from tachograph.background import background
-from tachograph.entry_points import entry_points
+from tachograph import guard
 from tachograph.hooks import session
 from tachograph.hooks.patch import Hooks
+from tachograph.record import process_end
+from tachograph.runtime import import_hooks
+from tachograph.runtime.background import background
+from tachograph.runtime.entry_points import entry_points
 
 GROUP = "tachograph.plugins"
 
@@ -67,8 +69,10 @@ def activate(names: Iterable[str]) -> None:
         if plugin.state in ("waiting", "active"):
             continue
         plugin.state, plugin.reason = "waiting", f"{name} is not imported yet"
-        withdraw = imports.when_imported(name, partial(_framework_imported, plugin))
-        plugin.withdraw = partial(_each, withdraw, imports.when_imported(plugin.module, partial(_imported, plugin)))
+        withdraw = import_hooks.when_imported(name, partial(_framework_imported, plugin))
+        plugin.withdraw = partial(
+            _each, withdraw, import_hooks.when_imported(plugin.module, partial(_imported, plugin))
+        )
 
 
 def deactivate() -> None:
@@ -88,13 +92,13 @@ def _each(*steps: Callable[[], None]) -> None:
 
 def _framework_imported(plugin: Plugin) -> None:
     """Load the plug-in, unless it is its own import that has imported the framework: then it isn't ready."""
-    if plugin.state == "waiting" and not imports.is_being_loaded(plugin.module):
+    if plugin.state == "waiting" and not import_hooks.is_being_loaded(plugin.module):
         _load(plugin)
 
 
 def _imported(plugin: Plugin) -> None:
     """The plug-in's module was imported, by us or by somebody else."""
-    if plugin.state == "waiting" and imports.is_loaded(plugin.name):
+    if plugin.state == "waiting" and import_hooks.is_loaded(plugin.name):
         _load(plugin)
 
 
@@ -116,8 +120,8 @@ def _load(plugin: Plugin) -> None:
         plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
         background.import_soon("tachograph.capture.hardware")
         if "numpy" in sys.modules:
-            background.import_soon("tachograph.capture.digest", "tachograph.capture.profile", "tachograph.capture.rows")
-        ending.come_first()  # what it saves models with may take itself down at the exit
+            background.import_soon("tachograph.data.digest", "tachograph.data.profile", "tachograph.data.rows")
+        process_end.come_first()  # what it saves models with may take itself down at the exit
 
 
 def _fits(plugin: Plugin, module: ModuleType) -> bool:

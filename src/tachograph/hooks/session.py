@@ -14,12 +14,14 @@ from contextvars import ContextVar
 
 import msgspec
 
-from tachograph import active, after, ending, guard
+from tachograph import guard
 from tachograph.hooks.patch import Call, Hooks, Watch, Watcher
-from tachograph.opening import open_run
-from tachograph.options import Options as Options
-from tachograph.options import options as options
-from tachograph.run import Run
+from tachograph.record import open_runs, process_end
+from tachograph.record.options import Options as Options
+from tachograph.record.options import options as options
+from tachograph.record.run import Run
+from tachograph.record.start import open_run
+from tachograph.runtime import deferred
 
 _STARTED_IN = "_tachograph_started_in"
 _threads_follow = False  # whether any thread was ever started inside a session or a ``suppress()``
@@ -48,9 +50,9 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         self.open = False
         alive.discard(self)
         if self.owned is not None:
-            self.owned.finish(ending.outcome(error), error)
+            self.owned.finish(process_end.outcome(error), error)
         elif self.run is not None:
-            after.settle(self.run)
+            deferred.settle(self.run)
 
 
 def enter(session: Session) -> None:
@@ -223,7 +225,7 @@ def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
 
 def is_at(run: Run) -> bool:
     """Whether what is trained here may be a further step of ``run``, the user's or one that autolog has opened."""
-    given = active.given()
+    given = open_runs.given()
     return run is given if run.opener == "user" else run.parent_id == (None if given is None else given.id)
 
 
@@ -234,7 +236,7 @@ def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str
     """
     if not records:
         return Session(plugin, None, silences=silences)
-    given = active.given()
+    given = open_runs.given()
     if given is not None and given.opener == "user":
         return Session(plugin, given if given.rank == 0 else None, many=many, silences=silences)
     is_apart = apart and given is not None and given.joined and given.opener == plugin

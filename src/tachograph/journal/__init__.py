@@ -15,8 +15,7 @@ A write that fails (full disk, size limit, folder gone) keeps the lines in memor
 goes on where it stopped, so that even a half-written line is completed, not torn.
 """
 
-from tachograph.journal.packing import abandoned, compress, sealed
-from tachograph.journal.placing import place
+from tachograph.journal.compression import abandoned, compress, sealed
 from tachograph.journal.reading import (
     BLOCK_BYTES,
     Block,
@@ -38,6 +37,7 @@ from tachograph.journal.reading import (
     sizes,
     writers,
 )
+from tachograph.journal.whole_writer import place
 from tachograph.journal.writing import Journal
 
 __all__ = [

@@ -20,11 +20,11 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from tachograph import events, guard
-from tachograph.background import background
 from tachograph.events import Event, Metrics, Note, encode
-from tachograph.journal import news
+from tachograph.journal import changes
 from tachograph.journal.reading import Sum
-from tachograph.steps import Steps
+from tachograph.journal.steps import Steps
+from tachograph.runtime.background import background
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -369,12 +369,12 @@ class Journal:
     # -- files --
 
     def _open(self) -> None:
-        is_old = news.make(self.folder)
+        is_old = changes.make(self.folder)
         first = self._first or self._pending[0][0]
         self._file = os.open(self.folder / f"{first}.jsonl", _FLAGS, 0o666)
         self._first = first
         if is_old:
-            news.tell(self.folder)
+            changes.tell(self.folder)
 
     def _close_file(self) -> None:
         # First it is nobody's: what a signal handler wrote to a file that is closed could land in another one.

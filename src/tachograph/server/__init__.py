@@ -39,7 +39,7 @@ store. Nothing that is received is unpickled, imported or executed; events are d
 bytes. A file is kept only under the digest that it has, and never replaces another. What was sent of one so far can be
 added to with the same token alone, by one request at a time; how many such there may be, and for how long, is bounded.
 Bodies are limited as they come and as they unpack, events in their length and depth; a batch, a stream, a rate have
-bounds (see :class:`tachograph.server.limits.Limits`). Files are handed out as attachments that no browser shows.
+bounds (see :class:`tachograph.server.api.limits.Limits`). Files are handed out as attachments that no browser shows.
 
 Against those who are slow, be it in sending or in reading: each costs a buffer and delays nobody else.
 

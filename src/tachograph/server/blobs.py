@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tachograph.cache_folder import cache_folder
-from tachograph.capture.blobs import CHUNK, Blobs
-from tachograph.credentials import Unusable
+from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.credentials import Unusable
+from tachograph.bucket.objects import Objects
 from tachograph.errors import Error
-from tachograph.locking import sync_folder
-from tachograph.objects import Objects
+from tachograph.journal.blobs import CHUNK, Blobs
+from tachograph.runtime.cache_folder import cache_folder
+from tachograph.runtime.locks import sync_folder
 from tachograph.server.drafts import Drafts
 from tachograph.server.storage import Unavailable
-from tachograph.shelves import Shelves
 from tachograph.sinks import Retry
 from tachograph.upkeep import Collected
 from tachograph.upkeep.folder import collect_blobs
 
 
 class BlobStore(Protocol):
-    """Files by their digests, which are in them; see :class:`tachograph.questions.Files`, too."""
+    """Files by their digests, which are in them; see :class:`tachograph.store.questions.Files`, too."""
 
     drafts: Drafts
 

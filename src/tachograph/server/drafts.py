@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tachograph.capture.blobs import digest_of
 from tachograph.errors import Error
-from tachograph.locking import try_lock
+from tachograph.journal.blobs import digest_of
+from tachograph.runtime.locks import try_lock
 
 UPLOAD = ".draft-of-"
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from tachograph.errors import Error
-from tachograph.server.batch import Batch
+from tachograph.server.api.batch import Batch
 from tachograph.server.drafts import Drafts
-from tachograph.store import Store
+from tachograph.store.store import Store
 from tachograph.upkeep import Collected
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
     <root>/server/tokens.json    each token's name, role, hash, and when it was made and revoked
 
-A server that keeps its runs in a database has its tokens there, too (see :mod:`tachograph.server.granted`).
+A server that keeps its runs in a database has its tokens there, too (see :mod:`tachograph.server.postgres.tokens`).
 
 A token is 256 random bits. Its SHA-256 is what is kept: a slow hash protects what people think up and others may
 guess, but here there is nothing to guess, and a hash that takes its time would be a way to keep the server busy.
@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from tachograph.errors import Error, NotFound
-from tachograph.locking import locked, sync_folder
+from tachograph.runtime.locks import locked, sync_folder
 
 ROLES = ("read", "write", "admin")  # each may do what those before it may
 PREFIX = "tachograph_"  # so that scanners for secrets, and people, see what it is

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tachograph.capture.secrets import redact_url
+from tachograph.redaction import redact_url
 from tachograph.ship.sender import Sender
 from tachograph.sinks import open_sink
 
 if TYPE_CHECKING:
-    from tachograph.run import Run
+    from tachograph.record.run import Run
 
 __all__ = ["Shipper", "shipper"]
 
@@ -58,13 +58,13 @@ class Shipper:
 
     def left(self) -> list[str]:
         """What is still to be sent, in words, for each sink to which there is anything."""
-        from tachograph.cli import words
+        from tachograph import wording
 
         found = []
         for sender in self._all():
             if behind := sender.behind:
                 found.append(
-                    f"{words.size(sum(behind.values()))} of {words.count(len(behind), 'run')} to {sender.name}"
+                    f"{wording.size(sum(behind.values()))} of {wording.count(len(behind), 'run')} to {sender.name}"
                 )
         return found
 

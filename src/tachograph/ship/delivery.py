@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tachograph import journal, process
-from tachograph.capture.blobs import Blobs
+from tachograph import journal
 from tachograph.events import decode
 from tachograph.journal import Unreadable
+from tachograph.journal.blobs import Blobs
+from tachograph.runtime import process
 from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind, portions
 from tachograph.ship.positions import Place, Positions, Rejected, rejected_file, rejected_line
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink

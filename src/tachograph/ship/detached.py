@@ -20,13 +20,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tachograph import process, settings
-from tachograph.capture.secrets import redact_url
-from tachograph.cli import words
-from tachograph.locking import try_lock
+from tachograph import settings, wording
 from tachograph.printable import printable
+from tachograph.redaction import redact_url
+from tachograph.runtime import process
+from tachograph.runtime.backoff import Patience
+from tachograph.runtime.locks import try_lock
 from tachograph.ship.delivery import Delivery, is_over
-from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions
 from tachograph.sinks import Retry, Sink, open_sink
 
@@ -118,7 +118,7 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
                 for delivery in deliveries:
                     _send(positions, delivery, sink)
                 positions.note_error("")
-                _say(f"done with {words.count(len(deliveries), 'run')}")
+                _say(f"done with {wording.count(len(deliveries), 'run')}")
                 return
             except (Retry, OSError) as error:
                 why = str(error) or type(error).__name__
@@ -142,7 +142,7 @@ def _send(positions: Positions, delivery: Delivery, sink: Sink) -> None:
     if delivery.is_complete():
         positions.settle(delivery.run)
     if lines:
-        _say(f"{words.count(lines, 'line')} of run {delivery.run} sent")
+        _say(f"{wording.count(lines, 'line')} of run {delivery.run} sent")
 
 
 def _say(text: str) -> None:

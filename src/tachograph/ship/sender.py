@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tachograph import guard, witness
-from tachograph.background import lives
+from tachograph import guard
+from tachograph.journal import witnesses
+from tachograph.runtime.background import lives
+from tachograph.runtime.backoff import Patience
 from tachograph.ship.delivery import Delivery, Unread, is_over
-from tachograph.ship.patience import Patience
 from tachograph.ship.positions import Positions, begin_again
 from tachograph.sinks import Costly, Retry, Sink
 
@@ -131,7 +132,7 @@ class Sender:
         if not self._looked:
             self._looked = True
             left = self._positions.unsettled()
-            witness.testify(self._root, left, partial(begin_again, self._root))
+            witnesses.testify(self._root, left, partial(begin_again, self._root))
             for run in left:
                 if not (self._root / "runs" / run).is_dir():
                     self._positions.forget(run)

@@ -86,7 +86,7 @@ Make = Callable[[str], Sink]
 
 def schemes() -> dict[str, str]:
     """The schemes for which there is a sink, and ``module:callable`` of each."""
-    from tachograph.entry_points import entry_points
+    from tachograph.runtime.entry_points import entry_points
 
     return dict(sorted(entry_points(GROUP)))
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tachograph import journal
-from tachograph.capture.blobs import Blobs, digest_of
-from tachograph.capture.secrets import redact_url
 from tachograph.events import sequence_number
-from tachograph.journal import news
+from tachograph.journal import changes
+from tachograph.journal.blobs import Blobs, digest_of
+from tachograph.redaction import redact_url
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 64 << 20
@@ -54,12 +54,12 @@ class FolderSink:
         end = self._ends.pop((run, writer), None) or _end(folder)  # found out anew where this fails
         self._make()
         folder.mkdir(parents=True, exist_ok=True)
-        news.tell(folder)
+        changes.tell(folder)
         for start, block in _pieces(lines, end):
             _write(folder, start, block)
             end = End(sequence_number(block[-1]), start.first, start.offset + _size(block))
         self._ends[run, writer] = end
-        news.tell(folder)  # again: who looked meanwhile may have seen nothing yet
+        changes.tell(folder)  # again: who looked meanwhile may have seen nothing yet
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         return [digest for digest in digests if not self._blobs.touch(digest)]

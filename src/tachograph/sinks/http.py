@@ -27,9 +27,9 @@ import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from tachograph.connections import Connections, given_token, innermost, proxied
+from tachograph.client.auth import Connections, given_token, innermost, proxied
 from tachograph.sinks import Reject, Retry
-from tachograph.sinks.uploads import Elsewhere, Kept, TooLarge, Upload, name_of
+from tachograph.sinks.http_uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
 CONNECT = 5.0  # seconds
 ANSWER_SECONDS = 30.0  # for each piece of an answer

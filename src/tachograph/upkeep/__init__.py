@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from tachograph.capture.blobs import GRACE_SECONDS as GRACE_SECONDS
-from tachograph.capture.blobs import Collected as Collected
+from tachograph.bucket.objects import SCHEMES
 from tachograph.errors import NotFound
-from tachograph.objects import SCHEMES
+from tachograph.journal.blobs import GRACE_SECONDS as GRACE_SECONDS
+from tachograph.journal.blobs import Collected as Collected
 
 if TYPE_CHECKING:
-    from tachograph.records import RunRecord
+    from tachograph.store.run_record import RunRecord
 
 
 class Upkeep(Protocol):
@@ -49,8 +49,8 @@ def with_children(run: RunRecord) -> Iterator[RunRecord]:
 
 
 def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
-    """That of the place which :func:`tachograph.store.open_store` opens under this name. Raises ``NotFound`` where
-    there is no such folder."""
+    """That of the place which :func:`tachograph.store.store.open_store` opens under this name. Raises ``NotFound``
+    where there is no such folder."""
     scheme = urlsplit(place).scheme if isinstance(place, str) and "://" in place else ""
     if isinstance(place, str) and scheme in ("http", "https"):
         from tachograph.upkeep.server import ServerUpkeep
@@ -60,7 +60,7 @@ def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
         from tachograph.upkeep.bucket import BucketUpkeep
 
         return BucketUpkeep(place)
-    from tachograph.store import open_store
+    from tachograph.store.store import open_store
     from tachograph.upkeep.folder import FolderUpkeep
 
     root = open_store(place).root

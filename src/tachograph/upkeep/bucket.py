@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tachograph import bucket, journal, removal
+from tachograph import journal
+from tachograph.bucket import layout
+from tachograph.bucket.blobs import Shelves, pieces
+from tachograph.bucket.mirror import Mirror
 from tachograph.events import encode
-from tachograph.mirror import Mirror
-from tachograph.shelves import Shelves, pieces
+from tachograph.journal import tombstones
 from tachograph.upkeep import Collected
 from tachograph.upkeep.references import digests, referred
 
@@ -22,20 +24,20 @@ class BucketUpkeep:
 
     def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
         self._mirror.refresh()
-        for stone in removal.stones(self._mirror.root, runs):
-            self._objects.create(bucket.stone_path(stone.id, stone.at), encode(stone) + b"\n")
+        for stone in tombstones.stones(self._mirror.root, runs):
+            self._objects.create(layout.stone_path(stone.id, stone.at), encode(stone) + b"\n")
         self._delete([id for id, _ in runs])
         self._mirror.refresh()
 
     def sweep(self) -> None:
         self._mirror.refresh()
-        self._delete(removal.hidden(self._mirror.root))
+        self._delete(tombstones.hidden(self._mirror.root))
 
     def collect(self, dry: bool, days: int) -> Collected:
         """Segments of a bucket are compressed as they are."""
         self._mirror.refresh(everything=True)
         root = self._mirror.root
-        removed = removal.hidden(root)
+        removed = tombstones.hidden(root)
         if not dry:
             self._delete(removed)
         runs = [folder for folder in root.glob("runs/*") if folder.name not in removed]
@@ -49,8 +51,8 @@ class BucketUpkeep:
     def _delete(self, runs: Iterable[str]) -> None:
         """Delete what is known of these runs. What others begin meanwhile under the same id is theirs."""
         for run in runs:
-            known = {folder.name for folder in journal.writers(self._mirror.root / bucket.RUNS / run)}
-            listed = (one.path for one in self._objects.listed(bucket.run_folder(run)))
-            mine = [path for path in listed if (found := bucket.segment(path)) is None or found.writer in known]
+            known = {folder.name for folder in journal.writers(self._mirror.root / layout.RUNS / run)}
+            listed = (one.path for one in self._objects.listed(layout.run_folder(run)))
+            mine = [path for path in listed if (found := layout.segment(path)) is None or found.writer in known]
             for some in pieces(mine):
                 self._objects.delete(some)

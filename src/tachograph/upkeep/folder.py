@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tachograph import journal, process, removal
-from tachograph.capture.blobs import ASIDE, Blobs, Stamp, put_back
+from tachograph import journal
+from tachograph.journal import tombstones
+from tachograph.journal.blobs import ASIDE, Blobs, Stamp, put_back
+from tachograph.runtime import process
 from tachograph.upkeep import GRACE_SECONDS, Collected
 from tachograph.upkeep.references import referred
 
@@ -22,14 +24,14 @@ class FolderUpkeep:
         self._root, self.name = root, str(root)
 
     def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
-        removal.remove(self._root, runs)
+        tombstones.remove(self._root, runs)
 
     def sweep(self) -> None:
-        removal.sweep(self._root)
+        tombstones.sweep(self._root)
 
     def collect(self, dry: bool, days: int) -> Collected:
         root = self._root
-        removed = removal.hidden(root) if dry else removal.sweep(root)
+        removed = tombstones.hidden(root) if dry else tombstones.sweep(root)
         found = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
         done = collect_blobs(root, referred(root, found), dry)
         abandoned = [path for folder in found for path in journal.abandoned(folder, time.time() - GRACE_SECONDS)]

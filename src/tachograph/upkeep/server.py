@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tachograph.api import Server
+from tachograph.client.connection import Server
 from tachograph.errors import NotFound
 from tachograph.upkeep import Collected
 

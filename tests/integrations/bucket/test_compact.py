@@ -12,11 +12,11 @@ import pytest
 
 import tachograph
 from tachograph import compact as compaction
+from tachograph.bucket.objects import Objects
 from tachograph.cli import main
-from tachograph.compact import Report, bucket, compact, shelf_at
+from tachograph.compact import Report, bucket_destination, compact, shelf_at
 from tachograph.errors import Error
-from tachograph.objects import Objects
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 
 def record(count: int, points: int = 100) -> None:
@@ -55,7 +55,7 @@ def test_tables_in_a_bucket_say_what_the_store_says(url: str, monkeypatch: pytes
     points = [row for row in rows(url, "metrics") if row["name"] == "loss"]
     assert len(points) == 500
     assert sum(row["value"] for row in points) == pytest.approx(5 * sum(1 / (step + 1) for step in range(100)))
-    assert not list(Objects(url).listed(bucket.LEASES))
+    assert not list(Objects(url).listed(bucket_destination.LEASES))
 
 
 def test_one_at_a_time(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +71,16 @@ def test_what_a_killed_compaction_left_is_in_nobodys_way_for_long(s3: str, monke
     assert subprocess.run([sys.executable, "-c", code, s3]).returncode == 9
     with pytest.raises(Error, match="another compaction is at work"):
         tables(s3)
-    monkeypatch.setattr(bucket, "LEASE_SECONDS", -1.0)
+    monkeypatch.setattr(bucket_destination, "LEASE_SECONDS", -1.0)
     assert tables(s3).added == 1
-    assert not list(Objects(s3).listed(bucket.LEASES))
+    assert not list(Objects(s3).listed(bucket_destination.LEASES))
 
 
 def test_who_was_held_up_for_too_long_changes_nothing(s3: str, tmp_path: Path) -> None:
     shelf = shelf_at(s3)
     (tmp_path / "draft").write_bytes(b"x")
     with shelf.alone():
-        Objects(s3).delete([one.path for one in Objects(s3).listed(bucket.LEASES)])
+        Objects(s3).delete([one.path for one in Objects(s3).listed(bucket_destination.LEASES)])
         with pytest.raises(Error, match="since this one was held up"):
             shelf.publish(tmp_path / "draft", "runs/date=2026-11-16/part-00001.parquet")
     assert shelf.files() == {}

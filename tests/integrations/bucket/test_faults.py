@@ -18,12 +18,12 @@ from tests.integrations.bucket.test_mirror import check_same
 from tests.parts import seaweedfs
 
 import tachograph
-from tachograph.background import background
+from tachograph.bucket.mirror import Mirror
 from tachograph.cli import main
 from tachograph.errors import Error
-from tachograph.mirror import Mirror
-from tachograph.sinks.cloud import CloudSink
-from tachograph.store import open_store
+from tachograph.runtime.background import background
+from tachograph.sinks.bucket import CloudSink
+from tachograph.store.store import open_store
 
 
 def answered(exchange: Exchange) -> bytes:
@@ -96,7 +96,7 @@ def records(root: Path, tmp_path: Path) -> Path:
 def test_sending_through_faults(between, s3, records, fault, monkeypatch):
     monkeypatch.setattr(CloudSink, "portion", 20_000)
     monkeypatch.setattr("tachograph.cli.sync.BATCH_BYTES", 10_000)
-    monkeypatch.setattr("tachograph.ship.patience.LONGEST_DELAY", 0.1)
+    monkeypatch.setattr("tachograph.runtime.backoff.LONGEST_DELAY", 0.1)
     between.mode = mostly(FAULTS[fault])
     for _ in range(50):
         if main(["sync", "--to", s3]) == 0:

@@ -16,10 +16,10 @@ from tests.integrations.bucket.test_sink import stored
 
 import tachograph
 from tachograph import journal
+from tachograph.bucket.objects import Objects
 from tachograph.cli import main
 from tachograph.events import Event
-from tachograph.objects import Objects
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 JOBS = 100
 SMALL = """

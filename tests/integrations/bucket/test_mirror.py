@@ -16,14 +16,15 @@ import pytest
 from tests.integrations.server.serving import lines
 
 import tachograph
-from tachograph import bucket, removal
-from tachograph.background import background
+from tachograph.bucket import layout
+from tachograph.bucket.mirror import Mirror, listing
+from tachograph.bucket.objects import Objects
 from tachograph.cli import main
 from tachograph.errors import Damaged, NotFound
-from tachograph.mirror import Mirror, looking
-from tachograph.objects import Objects
-from tachograph.sinks.cloud import CloudSink
-from tachograph.store import Store, open_store
+from tachograph.journal import tombstones
+from tachograph.runtime.background import background
+from tachograph.sinks.bucket import CloudSink
+from tachograph.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_only_what_is_new_is_fetched(s3, records, monkeypatch):
     monkeypatch.setattr(Objects, "read", lambda self, path: (fetched.append(path), read(self, path))[1])
     CloudSink(s3).write("later", "w", lines("later", "w", 10))
     assert len(store.runs()) == len(open_store(s3).runs()) == 3
-    assert [path for path in fetched if path != removal.FILENAME] == ["runs/later/w/" + f"{1:020}-{12:020}.jsonl.gz"]
+    assert [path for path in fetched if path != tombstones.FILENAME] == ["runs/later/w/" + f"{1:020}-{12:020}.jsonl.gz"]
 
 
 def test_the_cache_may_be_deleted_at_any_time(s3, records):
@@ -190,7 +191,7 @@ def test_overlapping_segments_give_each_event_once(s3, root):
     sent = lines("r", "w", 60)
     for first, last in ((1, 10), (1, 7), (8, 20), (21, 40), (15, 25), (41, 62), (3, 62)):
         content = gzip.compress(b"\n".join(sent[first - 1 : last]) + b"\n", mtime=0)
-        Objects(s3).create(bucket.segment_path("r", "w", first, last), content)
+        Objects(s3).create(layout.segment_path("r", "w", first, last), content)
         open_store(s3).runs()
     [path] = Mirror(s3).root.glob("runs/r/w/*.jsonl")
     assert path.read_bytes().splitlines() == sent
@@ -215,7 +216,7 @@ def test_a_damaged_segment_costs_itself_alone(s3, root):
     CloudSink(s3).write("r", "w", sent[:20])
     packed = bytearray(gzip.compress(b"\n".join(sent[20:40]) + b"\n"))
     packed[len(packed) // 2] ^= 255
-    Objects(s3).create(bucket.segment_path("r", "w", 21, 40), bytes(packed))
+    Objects(s3).create(layout.segment_path("r", "w", 21, 40), bytes(packed))
     CloudSink(s3).write("r", "w", sent[40:])
     store = open_store(s3)
     found = store.run("r").history("m0").values.tolist()
@@ -232,7 +233,7 @@ def test_blobs_are_fetched_when_they_are_asked_for(s3, records):
     assert artifact.path().read_bytes() == open_store(records).run("first").artifact("model").path().read_bytes()
     shutil.rmtree(Mirror(s3).root / "cache")
     shutil.rmtree(blobs)
-    path = bucket.blob_path(artifact.digest)
+    path = layout.blob_path(artifact.digest)
     Objects(s3).put(path, b"something else")
     with pytest.raises(Damaged, match="does not match its digest"):
         artifact.path()
@@ -257,12 +258,12 @@ def test_removed_runs(s3, records):
     sync(s3)
     store = open_store(s3)
     id = store.run("second").id
-    removal.remove(records, [(id, "second")])
-    Objects(s3).put(removal.FILENAME, (records / removal.FILENAME).read_bytes())
+    tombstones.remove(records, [(id, "second")])
+    Objects(s3).put(tombstones.FILENAME, (records / tombstones.FILENAME).read_bytes())
     assert [run.name for run in store.runs()] == ["first"]
     with pytest.raises(NotFound, match="was removed on"):
         store.run("second")
-    for one in list(Objects(s3).listed(bucket.run_folder(store.run("first").id))):
+    for one in list(Objects(s3).listed(layout.run_folder(store.run("first").id))):
         Objects(s3).delete([one.path])
     assert [run.name for run in store.runs()] == ["fold"]  # whose parent is gone
 
@@ -288,9 +289,9 @@ def test_a_bucket_that_can_not_be_reached(s3, records, monkeypatch, capsys):
 @pytest.fixture
 def large(s3: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket that is looked at as one with very many runs is."""
-    monkeypatch.setattr(looking, "FRONT", 8)
-    monkeypatch.setattr(looking, "STRETCH", 10)
-    monkeypatch.setattr(looking, "SECONDS_A_PAGE", 3600.0)
+    monkeypatch.setattr(listing, "FRONT", 8)
+    monkeypatch.setattr(listing, "STRETCH", 10)
+    monkeypatch.setattr(listing, "SECONDS_A_PAGE", 3600.0)
     sink = CloudSink(s3)
     for number in range(40):
         end = number != 5  # that one goes on
@@ -327,7 +328,7 @@ def test_what_comes_late_to_a_large_bucket_is_found_by_a_look_at_everything(larg
     CloudSink(large).write("r08", "w2", lines("r08", "w2", 3))
     Objects(large).delete([one.path for one in Objects(large).listed("runs/r09")])
     assert len(store.runs()) == 40
-    monkeypatch.setattr(looking, "SECONDS_A_PAGE", 0.0)
+    monkeypatch.setattr(listing, "SECONDS_A_PAGE", 0.0)
     found = {run.id for run in store.runs()}
     assert found == {*(f"r{number:02}" for number in range(40)), "r07a"} - {"r09"}
     assert len(store.run("r08").writers) == 2

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.parts import azurite, seaweedfs
 
-from tachograph.credentials import Unusable
+from tachograph.bucket.credentials import Unusable
+from tachograph.bucket.objects import PIECE, Objects
 from tachograph.errors import Error
-from tachograph.objects import PIECE, Objects
 from tachograph.sinks import Retry
 
 
@@ -188,7 +188,7 @@ def test_without_the_client(script):
     told = script("""
         import sys
         sys.modules["obstore"] = None
-        from tachograph.objects import Objects
+        from tachograph.bucket.objects import Objects
         try:
             Objects("s3://bucket")
         except ValueError as error:
@@ -201,7 +201,7 @@ def test_without_the_client(script):
 def test_a_forked_process_does_not_hang(s3, script):
     told = script(f"""
         import os
-        from tachograph.objects import Objects
+        from tachograph.bucket.objects import Objects
         objects = Objects({s3!r})
         objects.create("x", b"")
         if os.fork() == 0:

@@ -14,11 +14,13 @@ import requests
 from tests.integrations.server.serving import lines
 from tests.parts import seaweedfs
 
-from tachograph import bucket, events
+from tachograph import events
+from tachograph.bucket import layout
+from tachograph.bucket.objects import Objects
 from tachograph.events import Event
-from tachograph.objects import Objects
-from tachograph.sinks import Reject, cloud
-from tachograph.sinks.cloud import CloudSink
+from tachograph.sinks import Reject
+from tachograph.sinks import bucket as cloud
+from tachograph.sinks.bucket import CloudSink
 from tachograph.testing import check_sink
 
 SENT = lines("r", "w", 40)
@@ -28,8 +30,8 @@ def stored(url: str, run: str) -> Mapping[str, Sequence[Event]]:
     """What a reader who takes each number once finds of a run, by writer."""
     objects = Objects(url)
     found: dict[str, dict[int, bytes]] = {}
-    for one in objects.listed(bucket.run_folder(run)):
-        segment = bucket.segment(one.path)
+    for one in objects.listed(layout.run_folder(run)):
+        segment = layout.segment(one.path)
         assert segment is not None, one.path
         content = gzip.decompress(objects.read(one.path)).splitlines()
         for line in content:
@@ -41,7 +43,7 @@ def stored(url: str, run: str) -> Mapping[str, Sequence[Event]]:
 
 
 def names(url: str, run: str = "r") -> list[str]:
-    return [one.path.rpartition("/")[2] for one in Objects(url).listed(bucket.run_folder(run))]
+    return [one.path.rpartition("/")[2] for one in Objects(url).listed(layout.run_folder(run))]
 
 
 def name(first: int, last: int) -> str:
@@ -113,7 +115,7 @@ def test_a_large_file_is_not_read_into_memory(url, tmp_path):
     sink.put(digest, path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
     assert sink.missing([digest]) == []
-    assert hashlib.sha256(b"".join(Objects(url).pieces(bucket.blob_path(digest)))).hexdigest() == digest[7:]
+    assert hashlib.sha256(b"".join(Objects(url).pieces(layout.blob_path(digest)))).hexdigest() == digest[7:]
 
 
 def test_a_large_file_with_another_digest_is_not_stored(s3, tmp_path):

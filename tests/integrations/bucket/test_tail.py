@@ -10,9 +10,15 @@ from tests.integrations.server.serving import lines
 from tests.integrations.server.test_commands import next_line
 
 from tachograph.cli import main
-from tachograph.sinks.cloud import CloudSink
+from tachograph.sinks.bucket import CloudSink
 
-OFTEN = "from tachograph.cli import follow, main\nimport sys\nfollow.BUCKET_PERIOD = 0.2\nsys.exit(main(sys.argv[1:]))"
+OFTEN = """
+import sys
+from tachograph.cli import main
+from tachograph.store import follow
+follow.BUCKET_PERIOD = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_a_run_is_followed_until_it_is_over(url: str) -> None:

@@ -15,22 +15,22 @@ import pytest
 from tests.integrations.server.serving import lines
 
 import tachograph
-from tachograph import bucket, shelves
+from tachograph.bucket import blobs, layout
+from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.mirror import listing
+from tachograph.bucket.objects import Object, Objects
 from tachograph.cli import main
 from tachograph.errors import NotFound
-from tachograph.mirror import looking
-from tachograph.objects import Object, Objects
-from tachograph.shelves import Shelves
 from tachograph.sinks import Reject, Retry
-from tachograph.sinks.cloud import CloudSink
-from tachograph.store import open_store
+from tachograph.sinks.bucket import CloudSink
+from tachograph.store.store import open_store
 
 # Carries out a command line, and is killed as power goes at the step of that number, after having done it.
 KILLED = """
 import os, signal, sys
-from tachograph.objects import Object, Objects
+from tachograph.bucket.objects import Object, Objects
 from tachograph.cli import main
-from tachograph import shelves
+from tachograph.bucket import blobs as shelves
 
 left = int(sys.argv[1])
 shelves.GRACE_SECONDS = -1.0
@@ -118,7 +118,7 @@ def test_a_sender_that_was_at_it_does_not_bring_a_run_back(s3: str, tmp_path: Pa
 
 def test_in_a_large_bucket(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a look doesn't come to all runs."""
-    monkeypatch.setattr(looking, "FRONT", 1)
+    monkeypatch.setattr(listing, "FRONT", 1)
     reader = open_store(sent)
     assert len(reader.runs(children=True)) == 3
     assert main(["rm", "search", "--yes", "--root", sent]) == 0
@@ -150,7 +150,7 @@ class Shelved:
         self.url, self.bucket = url, Aging(url)
         self.content = os.urandom(50)
         self.digest = digest_of(self.content)
-        self.path = bucket.blob_path(self.digest)
+        self.path = layout.blob_path(self.digest)
         self.bucket.put(self.path, self.content)
 
     def sweep(self, needed: bool = False) -> None:
@@ -238,10 +238,10 @@ def test_a_sender_waits_while_files_are_deleted(shelved: Shelved) -> None:
 
 
 def test_what_a_killed_collection_left_holds_nobody_up_for_long(shelved, monkeypatch: pytest.MonkeyPatch) -> None:
-    Objects(shelved.url).put(f"{shelves.AT_WORK}abc", b"")
+    Objects(shelved.url).put(f"{blobs.AT_WORK}abc", b"")
     with pytest.raises(Retry, match="files are being cleared away"):
         Shelves(Objects(shelved.url)).missing([shelved.digest])
-    monkeypatch.setattr(shelves, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(blobs, "STALE_SECONDS", -1.0)
     assert Shelves(Objects(shelved.url)).missing([shelved.digest]) == []
     shelved.sweep()
     assert paths(shelved.url, "doomed") == []
@@ -251,13 +251,13 @@ def test_many_files_are_asked_for_together(url: str, monkeypatch: pytest.MonkeyP
     objects = Objects(url)
     held = [os.urandom(8) for _ in range(40)]
     for content in held:
-        objects.put(bucket.blob_path(digest_of(content)), content)
+        objects.put(layout.blob_path(digest_of(content)), content)
     asked: list[str] = []
     monkeypatch.setattr(Objects, "size", lambda self, path, size=Objects.size: asked.append(path) or size(self, path))
     digests = [digest_of(content) for content in held] + [digest_of(b"%d" % number) for number in range(40)]
     assert Shelves(objects).missing(digests) == digests[40:]
     assert asked == []
-    monkeypatch.setattr(shelves, "PAGE", 5)  # a look at 20 objects, and the others are asked for
+    monkeypatch.setattr(blobs, "PAGE", 5)  # a look at 20 objects, and the others are asked for
     assert Shelves(objects).missing(digests) == digests[40:]
     assert 20 < len(asked) < 80
     assert Shelves(objects).missing(digests[38:42]) == digests[40:42]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph.store import Store
+from tachograph.store.store import Store
 
 pytest.importorskip("torch")
 pytest.importorskip("hydra")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 HEAD = """
 import multiprocessing, os, sys

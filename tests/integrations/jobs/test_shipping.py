@@ -17,7 +17,7 @@ from tests.integrations.server.serving import Server, held
 import tachograph
 from tachograph import journal
 from tachograph.cli import main
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--monitor-interval=0.1")
 Launched = Callable[..., "subprocess.Popen[str]"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 Launched = Callable[..., "subprocess.Popen[str]"]
 BOTH = [(0, "owner", "finished"), (1, "worker", "finished")]
@@ -29,7 +29,7 @@ def writers(run: RunRecord) -> list[tuple[int, str, str]]:
 
 def test_processes_that_the_program_spawns_itself(root: Path, launch: Launched) -> None:
     code = """
-        from tachograph import jobs
+        from tachograph.record import launchers as jobs
         from tachograph_frameworks.torch.job import distributed_job
 
         def work(rank, port):

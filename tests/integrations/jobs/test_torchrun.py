@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.records import RunRecord
+from tachograph.store.run_record import RunRecord
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--monitor-interval=0.1")
 Launched = Callable[..., "subprocess.Popen[str]"]

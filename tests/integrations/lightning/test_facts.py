@@ -10,7 +10,7 @@ from tests.integrations.lightning.conftest import data, points
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 import tachograph
-from tachograph.capture.blobs import digest_of
+from tachograph.journal.blobs import digest_of
 
 
 def test_settings_and_hyperparameters(autolog, only, pl, trainer, net, train, val):

@@ -7,12 +7,12 @@ from pathlib import Path
 from tests.integrations.server.serving import Server
 
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.connections import Pool
-from tachograph.server.granted import DatabaseTokens
-from tachograph.server.postgres import Postgres
-from tachograph.server.schema import prepare
+from tachograph.server.postgres.pool import Pool
+from tachograph.server.postgres.schema import prepare
+from tachograph.server.postgres.storage import Postgres
+from tachograph.server.postgres.tokens import DatabaseTokens
 from tachograph.server.tokens import Tokens
-from tachograph.store import Store
+from tachograph.store.store import Store
 
 
 class DatabaseServer(Server):

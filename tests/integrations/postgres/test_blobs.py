@@ -18,7 +18,7 @@ from tests.integrations.server.test_api import test_files_are_kept_under_their_d
 from tests.integrations.server.test_security import test_a_file_that_is_cut_off_leaves_nothing
 from tests.parts import seaweedfs
 
-from tachograph.objects import Objects
+from tachograph.bucket.objects import Objects
 from tachograph.sinks.http import HttpSink
 
 pytest.importorskip("obstore")

@@ -8,8 +8,8 @@ import requests
 from tests.integrations.postgres.serving import DatabaseServer
 from tests.integrations.server.serving import lines
 
-from tachograph.schema import SCHEMA_VERSION
-from tachograph.store import open_store
+from tachograph.index.schema import SCHEMA_VERSION
+from tachograph.store.store import open_store
 
 
 def test_it_is_as_with_a_folder(server: DatabaseServer) -> None:

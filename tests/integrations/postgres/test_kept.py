@@ -17,14 +17,14 @@ from tests.integrations.server.serving import lines
 from tachograph import events
 from tachograph.errors import Error
 from tachograph.events import Event, Metrics, Params, Tags
-from tachograph.schema import SCHEMA_VERSION
-from tachograph.server import batch
+from tachograph.index.schema import SCHEMA_VERSION
+from tachograph.server.api import batch
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.connections import Pool
-from tachograph.server.postgres import Postgres
-from tachograph.server.schema import prepare
+from tachograph.server.postgres.pool import Pool
+from tachograph.server.postgres.schema import prepare
+from tachograph.server.postgres.storage import Postgres
 from tachograph.server.storage import Gap
-from tachograph.store import Store, open_store
+from tachograph.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_lines_come_out_byte_for_byte(kept):
 
 def test_nothing_of_a_batch_is_there_where_a_part_of_it_is_refused(kept, monkeypatch):
     send(kept, "r", "0-w", lines("r", "0-w", 5, end=False))
-    monkeypatch.setattr("tachograph.projection.fold_run", lambda db, run: db.execute("SELECT 1 / 0"))
+    monkeypatch.setattr("tachograph.index.projection.fold_run", lambda db, run: db.execute("SELECT 1 / 0"))
     with pytest.raises(psycopg.errors.DivisionByZero):
         send(kept, "r", "0-w", lines("r", "0-w", 9)[6:], after=6)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from tests.integrations.server.test_crash import Client
 from tests.parts import postgres
 from tests.parts.pgbouncer import CONNECTIONS, Pgbouncer
 
-from tachograph.server.connections import Pool
+from tachograph.server.postgres.pool import Pool
 
 
 @pytest.fixture

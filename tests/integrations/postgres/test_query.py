@@ -24,10 +24,10 @@ from tests.unit.test_query import (
 
 from tachograph import events
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags
-from tachograph.server import batch
+from tachograph.server.api import batch
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.postgres import Postgres
-from tachograph.store import Store
+from tachograph.server.postgres.storage import Postgres
+from tachograph.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from tests.integrations.postgres.serving import DatabaseServer, prepared
 from tests.integrations.server.serving import lines, numbered
 from tests.parts import seaweedfs
 
-from tachograph import shelves
+from tachograph.bucket import blobs as shelves
 from tachograph.events import Artifact, Release, RunStart
-from tachograph.server import batch
+from tachograph.server.api import batch
 from tachograph.server.blobs import BucketBlobs, FolderBlobs
-from tachograph.server.postgres import Postgres
+from tachograph.server.postgres.storage import Postgres
 from tachograph.server.storage import Gap, Gone
 
 TABLES = ("run", "writer", "batch", "segment", "event", "chunk", "metric", "param", "tag", "damage")

@@ -16,7 +16,7 @@ import requests
 from tachograph import events, journal
 from tachograph.events import Event, Metrics, RunEnd, RunStart
 from tachograph.server.tokens import FolderTokens, Tokens
-from tachograph.store import Store, open_store
+from tachograph.store.store import Store, open_store
 
 
 class Server:

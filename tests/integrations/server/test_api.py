@@ -17,7 +17,7 @@ from tests.integrations.server.serving import Server, lines, numbered
 
 import tachograph
 from tachograph import events
-from tachograph.server import openapi
+from tachograph.server.api import openapi
 
 
 def said(server: Server, *arguments: str) -> Any:
@@ -168,8 +168,8 @@ def test_two_servers_on_one_folder(server):
 
 
 def test_the_description_has_every_address(server):
-    from tachograph.server.app import build
-    from tachograph.server.folder import Folder
+    from tachograph.server.api.app import build
+    from tachograph.server.folder.storage import Folder
     from tachograph.server.tokens import FolderTokens
 
     document = server.ask("/openapi.json").json()

@@ -15,7 +15,7 @@ from tests.integrations.server.serving import Server, held, lines
 from tachograph import journal
 from tachograph.sinks import Retry
 from tachograph.sinks.http import HttpSink
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 
 
 class Client(threading.Thread):

@@ -20,9 +20,10 @@ from tests.faults.proxy import Cut, Exchange, Mode, Proxy, answering, hanging, p
 from tests.integrations.server.serving import Server, lines, numbered
 
 import tachograph
-from tachograph import api, wire
+from tachograph.client import connection
 from tachograph.events import Artifact, RunStart
-from tachograph.store import Store, open_store
+from tachograph.store import wire_format
+from tachograph.store.store import Store, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +77,10 @@ def test_nobody_listens(server: Server) -> None:
 
 
 def test_what_hangs_is_given_up(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "SILENCE", 0.3)
+    monkeypatch.setattr(connection, "SILENCE", 0.3)
     proxy.mode = hanging
     assert "does not answer (" in fault(proxy.url)
-    assert len(proxy.requests) == api.ATTEMPTS
+    assert len(proxy.requests) == connection.ATTEMPTS
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
@@ -111,8 +112,10 @@ OLDER = """
     import sys
     from pathlib import Path
     import uvicorn
-    from tachograph.server import app, folder, tokens
-    from tachograph.server.openapi import document
+    from tachograph.server import tokens
+    from tachograph.server.api import app
+    from tachograph.server.folder import storage as folder
+    from tachograph.server.api.openapi import document
 
     root = Path(sys.argv[1])
     built = app.build(folder.Folder(root), tokens.FolderTokens(root), local=True)
@@ -195,15 +198,15 @@ def test_a_store_works_on_in_a_forked_child_and_after_the_server_came_back(serve
 def test_many_runs_are_listed_page_by_page(server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(25):
         server.post(f"r{number:02}", "w", lines(f"r{number:02}", "w", 1))
-    monkeypatch.setitem(wire.MOST, "runs", 10)
-    wire.form.cache_clear()
+    monkeypatch.setitem(wire_format.MOST, "runs", 10)
+    wire_format.form.cache_clear()
     runs = open_store(proxy.url).scan(order_by="name desc")
     assert len(proxy.requests) == 1
     assert [run.id for run in runs] == [f"r{number:02}" for number in reversed(range(25))]
     assert len(proxy.requests) == 3
     assert len(open_store(proxy.url).runs(limit=12)) == 12
     assert len(proxy.requests) == 5
-    wire.form.cache_clear()
+    wire_format.form.cache_clear()
 
 
 def test_the_list_of_runs_leads_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,14 +228,17 @@ def test_the_list_of_runs_leads_on(server: Server, monkeypatch: pytest.MonkeyPat
 )  # fmt: skip
 def test_questions_that_are_not_answered(server: Server, question: str, asked: list[Any], status: int) -> None:
     answer = requests.post(
-        f"{server.api}/questions/{question}", wire.encode(asked), headers={"Content-Type": wire.MEDIA_TYPE}, timeout=30
+        f"{server.api}/questions/{question}",
+        wire_format.encode(asked),
+        headers={"Content-Type": wire_format.MEDIA_TYPE},
+        timeout=30,
     )
     assert answer.status_code == status
     assert answer.json()["reason"]
 
 
 def test_only_what_says_what_it_is_is_read(server: Server) -> None:
-    body = wire.encode(["r"])
+    body = wire_format.encode(["r"])
     for kind in ("application/json", "text/plain", ""):
         answer = requests.post(f"{server.api}/questions/find", body, headers={"Content-Type": kind}, timeout=30)
         assert answer.status_code == 415

@@ -12,12 +12,13 @@ import pytest
 import requests
 from tests.integrations.server.serving import Server, lines
 
-from tachograph import api, removal
-from tachograph.api import Unanswered
 from tachograph.cli import main
+from tachograph.client import connection
+from tachograph.client.connection import Unanswered
 from tachograph.errors import NotFound
 from tachograph.events import encode
-from tachograph.store import open_store
+from tachograph.journal import tombstones
+from tachograph.store.store import open_store
 
 RUNS = 25
 # A server whose index takes its time with each writer.
@@ -105,7 +106,7 @@ def test_a_removal_that_was_cut_off_is_finished(tmp_path: Path) -> None:
     """As of a server that was killed behind the tombstone."""
     root = tmp_path / "served"
     fill(root)
-    (root / removal.FILENAME).write_bytes(encode(removal.Removed("run-003", "three", time.time())) + b"\n")
+    (root / tombstones.FILENAME).write_bytes(encode(tombstones.Removed("run-003", "three", time.time())) + b"\n")
     server = Server(root)
     try:
         until = time.monotonic() + 20
@@ -123,7 +124,7 @@ def test_a_server_that_gets_nowhere_is_given_up(tmp_path: Path, monkeypatch: pyt
     fill(tmp_path / "served")
     server = SlowServer(tmp_path / "served", 600.0)
     try:
-        monkeypatch.setattr(api, "STUCK", 1.0)
+        monkeypatch.setattr(connection, "STUCK", 1.0)
         with pytest.raises(Unanswered, match="0% done"):
             open_store(server.url).runs()
         assert requests.get(f"{server.api}/health", timeout=5).json()["status"] == "reading"

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from tests.integrations.server.serving import Server, lines
 
-from tachograph import wire
-from tachograph.questions import Query
-from tachograph.server import openapi
-from tachograph.store import open_store
+from tachograph.server.api import openapi
+from tachograph.store import wire_format
+from tachograph.store.questions import Query
+from tachograph.store.store import open_store
 
 schemathesis = pytest.importorskip("schemathesis")
 jsonschema_rs = pytest.importorskip("jsonschema_rs")  # which it has for the same
@@ -106,7 +106,7 @@ def check(case: Any, server: Server, *excluded: Any) -> None:
     answer = case.call_and_validate(base_url=server.url, timeout=SECONDS, excluded_checks=list(excluded))
     if is_question:
         kind = answer.headers["content-type"][0].partition(";")[0]
-        content = _unpacked(None, answer) if kind == wire.MEDIA_TYPE else answer.json()
+        content = _unpacked(None, answer) if kind == wire_format.MEDIA_TYPE else answer.json()
         if answer.status_code != 405:  # another method, which is not described
             validator(case.operation.path, str(answer.status_code), kind).validate(content)
     if answer.status_code < 300:
@@ -159,8 +159,8 @@ def test_answers_of_questions_are_checked(described: Server) -> None:
         "writers": store.questions.writers("held"), "metrics": store.questions.metrics(["held"], False),
     }  # fmt: skip
     for name, answer in asked.items():
-        content = msgspec.to_builtins(msgspec.msgpack.decode(wire.encode(answer)))
-        check_one = validator(f"/api/v1/questions/{name}", "200", wire.MEDIA_TYPE)
+        content = msgspec.to_builtins(msgspec.msgpack.decode(wire_format.encode(answer)))
+        check_one = validator(f"/api/v1/questions/{name}", "200", wire_format.MEDIA_TYPE)
         assert check_one.is_valid(content), name
         assert not check_one.is_valid({"wrong": content}), name
         found += bool(content)

@@ -21,7 +21,7 @@ from tachograph.errors import Error
 from tachograph.sinks import Reject, Retry, open_sink
 from tachograph.sinks import http as http_sink
 from tachograph.sinks.http import HttpSink
-from tachograph.store import open_store
+from tachograph.store.store import open_store
 from tachograph.testing import check_sink
 
 SENT = lines("r", "w", 3)

@@ -18,11 +18,11 @@ import requests
 from tests.faults.proxy import Cut, Exchange, Mode, Proxy, answer, cutting_after, passing
 from tests.integrations.server.serving import Server, numbered
 
-from tachograph.capture.blobs import Blobs
 from tachograph.cli import main
 from tachograph.events import Artifact, Event, RunStart
+from tachograph.journal.blobs import Blobs
 from tachograph.server.drafts import UPLOAD, Drafts, TooMany
-from tachograph.sinks import Reject, Retry, uploads
+from tachograph.sinks import Reject, Retry, http_uploads
 from tachograph.sinks.http import HttpSink
 
 MB = 1 << 20
@@ -281,7 +281,7 @@ def test_wrong_bytes_are_refused_at_the_end_and_thrown_away(server, large):
 
 def test_what_was_sent_of_a_longer_file_before_is_begun_anew(server, large):
     digest, path = large(20 * MB)
-    ask(server, "PATCH", digest, uploads.name_of(path), data=b"x" * 21 * MB, offset=0, complete="?0")
+    ask(server, "PATCH", digest, http_uploads.name_of(path), data=b"x" * 21 * MB, offset=0, complete="?0")
     HttpSink(server.url).put(digest, path)
     check_kept(server, digest, path)
 

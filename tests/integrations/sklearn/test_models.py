@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import tachograph
-from tachograph.artifacts import Artifact
+from tachograph.store.artifacts import Artifact
 
 X = np.arange(40.0).reshape(20, 2) % 7
 y = (X[:, 0] > 3).astype(int)

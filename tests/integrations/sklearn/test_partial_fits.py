@@ -23,9 +23,9 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 import tachograph
-from tachograph import after
-from tachograph.background import background
 from tachograph.hooks import session
+from tachograph.runtime import deferred
+from tachograph.runtime.background import background
 from tachograph_frameworks.sklearn import series
 from tachograph_frameworks.sklearn.series import Series
 
@@ -194,7 +194,7 @@ def test_a_forked_child_goes_on_in_a_journal_of_its_own(root: Path) -> None:
     assert points(root) == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
 
 
-@pytest.mark.parametrize("moment", [after.record, Series._write, session.enter, session.leave])
+@pytest.mark.parametrize("moment", [deferred.record, Series._write, session.enter, session.leave])
 def test_a_ctrl_c_at_any_moment_costs_no_later_call(moment: Any) -> None:
     def interrupt(frame: Any, event: str, argument: Any) -> None:
         if event == "call" and frame.f_code is moment.__code__:

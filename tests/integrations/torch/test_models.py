@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tachograph
-from tachograph.artifacts import Artifact
+from tachograph.store.artifacts import Artifact
 from tachograph_frameworks.torch.models import save_module
 
 
@@ -247,7 +247,7 @@ def test_a_full_disk_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tachograph.capture.blobs.Blobs.publish", full)
+    monkeypatch.setattr("tachograph.journal.blobs.Blobs.publish", full)
     with tachograph.start_run() as run, pytest.warns(tachograph.TachographWarning, match="No space left"):
         save_module(run, Net())
 

@@ -12,8 +12,8 @@ import pytest
 import xgboost
 
 from tachograph import journal
-from tachograph.capture.blobs import Blobs
 from tachograph.events import Artifact, Dataset, Event, Metrics, Note, Params, RunEnd, RunStart, Tags, number
+from tachograph.journal.blobs import Blobs
 
 BINARY = {"objective": "binary:logistic", "nthread": 1, "max_depth": 3}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tachograph.capture import blobs as module
-from tachograph.capture.blobs import Blobs, Stamp, digest_of, digesting, put_back
+from tachograph.journal import blobs as module
+from tachograph.journal.blobs import Blobs, Stamp, digest_of, digesting, put_back
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tachograph.capture import code
-from tachograph.capture.code import GitState, git_state
+from tachograph.capture import git as code
+from tachograph.capture.git import GitState, git_state
 
 
 @pytest.fixture(autouse=True)

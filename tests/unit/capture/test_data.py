@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
-from tachograph.capture import data
-from tachograph.capture.data import Fingerprint, fingerprint
+from tachograph.data import describe
+from tachograph.data.describe import Fingerprint, fingerprint
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -38,10 +38,10 @@ def look(dataset: object, target: object | None = None) -> Fingerprint:
         warnings.simplefilter("error")
         found = fingerprint(dataset, target=target)
     assert (np.random.get_state()[1].tolist(), random.getstate()) == state  # type: ignore[index]
-    data._statistics.clear()  # what was known of equal data from before is what would be found of these
+    describe._statistics.clear()  # what was known of equal data from before is what would be found of these
     assert msgspec.json.encode(fingerprint(dataset, target=target)) == msgspec.json.encode(found)
-    data._statistics.clear()
-    assert msgspec.json.encode(data.begin(dataset, target=target)()) == msgspec.json.encode(found)
+    describe._statistics.clear()
+    assert msgspec.json.encode(describe.begin(dataset, target=target)()) == msgspec.json.encode(found)
     json.loads(msgspec.json.encode(found), parse_constant=pytest.fail)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Fingerprint) == found
     return found
@@ -240,7 +240,7 @@ def test_digest_does_not_see_the_padding_of_extended_precision() -> None:
 
 def test_digest_is_the_same_in_another_process() -> None:
     script = """if True:
-        from tachograph.capture.data import fingerprint
+        from tachograph.data.describe import fingerprint
         print(fingerprint([{'b', 'a', 'c'}, {'y': 1, 'x': 'z'}]).digest)"""
     found = {
         subprocess.run(
@@ -475,7 +475,7 @@ def test_no_value_that_marks_a_person_is_kept(table: Any) -> None:
     assert not PRIVATE.findall(msgspec.json.encode(found).decode())
     columns = {column.name: column for column in found.schema}
     assert columns["town"].top == {"Ulm": 20, "Bonn": 10, "Köln": 10}
-    assert columns["password"] == data.Column("password", columns["password"].dtype)
+    assert columns["password"] == describe.Column("password", columns["password"].dtype)
     assert (columns["remark"].distinct, columns["remark"].lengths["max"], columns["remark"].forms) == (
         40,
         24.0,
@@ -700,12 +700,12 @@ def test_long_lists_texts_and_giant_values_are_bounded() -> None:
 
 
 def test_the_same_data_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tachograph.capture import profile
+    from tachograph.data import profile
 
     counted: list[Any] = []
     count = profile.columns
     monkeypatch.setattr(profile, "columns", lambda parts: counted.append(parts) or count(parts))
-    data._statistics.clear()
+    describe._statistics.clear()
     X = np.arange(20.0).reshape(10, 2)
     first = fingerprint(X)
     assert fingerprint(X.copy()) == fingerprint(np.asfortranarray(X)) == first
@@ -714,14 +714,14 @@ def test_the_same_data_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(X).schema[0].min == 2.0
     for i in range(1, 21):
         fingerprint(X + i)
-    assert len(data._statistics) <= 8
+    assert len(describe._statistics) <= 8
     assert len(counted) == 22
 
 
 def test_of_sampled_data_nothing_is_remembered() -> None:
-    data._statistics.clear()
+    describe._statistics.clear()
     fingerprint(np.zeros(5_000_000))
-    assert not data._statistics
+    assert not describe._statistics
 
 
 def test_no_reference_is_kept() -> None:
@@ -735,23 +735,22 @@ def test_no_reference_is_kept() -> None:
 
 
 def test_importing_brings_in_no_numpy() -> None:
-    script = (
-        "import sys, tachograph.capture.data; sys.exit(bool({'numpy', 'pandas', 'polars', 'scipy'} & set(sys.modules)))"
-    )
+    optional = "{'numpy', 'pandas', 'polars', 'scipy'}"
+    script = f"import sys, tachograph.data.describe; sys.exit(bool({optional} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_looking_imports_no_framework() -> None:
     script = """if True:
         import sys, numpy
-        from tachograph.capture.data import fingerprint
+        from tachograph.data.describe import fingerprint
         fingerprint(numpy.zeros((3, 2)), target=[0, 1, 1])
         sys.exit(bool({'pandas', 'polars', 'scipy', 'torch'} & set(sys.modules)))"""
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_public_names() -> None:
-    assert data.__all__ == ["Column", "Fingerprint", "Sampling", "begin", "fingerprint"]
+    assert describe.__all__ == ["Column", "Fingerprint", "Sampling", "begin", "fingerprint"]
 
 
 @pytest.mark.parametrize(
@@ -765,19 +764,19 @@ def test_public_names() -> None:
     ],
 )
 def test_what_was_begun_is_of_the_data_as_it_was(made: Any, change: Any) -> None:
-    data._statistics.clear()
+    describe._statistics.clear()
     X = made()
-    described = data.begin(X)
+    described = describe.begin(X)
     change(X)
     found = described()
-    data._statistics.clear()
+    describe._statistics.clear()
     assert found == fingerprint(made())
 
 
 def test_what_was_begun_of_known_data_is_of_it_as_it_was() -> None:
-    data._statistics.clear()
+    describe._statistics.clear()
     X = np.arange(40.0).reshape(20, 2)
-    first, described = fingerprint(X), data.begin(X)
+    first, described = fingerprint(X), describe.begin(X)
     X.fill(7.0)
-    data._statistics.clear()  # as after eight other data sets
+    describe._statistics.clear()  # as after eight other data sets
     assert described() == first

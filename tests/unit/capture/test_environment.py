@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tachograph.capture import environment, probe
-from tachograph.capture.code import Hurry
+from tachograph.capture.git import Hurry
 
 
 def test_quick_facts() -> None:
@@ -169,8 +169,8 @@ def test_the_first_of_two_installed_versions_counts(tmp_path: Path) -> None:
 
 def test_importing_the_capture_of_surroundings_is_light() -> None:
     program = (
-        "import sys, tachograph.capture.environment, tachograph.capture.hardware, tachograph.capture.secrets\n"
-        "import tachograph.capture.code\n"
+        "import sys, tachograph.capture.environment, tachograph.capture.hardware, tachograph.redaction\n"
+        "import tachograph.capture.git\n"
         "print(*{'psutil', 'pynvml', 'numpy', 'importlib.metadata'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True, env=_with_sources()) == "\n"

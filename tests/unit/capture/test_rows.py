@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tachograph.capture import rows
+from tachograph.data import rows
 
 
 def read(table: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tachograph.capture.secrets import (
+from tachograph.redaction import (
     REDACTED,
     is_private_text,
     is_secret_name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tachograph.capture.secrets import redact_text
+from tachograph.redaction import redact_text
 
 # One example a line, with \\n between its own lines; a secret one holds "Zq7hunter2", whole or in two parts.
 CORPUS = Path(__file__).parent / "secrets_corpus"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from tachograph.capture.signature import classes, example, signature
+from tachograph.data.signature import classes, example, signature
 
 
 def test_arrays() -> None:

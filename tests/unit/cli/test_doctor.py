@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tachograph.cli import outlook
+from tachograph.hooks import plugin_status
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def plugin(tmp_path, monkeypatch):
     """Write a plug-in's module that would fail when imported; the outlook of it."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def write(source: str, name: str = "pytest") -> outlook.Outlook:
+    def write(source: str, name: str = "pytest") -> plugin_status.Outlook:
         module = f"plugin_{len(list(tmp_path.glob('plugin_*')))}"
         (tmp_path / f"{module}.py").write_text(f"import no_such_framework\n{source}\n")
-        return outlook.of(name, module)
+        return plugin_status.of(name, module)
 
     return write
 
@@ -57,8 +57,8 @@ def test_what_else_can_be(plugin, source, name, state, reason):
 
 
 def test_a_plug_in_whose_module_is_not_there():
-    assert outlook.of("pytest", "nowhere.at_all").state == "failed"
-    assert outlook.of("pytest", "nowhere_at_all").state == "failed"
+    assert plugin_status.of("pytest", "nowhere.at_all").state == "failed"
+    assert plugin_status.of("pytest", "nowhere_at_all").state == "failed"
 
 
 installed = pytest.mark.skipif(

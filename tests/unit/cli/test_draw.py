@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tachograph.cli import draw
+from tachograph.cli.view import draw
 
 nan, inf = math.nan, math.inf
 

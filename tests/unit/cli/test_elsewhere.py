@@ -10,8 +10,8 @@ import pytest
 from tests.unit.test_index import append, header, lines, point
 
 import tachograph
-from tachograph.cli import words
-from tachograph.store import open_store
+from tachograph import wording
+from tachograph.store.store import open_store
 
 LONG_AGO = 86_400.0
 
@@ -27,7 +27,7 @@ def begun(root: Path, run: str, ago: float, **facts: object) -> datetime:
 @pytest.mark.parametrize(("ago", "is_silent"), [(0.0, False), (540.0, False), (660.0, True), (LONG_AGO, True)])
 def test_it_says_since_when_nothing_came(store, run_cli, run_json, ago, is_silent):
     at = begun(store, "r", ago)
-    words_for_it = f"silent since {words.moment(at)}"
+    words_for_it = f"silent since {wording.moment(at)}"
     assert (f"running, {words_for_it}" in run_cli("runs")[1]) == is_silent
     assert (words_for_it in run_cli("show", "r")[1]) == is_silent
     said = run_json("show", "r")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.capture.blobs import digest_of
+from tachograph.journal.blobs import digest_of
 
 
 def age(folder: Path) -> None:

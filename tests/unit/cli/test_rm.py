@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph import removal
 from tachograph.errors import NotFound
-from tachograph.store import open_store
+from tachograph.journal import tombstones
+from tachograph.store.store import open_store
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def folders(store: Path) -> list[str]:
 
 
 def stones(store: Path) -> list[dict[str, object]]:
-    path = store / removal.FILENAME
+    path = store / tombstones.FILENAME
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -120,7 +120,7 @@ def test_a_late_event_brings_nothing_back_but_the_same_job_queued_again_is_a_new
     assert folders(store) == [run.id]
     assert run_json("runs") == []
     assert run_json("gc", "--dry-run")["runs"] == [run.id]
-    again = tachograph.run.Run(store, run.id, name="again")
+    again = tachograph.record.run.Run(store, run.id, name="again")
     again.log({"loss": 1.0})
     again.finish()
     assert [one["name"] for one in run_json("runs")] == ["again"]
@@ -141,14 +141,14 @@ def test_files_of_a_removed_run_are_garbage(store, tmp_path, run_cli, run_json):
 
 def test_a_line_that_was_cut_off_costs_itself_alone(record, store, run_cli):
     record("one")
-    (store / removal.FILENAME).write_bytes(b'{"id":"half')
+    (store / tombstones.FILENAME).write_bytes(b'{"id":"half')
     assert run_cli("rm", "one", "--yes")[0] == 0
-    assert [stone.name for stone in removal.removed(store).values()] == ["one"]
+    assert [stone.name for stone in tombstones.removed(store).values()] == ["one"]
 
 
 def test_nothing_outside_the_runs_can_be_named(record, store, tmp_path, run_cli):
     record("one")
     (tmp_path / "precious").mkdir()
-    (store / removal.FILENAME).write_text('{"id":"../../precious","name":"x","at":9e9}\n')
+    (store / tombstones.FILENAME).write_text('{"id":"../../precious","name":"x","at":9e9}\n')
     assert run_cli("gc")[0] == 0
     assert (tmp_path / "precious").is_dir()

@@ -197,7 +197,9 @@ def test_a_pipe_that_is_closed_early(record, store):
 
 def test_ctrl_c_is_quiet(record, program):
     record("one")
-    code = "import sys, _thread, tachograph.store as s; s.open_store = lambda url: _thread.interrupt_main() or {}[0]"
+    code = (
+        "import sys, _thread, tachograph.store.store as s; s.open_store = lambda url: _thread.interrupt_main() or {}[0]"
+    )
     result = subprocess.run(
         [sys.executable, "-c", f"{code}; import tachograph.cli as c; sys.exit(c.main(['runs']))"],
         capture_output=True, text=True, timeout=180,
@@ -261,7 +263,7 @@ def test_a_long_first_reading_is_shown_on_a_terminal(root, monkeypatch):
 
     with tachograph.start_run() as run:
         run.log({"loss": 0.5})
-    monkeypatch.setattr("tachograph.cli.reading.PATIENCE", 0.0)
+    monkeypatch.setattr("tachograph.cli.with_store.PATIENCE", 0.0)
     controller, terminal = pty.openpty()
     with open(terminal, "w") as shown:
         monkeypatch.setattr("sys.stderr", shown)

@@ -18,7 +18,7 @@ import pytest
 
 import tachograph
 from tachograph import events, journal
-from tachograph.cli.progress import Progress
+from tachograph.cli.view.progress import Progress
 from tachograph.events import Metrics, RunEnd, RunStart
 from tachograph.ship import delivery
 from tachograph.ship.delivery import Amount

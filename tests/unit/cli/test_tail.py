@@ -139,7 +139,7 @@ def test_a_flood_is_cut_to_its_end_and_nothing_is_lost_in_json(store, run_cli, r
 
 
 def test_other_ranks_are_named(store, run_cli, monkeypatch):
-    from tachograph.run import Run
+    from tachograph.record.run import Run
 
     first = Run(store, "job", name="job")
     second = Run(store, "job", name="job", rank=3, role="worker")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tachograph.cli import words
+from tachograph import wording
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from tachograph.cli import words
     ],
 )
 def test_numbers(value, text):
-    assert words.number(value) == text
+    assert wording.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_numbers(value, text):
     ],
 )
 def test_durations(seconds, text):
-    assert words.duration(seconds) == text
+    assert wording.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -70,25 +70,25 @@ def test_durations(seconds, text):
     ],
 )
 def test_sizes(count, text):
-    assert words.size(count) == text
+    assert wording.size(count) == text
 
 
 def test_how_long_ago():
     now = datetime(2026, 11, 23, 12, tzinfo=UTC)
     moments = (now - timedelta(seconds=seconds) for seconds in (-5, 0.5, 59, 60, 3599, 86_399, 86_400 * 400))
-    told = [words.ago(moment, now) for moment in moments]
+    told = [wording.ago(moment, now) for moment in moments]
     assert told == ["now", "now", "59s ago", "1m ago", "59m ago", "23h ago", "400d ago"]
 
 
 def test_text_stays_on_its_line_and_leaves_the_terminal_alone():
-    assert words.line("a\nb\t c\x1b[31m\x07\u202e") == "a b c [31m  "
+    assert wording.line("a\nb\t c\x1b[31m\x07\u202e") == "a b c [31m  "
 
 
 def test_parameters_keep_their_digits():
-    assert words.param([0.1234567891, True, None, "x", [1]]) == "[0.1234567891, True, None, x, [1]]"
+    assert wording.param([0.1234567891, True, None, "x", [1]]) == "[0.1234567891, True, None, x, [1]]"
 
 
 def test_plurals():
-    assert [words.count(number, noun) for number, noun in ((1, "run"), (2000, "run"), (2, "entry"))] == [
+    assert [wording.count(number, noun) for number, noun in ((1, "run"), (2000, "run"), (2, "entry"))] == [
         "1 run", "2,000 runs", "2 entries",
     ]  # fmt: skip

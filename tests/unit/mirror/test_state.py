@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tachograph.mirror import looking
-from tachograph.mirror.looking import ahead
-from tachograph.mirror.state import Known, State, Writer
+from tachograph.bucket.mirror import listing
+from tachograph.bucket.mirror.listing import ahead
+from tachograph.bucket.mirror.state import Known, State, Writer
 
 
 def test_ranges_of_numbers():
@@ -60,7 +60,7 @@ def test_a_damaged_database_says_so(tmp_path):
 
 
 def test_jobs_run_ahead_in_order_and_within_bounds(monkeypatch):
-    monkeypatch.setattr(looking, "AHEAD_BYTES", 50)
+    monkeypatch.setattr(listing, "AHEAD_BYTES", 50)
     begun: list[int] = []
     lock = threading.Lock()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.integrations.server.serving import lines
 
-from tachograph.server import batch
-from tachograph.server.answers import Refused
+from tachograph.server.api import batch
+from tachograph.server.api.responses import Refused
 
 GOOD = lines("r", "w", 3)
 

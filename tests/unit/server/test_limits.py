@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tachograph.loopback import is_loopback
-from tachograph.server import names
-from tachograph.server.answers import Refused
-from tachograph.server.limits import Rates
+from tachograph.client.loopback import is_loopback
+from tachograph.server.api import path_names
+from tachograph.server.api.limits import Rates
+from tachograph.server.api.responses import Refused
 
 
 def test_a_client_that_asks_too_often_waits_and_others_do_not():
@@ -32,7 +32,7 @@ def test_only_so_many_clients_are_remembered(monkeypatch):
 
 @pytest.mark.parametrize("name", ["a", "20261123-052725-n1yr8h", "0-node.cluster-77-abc", "A_b-9", "x" * 128])
 def test_names_of_runs_and_writers(name):
-    assert names.name(name, "run") == name
+    assert path_names.name(name, "run") == name
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,16 @@ def test_names_of_runs_and_writers(name):
 )
 def test_what_leads_elsewhere_is_no_name(name):
     with pytest.raises(Refused) as refused:
-        names.name(name, "run")
+        path_names.name(name, "run")
     assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:", "sha256:" + "a" * 63, "a" * 64, "sha256:" + "A" * 64, "sha256:../x"])
 def test_what_is_no_digest(digest):
     with pytest.raises(Refused):
-        names.digest(digest)
+        path_names.digest(digest)
     with pytest.raises(Refused):
-        names.digest("sha256:" + "a" * 64 + "\n")
+        path_names.digest("sha256:" + "a" * 64 + "\n")
 
 
 def test_what_this_machine_alone_can_reach():

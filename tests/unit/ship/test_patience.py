@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tachograph.ship.patience import FIRST_DELAY, LONGEST_DELAY, Patience
+from tachograph.runtime.backoff import FIRST_DELAY, LONGEST_DELAY, Patience
 
 
 def test_the_bound_doubles_up_to_a_longest() -> None:

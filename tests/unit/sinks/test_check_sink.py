@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tachograph import events
-from tachograph.capture.blobs import digest_of
 from tachograph.errors import Error
 from tachograph.events import Event
+from tachograph.journal.blobs import digest_of
 from tachograph.sinks import Reject
 from tachograph.testing import check_sink
 

@@ -14,7 +14,7 @@ from tachograph.events import Event
 from tachograph.sinks import folder
 from tachograph.sinks.folder import FolderSink
 from tachograph.testing import check_sink
-from tachograph.testing_sinks import WRITERS, new_run, recorded
+from tachograph.testing.sinks import WRITERS, new_run, recorded
 
 RUN = "20260101-000000-aaaaaa"
 

@@ -1,0 +1,94 @@
+"""The store that a command reads."""
+
+from __future__ import annotations
+
+import functools
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from tachograph import wording
+from tachograph.cli.arguments import existing
+from tachograph.cli.output import Status, complain
+from tachograph.store.local import FolderQuestions
+from tachograph.store.store import Store, open_store
+
+PATIENCE = 1.0
+
+
+def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespace], int]:
+    """A command that reads the store which ``--root`` names, and which must be there, or the local one."""
+
+    @functools.wraps(command)
+    def run(options: Namespace) -> int:
+        with closing(open_store(options.root)) as store, _shown() as reading:
+            if options.root:
+                check(store)
+            if isinstance(store.questions, FolderQuestions):
+                store.questions.index.reading = reading
+                return command(options, store)
+            with told_while_waiting(store):
+                return command(options, store)
+
+    return run
+
+
+def check(store: Store) -> None:
+    """Raise NotFound where a store's folder is not there. (A mirror of a bucket is made when it is asked.)"""
+    if type(store.questions) is FolderQuestions:
+        existing(store.root)
+
+
+def name_unreadable(store: Store) -> bool:
+    """Say what of the store can't be read: a run that is not shown isn't gone. Whether there is anything."""
+    unreadable = store.questions.unreadable()
+    for path, reason in unreadable:
+        complain(f"{path}: {reason}")
+    return bool(unreadable)
+
+
+@contextmanager
+def told_while_waiting(store: Store) -> Iterator[None]:
+    """While a server reads what is new before it answers, say so: on a terminal how far it is, elsewhere once."""
+    from tachograph.store.http import HttpQuestions
+
+    status, told = Status(), 0
+
+    def waiting(why: str) -> None:
+        nonlocal told
+        told += 1
+        status.show(why)
+        if told == 1 and not status.is_seen:
+            complain(why)
+
+    if isinstance(store.questions, HttpQuestions):
+        store.questions.server.waiting = waiting
+    try:
+        yield
+    finally:
+        status.clear()
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how a first reading goes on, once it takes a second. It may be interrupted: the next one goes
+    on from there."""
+    began, total, status = time.monotonic(), 0, Status()
+
+    def reading(size: int) -> None:
+        nonlocal total
+        total += size
+        if time.monotonic() - began > PATIENCE:
+            status.show(f"reading what is new: {wording.size(total)}")
+
+    try:
+        yield reading
+    finally:
+        status.clear()
+
+
+def explain_nothing(store: Store) -> None:
+    """Say why there is nothing to see, and what to do about it."""
+    hint = "run a script with `tachograph exec train.py`, or call tachograph.autolog() in it"
+    complain(f"nothing is recorded in {store.name} yet: {hint}")

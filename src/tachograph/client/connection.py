@@ -1,0 +1,178 @@
+"""Requests to a tachograph server: ``http://host:8321`` or ``https://host``.
+
+``TACHOGRAPH_TOKEN`` has the token to show. Waiting is bounded; each fault is an error whose line says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from urllib3.exceptions import HTTPError
+
+from tachograph.client.auth import Connections, given_token, innermost, proxied
+from tachograph.errors import Error, NotFound, QueryError
+
+CONNECT = 5.0  # seconds
+SILENCE = 30.0  # seconds without a byte of an answer
+WHOLE = 300.0  # seconds for all of an answer
+ANSWER_BYTES = 512 << 20
+ATTEMPTS = 4
+STUCK = 120.0  # seconds in which a server that reads what is new gets nowhere
+LONGEST_WAIT = 10.0  # seconds before an attempt
+_HOW_LONG = {"content-length", "transfer-encoding"}  # one of them is in every answer that came as far as that
+
+
+class Unanswered(Error):
+    """There was no whole answer. ``after`` is in how many seconds there may be one; None where there won't be. Where
+    the server reads what is new before it answers, ``reading`` is how much of that is done."""
+
+    def __init__(self, why: str, after: float | None, reading: float | None = None) -> None:
+        super().__init__(why)
+        self.after, self.reading = after, reading
+
+
+class _Refusal(msgspec.Struct):
+    """What a server says of a request that it doesn't do. ``query``: it is the text of a query that can't be read;
+    ``reading``: how much of what is new was read, before which it answers no question."""
+
+    reason: str
+    query: bool = False
+    reading: float | None = None
+
+
+class Server:
+    """A server's API. Safe to use from several threads, and in a forked child. Connects to nothing yet.
+
+    ``waiting`` is called with what to tell a person while a server that is asked reads what is new.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+            raise Error(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
+        self.name = url.rstrip("/")
+        self._sessions: dict[int, requests.Session] = {}
+        self.waiting: Callable[[str], None] = lambda why: None
+
+    def ask(self, path: str, content: bytes, media_type: str, whole: float = WHOLE) -> bytes:
+        """The answer to a question that is sent; all of it comes within ``whole`` seconds."""
+        return self._answer("POST", path, {"Content-Type": media_type}, content, whole)
+
+    def get(self, path: str) -> bytes:
+        """What is at an address."""
+        return self._answer("GET", path, {})
+
+    def delete(self, path: str) -> bytes:
+        """The answer when what is at an address was deleted."""
+        return self._answer("DELETE", path, {})
+
+    def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None, whole: float = WHOLE
+    ) -> bytes:
+        """Where an answer did not come, or not whole, it is asked for again, some times; and as long as the server gets
+        on with reading what is new."""
+        attempts, read, moved = 0, -1.0, time.monotonic()
+        while True:
+            try:
+                with self.request(method, path, headers, content) as response:
+                    return _content(response, whole)
+            except Unanswered as error:
+                if error.reading is not None and error.reading != read:
+                    read, moved = error.reading, time.monotonic()
+                is_reading = error.reading is not None and time.monotonic() - moved < STUCK
+                attempts += not is_reading
+                if error.after is None or attempts == ATTEMPTS:
+                    raise
+                if is_reading:
+                    self.waiting(str(error))
+                time.sleep(min(error.after, LONGEST_WAIT))
+
+    @contextmanager
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Iterator[requests.Response]:
+        """A response which is no refusal; its content is yet to be read. Raises ``Error``, while that is read, too."""
+        address = f"{self.name}/api/v1{path}"
+        timeouts = (CONNECT, SILENCE)
+        try:
+            with self._session.request(
+                method, address, headers=headers, data=content, timeout=timeouts, allow_redirects=False, stream=True
+            ) as response:
+                if not _HOW_LONG.intersection(map(str.lower, response.headers)):  # Python takes what came for all
+                    raise requests.ConnectionError("its answer was cut off")
+                if response.status_code not in (200, 206):
+                    raise self._refused(response, _content(response))
+                yield response
+        except (requests.RequestException, HTTPError) as error:
+            never = isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
+            unlikely = "NewConnectionError" in repr(error) or isinstance(error, requests.ConnectTimeout)
+            what = (
+                f"{self.name} does not answer{proxied(error)} ({innermost(error)}): "
+                "is that the address of a server which runs?"
+            )
+            raise Unanswered(what, after=None if never or unlikely else 0.2) from error
+
+    def _refused(self, response: requests.Response, content: bytes) -> Error:
+        status = response.status_code
+        try:
+            refusal = msgspec.json.decode(content, type=_Refusal)
+        except ValueError:
+            return self.foreign(f"it answers {status} {response.reason}")
+        if status in (429, 503):
+            after = response.headers.get("Retry-After", "")
+            why = refusal.reason if refusal.reading is not None else f"{self.name} is too busy: {refusal.reason}"
+            return Unanswered(why, float(after) if after.isdecimal() else 1.0, refusal.reading)
+        if status == 401 and not given_token():
+            return Error(f"{self.name} wants a token: set TACHOGRAPH_TOKEN to one that its keeper made for you")
+        if status in (401, 403):
+            return Error(f"{self.name} does not take this token: {refusal.reason}")
+        if refusal.query:
+            return QueryError(refusal.reason)
+        if status == 405 or (status == 404 and refusal.reason == "not found"):  # the address, not what was asked for
+            return self._older()
+        return (NotFound if status in (404, 410) else Error)(f"{self.name} answers {status}: {refusal.reason}")
+
+    def _older(self) -> Error:
+        with self.request("GET", "/openapi.json", {}) as response:
+            if b'"title":"tachograph"' in _content(response):
+                return Error(f"{self.name} is an older server, which can't do that: let it be upgraded")
+        return self.foreign("it has no such addresses")
+
+    def foreign(self, why: str) -> Error:
+        """What to raise for an answer that no server of ours gives."""
+        return Error(f"what answers at {self.name} is no tachograph server ({why}): look at the address")
+
+    @property
+    def _session(self) -> requests.Session:
+        """This process's connections."""
+        session = self._sessions.get(os.getpid())
+        if session is None:
+            try:
+                session = Connections(given_token())
+            except ValueError as error:
+                raise Error(str(error)) from None
+            self._sessions = {os.getpid(): session}
+        return session
+
+    def close(self) -> None:
+        """Close the connections; the next request opens them again."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions = {}
+
+
+def _content(response: requests.Response, whole: float = WHOLE) -> bytes:
+    """An answer's content, of bounded size and within a bounded time."""
+    pieces, size, end = [], 0, time.monotonic() + whole
+    while piece := response.raw.read(1 << 20, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > ANSWER_BYTES or time.monotonic() > end:
+            raise requests.ReadTimeout("its answer does not come to an end")
+    return b"".join(pieces)

@@ -1,0 +1,1 @@
+"""Journals as tables in SQLite or PostgreSQL. They can be deleted at any time, and are made again."""

@@ -1,0 +1,131 @@
+"""The two databases that can hold the tables, and what they don't have in common.
+
+Statements are written once, with question marks for values, in what SQLite and PostgreSQL both understand. The little
+that has to be spelled differently is spelled here for PostgreSQL. No text of a caller's is ever part of a statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from tachograph.index.schema import SCHEMA
+
+
+class Cursor(Protocol):
+    """What came of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+
+    def fetchone(self) -> Any:
+        """The next of the rows that it gave, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All of them."""
+
+
+class Connection(Protocol):
+    """A connection to either database, in a transaction."""
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Numbers of labels that are known to be right until the transaction ends."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
+        """Carry out a statement."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Carry out a statement with each of several rows of values."""
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
+        """The same question with each of several rows of values; the rows that each of them gave."""
+
+    def hold(self, run: int, /) -> None:
+        """Until the transaction ends nobody else says anything of the run itself, and what others said is seen."""
+
+
+@lru_cache(maxsize=1000)
+def postgresql(sql: str) -> str:
+    """A statement as PostgreSQL takes it. There LIKE tells capital letters from small ones, and knows an escape. Each
+    condition on values would become a join, and of a hundred of those it would think for minutes."""
+    for ours, theirs in (("LIKE ?", "ILIKE ? ESCAPE ''"), ("(no IN (SELECT", "(TRUE = no IN (SELECT"), ("?", "%s")):
+        sql = sql.replace(ours, theirs)
+    return sql
+
+
+def postgresql_schema(sql: str) -> str:
+    """The same for the tables. Text compares byte by byte, as in SQLite. An entry of an index there has at most 2,704
+    bytes, so that what is text, and may be long, doesn't become one."""
+    for ours, theirs in (
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY"),
+        ("BLOB", "BYTEA"),
+        (" TEXT", ' TEXT COLLATE "C"'),
+        (" WITHOUT ROWID", ""),
+        ("(label, text)", "(label)"),
+        ("ON run (parent)", "ON run USING hash (parent)"),
+    ):
+        sql = sql.replace(ours, theirs)
+    return sql
+
+
+class Many(NamedTuple):
+    """A statement of PostgreSQL's that does at once, with an array for each question mark, what another one does with
+    each of several rows of values. Where that asks something, the place of the row comes first, from 1."""
+
+    sql: str
+    types: list[str]  # of the arrays' values
+
+
+@lru_cache(maxsize=1000)
+def many(sql: str) -> Many | None:
+    """The statement for several rows; None where there is none.
+
+    There is one for ``INSERT INTO t (a, b) VALUES (?, ?) ...``, ``DELETE FROM t WHERE a = ? AND b = ?`` and
+    ``SELECT ... FROM t WHERE a = ? ...``, with tables of the schema.
+    """
+    asked = re.search(r"(INSERT INTO|DELETE FROM|FROM) (\w+)", sql)
+    if asked is None or asked[2] not in _TYPES:
+        return None
+    verb, table = asked[1], _TYPES[asked[2]]
+    if verb == "INSERT INTO":
+        found = re.fullmatch(r"(INSERT INTO \w+ )\(([^)]*)\) VALUES \([?, ]*\)([^?]*)", sql)
+        if found is None:
+            return None
+        types = [table[name] for name in found[2].replace('"', "").split(", ")]
+        return Many(postgresql(f"{found[1]}({found[2]}) SELECT * FROM {_arrays(types)}{found[3]}"), types)
+    names = re.findall(r"(\w+) = \?", sql)
+    if len(names) != sql.count("?"):
+        return None
+    places = iter(range(1, len(names) + 1))
+    each = re.sub(r"\?", lambda _: f"given.value{next(places)}", sql)
+    types = [table[name] for name in names]
+    given = (
+        f"{_arrays(types)} WITH ORDINALITY AS given ({''.join(f'value{n}, ' for n in range(1, len(names) + 1))}place)"
+    )
+    if verb == "DELETE FROM":
+        return Many(postgresql(each.replace(" WHERE ", f" USING {given} WHERE ", 1)), types)
+    return Many(
+        postgresql(f"SELECT place, found.* FROM {given} CROSS JOIN LATERAL ({each}) AS found ORDER BY place"), types
+    )
+
+
+def _arrays(types: list[str]) -> str:
+    return f"unnest({', '.join(f'?::{kind}[]' for kind in types)})"
+
+
+def _types() -> dict[str, dict[str, str]]:
+    """By table and column of what type it is in PostgreSQL."""
+    plain = re.sub(r"--.*|PRIMARY KEY \(.*?\)|UNIQUE \(.*?\)", "", SCHEMA)
+    tables = re.findall(r"CREATE TABLE (\w+) \((.*?)\)[^()]*;", plain, re.DOTALL)
+    columns = r'"?(\w+)"? (INTEGER|BIGINT|DOUBLE PRECISION|NUMERIC|TEXT|BLOB|BOOLEAN)'
+    return {
+        table: {name: kind.replace("BLOB", "BYTEA") for name, kind in re.findall(columns, text)}
+        for table, text in tables
+    }
+
+
+_TYPES = _types()

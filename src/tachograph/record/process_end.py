@@ -1,0 +1,277 @@
+"""How a process ends, and what that means for the runs that are still open.
+
+Nothing is installed but an ``atexit`` handler and, while a run is open, a note-taking ``sys.exit``. An uncaught
+exception is read from where the interpreter leaves it (``sys.last_exc``), so the user's ``sys.excepthook`` stays as it
+is. No signal handlers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tachograph import guard, settings
+from tachograph.events import Fault
+from tachograph.record import open_runs
+from tachograph.runtime import process
+from tachograph.runtime.background import background
+
+if TYPE_CHECKING:
+    from tachograph.record.run import Run
+
+CAUGHT_SECONDS = 1.0
+MESSAGE = 2000  # characters that are recorded of what an exception says
+TRACEBACK = 20_000
+DETACH_SECONDS = 0.3  # that sending may take at the end, before a process of its own is begun for it
+
+_exit_call: tuple[Any, float] | None = None
+_shutdown_at: float | None = None
+_original_exit = sys.exit
+_watching = False
+_ends_child: int | None = None
+_last_jobs: list[Callable[[], object]] = []
+_put_off: dict[Callable[[], object], int] = {}
+
+
+def outcome(error: BaseException | None) -> str:
+    """The status of a run whose code ended with ``error``."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def describe(error: BaseException | str | None) -> Fault | None:
+    """An exception as it is recorded. Frames of ours are left out of the traceback."""
+    if not isinstance(error, BaseException):
+        text = "" if error is None else guard.shown(error)
+        return Fault("Error", _beginning(text)) if text else None
+    if isinstance(error, SystemExit):
+        return Fault("SystemExit", _beginning(guard.shown(error))) if error.code not in (None, 0) else None
+    import traceback
+
+    trace = guard.without_ours(error.__traceback__)
+    summary = traceback.TracebackException(type(error), error, trace, limit=-50, compact=True)
+    return Fault(type(error).__qualname__, _beginning(guard.shown(error)), _end("".join(summary.format())))
+
+
+# More is cleaned than is recorded: a secret that was cut could not be told any more.
+
+
+def _beginning(text: str) -> str:
+    return _recorded(text[: 2 * MESSAGE])[:MESSAGE]
+
+
+def _end(text: str) -> str:
+    return _recorded(text[-2 * TRACEBACK :])[-TRACEBACK:]
+
+
+def _recorded(text: str) -> str:
+    """Text as it may be recorded: without secrets, and in characters that can be written as UTF-8."""
+    from tachograph.redaction import redact_text
+
+    return redact_text(text.encode("utf-8", "replace").decode())
+
+
+def watch() -> None:
+    """Take note of ``sys.exit`` from now on."""
+    global _original_exit, _watching
+    if not _watching or sys.exit is _original_exit:
+        _watching, _original_exit, sys.exit = True, sys.exit, _noting_exit
+
+
+def unwatch() -> None:
+    """Put the original ``sys.exit`` back. Where somebody has wrapped ours since, it stays inside theirs."""
+    global _watching
+    if sys.exit is _noting_exit:
+        _watching, sys.exit = False, _original_exit
+
+
+@functools.wraps(sys.exit)
+def _noting_exit(status: Any = None, /) -> NoReturn:
+    global _exit_call
+    if threading.current_thread() is threading.main_thread():  # others end a thread by it
+        _exit_call = (status, time.monotonic())
+        _note_shutdown()
+    _original_exit(status)
+
+
+def _note_shutdown() -> None:
+    """Let the time be noted at which the interpreter begins to end: other exit handlers, and threads that it waits
+    for, may take long before it is our turn."""
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None and _shutdown_at is None:
+        with contextlib.suppress(RuntimeError):  # it is ending already
+            register(_shutting_down)
+
+
+def _shutting_down() -> None:
+    global _shutdown_at
+    _shutdown_at = time.monotonic()
+
+
+def _how() -> BaseException | None:
+    """What ended this process: an uncaught exception, an exit with a code, or (None) nothing special."""
+    if _exit_call is not None and (_shutdown_at or time.monotonic()) - _exit_call[1] < CAUGHT_SECONDS:
+        return SystemExit(_exit_call[0])  # an older one was caught: the program went on
+    if hasattr(sys, "ps1"):  # interactive: an exception ends a line there, not the process
+        return None
+    on_its_way = sys.exc_info()[1] or _exit_of_child()
+    error: BaseException | None = on_its_way or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return error
+
+
+# Where a child of multiprocessing keeps the code that it is about to exit with, when its finalizers run. Up to Python
+# 3.12 an exception is still on its way then, later it has been dealt with.
+_CHILDREN = {("multiprocessing.process", "_bootstrap"): "exitcode", ("multiprocessing.popen_fork", "_launch"): "code"}
+
+
+def _exit_of_child() -> SystemExit | None:
+    """In a child of ``multiprocessing``: its exit with a code other than 0."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name = _CHILDREN.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name))
+        if name is not None:
+            code = frame.f_locals.get(name)
+            return SystemExit(code) if code else None
+        frame = frame.f_back
+    return None
+
+
+def at_end(job: Callable[[], object]) -> Callable[[], None]:
+    """Do ``job`` before the runs that are open then are ended, with the process or a task of a pool's worker. Gives a
+    function that takes that back."""
+    _last_jobs.append(job)
+    return lambda: _last_jobs.remove(job)
+
+
+def _do_last_jobs() -> None:
+    catch_up(here=False)
+    for job in _last_jobs:
+        with guard.contained("exit"):
+            job()
+
+
+def put_off(job: Callable[[], object]) -> None:
+    """Do ``job`` at the end of the process, or before this thread reads what was recorded."""
+    _put_off[job] = threading.get_ident()
+
+
+def catch_up(here: bool = True) -> None:
+    """Do what was put off, in this thread or (not ``here``) in any."""
+    for job, thread in list(_put_off.items()):
+        if not here or thread == threading.get_ident():
+            del _put_off[job]
+            with guard.contained("what was put off"):
+                job()
+
+
+def end_process() -> None:
+    """End what is still open, the innermost run first, and wait (a bounded time) for what the background has to do."""
+    error = _how()
+    _do_last_jobs()
+    with guard.contained("exit"):
+        for run in reversed(open_runs.open_runs()):
+            run.finish(outcome(error), error)
+        unwatch()
+        until = time.monotonic() + settings.seconds("exit_wait", 5.0)
+        _hurry()
+        background.end(until - time.monotonic())
+        _send_what_is_left(until - time.monotonic())
+    if isinstance(error, KeyboardInterrupt):
+        _die_of_interrupt()
+
+
+def end_task(error: BaseException | None) -> None:
+    """In a worker of a pool: end what a task has left open. The trainings of the next one are others; a process that
+    is killed can't end them. What the user opened stays open, also a run of the parent's in which nothing is held back.
+    """
+    _do_last_jobs()
+    for run in reversed(open_runs.open_runs()):
+        theirs = run.opener == "user" or run.role == "worker"
+        if not theirs or (run.role == "worker" and run.holds_back):
+            run.finish(outcome(error), error)
+
+
+def end_part(error: BaseException | None, before: Collection[Run]) -> None:
+    """End what a part of the program, a program of its own elsewhere, has left open: all but the runs ``before`` it."""
+    _do_last_jobs()
+    for run in reversed(open_runs.open_runs()):
+        if run not in before and not run.joined:
+            run.finish(outcome(error), error)
+
+
+def _hurry() -> None:
+    """What is the run's own is waited for, and the disk tried again; git, where it is slow, has to hurry."""
+    surroundings = sys.modules.get("tachograph.record.lifecycle")
+    if surroundings is not None:
+        surroundings.environment.hurry()
+        background.soon(surroundings.write_what_is_left)
+
+
+def sent(timeout: float) -> bool:
+    """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out. True without sinks."""
+    ship = sys.modules.get("tachograph.ship")
+    return ship is None or bool(ship.shipper.drain(timeout))
+
+
+def _send_what_is_left(timeout: float) -> None:
+    detach = settings.flag("detach")
+    with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
+        if sent(min(timeout, DETACH_SECONDS) if detach else timeout):
+            return
+    from tachograph.ship import shipper
+
+    if left := shipper.left():
+        who = "the next run here sends it, or: tachograph sync"
+        if detach:
+            with contextlib.suppress(OSError):  # no process can be begun
+                who = f"a process in the background does that, see {', '.join(map(str, shipper.detach()))}"
+        guard.say(f"still to be sent: {', '.join(left)}; {who}")
+
+
+def _die_of_interrupt() -> None:
+    """Let Python end as it does after Ctrl-C: killed by the signal, so that a shell's loop around it stops too.
+
+    It remembers that until some text is evaluated, which happens in our imports.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
+
+
+def come_first() -> None:
+    """End the process before what was imported until now does: a library that has taken itself
+    down saves no model."""
+    atexit.unregister(end_process)
+    atexit.register(end_process)
+
+
+come_first()
+
+
+def end_child() -> None:
+    """Children of ``multiprocessing`` leave without ``atexit``: their runs are ended by its own finalizers."""
+    global _ends_child
+    if process.is_child() and _ends_child != os.getpid():
+        from multiprocessing import util
+
+        _ends_child = os.getpid()
+        util.Finalize(None, end_process, exitpriority=100)
+
+
+def forked() -> None:
+    """A forked child has not been asked to exit, whatever its parent was."""
+    global _exit_call
+    _exit_call = None
+    _put_off.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked)

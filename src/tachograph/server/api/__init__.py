@@ -1,0 +1,1 @@
+"""The server's addresses: what comes in over HTTP, and what is answered."""

@@ -1,0 +1,78 @@
+"""Which lines of a batch are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from tachograph import events
+from tachograph.events import Event, RunStart
+from tachograph.server.api.responses import Refused
+
+TOLD = 100  # wrong lines that are listed
+
+
+class Batch(Struct, frozen=True):
+    """Events of one writer: the lines without their ends, and their sequence numbers, which rise. ``at`` is the first
+    event's time."""
+
+    seqs: Sequence[int]
+    lines: Sequence[bytes]
+    at: float
+
+    def after(self, seq: int) -> Batch:
+        """Those that come after ``seq``."""
+        skipped = sum(own <= seq for own in self.seqs)
+        return Batch(self.seqs[skipped:], self.lines[skipped:], self.at)
+
+
+def read(run: str, writer: str, body: bytes, longest: int) -> Batch:
+    """The batch in a body of JSON Lines. Raises :class:`Refused`, which tells each line that is wrong."""
+    _check_text(body)
+    lines = body.removesuffix(b"\n").split(b"\n")
+    if lines == [b""]:
+        raise Refused(422, "there are no events in it")
+    reader = _Reader(run, writer, longest)
+    found = [reader.read(number, line) for number, line in enumerate(lines, start=1)]
+    if reader.wrong:
+        number, reason = next(iter(reader.wrong.items()))
+        told = [{"line": number, "reason": reason} for number, reason in list(reader.wrong.items())[:TOLD]]
+        raise Refused(422, f"line {number}: {reason}", rejected=told)
+    return Batch([event.seq for event in found if event], lines, found[0].at if found[0] else 0.0)
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        reason = "it is not UTF-8"
+        raise Refused(422, f"line {line}: {reason}", rejected=[{"line": line, "reason": reason}]) from None
+
+
+class _Reader:
+    def __init__(self, run: str, writer: str, longest: int) -> None:
+        self._run, self._writer, self._longest = run, writer, longest
+        self._last = 0
+        self.wrong: dict[int, str] = {}
+
+    def read(self, number: int, line: bytes) -> Event | None:
+        try:
+            if len(line) > self._longest:
+                raise ValueError(f"it is longer than {self._longest} bytes")
+            event = events.decode(line)
+        except ValueError as error:
+            self.wrong[number] = " ".join(str(error).split())
+            return None
+        for reason in self._faults(event):
+            self.wrong[number] = reason
+            return None
+        self._last = event.seq
+        return event
+
+    def _faults(self, event: Event) -> Iterator[str]:
+        if event.seq <= self._last:
+            yield f"its number {event.seq} does not come after {self._last}, that of the line before"
+        if isinstance(event, RunStart) and (event.run, event.writer) != (self._run, self._writer):
+            yield "it belongs to another run or writer than the address says"

@@ -1,0 +1,243 @@
+"""A writer's folder that is filled by servers.
+
+    <root>/runs/<run>/<writer>/.received    the lock; which segment was begun by a server, and up to where it was whole
+                                            before the append that is going on, or was when the server was killed
+
+An append first notes where it begins, then writes, forces it to disk and adds the checksum; with the note taken back it
+is done. An append that was cut off is undone by the next one: a batch is there whole or not at all. After a power
+failure the note may be older than what is on disk, so then every whole line is kept. A batch is forced to disk once;
+the batches of several writers at the same time, between which the file system shares the work.
+
+Servers only ever write to segments that they have begun. Where a local process wrote the others, those stay as they
+are. A segment that has rested for an hour is not gone on with: somebody may be compressing it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tachograph import events, journal
+from tachograph.journal import Sum
+from tachograph.runtime import process
+from tachograph.runtime.locks import locked, sync_folder
+from tachograph.server.api.batch import Batch
+from tachograph.server.storage import Gap
+
+SEGMENT_BYTES = 64 << 20
+REST_SECONDS = 3600.0
+TAIL_BYTES = 1 << 16
+NOTE = ".received"
+_NOTE_BYTES = 256  # written as a whole, so that no part of an older one is left
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Note(Struct, omit_defaults=True):
+    """What is in the file. ``segment`` is the first sequence number of the newest segment of ours, 0 where there is
+    none; ``start`` where the append begins that is going on, -1 where none is."""
+
+    segment: int = 0
+    start: int = -1
+    boot: str = ""
+
+
+def position(folder: Path) -> int:
+    """The number of a writer's last event that is held for good; 0 where there is none."""
+    note = _read_note(folder / NOTE)
+    for path in reversed(journal.segments(folder)):
+        going_on = note.start >= 0 and int(path.stem) == note.segment
+        if last := _last(path, _undone(path, note) if going_on else None):
+            return last
+    return 0
+
+
+def append(folder: Path, after: int, batch: Batch) -> tuple[int, int]:
+    """:meth:`tachograph.server.storage.Storage.append`, in a writer's folder."""
+    if after and not folder.is_dir():
+        raise Gap(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / NOTE) as fd:
+        note = _decoded(os.read(fd, _NOTE_BYTES))
+        if note.segment:
+            _repair(Path(journal.segment(folder, note.segment)), note)
+        if note.start >= 0:
+            note = Note(note.segment)
+            _write_note(fd, note)
+        held = position(folder)
+        if after > held:
+            raise Gap(held)
+        new = batch.after(held)
+        if not new.seqs:
+            return held, 0
+        _write(fd, folder, _segment(folder, note, new.seqs[0]), new)
+    return new.seqs[-1], len(new.seqs)
+
+
+def _segment(folder: Path, note: Note, first: int) -> int:
+    """The segment to go on with: the newest one if it is ours, not too long, and not at rest; else a new one."""
+    newest = max((int(path.stem) for path in journal.segments(folder)), default=0)
+    if newest and newest == note.segment:
+        try:
+            status = os.stat(journal.segment(folder, newest))
+        except FileNotFoundError:  # compressed
+            return first
+        if status.st_size < SEGMENT_BYTES and status.st_mtime > time.time() - REST_SECONDS:
+            return newest
+    return first
+
+
+def _write(note: int, folder: Path, segment: int, batch: Batch) -> None:
+    path = Path(journal.segment(folder, segment))
+    with _opened(path) as fd:
+        start = os.fstat(fd).st_size
+        _write_note(note, Note(segment, start, process.this().boot))
+        try:
+            _write_all(fd, b"\n".join(batch.lines) + b"\n")
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, start)
+            _write_note(note, Note(segment))
+            raise
+        if start == 0:
+            for made in (folder, *folder.parents[:3]):
+                sync_folder(made)
+        _add_sum(path, fd)
+    _write_note(note, Note(segment))
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, _FLAGS, 0o666)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# -- what was cut off --
+
+
+def _repair(path: Path, note: Note) -> None:
+    """Cut off what an append left that did not come to its end."""
+    if not path.exists():
+        return
+    with _opened(path) as fd:
+        size = os.fstat(fd).st_size
+        whole = _undone(path, note) if note.start >= 0 else _whole_lines(path, _last_line(path, size))
+        if max(whole, _covered(path)) < size:
+            os.ftruncate(fd, whole)
+
+
+def _undone(path: Path, note: Note) -> int:
+    """Up to where a segment is good when ``note`` is all that is known of the last append."""
+    summed = _covered(path)
+    if summed > note.start:  # it came to its end, but for taking back the note
+        return summed
+    is_same_boot = bool(note.boot) and note.boot == process.this().boot
+    return note.start if is_same_boot else _whole_lines(path, note.start)
+
+
+def _whole_lines(path: Path, start: int) -> int:
+    """Up to where the lines from ``start`` on can be read."""
+    end = start
+    with journal.opened(path) as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n") or not _number(line):
+                break
+            end += len(line)
+    return end
+
+
+def _last_line(path: Path, size: int) -> int:
+    """Where the last line begins, be it whole or not."""
+    with open(path, "rb") as file:
+        begin, tail = size, b""
+        while begin and b"\n" not in tail[:-1]:
+            begin = max(0, begin - TAIL_BYTES)
+            file.seek(begin)
+            tail = file.read(size - begin)
+    return begin + tail[:-1].rfind(b"\n") + 1
+
+
+def _last(path: Path, end: int | None) -> int:
+    """The number of the last whole line of a segment that can be read, up to ``end``; 0 where there is none."""
+    size = journal.size(path) if end is None else end
+    begin = size
+    while begin:
+        begin = max(0, begin - max(TAIL_BYTES, size - begin))  # each time twice as much
+        with journal.opened(path) as file:
+            file.seek(begin)
+            tail = file.read(size - begin)
+        whole = tail[: tail.rfind(b"\n") + 1]
+        if begin:  # the first one may lack its beginning
+            whole = whole[whole.find(b"\n") + 1 :]
+        for line in reversed(list(io.BytesIO(whole))):
+            if seq := _number(line):
+                return seq
+    return 0
+
+
+def _number(line: bytes) -> int:
+    try:
+        return events.decode(line).seq
+    except ValueError:
+        return 0
+
+
+# -- notes and checksums --
+
+
+def _read_note(path: Path) -> Note:
+    try:
+        return _decoded(path.read_bytes())
+    except FileNotFoundError:
+        return Note()
+
+
+def _decoded(content: bytes) -> Note:
+    try:
+        return msgspec.json.decode(content, type=Note)
+    except ValueError:  # new, or from before a power failure: then a new segment is begun
+        return Note()
+
+
+def _write_note(fd: int, note: Note) -> None:
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.write(fd, msgspec.json.encode(note).ljust(_NOTE_BYTES))
+
+
+def _add_sum(path: Path, fd: int) -> None:
+    """Add the checksum of all that has none yet."""
+    to = os.fstat(fd).st_size
+    start = min(_covered(path), to)
+    crc, at = 0, os.lseek(fd, start, os.SEEK_SET)
+    while at < to and (block := os.read(fd, min(1 << 20, to - at))):
+        crc, at = zlib.crc32(block, crc), at + len(block)
+    with _opened(path.with_suffix(".sums")) as sums:
+        _write_all(sums, msgspec.json.encode(Sum(start, to, f"{crc:08x}")) + b"\n")
+
+
+def _covered(path: Path) -> int:
+    """Up to where a segment has checksums."""
+    try:
+        with open(path.with_suffix(".sums"), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 512))
+            lines = file.read().splitlines()
+        return msgspec.json.decode(lines[-1], type=Sum).to
+    except (FileNotFoundError, IndexError, ValueError):
+        return 0

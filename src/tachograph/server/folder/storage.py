@@ -1,0 +1,196 @@
+"""The embedded server's storage: a store as everybody has one, in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tachograph import journal
+from tachograph.errors import Error
+from tachograph.events import Unknown
+from tachograph.index.sqlite_file import Database
+from tachograph.journal import Damage, changes, tombstones
+from tachograph.server.api.batch import Batch
+from tachograph.server.blobs import FolderBlobs
+from tachograph.server.folder import appending
+from tachograph.server.storage import NAME, Gone, Heard, Reading
+from tachograph.store.local import FolderQuestions
+from tachograph.store.questions import ALL
+from tachograph.store.store import Store
+from tachograph.upkeep import Collected
+from tachograph.upkeep.folder import FolderUpkeep
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+PATIENCE = 15.0  # seconds that a question waits for others; clients wait twice as long for a sign of life
+ALMOST = 0.99
+SHORT = 1.0  # the same while all is read that is new
+LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
+
+
+class _Questions(FolderQuestions):
+    """Those of a folder, answered without a word on where it lies: that is no matter of its readers."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.name, self.root = NAME, None
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        found = super().unreadable()
+        inside = [(os.path.relpath(path, self.index.root), reason) for path, reason in found]
+        return [one for one in inside if after is None or one[0] > after[0]][:limit]
+
+
+class Folder:
+    """See :class:`tachograph.server.storage.Storage`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs = FolderBlobs(root)
+        self.drafts = self._blobs.drafts
+        self._questions = _Questions(root)
+        self._store = Store(self._questions)
+        self._asking = threading.Lock()
+        self._is_reading, self._done, self._all, self._runs = False, 0, 0, 0
+
+    # -- getting ready --
+
+    def begin(self) -> None:
+        self._is_reading = True
+        threading.Thread(target=self._read, name="tachograph reading", daemon=True).start()
+
+    def _read(self) -> None:
+        """Finish removals that were interrupted, and read all that is new, before the first question needs it."""
+        try:
+            with self._asking:
+                tombstones.sweep(self.root)
+                self._measure()
+                self._questions.index.reading = self._count
+                self._store.refresh()
+        except (Error, OSError) as error:
+            _log.warning("%s can't be read yet: %s", self.root, error)  # who asks is told
+        finally:
+            self._is_reading = False
+
+    def _measure(self) -> None:
+        """How much there is, and how much of it the index has."""
+        if not (self.root / "runs").is_dir():
+            return
+        folders = list((self.root / "runs").iterdir())
+        self._runs = len(folders)
+        self._all = sum(path.stat().st_size for folder in folders for path in folder.glob("*/*.jsonl*"))
+        database = Database(self.root)
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(database):
+            database.connect()
+            ((known,),) = database.connection.execute('SELECT sum("offset") FROM segment')
+            self._done = known or 0
+
+    def _count(self, size: int) -> None:
+        self._done += size
+
+    def readiness(self) -> float:
+        return min(self._done / max(self._all, 1), ALMOST) if self._is_reading else 1.0
+
+    # -- events --
+
+    def positions(self, run: str) -> dict[str, int]:
+        found = {folder.name: appending.position(folder) for folder in journal.writers(self._run(run))}
+        return {writer: seq for writer, seq in found.items() if seq}
+
+    def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
+        folder = self._run(run) / writer
+        stone = tombstones.removed(self.root).get(run)
+        if stone is not None and _began(folder, batch) <= stone.at:
+            raise Gone(str(stone))
+        position, count = appending.append(folder, after, batch)
+        changes.tell(folder)  # of what is there already, too: a server that was killed may have told nobody
+        return position, count
+
+    def _run(self, run: str) -> Path:
+        return self.root / "runs" / run
+
+    def tail(self, run: str, after: Mapping[str, int]) -> Tail:
+        return Tail(self._run(run), after)
+
+    # -- questions --
+
+    def ask(self, question: Callable[[Store], T]) -> T:
+        if not self._asking.acquire(timeout=SHORT if self._is_reading else PATIENCE):
+            share = min(self.readiness(), ALMOST)
+            raise Reading(f"the server is reading {self._runs:,} runs, {share:.0%} done", share)
+        try:
+            return question(self._store)
+        finally:
+            self._asking.release()
+
+    # -- upkeep --
+
+    def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
+        tombstones.remove(self.root, runs, by)
+
+    def sweep(self) -> None:
+        tombstones.sweep(self.root)
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        return FolderUpkeep(self.root).collect(dry, days)
+
+    # -- blobs --
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.missing(digests)
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.lacking(digests)
+
+    def blob_size(self, digest: str) -> int | None:
+        return self._blobs.size(digest)
+
+    def read_blob(self, digest: str, start: int, length: int) -> Iterator[bytes]:
+        return self._blobs.read(digest, start, length)
+
+
+def _began(folder: Path, batch: Batch) -> float:
+    """When a writer began, whose first events are here or in the batch; else long ago."""
+    header = journal.header(folder)
+    if header is not None:
+        return header.at
+    return batch.at if batch.seqs[0] == 1 else 0.0
+
+
+class Tail:
+    """See :class:`tachograph.server.storage.Tail`."""
+
+    def __init__(self, folder: Path, after: Mapping[str, int]) -> None:
+        self._folder, self._after = folder, dict(after)
+        self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+
+    def new(self) -> list[Heard]:
+        while True:
+            places = dict(self._places)
+            found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
+            if found or places == self._places:  # else all that was read is known, and there may be more
+                return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+
+    def _of_writer(self, folder: Path) -> Iterator[tuple[float, Heard]]:
+        for path in journal.segments(folder):
+            offset, line = self._places.get(path, (0, 1))
+            if journal.size(path) <= offset:
+                continue
+            block = journal.read_block(path, offset, line, limit=LOOK_BYTES)
+            if not block.data:  # a line that is being written; or was, when its writer died
+                continue
+            self._places[path] = block.end, block.next_line
+            for item, text in zip(block.items(), block.data.split(b"\n"), strict=False):
+                if item is None or isinstance(item, Damage) or item.seq <= self._after.get(folder.name, 0):
+                    continue
+                self._after[folder.name] = item.seq
+                kind = item.name if isinstance(item, Unknown) else str(item.__struct_config__.tag)
+                yield item.at, Heard(folder.name, item.seq, kind, text)
+            if block.end < journal.size(path):
+                return  # the next segment when this one is read to its end

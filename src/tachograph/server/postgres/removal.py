@@ -1,0 +1,86 @@
+"""Runs that are removed from PostgreSQL: a tombstone comes, and all that is of the run goes, in one transaction.
+
+Whoever adds to a run holds its writer's row, then the run's, or makes a writer while it holds the run's: a removal
+takes them in the same order before it deletes anything. So a batch was there before, and goes, or finds the tombstone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from tachograph.index.schema import EMPTYING
+from tachograph.journal.tombstones import Removed
+from tachograph.server.postgres.pool import Connection, Pool
+from tachograph.server.storage import Gone
+from tachograph.upkeep.references import held
+
+ROWS = 1000  # that are asked for at once
+
+
+def remove(db: Connection, id: str, name: str, by: str) -> None:
+    """Remove a run, for good. What began in the future goes, too: clocks are wrong."""
+    _hold_writers(db, id)
+    db.execute("SELECT no FROM run WHERE id = ? FOR UPDATE", (id,))
+    at = max([time.time(), *_hold_writers(db, id)])  # those too that were made before the run was held
+    db.execute(
+        """INSERT INTO removed (id, name, at, by) VALUES (?, ?, ?, ?)
+           ON CONFLICT (id) DO UPDATE SET name = excluded.name, at = excluded.at, by = excluded.by""",
+        (id, name, at, by),
+    )
+    for deletion in EMPTYING:
+        db.execute(deletion, (id,))
+    db.execute("DELETE FROM batch WHERE run = ?", (id,))
+    db.execute("DELETE FROM run WHERE id = ?", (id,))
+
+
+def _hold_writers(db: Connection, id: str) -> list[float]:
+    """Wait for whoever adds to a run, and let nobody add to it; when its writers began."""
+    rows = db.execute(
+        "SELECT started FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) ORDER BY no FOR UPDATE", (id,)
+    ).fetchall()
+    return [started for (started,) in rows if started is not None]
+
+
+def check(db: Connection, id: str, began: float) -> None:
+    """Raises ``Gone`` where a run was removed since that time."""
+    found = stone(db, id)
+    if found is not None and began <= found.at:
+        raise Gone(str(found))
+
+
+def stone(db: Connection, id: str) -> Removed | None:
+    """What there is to say of a run that was removed."""
+    rows = db.execute("SELECT id, name, at, by FROM removed WHERE id = ?", (id,)).fetchall()
+    return Removed(*rows[0]) if rows else None
+
+
+def meant(pool: Pool, key: str) -> Removed | None:
+    """The run that was removed which ``key`` means: the last one of those whose id, its beginning, or name it is."""
+    rows = pool.rows(
+        "SELECT id, name, at, by FROM removed WHERE id = ? OR name = ? OR (? <> '' AND substr(id, 1, ?) = ?) "
+        "ORDER BY at DESC LIMIT 1",
+        key, key, key, len(key), key,
+    )  # fmt: skip
+    return Removed(*rows[0]) if rows else None
+
+
+def referred(pool: Pool) -> set[str]:
+    """The digests that stand in any event, but those that their writer has let go of since."""
+    found: set[str] = set()
+    for _, rows in groupby(_lines(pool), key=lambda row: row[0]):
+        found |= held(line for _, line in rows)
+    return found
+
+
+def _lines(pool: Pool) -> Iterator[tuple[int, bytes]]:
+    """The events with a digest in them, and their writers, in order."""
+    after: Sequence[int] = (0, 0)
+    while rows := pool.rows(
+        """SELECT writer, seq, line FROM event WHERE (writer, seq) > (?, ?) AND instr(line, ?) > 0
+           ORDER BY writer, seq LIMIT ?""",
+        *after, b"sha256:", ROWS,
+    ):  # fmt: skip
+        yield from ((writer, line) for writer, _, line in rows)
+        after = rows[-1][:2]

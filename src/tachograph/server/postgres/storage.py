@@ -1,0 +1,253 @@
+"""Runs kept in PostgreSQL, for several servers side by side.
+
+The truth are the lines as they came, batch by batch. The tables that are asked, those of every store, say the same once
+more; both are written in one transaction for each batch. A writer's row is locked meanwhile, so that two servers take
+its batches one after the other, while other writers don't wait for it. What is there already is not taken again, so
+that a batch may be sent again whenever its answer was lost.
+
+Live streams look for what is new, as often as for a store in a folder: one look at an index for each stream. PostgreSQL
+could tell by itself (LISTEN), but then all commits wait for each other to tell in order, each server needs a connection
+for nothing else, and poolers between them break it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from tachograph import events
+from tachograph.events import Event, Unknown
+from tachograph.index.projection import WRITER_COLUMNS, Writer, decode_start
+from tachograph.index.projection import Batch as Projected
+from tachograph.journal import Block
+from tachograph.runtime import process
+from tachograph.server.api.batch import Batch
+from tachograph.server.blobs import BlobStore
+from tachograph.server.postgres import removal
+from tachograph.server.postgres.pool import Connection, Pool
+from tachograph.server.storage import NAME, Gap, Heard
+from tachograph.store.sql import SqlQuestions
+from tachograph.store.store import Store
+from tachograph.upkeep import Collected
+
+LOOK_BYTES = 32 << 10  # of a writer's packed lines, that a live stream takes at a time; but a batch at least
+PACK_LEVEL = 1  # three times as fast as the usual one, and nearly as small
+
+T = TypeVar("T")
+
+
+class Postgres:
+    """See :class:`tachograph.server.storage.Storage`, which this is."""
+
+    def __init__(self, pool: Pool, blobs: BlobStore) -> None:
+        self._pool, self._blobs = pool, blobs
+        self._store = Store(PostgresQuestions(pool, blobs))
+        self.drafts = blobs.drafts
+
+    def begin(self) -> None:
+        """All is there."""
+
+    def readiness(self) -> float:
+        self._pool.rows("SELECT 1")
+        return 1.0
+
+    # -- events --
+
+    def positions(self, run: str) -> dict[str, int]:
+        return dict(
+            self._pool.rows(
+                """SELECT writer.id, held FROM writer JOIN run ON run.no = writer.run
+                   WHERE run.id = ? AND held > 0 ORDER BY writer.id""",
+                run,
+            )
+        )
+
+    def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
+        taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
+        if taken is not None:
+            return taken
+        if after:
+            raise Gap(0)
+        # Apart, since the next to meet a row that is being made waits until that is done.
+        self._pool.transact(lambda db: _make_writer(db, run, writer, batch))
+        return self.append(run, writer, after, batch)
+
+    def tail(self, run: str, after: Mapping[str, int]) -> Tail:
+        return Tail(self._pool, run, after)
+
+    def lines(self, run: str, writer: str) -> Iterator[bytes]:
+        """The lines that a writer sent, as they came: many of them at a time, with their ends."""
+        last = 0
+        while batches := unpacked(self._pool.rows, run, writer, last):
+            for _, last, content in batches:  # noqa: B007 - where to go on
+                yield content
+
+    # -- questions --
+
+    def ask(self, question: Callable[[Store], T]) -> T:
+        return question(self._store)
+
+    # -- upkeep --
+
+    def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
+        for id, name in runs:
+            self._pool.transact(lambda db, id=id, name=name: removal.remove(db, id, name, by))  # type: ignore[misc]
+
+    def sweep(self) -> None:
+        """There is nothing to finish: a removal is done as a whole, or not."""
+
+    def collect(self, dry: bool, days: int) -> Collected:
+        return self._blobs.collect(removal.referred(self._pool), dry)
+
+    # -- files --
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.missing(digests)
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        return self._blobs.lacking(digests)
+
+    def blob_size(self, digest: str) -> int | None:
+        return self._blobs.size(digest)
+
+    def read_blob(self, digest: str, start: int, length: int) -> Iterator[bytes]:
+        return self._blobs.read(digest, start, length)
+
+
+def make_writer(db: Connection, run: str, writer: str) -> None:
+    """Make the rows of a run and a writer, where they aren't there."""
+    db.execute("INSERT INTO run (id) VALUES (?) ON CONFLICT DO NOTHING", (run,))
+    db.execute(
+        "INSERT INTO writer (run, id) SELECT no, ? FROM run WHERE id = ? FOR KEY SHARE ON CONFLICT DO NOTHING",
+        (writer, run),
+    )
+
+
+def _make_writer(db: Connection, run: str, writer: str, batch: Batch) -> None:
+    removal.check(db, run, _began(None, batch))
+    make_writer(db, run, writer)
+
+
+def _began(started: float | None, batch: Batch) -> float:
+    """When a writer began, whose first events are here or in the batch; else long ago."""
+    return started if started is not None else batch.at if batch.seqs[0] == 1 else 0.0
+
+
+def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int] | None:
+    """Take a batch; the position, and how many events were new. None where the writer is not known."""
+    columns = ", ".join(f"writer.{column}" for column in WRITER_COLUMNS)
+    row = db.execute(
+        f"""SELECT {columns}, held, (SELECT at FROM removed WHERE removed.id = run.id)
+            FROM writer JOIN run ON run.no = writer.run
+            WHERE run.id = ? AND writer.id = ? FOR UPDATE OF writer""",
+        (run, writer),
+    ).fetchone()
+    if row is None:
+        return None
+    *state, held, removed = row
+    if removed is not None:
+        removal.check(db, run, _began(state[WRITER_COLUMNS.index("started")], batch))
+    if after > held:
+        raise Gap(held)
+    new = batch.after(held)
+    if not new.seqs:
+        return held, 0
+    content = b"\n".join(new.lines) + b"\n"
+    first, last = new.seqs[0], new.seqs[-1]
+    db.execute(
+        "INSERT INTO batch (run, writer, first, last, lines) VALUES (?, ?, ?, ?, ?)",
+        (run, writer, first, last, zlib.compress(content, PACK_LEVEL)),
+    )
+    project(db, Writer.loaded(tuple(state)), first, last, content)
+    return last, len(new.seqs)
+
+
+def project(db: Connection, writer: Writer, first: int, last: int, content: bytes) -> None:
+    """Let the tables say what a batch says. The writer's row is locked."""
+    db.execute("UPDATE writer SET held = ?, sealed = FALSE WHERE no = ?", (last, writer.no))
+    Projected(writer, Block(Path(f"{first}.jsonl"), 0, 1, content)).write(db)
+
+
+def unpacked(
+    rows: Callable[..., Sequence[tuple[int, int, bytes]]], run: str, writer: str, after: int
+) -> list[tuple[int, int, bytes]]:
+    """Some of a writer's batches, from the one on that has what comes after number ``after``: first and last number,
+    and the lines."""
+    found = rows(
+        """SELECT first, last, lines FROM (
+               SELECT first, last, lines, sum(length(lines)) OVER (ORDER BY first) - length(lines) AS before
+               FROM batch WHERE run = ? AND writer = ? AND last > ? ORDER BY first LIMIT 100) AS next
+           WHERE before < ? ORDER BY first""",
+        run, writer, after, LOOK_BYTES,
+    )  # fmt: skip
+    return [(first, last, zlib.decompress(lines)) for first, last, lines in found]
+
+
+class PostgresQuestions(SqlQuestions):
+    """See :class:`tachograph.store.questions.Questions`, which this is."""
+
+    def __init__(self, pool: Pool, files: BlobStore) -> None:
+        super().__init__(Tables(pool), files, NAME)
+        self._pool = pool
+
+    def removed(self, key: str) -> str | None:
+        found = removal.meant(self._pool, key)
+        return None if found is None else str(found)
+
+
+class Tables:
+    """See :class:`tachograph.store.sql.Tables`, which this is."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.rows = pool.rows
+
+    def refresh(self) -> None:
+        """Find out which of the processes on this machine are gone. Those of others may go on for all that is known."""
+        is_gone = lru_cache(maxsize=None)(process.is_gone)
+        open_ones = self.rows(
+            'SELECT no, header FROM writer WHERE NOT sealed AND "end" IS NULL AND instr(header, ?) > 0',
+            b'"host":%s' % events.encode(process.this().host),
+        )
+        gone = [(no,) for no, header in open_ones if is_gone(_process(header))]
+        if gone:
+            self._pool.transact(lambda db: db.executemany("UPDATE writer SET sealed = TRUE WHERE no = ?", gone))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _process(header: bytes) -> process.Process:
+    return process.of(decode_start(header))
+
+
+class Tail:
+    """See :class:`tachograph.server.storage.Tail`."""
+
+    def __init__(self, pool: Pool, run: str, after: Mapping[str, int]) -> None:
+        self._pool, self._run, self._after = pool, run, dict(after)
+
+    def new(self) -> list[Heard]:
+        held = self._pool.rows(
+            "SELECT writer.id, held FROM writer JOIN run ON run.no = writer.run WHERE run.id = ? ORDER BY writer.id",
+            self._run,
+        )
+        behind = [writer for writer, last in held if last > self._after.get(writer, 0)]
+        found = [heard for writer in behind for heard in self._of_writer(writer)]
+        return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+
+    def _of_writer(self, writer: str) -> Iterator[tuple[float, Heard]]:
+        after, clock = self._after.get(writer, 0), 0.0  # which is taken to stand still where it is set back
+        for _, last, content in unpacked(self._pool.rows, self._run, writer, after):
+            self._after[writer] = last
+            items = Block(Path("1.jsonl"), 0, 1, content).items()
+            for event, line in zip(items, content.split(b"\n"), strict=False):
+                if not isinstance(event, Event):  # an older version took what is damage by now
+                    continue
+                clock = max(clock, event.at)
+                if event.seq > after:
+                    kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
+                    yield clock, Heard(writer, event.seq, kind, line)

@@ -1,0 +1,151 @@
+"""The sink for a bucket: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``.
+
+It holds a store as :mod:`tachograph.bucket.layout` describes it, which ``open_store`` opens by the same URL. Nothing is
+ever replaced, so any number of jobs and senders write to one bucket without knowing of each other. A run that was
+removed does not come back: its tombstones are looked for when sending begins. Each segment begins with the number
+behind the last that is held, so that none is missing between two of them: one that was lost shows, and all from there
+on is sent again.
+
+Each request costs money and time, and the bucket is none the safer for many: this asks for a lot at once, seldom.
+
+Files of more than 8 MiB go in parts. A process that is killed leaves its parts behind, out of sight: let the bucket
+have a rule that clears unfinished uploads away after some days.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tachograph.bucket import layout
+from tachograph.bucket.blobs import FRESH_SECONDS, Shelves
+from tachograph.bucket.objects import PIECE, Objects, piece_length
+from tachograph.events import RunStart, decode
+from tachograph.journal import tombstones
+from tachograph.sinks import Reject
+
+SEGMENT_BYTES = 4 << 20  # of lines, before they are compressed
+
+
+class _Numbered(msgspec.Struct):
+    seq: int
+
+
+_decode = msgspec.json.Decoder(_Numbered).decode
+
+
+class CloudSink:
+    """See :class:`tachograph.sinks.Sink`, :class:`tachograph.sinks.BlobSink` and :class:`tachograph.sinks.Costly`."""
+
+    portion = SEGMENT_BYTES
+    pause = 60.0
+
+    def __init__(self, url: str) -> None:
+        self._objects = Objects(url)
+        self.name = self._objects.name
+        self._shelves = Shelves(self._objects)
+        self._held: dict[str, dict[str, int]] = {}
+        self._stones: dict[str, tuple[float, float]] = {}  # when a run was removed, and when that was asked
+        self.told: Callable[[int], None] = lambda size: None
+
+    def resume(self, run: str) -> Mapping[str, int]:
+        """How far each writer's events are held."""
+        listed = self._objects.listed(layout.run_folder(run))
+        held = layout.held(found for one in listed if (found := layout.segment(one.path)))
+        if time.monotonic() - self._stones.get(run, (0.0, -FRESH_SECONDS))[1] > FRESH_SECONDS:
+            self._stones[run] = self._removed(run), time.monotonic()
+        self._held[run] = dict(held)
+        return held
+
+    def _removed(self, run: str) -> float:
+        """When a run was removed; long ago where it was not."""
+        listed = self._objects.listed(layout.stones_folder(run))
+        return max((stone[1] for one in listed if (stone := layout.stone(one.path))), default=0.0)
+
+    def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
+        """Store lines of a writer as a segment, or several."""
+        if run not in self._held:
+            self.resume(run)
+        if (stone := self._stones[run][0]) and self._began(run, writer, lines) <= stone:
+            raise Reject(lines, self._told_of(run, stone))
+        known = self._held.pop(run)  # asked for anew where this fails
+        held = known.get(writer, 0)
+        for part in _parts(lines[bisect_right(lines, held, key=_number) :]):
+            last = _number(part[-1])
+            content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)
+            self._objects.create(layout.segment_path(run, writer, held + 1, last), content)
+            held = last
+        self._held[run] = {**known, writer: held}
+
+    def _began(self, run: str, writer: str, lines: Sequence[bytes]) -> float:
+        """When a writer of a run that was removed began, where its first event is here or there; else long ago."""
+        first = lines[0]
+        if _number(first) != 1:
+            folder = f"{layout.run_folder(run)}/{writer}"
+            path = next((one.path for one in self._objects.listed(folder)), "")
+            segment = layout.segment(path)
+            if segment is None or segment.first != 1:
+                return 0.0
+            content = self._objects.read(path)
+            first = (gzip.decompress(content) if segment.is_packed else content).partition(b"\n")[0]
+        event = decode(first)
+        return event.at if isinstance(event, RunStart) else 0.0
+
+    def _told_of(self, run: str, at: float) -> str:
+        return str(tombstones.read(self._objects.read(layout.stone_path(run, at))))
+
+    def missing(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` that the bucket lacks."""
+        return self._shelves.missing(digests)
+
+    def put(self, digest: str, path: Path) -> None:
+        """Store a file; it is read once, piece by piece."""
+        size = path.stat().st_size
+        pieces = self._followed(_checked(path, digest, piece_length(size)))
+        if size > PIECE:
+            self._objects.put_pieces(layout.blob_path(digest), pieces, piece_length(size))
+        else:
+            self._objects.create(layout.blob_path(digest), b"".join(pieces))
+
+    def _followed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces; each is told when the next one is wanted."""
+        for piece in pieces:
+            yield piece
+            self.told(len(piece))
+
+    def close(self) -> None:
+        """Forget what is held."""
+        self._held.clear()
+
+
+def _number(line: bytes) -> int:
+    return _decode(line).seq
+
+
+def _parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The lines, so many at a time as go into a segment; all together where they are not many more."""
+    start = size = 0
+    for index, line in enumerate(lines):
+        if size > SEGMENT_BYTES + SEGMENT_BYTES // 2:
+            yield lines[start:index]
+            start, size = index, 0
+        size += len(line) + 1
+    if start < len(lines):
+        yield lines[start:]
+
+
+def _checked(path: Path, digest: str, length: int) -> Iterator[bytes]:
+    """The content of a file in pieces of ``length`` bytes. Raises Reject behind the last for one of another digest."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(length):
+            found.update(piece)
+            yield piece
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise Reject([], f"the content of {path} is not what its digest says")

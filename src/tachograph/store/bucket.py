@@ -1,0 +1,46 @@
+"""What is asked of a bucket's store: answered by its mirror on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tachograph.bucket import layout
+from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.mirror import Mirror
+from tachograph.store.local import FolderFiles, FolderQuestions
+
+
+class MirrorFiles(FolderFiles):
+    """See :class:`tachograph.store.questions.Files`, which this is."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__(mirror.root)
+        self._mirror = mirror
+
+    def blob(self, digest: str) -> Path:
+        path = super().blob(digest)
+        if not path.is_file():
+            self._mirror.fetch(digest)
+        return path
+
+    def lacking(self, digests: Sequence[str]) -> list[str]:
+        return Shelves(self._mirror.objects).lacking(super().lacking(digests))
+
+
+class MirrorQuestions(FolderQuestions):
+    """See :class:`tachograph.store.questions.Questions`, which this is."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__(mirror.root)
+        self._mirror = mirror
+        self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
+        self.journals = mirror.root / layout.RUNS
+
+    def refresh(self) -> None:
+        self._mirror.refresh()
+        super().refresh()
+
+    def close(self) -> None:
+        self._mirror.close()
+        super().close()

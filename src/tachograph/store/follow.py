@@ -1,0 +1,92 @@
+"""Following a run: what its writers append, a moment after they did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tachograph import journal
+from tachograph.events import Event
+from tachograph.journal import Damage
+from tachograph.store.bucket import MirrorQuestions
+from tachograph.store.run_record import RunRecord
+from tachograph.store.store import Store
+
+PERIOD = 0.25  # seconds between two looks at journals
+BUCKET_PERIOD = 5.0  # between two at a bucket: each costs money, and who sends to one hands over what came in a minute
+PATIENCE = 5.0  # seconds for what was there before
+LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would have to come from afar
+
+
+class Heard(NamedTuple):
+    """An event and the folder name of the writer that recorded it."""
+
+    writer: str
+    event: Event
+
+
+def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+    """What was recorded up to now at once, or the end of it; and then what comes, until the run is over."""
+    if isinstance(store.questions, MirrorQuestions):
+        return _from_journals(store, run, store.questions.journals / run.id, BUCKET_PERIOD)
+    if store.questions.root is None:
+        return _from_afar(store, run, is_all)
+    return _from_journals(store, run, run.dir, PERIOD)
+
+
+def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) -> Iterator[list[Heard]]:
+    follower, status = Follower(folder), "running"
+    while status == "running":
+        # Asked before what is new is read, so that what came just before the end is not missed.
+        status = store.run(run.id).status
+        yield follower.new()
+        if status == "running":
+            time.sleep(period)
+
+
+def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+    from tachograph.client import stream
+    from tachograph.store.http import HttpQuestions
+
+    assert isinstance(store.questions, HttpQuestions)
+    server = store.questions.server
+    left = stream.positions(server, run.id)  # what was there before is one batch
+    begin = {} if is_all else {writer: max(0, seq - LAST_EVENTS) for writer, seq in left.items()}
+    held: list[Heard] = []
+    until = time.monotonic() + PATIENCE
+    for batch in stream.follow(server, run.id, begin):
+        held += [Heard(writer, event) for writer, event in batch]
+        for writer, event in batch:
+            if event.seq >= left.get(writer, 0):
+                left.pop(writer, None)
+        if not left or time.monotonic() > until:
+            yield held
+            held = []
+    yield held
+
+
+class Follower:
+    """Reads each line of a run's journals once, also of writers and segments that appear meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+
+    def new(self) -> list[Heard]:
+        """What was appended since the last call, in the order of time."""
+        heard = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
+        return sorted(heard, key=lambda heard: heard.event.at)
+
+    def _of_writer(self, folder: Path) -> Iterator[Heard]:
+        for path in journal.segments(folder):
+            offset, line = self._places.get(path, (0, 1))
+            if journal.size(path) <= offset:
+                continue
+            while (block := journal.read_block(path, offset, line)).data:
+                for item in block.items():
+                    if item is not None and not isinstance(item, Damage):
+                        yield Heard(folder.name, item)
+                offset, line = block.end, block.next_line
+            self._places[path] = offset, line

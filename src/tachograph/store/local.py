@@ -1,0 +1,51 @@
+"""Questions answered by a store in a folder: by its index, and its blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tachograph.index.index import Index
+from tachograph.journal import tombstones
+from tachograph.journal.blobs import Blobs
+from tachograph.runtime.cache_folder import cache_folder
+from tachograph.store.questions import ALL
+from tachograph.store.sql import SqlQuestions
+
+
+class FolderQuestions(SqlQuestions):
+    """See :class:`tachograph.store.questions.Questions`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self.index = Index(root)
+        super().__init__(self.index, FolderFiles(root), str(root), root)
+
+    def removed(self, key: str) -> str | None:
+        for stone in reversed(tombstones.removed(self.index.root).values()):
+            if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
+                return str(stone)
+        return None
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        found = [(str(damage.path), damage.reason) for damage in self.index.unreadable]
+        return [one for one in found if after is None or one[0] > after[0]][:limit]
+
+
+class FolderFiles:
+    """See :class:`tachograph.store.questions.Files`, which this is."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._blobs = root, Blobs(root)
+
+    @property
+    def copies(self) -> Path:
+        inside = self._root / "cache"
+        writable = os.access(inside if inside.exists() else self._root, os.W_OK)
+        return inside if writable else cache_folder(self._root) / "cache"
+
+    def blob(self, digest: str) -> Path:
+        return self._blobs.find(digest)
+
+    def lacking(self, digests: Sequence[str]) -> list[str]:
+        return [digest for digest in digests if not self._blobs.find(digest).is_file()]

@@ -1,0 +1,185 @@
+"""What a store asks of the place where its runs are.
+
+The answers are plain rows and bytes, so that they can come from tables or through a network alike. What people see is
+made of them in :mod:`tachograph.store.store` and :mod:`tachograph.store.run_record`, in one way for all places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Protocol
+
+from msgspec import Meta, Struct
+
+PIECE = 1000  # runs that are asked about together
+SHOWN = 6  # of the runs that a key could mean
+ALL = 1 << 40  # rows: as many as there are
+
+Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Points = tuple[str, int, int, bytes, bytes, bytes]
+
+
+class Row(NamedTuple):
+    """A run, at a glance. Times are in seconds since 1970, UTC; ``latest`` is that of its last event."""
+
+    id: str
+    name: str | None
+    experiment: str | None
+    status: str
+    started: float
+    ended: float | None
+    parent: str | None
+    opener: str | None
+    latest: float
+
+
+class State(NamedTuple):
+    """A run, and a text that changes with all that is recorded for it."""
+
+    row: Row
+    version: str
+
+
+class Query(Struct, frozen=True, omit_defaults=True):
+    """Which runs, see ``Store.runs``. ``parent`` is the id of the run in which they were opened, ``keeps`` the digest
+    of an artifact that they recorded."""
+
+    experiment: str | None = None
+    where: str | None = None
+    order_by: str | None = None
+    children: bool = False
+    parent: str | None = None
+    keeps: str | None = None
+
+
+class Page(NamedTuple):
+    """Some runs of a query, and what to ask for those after them; None where these are the last."""
+
+    rows: list[Row]
+    after: str | None
+
+
+class Found(Struct, frozen=True):
+    """What a key could mean: ``how`` is "id", "beginning" or "name"; the newest of ``count`` runs."""
+
+    how: str
+    count: int
+    rows: list[Row]
+
+
+class Files(Protocol):
+    """Where the bytes of artifacts come from, by digest."""
+
+    @property
+    def copies(self) -> Path:
+        """A folder for copies under their own names."""
+
+    def blob(self, digest: str) -> Path:
+        """A local file with these bytes, which the caller checks; one that isn't there, where they are not held."""
+
+    def lacking(self, digests: Sequence[str]) -> Sequence[str]:
+        """Those of ``digests`` whose bytes are not held."""
+
+
+class Questions(Protocol):
+    """What a store asks. Of a run that isn't there the answers are empty.
+
+    Of what there may be much, a part can be asked for: the first ``limit`` of those rows that come after the one whose
+    first columns are ``after``. Numbers are as they were recorded, NaN and infinities too.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call the place: its folder, or its URL."""
+
+    @property
+    def root(self) -> Path | None:
+        """Its folder of journals on this machine, where it has one."""
+
+    @property
+    def files(self) -> Files:
+        """The bytes of its artifacts."""
+
+    def refresh(self) -> None:
+        """Take in what was recorded since."""
+
+    def close(self) -> None:
+        """Give back files and connections; the next question opens them again."""
+
+    # -- runs --
+
+    def runs(self, query: Query, after: str | None = None, limit: int = ALL) -> Page:
+        """The runs of a query in order. Raises ``QueryError`` for one that can't be read."""
+
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
+        """The runs, nested ones too, in the order in which they started, then of their ids: those whose start and id
+        come after the given ones."""
+
+    def find(self, key: str) -> Found:
+        """What ``key`` means: an id, else the beginning of one alone, else a name of one alone; else what it could
+        mean."""
+
+    def removed(self, key: str) -> str | None:
+        """What to say of a run that was removed, if ``key`` means one."""
+
+    def experiments(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str]]:
+        """Their names."""
+
+    def damage(
+        self, torn: bool, after: tuple[str, str, Number, Number] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, int, int, int, str]]:
+        """Lines that can't be read: those that were cut off when their writers died, or all others. Run, writer,
+        segment, line, offset, reason."""
+
+    def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
+        """Files and folders that can't be read, and why."""
+
+    # -- of several runs: id, name, value --
+
+    def params(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, bytes]]:
+        """Parameters as their events have them, in JSON."""
+
+    def tags(
+        self, ids: Sequence[str], after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, str]]:
+        """Labels."""
+
+    def metrics(
+        self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
+    ) -> list[tuple[str, str, float]]:
+        """The last values: those of the hardware, whose names begin with "system/", or all others."""
+
+    # -- of one run --
+
+    def events(
+        self, id: str, kind: str, newest: bool = False, after: tuple[float, str, Number] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, int, bytes]]:
+        """Time, writer, sequence number and line of the events of a kind; the ``newest`` first, or the oldest."""
+
+    def chunks(self, id: str, metric: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
+        """Writer, first sequence number, and from ``size`` on the fields of
+        :class:`tachograph.store.history.Packed`."""
+
+    def series(self, id: str, writer: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
+        """The same of all of a writer's metrics, but for the name in place of the writer."""
+
+    def digests(
+        self, id: str, metrics: Sequence[str], after: tuple[str, str, Number] | None = None, limit: int = ALL
+    ) -> list[tuple[Any, ...]]:
+        """Of chunks of several metrics the name, writer, first sequence number, and the fields of
+        :class:`tachograph.store.history.Digest`."""
+
+    def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
+        """By metric the step after its last one."""
+
+    def end(self, id: str) -> bytes | None:
+        """The end that the run's leader wrote."""
+
+    def writers(
+        self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
+    ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
+        """When it started, id, start, end (that it wrote, or a witness of its death), and whether nothing more is to be
+        expected. Witnesses are no writers here."""

@@ -1,0 +1,250 @@
+"""The store: what people ask for runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tachograph import settings
+from tachograph.errors import NotFound
+from tachograph.journal import Damage
+from tachograph.printable import decoded, printable
+from tachograph.redaction import redact_url
+from tachograph.store.local import FolderQuestions
+from tachograph.store.questions import ALL, PIECE, Found, Page, Query, Questions, Row
+from tachograph.store.run_record import Batch, RunRecord, escaped
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+__all__ = ["Runs", "Store", "open_store"]
+
+SHOWN_CANDIDATES = 5
+
+
+def open_store(url: str | os.PathLike[str] | None = None) -> Store:
+    """The store in a folder or behind a URL (``https://host:8321`` for a server, ``s3://bucket/prefix``, ``gs://`` or
+    ``az://`` for a bucket); without ``url`` the local one (see ``TACHOGRAPH_DIR``).
+
+    A folder that isn't there is an empty store, and is not created. Nothing is asked through a network yet. Raises
+    ``NotFound`` for an address that this version can't open.
+    """
+    return Store(_questions(settings.root() if url is None else url))
+
+
+def _questions(url: str | os.PathLike[str]) -> Questions:
+    if not isinstance(url, str) or "://" not in url:
+        return FolderQuestions(Path(os.path.abspath(os.path.expanduser(url))))
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        from tachograph.store.http import HttpQuestions
+
+        return HttpQuestions(url)
+    if parts.scheme in ("s3", "gs", "az"):
+        from tachograph.bucket.mirror import Mirror
+        from tachograph.store.bucket import MirrorQuestions
+
+        return MirrorQuestions(Mirror(url))
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return FolderQuestions(Path(unquote(parts.path).lstrip("/" if os.name == "nt" else "")))
+    raise NotFound(
+        f"can't open {redact_url(url)}: a store is a folder, or behind file://, https:// or s3://, gs://, az://"
+    )
+
+
+class Store:
+    """The runs of one place. Asking takes in what came since first; that never disturbs who records."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
+
+    def __repr__(self) -> str:
+        return printable(f"<tachograph store {self.name}>")
+
+    @property
+    def name(self) -> str:
+        """What people call the place: its folder, or its URL."""
+        return self.questions.name
+
+    @property
+    def root(self) -> Path:
+        """Its folder. Raises ``NotFound`` where the journals don't lie on this machine."""
+        if self.questions.root is None:
+            raise NotFound(f"{self.name} is no folder: this works where the journals lie")
+        return self.questions.root
+
+    def runs(
+        self,
+        experiment: str | None = None,
+        where: str | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+        children: bool = False,
+    ) -> Runs:
+        """Top-level runs, or with ``children`` all of them; the newest first, unless ``order_by`` says otherwise.
+
+        ``where`` and ``order_by`` are in the language that :mod:`tachograph.store.query` describes. Raises
+        ``QueryError`` (a ValueError that points at the spot) for one that can't be read.
+        """
+        return Runs(self.scan(experiment, where, order_by, limit, children))
+
+    def scan(
+        self,
+        experiment: str | None = None,
+        where: str | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+        children: bool = False,
+    ) -> Iterator[RunRecord]:
+        """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
+        query = Query(_text(experiment), where, order_by, children)
+        return self._scan(query, ALL if limit is None else limit)
+
+    def _scan(self, query: Query, limit: int = ALL) -> Iterator[RunRecord]:
+        self.refresh()
+        page = self.questions.runs(query, None, limit)  # at once: so that a query is wrong where it is asked
+        return self._following(query, page, limit)
+
+    def _following(self, query: Query, page: Page, limit: int) -> Iterator[RunRecord]:
+        while True:
+            for start in range(0, len(page.rows), PIECE):
+                yield from self.records(page.rows[start : start + PIECE])
+            limit -= len(page.rows)
+            if page.after is None or limit <= 0:
+                return
+            page = self.questions.runs(query, page.after, limit)
+
+    def run(self, key: str | RunRecord) -> RunRecord:
+        """A run by its id, a unique beginning of it, its name, or "latest", the top-level run that started last.
+
+        A run that was read before is read anew. Raises ``NotFound`` where there is none, or several.
+        """
+        if isinstance(key, RunRecord):
+            key = key.id
+        if not isinstance(key, str):
+            raise NotFound(f"a run is found by its id, its name or 'latest', not by a {type(key).__name__}")
+        key = decoded(key)
+        if key == "latest":
+            for run in self.scan(limit=1):
+                return run
+            raise NotFound(f"no run was recorded in {self.name} yet; TACHOGRAPH_DIR names another store")
+        self.refresh()
+        found = self.questions.find(key)
+        if found.count != 1:
+            raise NotFound(self._ambiguous(key, found) if found.count else self._unknown(key))
+        return self.records(found.rows)[0]
+
+    def _unknown(self, key: str) -> str:
+        hint = "`tachograph runs` or store.runs(children=True)"
+        removed = self.questions.removed(key)
+        return (
+            f"{removed}: {hint} lists what there is" if removed else f"no run {key!r} in {self.name}: {hint} lists them"
+        )
+
+    def _ambiguous(self, key: str, found: Found) -> str:
+        ids = [row.id for row in found.rows[:SHOWN_CANDIDATES]] + ["..."] * (found.count > SHOWN_CANDIDATES)
+        return f"{key!r} is the {found.how} of {found.count} runs ({', '.join(ids)}): use more of the id"
+
+    def records(self, rows: Sequence[Row]) -> list[RunRecord]:
+        """The runs that rows tell of; what else there is to know of them is asked for together."""
+        batch = Batch(self.questions, [row.id for row in rows])
+        return [RunRecord(self, row, batch) for row in rows]
+
+    def children(self, id: str) -> Runs:
+        """The runs that were opened in the one with this id, oldest first."""
+        return Runs(self._scan(Query(parent=id, order_by="started, id", children=True)))
+
+    def keepers(self, digest: str) -> Runs:
+        """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
+        return Runs(self._scan(Query(keeps=decoded(digest), children=True)))
+
+    def experiments(self) -> list[str]:
+        """The names of the experiments, in order."""
+        self.refresh()
+        return [name for (name,) in self.questions.experiments()]
+
+    @property
+    def damage(self) -> list[Damage]:
+        """The lines in the journals that can't be read: each costs itself alone. Files that we may not read, too."""
+        lines = self._damage(torn=False)
+        return lines + [Damage(Path(path), 0, 0, reason) for path, reason in self.questions.unreadable()]
+
+    @property
+    def torn(self) -> list[Damage]:
+        """Last lines that were cut off when their writers died."""
+        return self._damage(torn=True)
+
+    def _damage(self, torn: bool) -> list[Damage]:
+        self.refresh()
+        runs = (self.questions.root or Path()) / "runs"
+        return [
+            Damage(runs / run / writer / f"{segment}.jsonl", line, offset, reason, torn)
+            for run, writer, segment, line, offset, reason in self.questions.damage(torn)
+        ]
+
+    def refresh(self) -> None:
+        """Take in what was recorded since. Every question does so first."""
+        ending = sys.modules.get("tachograph.record.process_end")
+        if ending is not None:  # this process records, too
+            ending.catch_up()
+        self.questions.refresh()
+
+    def close(self) -> None:
+        """Give back files and connections; the next question opens them again."""
+        self.questions.close()
+
+
+class Runs(list[RunRecord]):
+    """Runs, as a list that shows itself as a table."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each run: id, name, experiment, status, started, ended, params.*, metrics.*, tags.*"""
+        import pandas
+
+        return pandas.DataFrame(self._columns())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The same columns as :meth:`to_pandas`. A parameter whose type differs from run to run becomes text."""
+        import polars
+
+        columns = self._columns()
+        return polars.DataFrame([polars.Series(name, _alike(columns[name]), strict=False) for name in columns])
+
+    def _columns(self) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {
+            name: [getattr(run, name) for run in self]
+            for name in ("id", "name", "experiment", "status", "started", "ended")
+        }
+        for kind in ("params", "metrics", "tags"):
+            values = [getattr(run, kind) for run in self]
+            for name in sorted({name for own in values for name in own}):
+                columns[f"{kind}.{name}"] = [own.get(name) for own in values]
+        return columns
+
+    def _repr_html_(self) -> str:
+        columns = self._columns()
+        head = "".join(f"<th>{escaped(name)}</th>" for name in columns)
+        rows = zip(*columns.values(), strict=True)
+        body = "".join(f"<tr>{''.join(f'<td>{escaped(value)}</td>' for value in row)}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(given: Any) -> Any:
+    """What is asked for, as it is recorded; what is no text is refused where it is read."""
+    return decoded(given) if isinstance(given, str) else given
+
+
+def _alike(values: Iterable[Any]) -> list[Any]:
+    """Values that fit one column of a typed frame: as they are where their types agree, else as text."""
+    known = list(values)
+    kinds = {type(value) for value in known if value is not None}
+    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
+        return known
+    return [None if value is None else str(value) for value in known]

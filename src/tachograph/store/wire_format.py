@@ -1,0 +1,49 @@
+"""Questions on their way through a network: MessagePack, which keeps bytes, NaN and infinities as they are.
+
+What a question takes and gives is what :class:`tachograph.store.questions.Questions` says of it, within bounds. Both
+sides check it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from tachograph.store.questions import PIECE, Questions
+
+MEDIA_TYPE = "application/vnd.msgpack"
+# What can be asked; and of that of which there may be much, how much at once.
+MOST: dict[str, int | None] = {
+    "runs": 5000, "states": 1000, "find": None, "removed": None, "experiments": 1000, "damage": 1000,
+    "unreadable": 1000, "params": 20_000, "tags": 20_000, "metrics": 20_000, "events": 5000, "chunks": 128,
+    "series": 128, "digests": 10_000, "next_steps": 10_000, "end": None, "writers": 1000,
+}  # fmt: skip
+
+encode = msgspec.msgpack.encode
+
+
+class Form(NamedTuple):
+    """How the arguments of a question, in their order, and its answer are read."""
+
+    arguments: msgspec.msgpack.Decoder[tuple[Any, ...]]
+    answer: msgspec.msgpack.Decoder[Any]
+
+
+@cache
+def form(question: str) -> Form:
+    """That of one of ``MOST``."""
+    return Form(*map(msgspec.msgpack.Decoder, types(question)))
+
+
+def types(question: str) -> tuple[Any, Any]:
+    """The type of the arguments of a question, in their order, and that of its answer."""
+    hints = get_type_hints(getattr(Questions, question), include_extras=True)
+    answer = hints.pop("return")
+    if "limit" in hints:
+        hints["limit"] = Annotated[int, Meta(ge=0, le=MOST[question])]
+    for name in hints.keys() & {"ids", "metrics"}:
+        hints[name] = Annotated[list[str], Meta(max_length=PIECE)]
+    return tuple[tuple(hints.values())], answer  # type: ignore[misc]

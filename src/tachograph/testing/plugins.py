@@ -1,0 +1,405 @@
+"""For authors of plug-ins: does it keep the promises?
+
+    from tachograph.testing import check_plugin
+
+    def train():                      # at the top of a module; something small, with the real framework
+        ...
+        return result                 # whatever can be compared: numbers, arrays, dicts and lists of them
+
+    def test_my_plugin():
+        check_plugin("my_plugin.module", train)
+
+Each rule is a function here, and each failure an ``AssertionError`` that says which rule was broken.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import operator
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tachograph
+from tachograph import guard
+from tachograph.hooks import plugin, session
+from tachograph.hooks.patch import Call, Hooks, Watcher
+
+Train = Callable[[], Any]
+
+
+def check_plugin(module: ModuleType | str, train: Train) -> None:
+    """Hold a plug-in to the promises, with ``train`` as the user's program.
+
+    ``module`` is the plug-in's module, or its name; it must be installed under an entry point. ``train`` takes no
+    arguments, trains once, and gives the same result each time. A module that says ``LOOPS = True`` records trainings
+    that are no calls: their run may stay open until the hooks are taken back. Raises AssertionError for a broken rule.
+    """
+    if isinstance(module, str):
+        module = importlib.import_module(module)
+    name = _entry_point(module)
+    with _own_store():
+        plain = train()
+        _needs_equal(plain, train(), "train() must give the same result each time it is called")
+        hooks = _noted(module, train)
+        targets = hooks.called_methods()
+        for rule in (_same_result, _twice_is_once, _nested_adds_no_run):
+            rule(name, train, plain)
+        _undo_restores(name, train, hooks)
+        _calls_are_the_users_own(name, train, targets)
+        _exceptions_are_the_users_own(name, train, targets)
+        if hooks.called:
+            _faults_do_not_show(module, train, plain)
+    _callback_can_be_copied(module)
+    _any_import_order(name, train)
+
+
+@contextmanager
+def recorded(*frameworks: str, **options: Any) -> Iterator[Any]:
+    """A store of its own with autolog on: what is trained inside is in the store that this gives."""
+    with _own_store() as root, tachograph.autolog(*frameworks, system=False, **options):
+        yield tachograph.open_store(root)
+
+
+# -- the rules --
+
+
+def _same_result(name: str, train: Train, plain: Any) -> None:
+    with recorded(name) as store:
+        _needs_equal(plain, train(), "the result must be the same with and without autolog")
+        _end_loop(name)
+        assert tachograph.active_run() is None, "after the training no run may be active"
+        [run] = _one_run(store, "one training makes one run")
+        assert run.status == "finished", f"a training that ends well makes a finished run, not a {run.status} one"
+        assert not (faults := [note.text for note in run.notes if "failed" in note.text]), faults
+
+
+def _twice_is_once(name: str, train: Train, plain: Any) -> None:
+    with recorded(name) as once:
+        train()
+        _end_loop(name)
+        [first] = _one_run(once, "one training makes one run")
+        counts = {metric: first.summary(metric).count for metric in first.metrics}
+    with recorded(name) as twice, tachograph.autolog(name, system=False):
+        train()
+        _end_loop(name)
+        [second] = _one_run(twice, "autolog called twice makes one run")
+        again = {metric: second.summary(metric).count for metric in second.metrics}
+    assert counts == again, f"autolog called twice must record each point once: {counts} became {again}"
+
+
+def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
+    with recorded(name) as store:
+        with tachograph.start_run("the user's own") as own:
+            _needs_equal(plain, train(), "the result must be the same inside the user's run")
+            assert not own.ended, "the user's run must be left open"
+        [run] = _one_run(store, "a training inside the user's run adds to that one")
+        assert run.id == own.id
+
+
+def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
+    before = [(where, held, held()) for where, held in hooks.places()]
+    with recorded(name):
+        train()
+    for where, held, original in before:
+        assert held() is original, f"undo must restore the identical object of {where}"
+
+
+def _calls_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
+    for owner, attribute in targets:
+        inner: list[Any] = []
+        outer: list[Any] = []
+        with _replaced(owner, attribute, _spy(inner)), recorded(name), _replaced(owner, attribute, _spy(outer)):
+            train()
+        where = f"{owner.__name__}.{attribute}"
+        assert len(inner) == len(outer), f"{where} was called {len(inner)} times for {len(outer)} calls of the user's"
+        for (given, _, lists), (arrived, _, _) in zip(outer, inner, strict=True):
+            assert all(_same_items(now, then) for now, then in lists), f"a list that was given to {where} was changed"
+            for mine, theirs in zip(given, arrived, strict=False):
+                grew = isinstance(mine, list) and isinstance(theirs, list) and _same_items(theirs[: len(mine)], mine)
+                assert mine is theirs or mine is None or grew, f"{where} got another object than the user gave"
+
+
+def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
+    for owner, attribute in targets:
+        error = ZeroDivisionError("the user's own")
+
+        def fail(original: Any, args: Any, kwargs: Any, error: BaseException = error) -> Any:
+            raise error
+
+        where = f"the exception of {owner.__name__}.{attribute}"
+        with _replaced(owner, attribute, fail):
+            plain = _raised(train)  # some frameworks catch it, and raise another or go on
+            with recorded(name) as store:
+                found = _raised(train)
+                _end_loop(name)
+                assert type(found) is type(plain), f"{where} became {found!r}, without autolog {plain!r}"
+                assert (found is error) == (plain is error), f"{where} must come through as the same object"
+                for run in store.runs():
+                    assert run.status in ("finished", "failed"), f"{where} left a run that is {run.status}"
+
+
+def _end_loop(name: str) -> None:
+    known = plugin.known()[name]
+    if getattr(sys.modules[known.module], "LOOPS", False) and known.hooks is not None:
+        known.hooks.undo()
+
+
+def _raised(train: Train) -> Exception | None:
+    try:
+        train()
+    except guard.FAULTS as error:
+        return error
+    return None
+
+
+def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
+    for spot in ("before", "after"):
+        with _unstrict():
+            hooks = _FaultyHooks(module.__name__, spot)
+            try:
+                module.install(hooks)
+                result = train()
+            finally:
+                hooks.undo()
+        assert hooks.planted, "no hook of the plug-in was reached"
+        _needs_equal(plain, result, f"a fault of the plug-in {spot} the call must not change the result")
+
+
+def _callback_can_be_copied(module: ModuleType) -> None:
+    callback = getattr(module, "TachographCallback", None)
+    if callback is None:
+        return
+    try:
+        again = pickle.loads(pickle.dumps(callback()))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(f"the callback must pickle: {error}") from error
+    assert type(again) is callback, "the callback must pickle"
+    assert type(copy.deepcopy(callback())) is callback, "the callback must deep-copy"
+
+
+_ORDERS = {"autolog, then the framework": ("autolog", "load"), "the framework, then autolog": ("load", "autolog")}
+
+
+def _any_import_order(name: str, train: Train) -> None:
+    file = getattr(sys.modules[train.__module__], "__file__", None)
+    assert file is not None, "train must be in a module that is a file"
+    assert "." not in train.__qualname__, "train must be a function at the top of its module"
+    for order, steps in _ORDERS.items():
+        with tempfile.TemporaryDirectory() as root:
+            environment = {**os.environ, "TACHOGRAPH_DIR": root, "TACHOGRAPH_STRICT": "1"}
+            code = _SCRIPT.format(first=steps[0], second=steps[1], name=name, file=file, train=train.__qualname__)
+            done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{order}: {done.stderr}"
+            _one_run(tachograph.open_store(root), order)
+
+
+_SCRIPT = """
+import importlib.util, sys, tachograph
+
+def autolog():
+    tachograph.autolog({name!r}, system=False)
+
+def load():
+    spec = importlib.util.spec_from_file_location("the_training", {file!r})
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["the_training"] = module
+    spec.loader.exec_module(module)
+
+{first}()
+{second}()
+getattr(sys.modules["the_training"], {train!r})()
+"""
+
+
+# -- how the rules are tried --
+
+
+class _NotingHooks(Hooks):
+    """Hooks that note what is hooked, and what of it is called."""
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(plugin)
+        self.hooked: list[tuple[Any, str]] = []
+        self.called: dict[tuple[int, str], tuple[Any, str]] = {}
+        self.natives = 0
+
+    def called_methods(self) -> list[tuple[Any, str]]:
+        """Those of the hooked methods of classes that were called."""
+        return [(owner, name) for owner, name in self.called.values() if isinstance(owner, type)]
+
+    def places(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Every place that holds something hooked, and how to ask what it holds."""
+        for owner, name in self.hooked:
+            where = f"{owner.__name__}.{name}"
+            yield where, functools.partial(vars(owner).get, name)
+            if isinstance(owner, ModuleType):
+                yield f"{where}.__code__", functools.partial(getattr, vars(owner)[name], "__code__", None)
+
+    def native(self, handle: Any) -> None:
+        self.natives += 1
+        super().native(handle)
+
+    def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self.hooked.append((owner, name))
+        super().replace(owner, name, wrap)
+
+    def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
+        def noting(call: Call) -> Watcher:
+            self.called[id(owner), name] = (owner, name)
+            yield
+
+        super().around(owner, name, noting)
+
+    def inject(self, owner: Any, name: str, **how: Any) -> None:
+        def noting(call: Call) -> None:
+            self.called[id(owner), name] = (owner, name)
+
+        super().inject(owner, name, **{**how, "make": noting})
+
+    def listen(self, owner: Any, name: str, **how: Any) -> None:
+        def noting(*args: Any, **kwargs: Any) -> None:
+            self.called[id(owner), name] = (owner, name)
+
+        super().listen(owner, name, before=noting)
+
+
+class _FaultyHooks(Hooks):
+    """Hooks whose every wrapper fails, before the call or after it."""
+
+    def __init__(self, plugin: str, spot: str) -> None:
+        super().__init__(plugin, session.enabled)
+        self.planted = 0
+        self._spot = spot
+
+    def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
+        def faulty(call: Call) -> Watcher:
+            self.planted += 1
+            if self._spot == "before":
+                raise RuntimeError("planted")
+            yield
+            raise RuntimeError("planted")
+
+        super().around(owner, name, faulty)
+
+    def inject(self, owner: Any, name: str, **how: Any) -> None:
+        def faulty(call: Call) -> None:
+            self.planted += 1
+            raise RuntimeError("planted")
+
+        super().inject(owner, name, **{**how, "make": faulty})
+
+    def listen(self, owner: Any, name: str, **how: Any) -> None:
+        def faulty(*args: Any, **kwargs: Any) -> None:
+            self.planted += 1
+            raise RuntimeError("planted")
+
+        super().listen(owner, name, **({"before": faulty} if self._spot == "before" else {"after": faulty}))
+
+
+def _noted(module: ModuleType, train: Train) -> _NotingHooks:
+    """What the plug-in hooks, and what of it ``train`` calls."""
+    hooks = _NotingHooks(module.__name__)
+    try:
+        module.install(hooks)
+        train()
+    finally:
+        hooks.undo()
+    assert hooks.called or hooks.natives, "train() calls nothing that the plug-in hooks"
+    return hooks
+
+
+Instead = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def _spy(calls: list[Any]) -> Instead:
+    def spy(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = [*args, *(kwargs[name] for name in sorted(kwargs))]
+        lists = [(value, list(value)) for value in given if isinstance(value, list)]
+        calls.append((given, kwargs, lists))
+        return original(*args, **kwargs)
+
+    return spy
+
+
+def _same_items(left: list[Any], right: list[Any]) -> bool:
+    return len(left) == len(right) and all(map(operator.is_, left, right))
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, instead: Instead) -> Iterator[None]:
+    hooks = Hooks("testing")
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.wraps(original)(lambda *args, **kwargs: instead(original, args, kwargs))
+
+    hooks.replace(owner, name, wrap)
+    try:
+        yield
+    finally:
+        hooks.undo()
+
+
+@contextmanager
+def _own_store() -> Iterator[Path]:
+    before = {name: os.environ.get(name) for name in ("TACHOGRAPH_DIR", "TACHOGRAPH_STRICT")}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ.update(TACHOGRAPH_DIR=folder, TACHOGRAPH_STRICT="1")
+        try:
+            yield Path(folder)
+        finally:
+            _restore(before)
+
+
+@contextmanager
+def _unstrict() -> Iterator[None]:
+    before = {"TACHOGRAPH_STRICT": os.environ.pop("TACHOGRAPH_STRICT", None)}
+    guard.mute(True)
+    try:
+        yield
+    finally:
+        guard.mute(False)
+        guard.forget()
+        _restore(before)
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _entry_point(module: ModuleType) -> str:
+    names = [known.name for known in plugin.status() if known.module == module.__name__]
+    assert names, f"{module.__name__} stands under no entry point of the group {plugin.GROUP}"
+    return names[0]
+
+
+def _one_run(store: Any, rule: str) -> list[Any]:
+    runs = list(store.runs())
+    assert len(runs) == 1, f"{rule}: there are {len(runs)} ({', '.join(str(run.name) for run in runs)})"
+    return runs
+
+
+def _needs_equal(left: Any, right: Any, rule: str) -> None:
+    assert _equal(left, right), f"{rule}: {left!r} became {right!r}"
+
+
+def _equal(left: Any, right: Any) -> bool:
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    same = left == right
+    return bool(same.all()) if hasattr(same, "all") else bool(same)
