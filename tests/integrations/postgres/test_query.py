@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.integrations.postgres.serving import prepared
 from tests.parts import postgres
-from tests.unit.test_query import (
+from tests.unit.store.test_query import (
     RUNS,
     moment,
     test_a_fault_in_the_middle_of_a_long_text_is_shown_with_what_is_around_it,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import requests
 from tests.integrations.server.serving import Server, lines
-from tests.unit.test_damaged_events import POISON, points, write
+from tests.unit.journal.test_damaged_events import POISON, points, write
 
 
 def test_it_is_refused_and_named(server: Server) -> None:

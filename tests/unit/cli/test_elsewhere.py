@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.test_index import append, header, lines, point
+from tests.unit.index.test_index import append, header, lines, point
 
 import tachograph
 from tachograph import wording

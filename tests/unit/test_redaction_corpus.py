@@ -8,7 +8,7 @@ import pytest
 from tachograph.redaction import redact_text
 
 # One example a line, with \\n between its own lines; a secret one holds "Zq7hunter2", whole or in two parts.
-CORPUS = Path(__file__).parent / "secrets_corpus"
+CORPUS = Path(__file__).parent / "redaction_corpus"
 
 
 def _redacted(name: str) -> list[tuple[str, str]]:

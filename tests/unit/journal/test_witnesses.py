@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.test_index import ELSEWHERE, GONE, append, header, lines, point
+from tests.unit.index.test_index import ELSEWHERE, GONE, append, header, lines, point
 
 import tachograph
 from tachograph import events, journal
