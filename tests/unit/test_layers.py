@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ PLACES = _places()
 
 def test_each_module_has_its_place() -> None:
     assert PLACES.keys() == FILES.keys()
+
+
+def test_the_map_names_each_entry_and_nothing_else() -> None:
+    lines = (SOURCE / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[2] for line in lines if line.startswith("| ")]
+    named = [name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert sorted(named) == sorted({name.partition(".")[0] or "__init__" for name in FILES})
 
 
 def test_imports_go_one_way() -> None:

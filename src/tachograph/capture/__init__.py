@@ -1,1 +1,1 @@
-"""What surrounds a training: its data, code, environment, hardware and files."""
+"""What surrounds a training: machine, code, environment, console, load, arguments and seeds."""

@@ -1,13 +1,11 @@
 """The server: it takes what sinks send, keeps it, and answers questions about it, by HTTP.
 
-    app.py       routes, and how faults become answers      access.py    who may, and how often
-    sending.py   events and files that come in              tokens.py    what a client shows to be let in
-    uploads.py   large files, in parts                      drafts.py    files on their way in
-    asking.py    questions                                  bodies.py    reading what was sent, within limits
-    live.py      the live stream of a run                   batch.py     which lines are taken
-    openapi.py   the description of it all                  limits.py    how much is too much
-    storage.py   what the API needs of a place that keeps runs; folder.py and received.py are that for a folder
-    serving.py   listening                                answers.py, names.py: small things
+    api/        HTTP: routes (app), who may and how often (access), events and files that come in (receiving), large
+                files in parts (uploads), questions (asking), the live stream of a run (live), what is sent back
+    storage     what the API needs of a place that keeps runs
+    folder/     that for a store in a folder, with ``blobs``, ``drafts`` and ``tokens``
+    postgres/   that for PostgreSQL
+    listen      the socket, and the process that serves
 
 The embedded server keeps a store as everybody has one (see :mod:`tachograph.journal`): every command reads it as it is,
 also while the server runs, and several servers may have one store.
