@@ -81,7 +81,7 @@ class Strand(short.Notes):
         """Whether none can be seen from here, or (with the second pass) none that moves what the loss depends on."""
         if self._is_new:
             self._is_new = False
-            return not Sight(Optimizer).ways
+            return Sight(Optimizer).is_empty
         return len(self._losses.get(name, ())) == 1 and not _is_optimized(tensor, Sight(Optimizer).of(Optimizer))
 
     def _gather(self) -> None:

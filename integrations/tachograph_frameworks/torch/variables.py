@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dis
 import inspect
+import os
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
@@ -16,7 +18,11 @@ from torch import Tensor, nn
 from tachograph import guard
 from tachograph.runtime import stack_frames
 
-_SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric", "contextlib", "functools"}
+_SKIPPED = {"torch", "accelerate", "lightning", "lightning_fabric"}
+# What starts programs, and holds none of a training's objects; thousands of its own would be looked through.
+_STARTERS = {"IPython", "_pytest", "click", "fire", "hydra", "ipykernel", "pluggy", "tornado", "traitlets", "typer"}
+_STANDARD = f"{os.path.dirname(os.__file__)}{os.sep}"
+_INSTALLED = (f"{_STANDARD}site-packages{os.sep}", f"{_STANDARD}dist-packages{os.sep}")
 _CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, CodeType, FrameType, Tensor)
 _MOST_ITEMS = 100  # of a list or of an object's attributes
 _MOST_WAYS = 3  # to one object: ``self``, ``agent`` and ``agents[0]``
@@ -56,9 +62,17 @@ class Sight:
 
     def __init__(self, *kinds: type) -> None:
         self._kinds = kinds
-        self._looked_at = 0
         self._frames = _user_frames(sys._getframe(1))
-        self.ways = list(self._search())
+
+    @cached_property
+    def ways(self) -> list[Way]:
+        """The paths to the objects that are seen."""
+        return list(self._search())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no object is seen: quicker than to look for all of them."""
+        return next(self._search(), None) is None
 
     def of(self, kind: type) -> list[Any]:
         """The objects of a kind, each once, the nearest first."""
@@ -122,9 +136,10 @@ class Sight:
     def _search(self) -> Iterator[Way]:
         seen: Counter[int] = Counter()
         left = deque((way, False) for way in self._roots())
-        while left and self._looked_at < _MOST_LOOKED_AT:
+        for _ in range(_MOST_LOOKED_AT):
+            if not left:
+                break
             way, is_part = left.popleft()
-            self._looked_at += 1
             is_module = issubclass(type(way.value), nn.Module)  # which may have its optimizer in an attribute
             if issubclass(type(way.value), self._kinds):
                 if not (is_part and is_module):  # those in a module are its parts
@@ -176,8 +191,9 @@ def held_in(place: Place | None) -> Any:
 
 
 def _is_library(frame: FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__")).partition(".")[0]
-    return module in _SKIPPED or guard.is_ours(frame.f_code.co_filename)
+    module, file = str(frame.f_globals.get("__name__")).partition(".")[0], frame.f_code.co_filename
+    is_standard = file.startswith(_STANDARD) and not file.startswith(_INSTALLED)
+    return is_standard or module in _SKIPPED or module in _STARTERS or guard.is_ours(file)
 
 
 def parts(value: Any) -> list[tuple[str, Any, bool]]:
