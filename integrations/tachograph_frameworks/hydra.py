@@ -11,7 +11,6 @@ import copy
 import os
 import re
 import sys
-from types import FrameType
 from typing import Any, NamedTuple
 
 from hydra._internal.callbacks import Callbacks
@@ -24,6 +23,7 @@ from tachograph.capture import parsed_arguments
 from tachograph.hooks import Hooks
 from tachograph.record import open_runs, process_end
 from tachograph.record.run import Run
+from tachograph.runtime import stack_frames
 
 REQUIRES = "hydra-core>=1.3"
 
@@ -67,10 +67,10 @@ def _end(job_return: JobReturn, result: object) -> None:
 
 
 def _config_of_running_job() -> DictConfig | None:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code is not utils.run_job.__code__:
-        frame = frame.f_back
-    return None if frame is None else frame.f_locals["config"]
+    for frame in stack_frames.outward(sys._getframe(1)):
+        if frame.f_code is utils.run_job.__code__:
+            return frame.f_locals["config"]
+    return None
 
 
 def composed(config: DictConfig) -> dict[str, Any]:

@@ -76,6 +76,12 @@ def test_imports_go_one_way() -> None:
     assert not against
 
 
+def test_one_file_hears_of_forks() -> None:
+    heard = [str(path.relative_to(SOURCE)) for path in FILES.values() if "register_at_fork(" in path.read_text("utf-8")]
+    heard += [path.name for path in PLUGINS.rglob("*.py") if "register_at_fork(" in path.read_text("utf-8")]
+    assert heard == ["runtime/forks.py"]
+
+
 def test_no_imports_go_in_a_circle() -> None:
     graph = {name: ours(imports(path, lazy=False)) - {name} for name, path in FILES.items()}
     list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle

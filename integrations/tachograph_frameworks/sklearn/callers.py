@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -15,13 +16,9 @@ DEPTH = 30
 
 def name_of(value: Any, default: str) -> str:
     """The variable that holds ``value`` in the innermost frame that is the user's; else ``default``."""
-    frame = sys._getframe(1)
-    for _ in range(DEPTH):
-        if frame is None:
-            return default
+    for frame in islice(stack_frames.outward(sys._getframe(1)), DEPTH):
         if not _is_library(frame):
             return _name_in(frame, value) or default
-        frame = frame.f_back  # type: ignore[assignment]
     return default
 
 

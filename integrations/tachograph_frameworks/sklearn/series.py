@@ -10,7 +10,6 @@ model's step tells from which call it is.
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from collections import deque
@@ -22,7 +21,7 @@ from tachograph.events import Metrics, Release
 from tachograph.hooks import Call, Session, session
 from tachograph.record import open_runs, process_end
 from tachograph.record.run import Run
-from tachograph.runtime import deferred, notebooks
+from tachograph.runtime import deferred, forks, notebooks
 
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01
@@ -170,5 +169,4 @@ def _forked() -> None:
         series.forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("plug-ins", _forked)

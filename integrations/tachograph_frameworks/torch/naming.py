@@ -72,14 +72,12 @@ def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
     Calls through libraries that wrap ``backward`` are followed up to the user's own line.
     """
     first = sys._getframe(depth + 1)
-    frame: FrameType | None = first
     is_share = False
-    while frame is not None:
+    for frame in stack_frames.outward(first):
         place = _place(frame)
         is_share = is_share or place.is_sharing
         if not place.is_wrapper:
             return _loss(frame, place, tensor, number, frame is first, is_share)
-        frame = frame.f_back
     return _own(UNNAMED, tensor, number, is_share)
 
 
@@ -87,12 +85,8 @@ def is_at_work(depth: int, function: Any) -> bool:
     """Whether ``function`` is being called a little above: through ``__torch_function__`` of a tensor's class it calls
     itself."""
     code = getattr(function, "__code__", None)
-    frame: FrameType | None = sys._getframe(depth + 1)
-    for _ in range(_MOST_DISPATCHING):
-        if frame is None or frame.f_code is code:
-            break
-        frame = frame.f_back
-    return frame is not None and frame.f_code is code
+    callers = islice(stack_frames.outward(sys._getframe(depth + 1)), _MOST_DISPATCHING + 1)
+    return any(frame.f_code is code for frame in callers)
 
 
 def _place(frame: FrameType) -> _Place:
@@ -245,9 +239,9 @@ def _plain(node: ast.expr) -> _Variable | None:
 def argument(depth: int) -> str:
     """The variable in the first argument of the user's call that is at work ``depth`` frames above the caller:
     ``encoder`` in ``clip_grad_norm_(encoder.parameters(), 1.0)``; "" where there is none."""
-    frame: FrameType | None = sys._getframe(depth + 1)
-    while frame is not None and (_is_wrapper(frame) or guard.is_ours(frame.f_code.co_filename)):
-        frame = frame.f_back
+    callers = stack_frames.outward(sys._getframe(depth + 1))
+    users = (frame for frame in callers if not (_is_wrapper(frame) or guard.is_ours(frame.f_code.co_filename)))
+    frame = next(users, None)
     call = None if frame is None else _call(frame.f_code, frame.f_lasti)
     match call:
         case ast.Call(args=[ast.Call(func=ast.Attribute(value=value)), *_]) | ast.Call(args=[value, *_]):

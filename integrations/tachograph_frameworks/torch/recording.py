@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from tachograph.events import Metrics
 from tachograph.hooks.session import inside, options
 from tachograph.record import device_values
 from tachograph.record.run import Run
+from tachograph.runtime import forks
 from tachograph.runtime.background import background
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.device import read
@@ -429,5 +429,4 @@ def _forked() -> None:
         recording._forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("plug-ins", _forked)

@@ -172,19 +172,12 @@ def _ways(variables: dict[str, Any], frame: int) -> Iterator[Way]:
 
 
 def _user_frames(frame: FrameType | None) -> list[FrameType]:
-    found = []
-    while frame is not None:
-        if not _is_library(frame):
-            found.append(frame)
-        frame = frame.f_back
-    return found
+    return [one for one in stack_frames.outward(frame) if not _is_library(one)]
 
 
 def held_in(place: Place | None) -> Any:
     """What the variable holds now, where the function is the innermost one of the user's that runs; else None."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_library(frame):
-        frame = frame.f_back
+    frame = next((one for one in stack_frames.outward(sys._getframe(1)) if not _is_library(one)), None)
     if place is None or frame is None or frame.f_code is not place[0]:
         return None
     return stack_frames.variable(frame, place[1])

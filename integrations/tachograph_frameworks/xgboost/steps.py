@@ -7,7 +7,6 @@ recorded.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from tachograph import guard
 from tachograph.hooks import Session, session
 from tachograph.record import process_end
 from tachograph.record.run import Run
-from tachograph.runtime import notebooks
+from tachograph.runtime import forks, notebooks
 
 MOST_HELD = 8  # last models that are not kept yet
 
@@ -112,5 +111,4 @@ def _booster(model: Any) -> Booster | None:
     return found if isinstance(found, Booster) else None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_behind.clear)  # the parent does that
+forks.in_child("plug-ins", _behind.clear)  # the parent does that

@@ -9,7 +9,6 @@ still belongs to the end when that has come.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph import guard
 from tachograph.events import Console
 from tachograph.redaction import redact_text
+from tachograph.runtime import forks
 
 if TYPE_CHECKING:
     from tachograph.record.run import Run
@@ -237,5 +237,4 @@ def _forked() -> None:
         share.forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("console", _forked)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tachograph.redaction import is_secret_name, redact_argv, redact_text
+from tachograph.runtime import forks
 
 if TYPE_CHECKING:
     import subprocess
@@ -266,8 +267,7 @@ def _forked() -> None:
     _probe, _hurried = None, False  # the parent's
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("environment", _forked)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

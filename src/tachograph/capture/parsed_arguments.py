@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from types import FrameType
 from typing import Any, Protocol
 
 from tachograph import guard
@@ -71,13 +70,11 @@ def look_back(run: Run | None) -> None:
 
 
 def _variables_of_user() -> list[dict[str, Any]]:
-    found = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if _is_users(frame.f_globals) and frame.f_code.co_name != "<module>":
-            found.append(stack_frames.variables(frame))
-        frame = frame.f_back
-    return found
+    return [
+        stack_frames.variables(frame)
+        for frame in stack_frames.outward(sys._getframe(1))
+        if _is_users(frame.f_globals) and frame.f_code.co_name != "<module>"
+    ]
 
 
 def _is_own(strings: object) -> bool:
@@ -93,10 +90,10 @@ def _is_called_by_user(parser: object) -> bool:
     """Whether the call comes from the user's code, perhaps by way of the parser's own methods."""
     classes = type(parser).__mro__
     methods = {getattr(method, "__code__", None) for owner in classes for method in list(vars(owner).values())}
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (guard.is_ours(frame.f_code.co_filename) or frame.f_code in methods):
-        frame = frame.f_back
-    return frame is not None and _is_users(frame.f_globals)
+    for frame in stack_frames.outward(sys._getframe(1)):
+        if not guard.is_ours(frame.f_code.co_filename) and frame.f_code not in methods:
+            return _is_users(frame.f_globals)
+    return False
 
 
 def _is_users(namespace: Mapping[str, Any]) -> bool:

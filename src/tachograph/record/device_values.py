@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import threading
 import time
 from collections import deque
@@ -23,6 +22,7 @@ import msgspec
 
 from tachograph import events, guard
 from tachograph.events import Metrics
+from tachograph.runtime import forks
 from tachograph.runtime.wake import Wake
 
 if TYPE_CHECKING:
@@ -133,6 +133,10 @@ class Waiting:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does."""
         self._points: deque[Late] = deque()
         self._writer = 0  # the thread that is at it
         self._writing: Run | None = None
@@ -212,10 +216,6 @@ class Waiting:
             run._journal.append_all([event for event in arrived if event.values])
             run.recorder.complain(complaints)
 
-    def _forked(self) -> None:
-        self.__init__()  # type: ignore[misc]  # the parent's thread writes what it logged
-
 
 waiting = Waiting()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=waiting._forked)
+forks.in_child("device values", waiting.reset)  # the parent's thread writes what it logged

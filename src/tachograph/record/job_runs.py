@@ -15,7 +15,6 @@ its death does. That another rank failed or died is in the status of its writer.
 
 from __future__ import annotations
 
-import os
 import threading
 from itertools import count
 from pathlib import Path
@@ -26,7 +25,7 @@ from tachograph import journal
 from tachograph.events import Metrics, RunStart
 from tachograph.record import launchers
 from tachograph.record.launchers import Job
-from tachograph.runtime import process
+from tachograph.runtime import forks, process
 
 _opened: dict[str | None, int] = {}  # how many runs this process has opened, by the id of their parent
 _generations: dict[str, int] = {}  # which of the jobs with this key is ours
@@ -191,5 +190,4 @@ def _forked() -> None:
     _opened.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("ranks", _forked)

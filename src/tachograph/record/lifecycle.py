@@ -6,7 +6,6 @@ process, by a helper process, while the training goes on.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from tachograph import guard, journal, settings
 from tachograph.capture import console, environment, parsed_arguments, seeds
 from tachograph.events import Environment, Metrics
 from tachograph.journal import witnesses
+from tachograph.runtime import forks
 from tachograph.runtime.background import background
 
 if TYPE_CHECKING:
@@ -135,6 +135,10 @@ class _Monitor:
     """Samples the hardware for the runs that are open: when each begins, every so many seconds, and when it ends."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does."""
         self._runs: dict[str, _Sampled] = {}
         self._sampler: Sampler | None = None
         self._sampled_at = 0.0
@@ -176,11 +180,7 @@ class _Monitor:
             self._sampled_at = time.monotonic()
         return self._sample
 
-    def _forked(self) -> None:
-        _unwritten.clear()
-        self.__init__()  # type: ignore[misc]  # the parent goes on sampling for its own runs
-
 
 _monitor = _Monitor()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_monitor._forked)
+forks.in_child("load", _unwritten.clear)  # the parent writes what it has sampled
+forks.in_child("load", _monitor.reset)

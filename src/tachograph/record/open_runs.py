@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tachograph import journal, settings
 from tachograph.record import launchers
 from tachograph.record.launchers import PARENT
-from tachograph.runtime import process
+from tachograph.runtime import forks, process
 
 if TYPE_CHECKING:
     from tachograph.events import RunStart
@@ -190,5 +190,4 @@ def _forked() -> None:
         run._forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("open runs", _forked)

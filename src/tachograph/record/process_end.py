@@ -15,13 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tachograph import guard, settings
 from tachograph.events import Fault
 from tachograph.record import open_runs
-from tachograph.runtime import process
+from tachograph.runtime import forks, process, stack_frames
 from tachograph.runtime.background import background
 
 if TYPE_CHECKING:
@@ -135,13 +134,11 @@ _CHILDREN = {("multiprocessing.process", "_bootstrap"): "exitcode", ("multiproce
 
 def _exit_of_child() -> SystemExit | None:
     """In a child of ``multiprocessing``: its exit with a code other than 0."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
+    for frame in stack_frames.outward(sys._getframe(1)):
         name = _CHILDREN.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name))
         if name is not None:
             code = frame.f_locals.get(name)
             return SystemExit(code) if code else None
-        frame = frame.f_back
     return None
 
 
@@ -273,5 +270,4 @@ def forked() -> None:
     _put_off.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forked)
+forks.in_child("end of the process", forked)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -62,6 +61,10 @@ class Background:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does."""
         self._jobs: deque[Job] = deque()
         self._later: list[tuple[float, Job]] = []  # and when, on the clock of ``monotonic``
         self._regular: dict[Job, _Rhythm] = {}
@@ -208,9 +211,6 @@ class Background:
         with guard.contained("background"):
             job()
 
-    def _forked(self) -> None:
-        self.__init__()  # type: ignore[misc]  # the parent's thread is not here
-
 
 def lives(thread: threading.Thread) -> bool:
     """Whether a thread runs, or is about to: somebody further down this stack, or elsewhere, is starting it."""
@@ -223,5 +223,4 @@ def _left(end: float) -> float:
 
 
 background = Background()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=forks.before, after_in_child=background._forked)
+forks.in_child("background", background.reset)  # the parent's thread is not here

@@ -6,10 +6,10 @@ all of it before this process reads the store, and before it ends.
 
 from __future__ import annotations
 
-import os
 import threading
 
 from tachograph import guard
+from tachograph.runtime import forks
 from tachograph.runtime.background import Job, background
 
 SOON = 0.02  # seconds: a call that is about to begin, or to return, has the interpreter to itself
@@ -50,5 +50,4 @@ def _forked() -> None:
     _doing = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+forks.in_child("deferred", _forked)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+
+def outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frame, the one that has called it, and so on up to the thread's first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def variables(frame: FrameType) -> dict[str, Any]:

@@ -10,7 +10,6 @@ on a thread of the user's.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tachograph.redaction import redact_url
+from tachograph.runtime import forks
 from tachograph.ship.sender import Sender
 from tachograph.sinks import open_sink
 
@@ -31,6 +31,10 @@ class Shipper:
     """The senders of this process."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does."""
         self._senders: dict[tuple[Path, str], Sender] = {}
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._entered: set[str] = set()
@@ -83,10 +87,6 @@ class Shipper:
                 self._senders[root, url] = Sender(root, redact_url(url), partial(open_sink, url))
             return self._senders[root, url]
 
-    def _forked(self) -> None:
-        self.__init__()  # type: ignore[misc]  # the parent goes on sending for its own runs and their children
-
 
 shipper = Shipper()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shipper._forked)
+forks.in_child("shipper", shipper.reset)  # the parent goes on sending for its own runs and their children

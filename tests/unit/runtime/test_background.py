@@ -178,7 +178,7 @@ def test_a_forked_child_begins_anew(background: Background) -> None:
     background.soon(release.wait)
     background.regularly(release.wait)
     if (pid := os.fork()) == 0:
-        background._forked()
+        background.reset()
         done: list[int] = []
         background.soon(lambda: done.append(1))
         os._exit(0 if background.drain(5) and done == [1] and not background._regular else 1)
