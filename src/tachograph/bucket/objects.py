@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tachograph.bucket.credentials import Unusable, options
-from tachograph.client.loopback import is_loopback
 from tachograph.errors import Retry
 from tachograph.redaction import redact_url
+from tachograph.runtime.loopback import is_loopback
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

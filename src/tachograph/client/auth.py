@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import requests
 
 from tachograph import settings
-from tachograph.client.loopback import is_loopback
 from tachograph.redaction import redact_url
+from tachograph.runtime.loopback import is_loopback
 
 
 class Connections(requests.Session):

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import uvicorn
 
-from tachograph.client.loopback import is_loopback
 from tachograph.errors import Error
 from tachograph.printable import printable
+from tachograph.runtime.loopback import is_loopback
 from tachograph.server.api.app import build
 from tachograph.server.folder.storage import Folder
 from tachograph.server.storage import Storage

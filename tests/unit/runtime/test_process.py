@@ -164,8 +164,10 @@ def test_a_child_in_a_container_adds_to_its_parents_run(root: Path) -> None:
 
 @pytest.mark.parametrize("platform", [sys.platform, "win32"])  # as it is seen without /proc
 def test_where_a_process_comes_from(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import os; os.environ['TOLD'] = 'later'; input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env={"TOLD": "a=b"}) as running:
+    code, pipe = "import os; os.environ['TOLD'] = 'later'; print(flush=True); input()", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, env={"TOLD": "a=b"}) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()  # before that it may still be a copy of this process
         monkeypatch.setattr(sys, "platform", platform)
         assert process.parent_of(running.pid) == os.getpid()
         assert process.started_with(running.pid, ["TOLD", "HOME"]) == {"TOLD": "a=b", "HOME": None}

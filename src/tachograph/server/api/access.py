@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tachograph.client.loopback import is_loopback
+from tachograph.runtime.loopback import is_loopback
 from tachograph.server.api.limits import Limits, Rates
 from tachograph.server.api.responses import Refused
 from tachograph.server.tokens import Token, Tokens, matching

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tachograph.client.loopback import is_loopback
+from tachograph.runtime.loopback import is_loopback
 from tachograph.server.api import path_names
 from tachograph.server.api.limits import Rates
 from tachograph.server.api.responses import Refused

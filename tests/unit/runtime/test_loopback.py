@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from tachograph.client.loopback import is_loopback
+from tachograph.runtime.loopback import is_loopback
 from tachograph.sinks import Retry
 
 
