@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from types import FrameType
 from typing import Any
 
 from keras.callbacks import Callback, CallbackList
 
 from tachograph.runtime import stack_frames
 from tachograph_frameworks.keras import recording
-from tachograph_frameworks.keras.recording import Recording
+from tachograph_frameworks.keras.recording import TRAININGS, Recording
 
 
 class TachographCallback(Callback):  # type: ignore[misc]
@@ -84,10 +83,10 @@ def join(container: Any) -> None:
 
 def leave(model: Any, outer: Recording | None) -> None:
     """A ``fit`` of ``model`` is over, however it ended; ``outer`` is what was recorded of it before the call."""
-    ours = recording.of(model)
+    ours = TRAININGS.of(model)
     if ours is None or ours is outer:
         return
-    recording.forget(model)
+    TRAININGS.end(model)
     container = ours.container
     if container is not None:
         container.callbacks[:] = [one for one in container.callbacks if not _is_among(one, ours.joined)]
@@ -95,12 +94,10 @@ def leave(model: Any, outer: Recording | None) -> None:
 
 def _container(callback: Any) -> Any:
     """The list of callbacks that is calling ``callback``; it is not told to callbacks in any other way."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    for frame in stack_frames.outward(sys._getframe(1)):
         found = stack_frames.variables(frame).get("self")
         if isinstance(found, CallbackList) and _is_among(callback, found.callbacks):
             return found
-        frame = frame.f_back
     return None
 
 

@@ -11,6 +11,7 @@ from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record import checkpoints
 from tachograph_frameworks.keras import callback, data, facts, recording, steps
+from tachograph_frameworks.keras.recording import TRAININGS
 
 _SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults
 _GIVEN = ("steps_per_epoch", "validation_steps", "validation_batch_size", "class_weight")
@@ -33,13 +34,13 @@ def _note_training(call: Call, session_: Session) -> Watcher:
         with guard.contained("keras: data", run):
             _record_data(run, _arguments(call))
     yield
-    recorded = recording.of(model)
+    recorded = TRAININGS.of(model)
     if recorded is not None and recorded.last is not None and _is_single(call):
         steps.remember(model, run, recorded.last + 1)
 
 
 def _count_on(model: Any) -> None:
-    before, recorded = steps.of(model), recording.of(model)
+    before, recorded = steps.of(model), TRAININGS.of(model)
     if before is not None and recorded is not None and recorded.last is not None:
         before.next = recorded.last + 1
 
@@ -60,8 +61,8 @@ _TRAINING = session.training(
 
 def note_fit(call: Call) -> Watcher:
     """Watch any ``fit``. Its list of callbacks is left as it was, however the call ends."""
-    recording.end_left()
-    outer = recording.of(call.instance)
+    TRAININGS.end_left()
+    outer = TRAININGS.of(call.instance)
     try:
         yield from _TRAINING(call)
     except BaseException:
@@ -83,7 +84,7 @@ def note_evaluation(call: Call) -> Watcher:
     """Watch the callbacks being told the end of an evaluation; the validation of a training is the training's own."""
     yield
     model = getattr(call.instance, "_model", None)
-    if model is None or session.current() is not None or recording.of(model) is not None:
+    if model is None or session.current() is not None or TRAININGS.of(model) is not None:
         return
     run = recording.run_of(model)
     if run is not None:
@@ -93,7 +94,7 @@ def note_evaluation(call: Call) -> Watcher:
 
 def note_checkpoint(call: Call) -> Watcher:
     """Watch ``ModelCheckpoint`` decide whether to save, and save."""
-    recorded = recording.of(getattr(call.instance, "_model", None))
+    recorded = TRAININGS.of(getattr(call.instance, "_model", None))
     if recorded is None or options.checkpoints is False:
         yield
         return
@@ -107,7 +108,7 @@ def note_checkpoint(call: Call) -> Watcher:
 def note_save(call: Call) -> Watcher:
     """Watch a model being saved: inside of ``ModelCheckpoint`` that is a checkpoint."""
     yield
-    recorded = recording.of(call.instance)
+    recorded = TRAININGS.of(call.instance)
     if recorded is not None and recorded.checkpoint is not None:
         found = recorded.checkpoint
         checkpoints.keep(

@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any
 
-from tachograph import guard, settings
-from tachograph.hooks import Session, options, session
+from tachograph import guard
+from tachograph.hooks import options
+from tachograph.hooks.training_curve import Curve, Trainings
 from tachograph.record import open_runs
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
 from tachograph_frameworks.keras import describe, facts, models, steps
-from tachograph_frameworks.keras.steps import Steps
 
 NAME = "keras"
 SILENCES = ("torch",)  # on that back end a plain loop runs inside
 
-_recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the model in training
 _runs: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()  # by the model that was trained in them
 
 
@@ -27,23 +25,19 @@ class Recording:
     """Records the training of one model.
 
     ``whole`` says that the run is of this model, and not of something larger in which it is trained. ``joined`` are
-    the callbacks that autolog has put into the container. ``in_fit`` is false in a loop of the user's own. ``before``
-    are the fits that this one is a further step of.
+    the callbacks that autolog has put into the container.
     """
 
-    def __init__(
-        self, run: Run, own: Session | None, whole: bool, container: Any, in_fit: bool, before: Steps | None = None
-    ) -> None:
-        self.run = run
-        self._before = before
-        self.whole = whole
+    def __init__(self, model: Any, run: Run, curve: Curve, container: Any) -> None:
+        self.run, self._curve = run, curve
+        self._before = steps.of(model) if curve.session.further else None  # the fits that this is a further step of
+        self.whole = curve.session.plugin == NAME
         self.joined: tuple[Any, ...] = ()
         self.checkpoint: facts.Checkpoint | None = None  # the one that is being written
-        self._own = own
         self._container = None if container is None else weakref.ref(container)
         self._rates: dict[str, float] | None = None
         self.last: int | None = None  # the last epoch that was recorded
-        self._in_fit = in_fit
+        self._in_fit = _is_in_fit(model)  # else in a loop of the user's own
 
     @property
     def container(self) -> Any:
@@ -102,9 +96,8 @@ class Recording:
                     self._keep(model)
         finally:
             if not self.joined:  # else the call of ``fit`` takes our callbacks out first
-                forget(model)
-            if self._own is not None:
-                self._own.end(None)
+                TRAININGS.end(model)
+            self._curve.end()
 
     def _keep(self, model: Any) -> None:
         if self._before is None:
@@ -124,36 +117,20 @@ class Recording:
         return _is_in_fit(model) if self._in_fit else self.container is not None
 
 
+TRAININGS: Trainings[Recording] = Trainings(NAME, lambda model, recording: recording.goes_on(model), SILENCES)
+
+
 @guard.shield
 def begin(model: Any, container: Any) -> Recording | None:
-    """Record the training of ``model`` that begins here, unless it is recorded already or its curve isn't wanted.
-
-    In a session the first training has the curve. Outside of one it goes to the user's run, or to one of its own.
-    """
-    given = session.current()
-    if given is None and settings.off():
+    """Record the training of ``model`` that begins here, unless it is recorded already or its curve isn't wanted."""
+    curve = TRAININGS.claim(model.name)
+    if curve is None or curve.run is None:
         return None
-    own = _own_session(model) if given is None else None
-    at = given or own
-    if at is None or at.run is None or at.many or "curve" in at.claimed:
-        return None
-    at.claimed.add("curve")
-    before = steps.of(model) if at.further else None
-    recording = Recording(at.run, own, at.plugin == NAME, container, _is_in_fit(model), before)
-    _recordings[model] = recording
+    recording = Recording(model, curve.run, curve, container)
+    TRAININGS.begin(model, recording)
     if recording.whole:
-        _runs[model] = at.run
+        _runs[model] = curve.run
     return recording
-
-
-def of(model: Any) -> Recording | None:
-    """The recording of the training that ``model`` is in."""
-    return None if model is None else _recordings.get(model)
-
-
-def forget(model: Any) -> None:
-    """``model`` is not in training any more."""
-    _recordings.pop(model, None)
 
 
 def remember(model: Any, run: Run) -> None:
@@ -170,28 +147,11 @@ def run_of(model: Any) -> Run | None:
     return found
 
 
-def end_left() -> None:
-    """End a run of ours that an exception in its training has left open: a callback is not told of one."""
-    left = open_runs.here()
-    if left is None or left.opener != NAME or session.current() is not None:
-        return
-    if not any(recording.run is left and recording.goes_on(model) for model, recording in list(_recordings.items())):
-        left.finish("failed", "the training was ended by an exception")
-
-
 def _is_in_fit(model: Any) -> bool:
     """Whether a ``fit`` of ``model`` is running, further down in the stack of calls."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name == "fit" and stack_frames.variables(frame).get("self") is model:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _own_session(model: Any) -> Session:
-    end_left()
-    return session.begin(NAME, model.name, True, False, SILENCES)
+    callers = stack_frames.outward(sys._getframe(1))
+    fits = (stack_frames.variables(frame) for frame in callers if frame.f_code.co_name == "fit")
+    return any(variables.get("self") is model for variables in fits)
 
 
 def numbers(logs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -6,9 +6,13 @@ from typing import Any
 
 from tachograph import guard, settings
 from tachograph.hooks import session
+from tachograph.hooks.training_curve import Trainings
 from tachograph.record import process_end
 from tachograph_frameworks.lightning import facts, fits, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
+
+# A trainer tells its callbacks of exceptions too, so none is left to be ended.
+_TRAININGS: Trainings[Any] = Trainings(NAME, lambda trainer, recorded: True)
 
 
 class _Recorder:
@@ -19,11 +23,7 @@ class _Recorder:
         """``fit``, ``validate``, ``test`` or ``predict`` begins."""
         around = session.current()
         recorded = recording.begun(trainer) is not None or (around is not None and around.plugin == NAME)
-        if recorded or settings.off() or fits.is_tuning(trainer):
-            return
-        if around is not None:
-            recording.begin(trainer, around.run, lambda error: None)
-        else:
+        if not recorded and not fits.is_tuning(trainer):
             _begin(trainer, pl_module, stage)
 
     @guard.shield
@@ -49,8 +49,8 @@ class TachographCallback(_Recorder):
 
 
 def _begin(trainer: Any, module: Any, stage: str) -> None:
-    fit = None if stage == "fit" else fits.last(trainer, module)
-    if fit is not None:
+    fit = None if stage == "fit" or session.current() is not None else fits.last(trainer, module)
+    if fit is not None and not settings.off():
         reopened = fit.reopen()
         run = fit.run
 
@@ -59,11 +59,10 @@ def _begin(trainer: Any, module: Any, stage: str) -> None:
                 run.finish(process_end.outcome(error), error)
 
         recording.begin(trainer, run if run.rank == 0 else None, finish, described=True)
-    elif stage != "predict":
-        own = session.begin(NAME, fits.title(module), True, False, ())
-        recording.begin(trainer, own.run, own.end)
-        if stage == "fit":
-            fits.remember(trainer, module, own)
+    elif stage != "predict" and (curve := _TRAININGS.claim(fits.title(module))) is not None:
+        recording.begin(trainer, curve.run, curve.end)
+        if stage == "fit" and curve.is_own:
+            fits.remember(trainer, module, curve.session)
 
 
 def _end(trainer: Any, error: BaseException | None) -> None:

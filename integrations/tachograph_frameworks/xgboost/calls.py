@@ -153,7 +153,7 @@ def _training(name: str) -> Callable[[Call], Watcher]:
     )
 
     def wrapper(call: Call) -> Watcher:
-        recording.end_left()
+        recording.TRAININGS.end_left()
         around = session.current()
         if around is not None and around.plugin != recording.NAME:
             _record_evaluated(around)

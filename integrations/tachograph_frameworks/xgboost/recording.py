@@ -6,41 +6,35 @@ import sys
 import weakref
 from collections.abc import Mapping
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
-from tachograph import guard, settings
+from tachograph import guard
 from tachograph.hooks import Session, options, session
-from tachograph.record import launchers, open_runs
+from tachograph.hooks.training_curve import Curve, Trainings
+from tachograph.record import launchers
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
 from tachograph_frameworks.xgboost import models, steps
-from tachograph_frameworks.xgboost.steps import Steps
 
 NAME = "xgboost"
-
-_recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the model in training
 
 
 class Recording(TrainingCallback):  # type: ignore[misc]
     """Records one training, as the first of its callbacks.
 
     ``model`` is the booster, or in ``cv`` the pack of boosters. The end is told by :class:`Last`, since callbacks may
-    make another model of it. ``before`` are the rounds, each a training, that this training is a further one of.
+    make another model of it.
     """
 
-    def __init__(
-        self, model: Any, run: Run, own: Session | None, keeps_model: bool, before: Steps | None = None
-    ) -> None:
+    def __init__(self, model: Any, run: Run, curve: Curve) -> None:
         super().__init__()
-        self.run = run
-        self._before = before
-        self._first = 0 if before is None else before.next
-        self._own = own
-        self._keeps_model = keeps_model
+        self.run, self._curve = run, curve
+        self._before = steps.within(curve.session)  # the rounds, each a training, that this is a further one of
+        self._first = 0 if self._before is None else self._before.next
+        self._keeps_model = curve.session.plugin == NAME
         self._trained = weakref.ref(model)
         self._best_before = _best(model)  # a model that is trained further may bring one along
         self._every = options.every_n_steps
@@ -76,8 +70,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
         try:
             self._conclude(model)
         finally:
-            if self._own is not None:
-                self._own.end(None)
+            self._curve.end()
 
     def _conclude(self, model: Any) -> None:
         trained = self._trained()  # without the rounds that early stopping may have cut off, some versions know no best
@@ -98,7 +91,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
         if self._keeps_model:
             config = boosters[0].save_config()
             self.run.recorder.keep_bytes(config.encode(), "config", "config", "config.json")
-            if self._own is not None:  # nobody has seen the arguments
+            if self._curve.is_own:  # nobody has seen the arguments
                 self.run.log_params(models.configured(config))
         if boosters[0] is not model:
             return
@@ -121,24 +114,23 @@ class Last(TrainingCallback):  # type: ignore[misc]
         return model
 
 
+TRAININGS: Trainings[Recording] = Trainings(NAME, lambda model, recording: _is_in_training(model))
+
+
 @guard.shield
 def begin(model: Any) -> Recording | None:
     """Record the training of ``model`` that begins here, unless it is recorded already or its curve isn't wanted.
 
-    In a session the first training has the curve. Outside of one it goes to the user's run, or to one of its own.
+    The run of a training that nobody saw end is ended when its model is gone. A notebook keeps the frames of the last
+    exception, and the model with them.
     """
-    if model in _recordings or settings.off():
+    curve = None if TRAININGS.of(model) is not None else TRAININGS.claim(NAME, is_first)
+    if curve is None or curve.run is None:
         return None
-    given = session.current()
-    own = _own_session() if given is None else None
-    at = given or own
-    if at is None or at.run is None or at.many or "curve" in at.claimed:
-        return None
-    at.claimed.add("curve")
-    recording = Recording(model, at.run, own, keeps_model=at.plugin == NAME, before=steps.within(at))
-    _recordings[model] = recording
-    if own is not None:
-        weakref.finalize(model, _abandoned, own).atexit = False
+    recording = Recording(model, curve.run, curve)
+    TRAININGS.begin(model, recording)
+    if curve.is_own:
+        weakref.finalize(model, curve.abandon).atexit = False
     return recording
 
 
@@ -152,10 +144,7 @@ def _is_part() -> bool:
     """Whether a thread of Dask trains here, while another thread waits for it in a ``fit``."""
     if "xgboost.dask" not in sys.modules or not any(isinstance(one, Session) and one.run for one in session.alive):
         return False
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__") != "xgboost.dask":
-        frame = frame.f_back
-    return frame is not None
+    return any(frame.f_globals.get("__name__") == "xgboost.dask" for frame in stack_frames.outward(sys._getframe(1)))
 
 
 def record_history(run: Run, history: Mapping[str, Mapping[str, Any]]) -> None:
@@ -166,42 +155,11 @@ def record_history(run: Run, history: Mapping[str, Mapping[str, Any]]) -> None:
                 run.log({f"{data}-{metric}": float(value)}, step)
 
 
-def end_left() -> None:
-    """End a run of ours that was left open here by an exception in its training.
-
-    The run of a training that nobody saw end is ended when its model is gone. A notebook keeps the frames of the last
-    exception, and the model with them.
-    """
-    left = open_runs.here()
-    if left is None or left.opener != NAME or session.current() is not None:
-        return
-    if not any(recording.run is left and _is_in_training(model) for model, recording in list(_recordings.items())):
-        left.finish("failed", _ABANDONED)
-
-
 def _is_in_training(model: Any) -> bool:
     """Whether a function of XGBoost is training it, further down in the stack of calls."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        theirs = frame.f_globals.get("__name__") == training.__name__
-        if theirs and any(value is model for value in stack_frames.variables(frame).values()):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _own_session() -> Session:
-    end_left()
-    return session.begin(NAME, NAME, is_first(), False, ())
-
-
-def _abandoned(own: Session) -> None:
-    """The model of a training is gone. If its run is still open, nobody has seen how the training ended."""
-    if own.owned is not None:
-        own.owned.finish("failed", _ABANDONED)
-
-
-_ABANDONED = "the training was ended by an exception"
+    callers = stack_frames.outward(sys._getframe(1))
+    theirs = (frame for frame in callers if frame.f_globals.get("__name__") == training.__name__)
+    return any(value is model for frame in theirs for value in stack_frames.variables(frame).values())
 
 
 def _newest(history: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], int]:
