@@ -145,7 +145,7 @@ def test_at_every_step_there_is_one_whole_copy_and_it_is_read_once(
         pass
 
     def interrupted(name: str, after: bool) -> None:
-        original: Callable[..., Any] = getattr(journal.packing, name)
+        original: Callable[..., Any] = getattr(journal.compression, name)
 
         def step(*args: Any) -> Any:
             if after:
@@ -153,7 +153,7 @@ def test_at_every_step_there_is_one_whole_copy_and_it_is_read_once(
             raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(journal.packing, name, step)
+            patch.setattr(journal.compression, name, step)
             patch.setattr(Path, "unlink", lambda *args, **kwargs: None)  # a killed process tidies nothing up
             with pytest.raises(Killed):
                 journal.compress(writer / "1.jsonl")
@@ -175,14 +175,14 @@ def test_at_every_step_there_is_one_whole_copy_and_it_is_read_once(
 
 def test_what_was_written_meanwhile_is_not_thrown_away(writer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = writer / "1.jsonl"
-    pack = journal.packing._pack
+    pack = journal.compression._pack
 
     def packed_too_early(source: Path, draft: Path) -> None:
         pack(source, draft)
         with open(source, "ab") as file:
             file.write(b"more\n")
 
-    monkeypatch.setattr(journal.packing, "_pack", packed_too_early)
+    monkeypatch.setattr(journal.compression, "_pack", packed_too_early)
     assert journal.compress(path) == 0
     assert path.read_bytes().endswith(b"more\n")
     assert [path.name for path in writer.glob("1.jsonl*")] == ["1.jsonl"]
