@@ -14,7 +14,6 @@ import keras
 from keras.callbacks import CallbackList, ModelCheckpoint
 
 from tachograph.hooks import Hooks
-from tachograph.record import process_end
 from tachograph_frameworks.keras import calls, data, steps
 from tachograph_frameworks.keras.callback import TachographCallback
 from tachograph_frameworks.keras.models import load_model
@@ -33,8 +32,7 @@ def install(hooks: Hooks) -> None:
     hooks.around(CallbackList, "on_test_end", calls.note_evaluation)
     hooks.around(_owner("set_weights"), "set_weights", steps.note_weights)
     hooks.around(_owner("load_weights"), "load_weights", steps.note_weights)
-    hooks.native(steps.keep_all)
-    hooks.native(process_end.at_end(steps.keep_all))
+    hooks.native(steps.UNSETTLED.settle_all)
     hooks.around(_owner("save"), "save", calls.note_save)
     hooks.around(_owner("save_weights"), "save_weights", calls.note_save)
     if hasattr(ModelCheckpoint, "_save_model"):  # not public

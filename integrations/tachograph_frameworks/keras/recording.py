@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tachograph import guard
-from tachograph.hooks import options
-from tachograph.hooks.training_curve import Curve, Trainings
+from tachograph.hooks import Curve, Trainings, options
 from tachograph.record import open_runs
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames

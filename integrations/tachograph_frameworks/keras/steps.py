@@ -1,8 +1,7 @@
 """Fits of a single epoch, one after the other: an agent's updates, or a loop over the epochs of the user's own.
 
-They are steps of one run, as long as the model is compiled as it was and nobody sets its weights. Only the first is
-described, and keeps the model at once; of the others the last one does, when the process ends, or the notebook's cell,
-or the task of a pool's worker, or where another training of the model begins.
+They are steps of one run, as long as the model is compiled as it was and nobody sets its weights. The first is
+described, and it and the last keep the model (see :mod:`tachograph.hooks.last_of_many`).
 """
 
 from __future__ import annotations
@@ -11,16 +10,13 @@ import weakref
 from typing import Any
 
 from tachograph import guard
-from tachograph.hooks import Call, Watcher, session
+from tachograph.hooks import Call, Unsettled, Watcher, session
 from tachograph.record.run import Run
-from tachograph.runtime import notebooks
 from tachograph_frameworks.keras import describe, models
 
 LARGEST_HELD = 64 << 20  # bytes of a model that is held until it is kept; a larger one if the program still has it then
-MOST_HELD = 8
 
 _known: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model
-_unkept: list[Steps] = []  # whose model is a newer one than the run has, oldest first
 
 
 class Steps:
@@ -31,7 +27,6 @@ class Steps:
         self._compiled = _compiled(model)
         self._model = weakref.ref(model)
         self._held: Any = None
-        self._announced = False
 
     def go_on(self, model: Any) -> bool:
         """Whether a fit that begins now is one more of them."""
@@ -39,30 +34,22 @@ class Steps:
 
     def fitted(self, model: Any) -> None:
         """A further fit has ended: the model is to be kept in the end."""
-        if self._held is None and self not in _unkept:
+        if self not in UNSETTLED:
             self._held = model if describe.bytes_of(model) <= LARGEST_HELD else self._model
-            _unkept.append(self)
-            self._announce()
-            if len(_unkept) > MOST_HELD:
-                _unkept[0].keep()
+            UNSETTLED.add(self)
 
-    def _announce(self) -> None:
-        if not self._announced:
-            self._announced = True
-            if self.run.opener == "user":
-                self.run.recorder.before_end(self.keep)
-            else:
-                notebooks.at_end(lambda error: self.keep())
-
-    def keep(self) -> None:
+    def settle(self) -> None:
         """Keep the model as it is now, if it is there."""
-        if self not in _unkept:
+        if self not in UNSETTLED:
             return
-        _unkept.remove(self)
-        model, self._held, self._announced = self._model(), None, False
+        UNSETTLED.discard(self)
+        model, self._held = self._model(), None
         if model is not None:
             with guard.contained("keras: model", self.run):
                 models.keep(self.run, model)
+
+
+UNSETTLED: Unsettled[Steps] = Unsettled("keras", most=8)
 
 
 def begin(model: Any, is_single: bool) -> Run | None:
@@ -90,13 +77,7 @@ def forget(model: Any) -> None:
     """What is trained from now on is something else."""
     steps = _known.pop(model, None)
     if steps is not None:
-        steps.keep()
-
-
-def keep_all() -> None:
-    """Keep what was not kept yet: nothing more is to come."""
-    while _unkept:
-        _unkept[0].keep()
+        steps.settle()
 
 
 def note_weights(call: Call) -> Watcher:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tachograph import guard, settings
-from tachograph.hooks import session
-from tachograph.hooks.training_curve import Trainings
+from tachograph.hooks import Trainings, session
 from tachograph.record import process_end
 from tachograph_frameworks.lightning import facts, fits, packages, recording
 from tachograph_frameworks.lightning.logger import NAME

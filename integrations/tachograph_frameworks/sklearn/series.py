@@ -18,10 +18,10 @@ from typing import TypeAlias
 
 from tachograph import guard
 from tachograph.events import Metrics, Release
-from tachograph.hooks import Call, Session, session
-from tachograph.record import open_runs, process_end
+from tachograph.hooks import Call, Session, Unsettled, session
+from tachograph.record import open_runs
 from tachograph.record.run import Run
-from tachograph.runtime import deferred, forks, notebooks
+from tachograph.runtime import deferred, forks
 
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01
@@ -30,7 +30,6 @@ WRITE_SECONDS = 0.1
 
 Conclude: TypeAlias = Callable[["Series", Call, float, int], None]
 
-_behind: dict[int, Series] = {}
 _known: weakref.WeakSet[Series] = weakref.WeakSet()
 
 
@@ -91,7 +90,7 @@ class Series:
     def settle(self, error: BaseException | None = None) -> None:
         """Record the last call in full."""
         last, self._last = self._last, None
-        _behind.pop(id(self), None)
+        UNSETTLED.discard(self)
         if last is None:
             return
         deferred.settle(self.run)
@@ -146,25 +145,14 @@ class Series:
         self._spent += self._cost
 
     def _fall_behind(self) -> None:
-        _behind[id(self)] = self
-        process_end.put_off(catch_up)
-        notebooks.at_end(catch_up)
-        if self.run.ended:
-            self.run.recorder.keep_open()
-        else:
-            self.run.recorder.before_end(self.settle)
+        UNSETTLED.add(self)
         self.run.set_tags({"partial_fit": "going on"})
 
 
-def catch_up(error: BaseException | None = None) -> None:
-    """Record in full what was not yet."""
-    for series in list(_behind.values()):
-        with guard.contained("sklearn: partial_fit", series.run):
-            series.settle()
+UNSETTLED: Unsettled[Series] = Unsettled("sklearn")
 
 
 def _forked() -> None:
-    _behind.clear()
     for series in list(_known):
         series.forked()
 

@@ -12,8 +12,7 @@ from xgboost import collective, training
 from xgboost.callback import TrainingCallback
 
 from tachograph import guard
-from tachograph.hooks import Session, options, session
-from tachograph.hooks.training_curve import Curve, Trainings
+from tachograph.hooks import Curve, Session, Trainings, options, session
 from tachograph.record import launchers
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames

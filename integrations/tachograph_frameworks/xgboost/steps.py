@@ -1,8 +1,7 @@
 """Trainings of a single round, each of which goes on from the model of the last one by ``xgb_model``.
 
-They are steps of one run. The first is on record in full at once. Of the others the last one is, model included, when
-the process ends, or the notebook's cell, or the task of a pool's worker, or before this process reads what it has
-recorded.
+They are steps of one run. The first and the last are on record in full, model included (see
+:mod:`tachograph.hooks.last_of_many`).
 """
 
 from __future__ import annotations
@@ -14,16 +13,11 @@ from typing import Any
 from xgboost import Booster
 
 from tachograph import guard
-from tachograph.hooks import Session, session
-from tachograph.record import process_end
+from tachograph.hooks import Session, Unsettled, session
 from tachograph.record.run import Run
-from tachograph.runtime import forks, notebooks
-
-MOST_HELD = 8  # last models that are not kept yet
 
 _known: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
 _going_on: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
-_behind: list[Steps] = []  # whose last round is not on record in full, oldest first
 
 
 class Steps:
@@ -36,32 +30,18 @@ class Steps:
     def later(self, what: str, job: Callable[[], object]) -> None:
         """Do ``job`` for the last round only."""
         self._jobs[what] = job
-        if self not in _behind:
-            self._fall_behind()
+        UNSETTLED.add(self)
 
     def settle(self) -> None:
         """Record the last round in full."""
-        if self in _behind:
-            _behind.remove(self)
+        UNSETTLED.discard(self)
         jobs, self._jobs = self._jobs, {}
         for what, job in jobs.items():
             with guard.contained(f"xgboost: {what}", self.run), session.suppress():
                 job()
 
-    def _fall_behind(self) -> None:
-        _behind.append(self)
-        if self.run.opener == "user":
-            self.run.recorder.before_end(self.settle)
-        process_end.put_off(settle_all)
-        notebooks.at_end(settle_all)
-        if len(_behind) > MOST_HELD:
-            _behind[0].settle()
 
-
-def settle_all(error: BaseException | None = None) -> None:
-    """Record in full what is not yet."""
-    while _behind:
-        _behind[0].settle()
+UNSETTLED: Unsettled[Steps] = Unsettled("xgboost", most=8)
 
 
 def begin(start: Any, is_single: bool) -> Run | None:
@@ -109,6 +89,3 @@ def _booster(model: Any) -> Booster | None:
     """The booster that ``model`` is or has."""
     found = model if isinstance(model, Booster) else getattr(model, "_Booster", None)
     return found if isinstance(found, Booster) else None
-
-
-forks.in_child("plug-ins", _behind.clear)  # the parent does that

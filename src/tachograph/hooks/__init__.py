@@ -1,12 +1,28 @@
 """Listening to frameworks. These names are what a plug-in is written with.
 
 A plug-in's ``install(hooks)`` is given :class:`Hooks`. What it hears goes to the run of the training at hand
-(:func:`training` finds or opens it), by the run's verbs and its ``recorder``.
+(:func:`training` finds or opens it, for a training that is a call; :class:`Trainings` for one that callbacks are told
+of), by the run's verbs and its ``recorder``. :class:`Unsettled` is for trainings in many small steps.
 """
 
 from __future__ import annotations
 
+from tachograph.hooks.last_of_many import Unsettled
 from tachograph.hooks.patch import Call, Hooks, Watcher, conduct
 from tachograph.hooks.session import Session, current, options, suppress, training
+from tachograph.hooks.training_curve import Curve, Trainings
 
-__all__ = ["Call", "Hooks", "Session", "Watcher", "conduct", "current", "options", "suppress", "training"]
+__all__ = [
+    "Call",
+    "Curve",
+    "Hooks",
+    "Session",
+    "Trainings",
+    "Unsettled",
+    "Watcher",
+    "conduct",
+    "current",
+    "options",
+    "suppress",
+    "training",
+]

@@ -1,0 +1,70 @@
+"""What is recorded in full of the last of many trainings only, as long as they are steps of one run.
+
+A loop that trains a little at a time (a round of boosting, an epoch, a ``partial_fit``) would pay for a model and its
+measures with each. They are recorded for the first one and for the last: at the end of the process, of a pool's task
+or of a notebook's cell, with the user's run, and before this thread reads what was recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+from tachograph import guard
+from tachograph.record import process_end
+from tachograph.record.run import Run
+from tachograph.runtime import forks, notebooks
+
+
+class Series(Protocol):
+    """Trainings that are steps of ``run``. ``settle()`` records the last one in full."""
+
+    run: Run
+
+    def settle(self) -> None:
+        """Record the last training in full, if it is not."""
+
+
+Kind = TypeVar("Kind", bound=Series)
+
+
+class Unsettled(Generic[Kind]):
+    """The series whose last training is not on record in full, oldest first.
+
+    Where there are more than ``most`` of them, the oldest is settled: each may hold a model. Any thread may call this.
+    """
+
+    def __init__(self, plugin: str, most: int | None = None) -> None:
+        self._plugin, self._most = plugin, most
+        self._series: dict[int, Kind] = {}  # by their id
+        forks.in_child("plug-ins", self._series.clear)  # the parent does that
+
+    def __contains__(self, series: Kind) -> bool:
+        return id(series) in self._series
+
+    def add(self, series: Kind) -> None:
+        """``series`` has a training that is to be recorded in full if no other comes after it."""
+        if series in self:
+            return
+        self._series[id(series)] = series
+        if series.run.ended:
+            series.run.recorder.keep_open()
+        elif series.run.opener == "user":
+            series.run.recorder.before_end(series.settle)
+        process_end.put_off(self.settle_all)
+        notebooks.at_end(self.settle_all)
+        if self._most is not None and len(self._series) > self._most:
+            self._settle(next(iter(self._series.values())))
+
+    def discard(self, series: Kind) -> None:
+        """It is settled."""
+        self._series.pop(id(series), None)
+
+    def settle_all(self, error: BaseException | None = None) -> None:
+        """Settle all of them."""
+        for series in list(self._series.values()):
+            self._settle(series)
+
+    def _settle(self, series: Kind) -> None:
+        with guard.contained(f"{self._plugin}: the last training", series.run):
+            series.settle()
+        self.discard(series)
