@@ -10,7 +10,7 @@ import keras
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record import checkpoints
-from tachograph_frameworks.keras import callback, data, facts, recording, steps
+from tachograph_frameworks.keras import callback, callback_settings, data, recording, steps
 from tachograph_frameworks.keras.recording import TRAININGS
 
 _SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults
@@ -98,7 +98,7 @@ def note_checkpoint(call: Call) -> Watcher:
     if recorded is None or options.checkpoints is False:
         yield
         return
-    recorded.checkpoint = facts.Checkpoint.of(call)
+    recorded.checkpoint = callback_settings.Checkpoint.of(call)
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def _params(arguments: dict[str, Any]) -> dict[str, Any]:
         found["batch_size"] = batch_size
     if arguments.get("sample_weight") is not None:
         found["sample_weight"] = True
-    if names := facts.names(arguments.get("callbacks")):
+    if names := callback_settings.names(arguments.get("callbacks")):
         found["callbacks"] = names
     return found
 

@@ -12,7 +12,7 @@ from tachograph.hooks import Curve, Trainings, options
 from tachograph.record import open_runs
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
-from tachograph_frameworks.keras import describe, facts, models, steps
+from tachograph_frameworks.keras import callback_settings, describe, models, steps
 
 NAME = "keras"
 SILENCES = ("torch",)  # on that back end a plain loop runs inside
@@ -32,7 +32,7 @@ class Recording:
         self._before = steps.of(model) if curve.session.further else None  # the fits that this is a further step of
         self.whole = curve.session.plugin == NAME
         self.joined: tuple[Any, ...] = ()
-        self.checkpoint: facts.Checkpoint | None = None  # the one that is being written
+        self.checkpoint: callback_settings.Checkpoint | None = None  # the one that is being written
         self._container = None if container is None else weakref.ref(container)
         self._rates: dict[str, float] | None = None
         self.last: int | None = None  # the last epoch that was recorded
@@ -52,9 +52,12 @@ class Recording:
         if not self.whole or self._before is not None:
             return
         with guard.timed(self.run), guard.contained("keras: params", self.run):
-            found = {"steps_per_epoch": params.get("steps"), "resumed_epoch": facts.resumed(model, self._callbacks)}
+            found = {
+                "steps_per_epoch": params.get("steps"),
+                "resumed_epoch": callback_settings.resumed(model, self._callbacks),
+            }
             found = {name: value for name, value in found.items() if value is not None}
-            found |= describe.compiled(model) | describe.size(model) | facts.settings(self._callbacks)
+            found |= describe.compiled(model) | describe.size(model) | callback_settings.settings(self._callbacks)
             self.run.log_params(found)
         with guard.timed(self.run), guard.contained("keras: summary", self.run):
             models.keep_summary(self.run, model)
@@ -105,7 +108,7 @@ class Recording:
             self._before.fitted(model)
 
     def _record_outcomes(self) -> None:
-        points, params = facts.outcomes(self._callbacks)
+        points, params = callback_settings.outcomes(self._callbacks)
         if points:
             self.run.log(points, self.last)
         if params:

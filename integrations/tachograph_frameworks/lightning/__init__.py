@@ -11,8 +11,8 @@ from tachograph.hooks import Hooks
 from tachograph.runtime.background import background
 from tachograph_frameworks.lightning import packages
 from tachograph_frameworks.lightning.callback import TachographCallback
-from tachograph_frameworks.lightning.calls import WRAPPERS
 from tachograph_frameworks.lightning.logger import TachographLogger
+from tachograph_frameworks.lightning.trainer_calls import WRAPPERS
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "TachographLogger", "install"]
 
@@ -25,4 +25,4 @@ def install(hooks: Hooks) -> None:
     trainer = packages.Package(hooks.plugin).trainer
     for name, wrapper in WRAPPERS.items():
         hooks.around(trainer, name, wrapper)
-    background.import_soon("tachograph_frameworks.lightning.loaders", "tachograph_frameworks.lightning.metrics")
+    background.import_soon("tachograph_frameworks.lightning.data", "tachograph_frameworks.lightning.metrics")

@@ -7,7 +7,7 @@ from typing import Any
 from tachograph import guard, settings
 from tachograph.hooks import Trainings, session
 from tachograph.record import process_end
-from tachograph_frameworks.lightning import facts, fits, packages, recording
+from tachograph_frameworks.lightning import last_fit, packages, recording, trainer_settings
 from tachograph_frameworks.lightning.logger import NAME
 
 # A trainer tells its callbacks of exceptions too, so none is left to be ended.
@@ -22,7 +22,7 @@ class _Recorder:
         """``fit``, ``validate``, ``test`` or ``predict`` begins."""
         around = session.current()
         recorded = recording.begun(trainer) is not None or (around is not None and around.plugin == NAME)
-        if not recorded and not fits.is_tuning(trainer):
+        if not recorded and not last_fit.is_tuning(trainer):
             _begin(trainer, pl_module, stage)
 
     @guard.shield
@@ -48,7 +48,7 @@ class TachographCallback(_Recorder):
 
 
 def _begin(trainer: Any, module: Any, stage: str) -> None:
-    fit = None if stage == "fit" or session.current() is not None else fits.last(trainer, module)
+    fit = None if stage == "fit" or session.current() is not None else last_fit.last(trainer, module)
     if fit is not None and not settings.off():
         reopened = fit.reopen()
         run = fit.run
@@ -58,10 +58,10 @@ def _begin(trainer: Any, module: Any, stage: str) -> None:
                 run.finish(process_end.outcome(error), error)
 
         recording.begin(trainer, run if run.rank == 0 else None, finish, described=True)
-    elif stage != "predict" and (curve := _TRAININGS.claim(fits.title(module))) is not None:
+    elif stage != "predict" and (curve := _TRAININGS.claim(last_fit.title(module))) is not None:
         recording.begin(trainer, curve.run, curve.end)
         if stage == "fit" and curve.is_own:
-            fits.remember(trainer, module, curve.session)
+            last_fit.remember(trainer, module, curve.session)
 
 
 def _end(trainer: Any, error: BaseException | None) -> None:
@@ -71,9 +71,9 @@ def _end(trainer: Any, error: BaseException | None) -> None:
     recording.end(trainer)
     try:
         if error is not None:
-            fits.failed(trainer)
+            last_fit.failed(trainer)
         if begun.run is not None:
-            facts.conclude(begun, trainer, error)
+            trainer_settings.conclude(begun, trainer, error)
     finally:
         begun.finish(error)
 

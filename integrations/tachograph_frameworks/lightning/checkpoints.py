@@ -12,7 +12,7 @@ from tachograph.journal.blobs import digest_of
 from tachograph.record import checkpoints
 from tachograph.record.run import Run
 from tachograph.runtime.background import background
-from tachograph_frameworks.lightning import fits, recording
+from tachograph_frameworks.lightning import last_fit, recording
 
 _SMALL = 8 << 20  # bytes that are digested at once, in some milliseconds
 
@@ -28,7 +28,7 @@ def note_saved(call: Call) -> Watcher:
 def note_later(call: Call) -> Watcher:
     """Watch a trainer save a checkpoint after its ``fit``, in whose run it is kept."""
     trainer = call.instance
-    fit = None if recording.begun(trainer) is not None else fits.last(trainer, None)
+    fit = None if recording.begun(trainer) is not None else last_fit.last(trainer, None)
     yield
     if fit is not None and trainer.is_global_zero:
         _keep(fit.run, trainer, os.fspath(call.argument("filepath")))

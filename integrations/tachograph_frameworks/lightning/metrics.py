@@ -12,8 +12,8 @@ from tachograph import guard
 from tachograph.hooks import Call, Hooks, Watcher
 from tachograph.record import open_runs
 from tachograph_frameworks.lightning import recording
+from tachograph_frameworks.lightning.learning_rates import Rates
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
-from tachograph_frameworks.lightning.rates import Rates
 from tachograph_frameworks.lightning.recording import Recording
 
 

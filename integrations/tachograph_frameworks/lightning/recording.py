@@ -9,9 +9,9 @@ from typing import Any
 
 from tachograph.hooks import options
 from tachograph.record.run import Run
-from tachograph_frameworks.lightning import packages, taps
+from tachograph_frameworks.lightning import packages, trainer_hooks
+from tachograph_frameworks.lightning.learning_rates import Rates
 from tachograph_frameworks.lightning.logger import TachographLogger
-from tachograph_frameworks.lightning.rates import Rates
 
 _live: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
 
@@ -71,7 +71,7 @@ def begin(
     _live[trainer] = Recording(run, finish, described)
     if run is None:
         return
-    taps.hold(packages.name_of(trainer))
+    trainer_hooks.hold(packages.name_of(trainer))
     for logger in trainer.loggers:
         if isinstance(logger, TachographLogger):
             logger.follow(run)
@@ -83,7 +83,7 @@ def end(trainer: Any) -> Recording | None:
     if recording is not None:
         recording.settle()
     if recording is not None and recording.run is not None:
-        taps.release(packages.name_of(trainer))
+        trainer_hooks.release(packages.name_of(trainer))
     return recording
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record.run import Run
-from tachograph_frameworks.sklearn import callers, curves, estimators, models, quality, searches
+from tachograph_frameworks.sklearn import curves, estimators, models, quality, searches, variable_names
 from tachograph_frameworks.sklearn.series import Series
 
 
@@ -78,7 +78,7 @@ def before(run: Run, call: Call) -> None:
     log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)
-        run.recorder.log_training_data(X, name=callers.name_of(X, "train"), role="train", target=target(call))
+        run.recorder.log_training_data(X, name=variable_names.name_of(X, "train"), role="train", target=target(call))
 
 
 def log_params(run: Run, estimator: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tachograph.hooks import Call, Hooks, Watcher, session
 from tachograph.record.run import Run
-from tachograph_frameworks.sklearn import callers, estimators
+from tachograph_frameworks.sklearn import estimators, variable_names
 
 REMEMBERED = 256
 _PREDICTED = ("y_pred", "y_score", "y_prob", "y_proba", "pred_decision", "labels_pred", "labels")
@@ -31,7 +31,7 @@ def note_score(call: Call) -> Watcher:
     if run is None or getattr(_inside, "busy", False):
         yield
         return
-    name = callers.name_of(call.argument("X"), "data")
+    name = variable_names.name_of(call.argument("X"), "data")
     _inside.busy = True
     try:
         result = yield
@@ -46,7 +46,7 @@ def note_predict(call: Call) -> Watcher:
     if run is None:
         yield
         return
-    name = callers.name_of(call.argument("X"), "data")
+    name = variable_names.name_of(call.argument("X"), "data")
     result = _owner((yield))
     try:
         reference = weakref.ref(result)

@@ -11,7 +11,7 @@ import numpy as np
 from tachograph import guard
 from tachograph.hooks import Call, Hooks, Session, Watcher, options, session
 from tachograph.record.run import Run
-from tachograph_frameworks.sklearn import callers, estimators
+from tachograph_frameworks.sklearn import estimators, variable_names
 
 
 def hook(hooks: Hooks) -> None:
@@ -52,7 +52,9 @@ def _before(run: Run, call: Call) -> None:
         settings = {name: call.argument(name) for name in ("cv", "scoring", "param_name", "train_sizes")}
         run.log_params({name: value for name, value in settings.items() if value is not None})
     if options.datasets and X is not None:
-        run.recorder.log_training_data(X, name=callers.name_of(X, "train"), role="train", target=call.argument("y"))
+        run.recorder.log_training_data(
+            X, name=variable_names.name_of(X, "train"), role="train", target=call.argument("y")
+        )
 
 
 def _folds(run: Run, call: Call, result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from tachograph.hooks import Call, Hooks, Watcher
 from tachograph.record import launchers
 from tachograph.runtime import import_hooks
 from tachograph_frameworks.torch import watching
-from tachograph_frameworks.torch.job import distributed_job
+from tachograph_frameworks.torch.distributed import distributed_job
 from tachograph_frameworks.torch.watching import Watching, watch
 
 __all__ = ["LOOPS", "REQUIRES", "TESTED", "Watching", "install", "watch"]

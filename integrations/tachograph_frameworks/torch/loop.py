@@ -24,14 +24,13 @@ from tachograph.record import launchers, open_runs, process_end, start
 from tachograph.record.open_runs import stack
 from tachograph.record.run import Run
 from tachograph.runtime import notebooks
-from tachograph_frameworks.torch import naming
+from tachograph_frameworks.torch import hot_path, loss_names
+from tachograph_frameworks.torch.checkpoints import Files
+from tachograph_frameworks.torch.data_loaders import Reading, Readings
 from tachograph_frameworks.torch.device import read
-from tachograph_frameworks.torch.quick import short
-from tachograph_frameworks.torch.readings import Reading, Readings
 from tachograph_frameworks.torch.recording import PERIOD, Recording
-from tachograph_frameworks.torch.saving import Files
 from tachograph_frameworks.torch.strand import Strand
-from tachograph_frameworks.torch.variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight
 
 NAME = "torch"
 MEASURE_SECONDS = 0.5  # between two steps that are measured
@@ -68,7 +67,7 @@ class _Here(threading.local):
     waiting: tuple[Reading, ...] = ()  # that may be trained on by the first step
 
 
-class Loop(short.Hearing):
+class Loop(hot_path.Hearing):
     """What is known of the loops; one for each installed set of hooks.
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
@@ -114,14 +113,14 @@ class Loop(short.Hearing):
     def _backward(self, tensor: Any) -> None:
         began = perf_counter()
         self._plain = None
-        if type(tensor) is not torch.Tensor and naming.is_at_work(short.FRAMES, self._original):
+        if type(tensor) is not torch.Tensor and loss_names.is_at_work(hot_path.FRAMES, self._original):
             return
         strand = self.strand()
         if strand is None:
             return
         scaled, self._here.scaled = self._here.scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else None
-        loss = naming.loss(short.FRAMES, tensor, value)
+        loss = loss_names.loss(hot_path.FRAMES, tensor, value)
         if loss is not None:
             strand.lost(loss, tensor)
         recording = strand.recording
@@ -200,7 +199,7 @@ class Loop(short.Hearing):
         """The user's code has clipped gradients, and so knows their norm."""
         strand = self.strand(False)
         if strand is not None and isinstance(norm, torch.Tensor):
-            strand.clipped(naming.argument(1), read(norm))
+            strand.clipped(loss_names.argument(1), read(norm))
             self._special()
 
     # -- where it belongs --

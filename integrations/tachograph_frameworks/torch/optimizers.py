@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tachograph_frameworks.torch.quick import short
-from tachograph_frameworks.torch.variables import Place, Sight, Way, parts
+from tachograph_frameworks.torch import hot_path
+from tachograph_frameworks.torch.user_variables import Place, Sight, Way, parts
 
 _MOST_GROUPS = 20  # whose learning rates are recorded
 _LIBRARIES = {"accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex"}
 
 
-class Slot(short.Slot):
+class Slot(hot_path.Slot):
     """What is counted and recorded of an optimizer: its steps, under names of their own.
 
     ``optimizer`` is a weak reference to the one that makes the steps, and ``face`` to the user's one around it, or to

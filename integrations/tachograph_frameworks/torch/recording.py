@@ -20,17 +20,17 @@ from tachograph.record import device_values
 from tachograph.record.run import Run
 from tachograph.runtime import forks
 from tachograph.runtime.background import background
+from tachograph_frameworks.torch import hot_path
 from tachograph_frameworks.torch.data import describe
+from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.epochs import Epochs, Track
-from tachograph_frameworks.torch.naming import UNNAMED
+from tachograph_frameworks.torch.found_models import Trained, unique
+from tachograph_frameworks.torch.loss_names import UNNAMED
 from tachograph_frameworks.torch.optimizers import Slot
-from tachograph_frameworks.torch.quick import short
-from tachograph_frameworks.torch.readings import Reading
 from tachograph_frameworks.torch.slots import Slots
 from tachograph_frameworks.torch.strand import Strand
-from tachograph_frameworks.torch.trained import Trained, unique
-from tachograph_frameworks.torch.variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight
 
 PERIOD = 0.05  # seconds of steps that are recorded together
 LATE = 0.1  # seconds between two looks at whether the loop has come to a halt
@@ -53,7 +53,7 @@ class Recording:
 
     def __init__(self, run: Run, owned: bool, models: Mapping[str, nn.Module]) -> None:
         self.run, self.owned = run, owned
-        self.noted: list[short.Note] = []
+        self.noted: list[hot_path.Note] = []
         self.taken = 0  # how many were recorded
         self.measured = 0.0  # when a step was measured,
         self.since = 0  # how many were made since then,
@@ -249,7 +249,7 @@ class Recording:
         as_it_is, index = self._held is None and not self._heard, 0
         while index < count:
             if as_it_is:
-                index = short.plain_events(noted, index, self._ready)
+                index = hot_path.plain_events(noted, index, self._ready)
             if index < count:
                 step, at, values, name, value, rate_name, rate = noted[index]
                 if values is None:

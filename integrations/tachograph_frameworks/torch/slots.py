@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from tachograph.record.run import Run
 from tachograph_frameworks.torch import optimizers
+from tachograph_frameworks.torch.found_models import unique
 from tachograph_frameworks.torch.optimizers import Slot, face_of
-from tachograph_frameworks.torch.trained import unique
-from tachograph_frameworks.torch.variables import Sight, Way, held_in
+from tachograph_frameworks.torch.user_variables import Sight, Way, held_in
 
 _STEP = "step"
 

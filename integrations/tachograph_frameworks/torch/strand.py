@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tachograph.hooks import options
+from tachograph_frameworks.torch import hot_path
+from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.device import Mean, Sum, mean
-from tachograph_frameworks.torch.naming import UNNAMED, Loss
+from tachograph_frameworks.torch.loss_names import UNNAMED, Loss
 from tachograph_frameworks.torch.optimizers import Slot
-from tachograph_frameworks.torch.quick import short
-from tachograph_frameworks.torch.readings import Reading
-from tachograph_frameworks.torch.variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight
 
 if TYPE_CHECKING:
     from tachograph_frameworks.torch.recording import Recording
@@ -25,7 +25,7 @@ MOST_ACCUMULATED = 256  # backward passes without a step of any optimizer: with 
 _MOST_NODES = 2000  # of a graph that is looked through
 
 
-class Strand(short.Notes):
+class Strand(hot_path.Notes):
     """One thread's part of a recording, in one context (``stack``, the runs that are open in it).
 
     Losses wait here for the step of an optimizer: which one makes it says whose curve they are part of. Where there is

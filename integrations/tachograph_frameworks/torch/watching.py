@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from tachograph import settings
 from tachograph.hooks import Hooks, plugin, session
 from tachograph_frameworks.torch.loop import NAME, Loop
-from tachograph_frameworks.torch.variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight
 
 _loops: weakref.WeakKeyDictionary[Hooks, Loop] = weakref.WeakKeyDictionary()
 _own: Hooks | None = None

@@ -11,7 +11,7 @@ from xgboost import training
 from xgboost.callback import CallbackContainer
 
 from tachograph.hooks import Hooks
-from tachograph_frameworks.xgboost import calls, matrices, steps
+from tachograph_frameworks.xgboost import calls, data, steps
 from tachograph_frameworks.xgboost.callback import TachographCallback
 from tachograph_frameworks.xgboost.models import estimators, load_model, save_estimator
 
@@ -23,7 +23,7 @@ TESTED = "3.2.0"
 
 def install(hooks: Hooks) -> None:
     """Listen to trainings."""
-    matrices.register()
+    data.register()
     hooks.around(training, "train", calls.TRAIN)
     hooks.around(training, "cv", calls.CV)
     for estimator in estimators():

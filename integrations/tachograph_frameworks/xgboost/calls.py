@@ -14,7 +14,7 @@ from xgboost.callback import EarlyStopping
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record.run import Run
-from tachograph_frameworks.xgboost import matrices, recording, steps
+from tachograph_frameworks.xgboost import data, recording, steps
 from tachograph_frameworks.xgboost.steps import Steps
 
 _SHOWN = ("num_boost_round", "nfold", "stratified", "shuffle", "seed")  # with their defaults
@@ -101,10 +101,10 @@ def _record_data(run: Run, arguments: Mapping[str, Any]) -> None:
     """The training data, and what is evaluated beside it under its name there."""
     train = arguments.get("dtrain")
     if isinstance(train, DMatrix):
-        matrices.record(run, train, "train", "train")
+        data.record(run, train, "train", "train")
     for matrix, name in arguments.get("evals") or ():
         if isinstance(matrix, DMatrix) and matrix is not train:
-            matrices.record(run, matrix, name, "validation")
+            data.record(run, matrix, name, "validation")
 
 
 _fit: ContextVar[Call | None] = ContextVar("tachograph_xgboost_fit", default=None)

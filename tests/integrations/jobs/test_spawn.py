@@ -30,7 +30,7 @@ def writers(run: RunRecord) -> list[tuple[int, str, str]]:
 def test_processes_that_the_program_spawns_itself(root: Path, launch: Launched) -> None:
     code = """
         from tachograph.record import launchers as jobs
-        from tachograph_frameworks.torch.job import distributed_job
+        from tachograph_frameworks.torch.distributed import distributed_job
 
         def work(rank, port):
             dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)

@@ -14,7 +14,7 @@ from torch import nn
 
 import tachograph
 from tachograph.store.artifacts import Artifact
-from tachograph_frameworks.torch.models import save_module
+from tachograph_frameworks.torch.module_weights import save_module
 
 
 class Net(nn.Module):

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
-from tachograph_frameworks.torch.variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight
 
 Recorded = Callable[[], Any]
 

@@ -11,7 +11,7 @@ import xgboost
 from scipy import sparse
 
 import tachograph
-from tachograph_frameworks.xgboost import matrices
+from tachograph_frameworks.xgboost import data as matrices
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from tachograph import guard
 from tachograph.record.run import Run
-from tachograph_frameworks.torch import modules, optimizers
-from tachograph_frameworks.torch.models import save_module
+from tachograph_frameworks.torch import module_summary, optimizers
+from tachograph_frameworks.torch.module_weights import save_module
 from tachograph_frameworks.torch.optimizers import Slot
-from tachograph_frameworks.torch.variables import Sight, held_in
+from tachograph_frameworks.torch.user_variables import Sight, held_in
 
 MOST_MODEL_BYTES = 1 << 30
 _MOST_HELD_BYTES = 64 << 20
@@ -64,14 +64,14 @@ class Trained:
         ids = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         seen = {name: module for module in sight.of(nn.Module) if (name := sight.name(module)) is not None}
         candidates = {**seen, **self._named}
-        models = modules.outermost(
+        models = module_summary.outermost(
             {name: module for name, module in candidates.items() if any(id(p) in ids for p in module.parameters())}
         )
         names = {id(module): name for name, module in self._named.items()}
         for name, module in self._new("model", slot, list(models.values()), sight, names).items():
-            self._run.log_params({name: modules.params(module)})
+            self._run.log_params({name: module_summary.params(module)})
             self._modules[name] = Held(module, slot, sight)
-            text = modules.summary(module)
+            text = module_summary.summary(module)
             self._run.recorder.keep_bytes(text.encode(), f"{name}_summary", "summary", f"{name}_summary.txt")
 
     def _new(
@@ -153,4 +153,4 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 
 def _bytes(module: nn.Module) -> int:
-    return sum(modules.size(tensor) * tensor.element_size() for tensor in _tensors(module))
+    return sum(module_summary.size(tensor) * tensor.element_size() for tensor in _tensors(module))

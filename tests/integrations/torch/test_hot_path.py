@@ -20,19 +20,19 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 import tachograph
 from tachograph import journal
 from tachograph.events import Metrics
-from tachograph_frameworks.torch.quick import short
+from tachograph_frameworks.torch.hot_path import chosen
 from tachograph_frameworks.torch.watching import Loop
 
 HAS_COMPILER = shutil.which("cc") is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
-IN_C = short.__name__ == "tachograph_frameworks.torch._short"
+IN_C = chosen.__name__ == "tachograph_frameworks.torch.hot_path._in_c"
 
 LOOPS = """
 import sys
 if "python" in sys.argv:
-    sys.modules["tachograph_frameworks.torch._short"] = None
+    sys.modules["tachograph_frameworks.torch.hot_path._in_c"] = None
 import torch, tachograph
 from torch.utils.data import DataLoader, TensorDataset
-from tachograph_frameworks.torch.quick import short
+from tachograph_frameworks.torch.hot_path import chosen
 torch.manual_seed(0)
 data = TensorDataset(torch.randn(40, 3), torch.randn(40, 1))
 
@@ -105,7 +105,7 @@ for number, train in enumerate([
     with tachograph.autolog("torch", system=False, models=False, every_n_steps=1 + number % 2):
         with tachograph.start_run(name=f"{number}"):
             train()
-print(short.__name__)
+print(chosen.__name__)
 """
 
 
@@ -137,8 +137,8 @@ def test_both_ways_record_the_same(script, tmp_path):
         said.append(done.stdout.splitlines())
         recorded.append(told(tmp_path / way))
     assert [lines.pop() for lines in said] == [
-        "tachograph_frameworks.torch._short",
-        "tachograph_frameworks.torch.short",
+        "tachograph_frameworks.torch.hot_path._in_c",
+        "tachograph_frameworks.torch.hot_path.in_python",
     ]
     assert said[0] == said[1]
     assert recorded[0] == recorded[1]
@@ -242,13 +242,13 @@ def test_nothing_is_left_behind():
 @pytest.mark.skipif(not IN_C, reason="it was not built")
 def test_members_that_are_relied_on_are_what_they_have_to_be():
     loop = Loop()
-    for owner, name, wrong in ((loop, "_plain", 3), (loop.readings, "latest", loop), (short.Notes(), "noted", ())):
+    for owner, name, wrong in ((loop, "_plain", 3), (loop.readings, "latest", loop), (chosen.Notes(), "noted", ())):
         with pytest.raises(TypeError, match="is no"):
             setattr(owner, name, wrong)
     with pytest.raises(TypeError):
-        short.plain_events((), 0, [])
+        chosen.plain_events((), 0, [])
     with pytest.raises(ValueError, match="begins at 0"):
-        short.plain_events([], -1, [])
+        chosen.plain_events([], -1, [])
     with pytest.raises(TypeError):
         loop.stepped()
-    assert short.plain_events([None, ()], 0, []) == 0
+    assert chosen.plain_events([None, ()], 0, []) == 0

@@ -12,8 +12,8 @@ from tachograph.record.run import Run
 from tachograph_frameworks.lightning import checkpoints, recording
 from tachograph_frameworks.lightning.packages import Package, name_of
 from tachograph_frameworks.lightning.recording import Recording
-from tachograph_frameworks.torch import modules, optimizers
-from tachograph_frameworks.torch.models import save_module
+from tachograph_frameworks.torch import module_summary, optimizers
+from tachograph_frameworks.torch.module_weights import save_module
 
 _SETTINGS = (
     "max_epochs", "min_epochs", "max_steps", "min_steps", "precision", "num_nodes", "world_size",
@@ -59,9 +59,9 @@ def _describe(found: Recording, trainer: Any) -> None:
     run, module = found.run, trainer.lightning_module
     assert run is not None
     found.described = True
-    run.log_params({"trainer": _settings(trainer), "model": modules.params(module)})
+    run.log_params({"trainer": _settings(trainer), "model": module_summary.params(module)})
     run.log_params(_hyperparameters(trainer.datamodule) | _hyperparameters(module))
-    run.recorder.keep_bytes(modules.summary(module).encode(), "summary", "summary", "model_summary.txt")
+    run.recorder.keep_bytes(module_summary.summary(module).encode(), "summary", "summary", "model_summary.txt")
     if trainer.state.fn == "fit":
         run.log_params(_optimizers(trainer))
 

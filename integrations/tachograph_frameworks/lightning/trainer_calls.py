@@ -8,7 +8,7 @@ from typing import Any
 
 from tachograph.hooks import Call, Session, Watcher, session
 from tachograph.record import open_runs, process_end
-from tachograph_frameworks.lightning import checkpoints, facts, fits, recording
+from tachograph_frameworks.lightning import checkpoints, last_fit, recording, trainer_settings
 from tachograph_frameworks.lightning.logger import NAME
 
 
@@ -17,7 +17,7 @@ def _note(call: Call, session_: Session) -> Watcher:
     trainer = call.instance
     recording.begin(trainer, session_.run)
     if call.function.__name__ == "fit":
-        fits.remember(trainer, _module(call), session_)
+        last_fit.remember(trainer, _module(call), session_)
     error: BaseException | None = None
     try:
         yield
@@ -28,9 +28,9 @@ def _note(call: Call, session_: Session) -> Watcher:
         error = _interruption(trainer, error) or error
         begun = recording.end(trainer)
         if error is not None:
-            fits.failed(trainer)
+            last_fit.failed(trainer)
         if begun is not None:
-            facts.conclude(begun, trainer, error)
+            trainer_settings.conclude(begun, trainer, error)
         if isinstance(error, KeyboardInterrupt) and session_.owned is not None:
             session_.owned.finish("interrupted", error)
 
@@ -43,17 +43,17 @@ def _interruption(trainer: Any, error: BaseException | None) -> KeyboardInterrup
 
 
 def _records(stage: str, call: Call) -> bool:
-    return stage != "predict" and not fits.is_tuning(call.instance)
+    return stage != "predict" and not last_fit.is_tuning(call.instance)
 
 
 def _module(call: Call) -> Any:
     given = call.argument("model")
-    return call.instance.lightning_module if given is None else fits.unwrapped(given)
+    return call.instance.lightning_module if given is None else last_fit.unwrapped(given)
 
 
 def _training(records: Callable[[Call], bool]) -> Callable[[Call], Watcher]:
     return session.training(
-        _note, plugin=NAME, name=lambda call: fits.title(_module(call)), records=records, silences=("torch",)
+        _note, plugin=NAME, name=lambda call: last_fit.title(_module(call)), records=records, silences=("torch",)
     )
 
 
@@ -64,8 +64,8 @@ def _evaluation(stage: str) -> Callable[[Call], Watcher]:
     alone = _training(partial(_records, stage))
 
     def wrapper(call: Call) -> Watcher:
-        fit = fits.last(call.instance, _module(call))
-        inside = session.current() is not None or open_runs.given() is not None or fits.is_tuning(call.instance)
+        fit = last_fit.last(call.instance, _module(call))
+        inside = session.current() is not None or open_runs.given() is not None or last_fit.is_tuning(call.instance)
         if fit is None or inside:
             yield from alone(call)
         else:
@@ -74,7 +74,7 @@ def _evaluation(stage: str) -> Callable[[Call], Watcher]:
     return wrapper
 
 
-def _after(fit: fits.Fit, call: Call) -> Watcher:
+def _after(fit: last_fit.Fit, call: Call) -> Watcher:
     """Watch an evaluation whose metrics belong to the run of the fit before it."""
     trainer = call.instance
     recording.begin(trainer, fit.run if fit.run.rank == 0 else None, described=True)
@@ -96,7 +96,7 @@ def _note_run(call: Call) -> Watcher:
     """Watch what each process of a job comes through: what it begins to train, and in which run."""
     trainer, around = call.instance, session.current()
     if around is not None and around.plugin == NAME and trainer.state.fn == "fit":
-        fits.remember(trainer, call.argument("model"), around)
+        last_fit.remember(trainer, call.argument("model"), around)
     given = open_runs.given() if around is None else None
     if given is None or given.role != "worker" or recording.begun(trainer) is not None:
         yield

@@ -1,6 +1,6 @@
 """Where Lightning is listened to while a training is recorded: in its classes, so that no trainer is changed.
 
-The taps of a package are in place as long as one of its trainers is recorded. What a trainer that is not recorded does
+The hooks of a package are in place as long as one of its trainers is recorded. What a trainer that is not recorded does
 there goes by.
 """
 
@@ -35,7 +35,7 @@ def release(name: str) -> None:
 
 
 def _hooked(name: str) -> Hooks:
-    from tachograph_frameworks.lightning import checkpoints, facts, loaders, metrics
+    from tachograph_frameworks.lightning import checkpoints, data, metrics, trainer_settings
 
     package, hooks = Package(name), Hooks(f"{name} (inside)")
     connector = package.find("trainer.connectors.logger_connector.logger_connector", "_LoggerConnector")
@@ -48,10 +48,10 @@ def _hooked(name: str) -> Hooks:
     )
     hooks.replace(connector, "on_batch_start", partial(metrics.hear_batches, hooks))
     hooks.around(package.find("callbacks", "LearningRateMonitor"), "_extract_stats", metrics.note_monitor)
-    hooks.around(package.trainer, "_run_stage", facts.note_stage)
+    hooks.around(package.trainer, "_run_stage", trainer_settings.note_stage)
     hooks.around(package.trainer, "save_checkpoint", checkpoints.note_saved)
     for loop in ("_FitLoop", "_EvaluationLoop"):
-        hooks.around(package.find("loops", loop), "setup_data", loaders.note_data)
+        hooks.around(package.find("loops", loop), "setup_data", data.note_data)
     hooks.around(package.find("callbacks", "LearningRateFinder"), "lr_find", note_search)
     hooks.around(package.find("callbacks", "BatchSizeFinder"), "scale_batch_size", note_search)
     return hooks

@@ -1,4 +1,4 @@
-/* What is done at every step of a plain loop: short.py in C, which says what each class is for. Between two steps of a
+/* What is done at every step of a plain loop: in_python.py in C, which says what each class is for. Between two steps of a
    training the processor's caches are full of its numbers, and each function of Python's that is run there costs up to
    a microsecond. This takes half the time.
 
@@ -148,7 +148,7 @@ static void slot_dealloc(Slot *self)
 }
 
 #define BASE(type, lower)                                                                                              \
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short." #type,                               \
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch.hot_path._in_c." #type,                               \
     .tp_basicsize = sizeof(type), .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,           \
     .tp_new = PyType_GenericNew, .tp_traverse = (traverseproc)lower##_traverse, .tp_clear = (inquiry)lower##_clear,    \
     .tp_dealloc = (destructor)lower##_dealloc, .tp_members = lower##_members
@@ -173,7 +173,7 @@ static PyMemberDef pass_members[] = {
 };
 
 static PyTypeObject pass_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Pass",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch.hot_path._in_c.Pass",
     .tp_basicsize = sizeof(Pass),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .tp_new = PyType_GenericNew,
@@ -318,7 +318,7 @@ static PyGetSetDef hook_getset[] = {
 };
 
 static PyTypeObject hook_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch._short.Hook",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tachograph_frameworks.torch.hot_path._in_c.Hook",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .tp_vectorcall_offset = offsetof(Hook, vectorcall),
@@ -778,7 +778,7 @@ static int begin(PyObject *module)
         {&quiet, "tachograph.hooks.session", "_quiet"},
         {&stack, "tachograph.record.open_runs", "_stack"},
         {&metrics, "tachograph.events", "Metrics"},
-        {&places, "tachograph_frameworks.torch.naming", "latest"},
+        {&places, "tachograph_frameworks.torch.loss_names", "latest"},
         {&read_copy, "tachograph_frameworks.torch.device", "read"},
     };
     struct { PyObject **place; const char *text; } texts[] = {
@@ -803,9 +803,9 @@ static int begin(PyObject *module)
     return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 3) < 0 ? -1 : 0;
 }
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_short", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_in_c", .m_size = -1, .m_methods = functions};
 
-PyMODINIT_FUNC PyInit__short(void)
+PyMODINIT_FUNC PyInit__in_c(void)
 {
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && begin(module) < 0)

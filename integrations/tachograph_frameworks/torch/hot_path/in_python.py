@@ -2,7 +2,7 @@
 
 This happens when nothing of ours is in the processor's caches: hence few calls, few things that are touched, and all of
 it here. It is the short way: what is special about a step is left to methods of the classes that are made of these.
-``_short.c`` is the same in C, which takes half the time. It is used where it could be built.
+``_in_c.c`` is the same in C, which takes half the time. It is used where it could be built.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tachograph.hooks.session import alive
 from tachograph.record import open_runs
 from tachograph.record.open_runs import stack
 from tachograph_frameworks.torch.device import read
-from tachograph_frameworks.torch.naming import latest
+from tachograph_frameworks.torch.loss_names import latest
 
 FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
 LAYOUT = 3  # of the classes below: changed with them, here and in C

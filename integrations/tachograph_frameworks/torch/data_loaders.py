@@ -17,12 +17,12 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from tachograph import guard
 from tachograph.hooks import Hooks, session
 from tachograph.record import open_runs
+from tachograph_frameworks.torch import hot_path
 from tachograph_frameworks.torch.data import loader_params
-from tachograph_frameworks.torch.quick import short
-from tachograph_frameworks.torch.short import READING
+from tachograph_frameworks.torch.hot_path.in_python import READING
 
 
-class Reading(short.Pass):
+class Reading(hot_path.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
     ``facts`` are the loader's settings; the loader itself is not kept alive. ``track`` are the epochs that this pass is
@@ -106,7 +106,7 @@ class _Here(threading.local):
     reading: Reading | None = None
 
 
-class Readings(short.Listening):
+class Readings(hot_path.Listening):
     """The data loaders that are being read in this process, by each thread."""
 
     latest: Reading | None

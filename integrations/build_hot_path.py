@@ -15,11 +15,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "integrations/tachograph_frameworks/torch/_short.c"
+SOURCE = "integrations/tachograph_frameworks/torch/hot_path/_in_c.c"
 FLAGS = ("-O2", "-shared", "-fPIC")
 
 
-class BuildShort(BuildHookInterface[Any]):
+class BuildHotPath(BuildHookInterface[Any]):
     """Compiles one file into one module, beside the sources: there an editable installation looks for it."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

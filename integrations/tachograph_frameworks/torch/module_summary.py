@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from tachograph_frameworks.torch.models import unwrapped
+from tachograph_frameworks.torch.module_weights import unwrapped
 
 _MOST_LINES = 500
 
