@@ -191,12 +191,12 @@ def check(storage: Any, tokens: Any) -> None:
 
 
 def test_no_request_makes_a_server_on_a_folder_fail(tmp_path: Path) -> None:
-    from tachograph.server.folder.storage import Folder
+    from tachograph.server.folder.storage import FolderStorage
     from tachograph.server.tokens import FolderTokens
 
     root = tmp_path / "served"
     root.mkdir()
-    check(Folder(root), FolderTokens(root))
+    check(FolderStorage(root), FolderTokens(root))
 
 
 def test_no_request_makes_a_server_on_postgresql_fail(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.parts.mutated import recorded
 
 from tachograph.cli import main
-from tachograph.compact import compact, shelf_at
+from tachograph.compact import compact, destination_at
 from tachograph.store.document import of_everything, plain
 from tachograph.store.store import open_store
 
@@ -32,7 +32,7 @@ def read_all(root: Path, good: str, own: Path) -> None:
     assert {name: found.params[name] for name in GOOD} == GOOD
     assert found.status == "failed"
     assert all(damage.reason for damage in store.damage + store.torn)
-    compact(store, shelf_at(str(own / "tables")))
+    compact(store, destination_at(str(own / "tables")))
     store.close()
     for command in ("runs", "runs --children", "runs --json", f"show {good}"):
         assert command_of(command, root) == 0, command

@@ -36,6 +36,19 @@ ROWS: list[dict[str, str]] = [
     {"the public names": "", "the server": "server.*"},
     {"commands": "__main__ cli.*", "kits for tests": "testing.*"},
 ]
+MOST_ENTRIES, MOST_LINES = 35, 400
+LONG = {
+    "record/run.py",  # the verbs, each with its docstring
+    "testing/plugins.py",  # a list of rules
+    "torch/recording.py",
+    "capture/git.py",
+    "journal/writing.py",  # the careful path beside the quick one
+    "redaction.py",  # a list of shapes
+}
+SHARED = {
+    *("Connection", "Tables", "Tail", "Upkeep"),  # several ways to do the same
+    *("Artifact", "Note"),  # an event, and what a reader is given of it
+}
 FILES = dict(modules())
 PLUGINS = Path(tachograph_frameworks.__file__).parent
 
@@ -85,6 +98,22 @@ def test_one_file_hears_of_forks() -> None:
 def test_no_imports_go_in_a_circle() -> None:
     graph = {name: ours(imports(path, lazy=False)) - {name} for name, path in FILES.items()}
     list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+def test_the_house_stays_easy_to_live_in() -> None:
+    entries = [path for path in SOURCE.iterdir() if path.name != "__pycache__"]
+    lengths = {path.relative_to(root).as_posix(): path for root in (SOURCE, PLUGINS) for path in root.rglob("*.py")}
+    long = {name for name, path in lengths.items() if len(path.read_text("utf-8").splitlines()) > MOST_LINES}
+    assert (len(entries) <= MOST_ENTRIES, long) == (True, LONG)
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    homes: dict[str, set[str]] = {}
+    for name, path in FILES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, set()).add(name)
+    assert {name for name, modules in homes.items() if len(modules) > 1} == SHARED
 
 
 @pytest.mark.parametrize("root", [SOURCE, PLUGINS], ids=lambda path: path.name)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xgboost.core import XGBoostError
 
 from tachograph.data import readers
-from tachograph.data.table import COLUMNS, LIMIT, Cells, Part, Rows, Table, array_part, row_count, spread, unread
+from tachograph.data.table import COLUMNS, LIMIT, Cells, ColumnGroup, Rows, Table, array_part, row_count, spread, unread
 from tachograph.record.run import Run
 
 _ENTRY = 8  # bytes of a stored value: its column and itself
@@ -46,12 +46,12 @@ def read(matrix: Any, name: str) -> Table:
     return replace(table, parts=parts, sample=sample, looked_at=row_count(chosen, rows))
 
 
-def _content_and_sample(matrix: Any, chosen: Rows, stored: int) -> tuple[list[Part], Any]:
+def _content_and_sample(matrix: Any, chosen: Rows, stored: int) -> tuple[list[ColumnGroup], Any]:
     rows = matrix.num_row()
     if stored * _ENTRY <= LIMIT:
         whole = _unpacked(matrix.get_data())
         return _arrays(whole), whole if isinstance(chosen, slice) else whole[chosen]
-    part = Part({}, "rows", rows, partial(_content, matrix), stored * _ENTRY // rows)
+    part = ColumnGroup({}, "rows", rows, partial(_content, matrix), stored * _ENTRY // rows)
     return [part], _rows(matrix, np.arange(rows)[chosen])
 
 
@@ -80,7 +80,7 @@ def _unpacked(rows: Any) -> Any:
     return rows.data.reshape(rows.shape) if complete else rows
 
 
-def _arrays(rows: Any) -> list[Part]:
+def _arrays(rows: Any) -> list[ColumnGroup]:
     """The content of rows: of CSR how many values each stores, in which columns, and the values."""
     if isinstance(rows, np.ndarray):
         return [array_part(rows, "", 0)]
@@ -107,7 +107,7 @@ def _written_out(rows: Any, width: int) -> NDArray[np.float32]:
     return dense
 
 
-def _by_type(sample: NDArray[np.float32], names: list[str], types: list[str]) -> list[Part]:
+def _by_type(sample: NDArray[np.float32], names: list[str], types: list[str]) -> list[ColumnGroup]:
     parts = []
     for kind in dict.fromkeys(types):
         places = [i for i, other in enumerate(types) if other == kind]

@@ -20,20 +20,20 @@ known: dict[str, Any] = {}
 _parsed_in: object = None  # the cell in which that was
 
 
-class Run(Protocol):
+class OpenRun(Protocol):
     """A run that is open."""
 
     rank: int
     recorder: Any
 
 
-def parsed(parser: object, strings: object, namespace: object, run: Run | None) -> None:
+def parsed(parser: object, strings: object, namespace: object, run: OpenRun | None) -> None:
     """``parser`` has parsed ``strings`` (None for the command line) into ``namespace``, while ``run`` is open."""
     if _is_own(strings) and _is_called_by_user(parser):
         note(vars(namespace), run)
 
 
-def note(found: Mapping[str, Any], run: Run | None) -> None:
+def note(found: Mapping[str, Any], run: OpenRun | None) -> None:
     """The command line was parsed while ``run`` is open (None where no run is), and ``found`` in it."""
     from tachograph import values
 
@@ -57,7 +57,7 @@ def _remember(good: Mapping[str, Any]) -> None:
     known.update(good)
 
 
-def look_back(run: Run | None) -> None:
+def look_back(run: OpenRun | None) -> None:
     """Note what was parsed before anybody listened: what the main module, or a function that is running, holds."""
     argparse = sys.modules.get("argparse")
     if argparse is None or known:

@@ -15,7 +15,7 @@ from tachograph.bucket.objects import SCHEMES
 from tachograph.cli import with_store
 from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
-from tachograph.compact import compact, shelf_at
+from tachograph.compact import compact, destination_at
 from tachograph.store import document
 from tachograph.store.store import Store
 
@@ -43,7 +43,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
     with_store.check(store)
-    report = compact(store, shelf_at(options.to or _beside(options.root, store)))
+    report = compact(store, destination_at(options.to or _beside(options.root, store)))
     if options.json:
         document.write(report)
         return 0

@@ -138,22 +138,22 @@ def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], kno
 def _names(runs: Sequence[RunRecord]) -> draw.Group:
     return draw.table(
         [
-            draw.Column("", ascii_uppercase[: len(runs)]),
-            draw.Column("ID", [run.id for run in runs]),
-            draw.Column("NAME", [wording.line(run.name) for run in runs]),
-            draw.Column("EXPERIMENT", [wording.line(run.experiment or "") for run in runs]),
-            draw.Column("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
-            draw.Column("STARTED", [wording.ago(run.started) for run in runs], right=True),
+            draw.TableColumn("", ascii_uppercase[: len(runs)]),
+            draw.TableColumn("ID", [run.id for run in runs]),
+            draw.TableColumn("NAME", [wording.line(run.name) for run in runs]),
+            draw.TableColumn("EXPERIMENT", [wording.line(run.experiment or "") for run in runs]),
+            draw.TableColumn("STATUS", [run.status for run in runs], styles=draw.STATUS_STYLES),
+            draw.TableColumn("STARTED", [wording.ago(run.started) for run in runs], right=True),
         ]
     )
 
 
 def _table(rows: Differences, room: int) -> draw.Group:
-    names = draw.Column("", list(map(wording.line, rows)), style="dim")
+    names = draw.TableColumn("", list(map(wording.line, rows)), style="dim")
     count = len(next(iter(rows.values())))
     each = max(8, (room - names.width) // count - draw.GAP)
     columns = [
-        draw.Column(letter, draw.clipped([_cell(name, row[place]) for name, row in rows.items()], each))
+        draw.TableColumn(letter, draw.clipped([_cell(name, row[place]) for name, row in rows.items()], each))
         for place, letter in enumerate(ascii_uppercase[:count])
     ]
     return draw.table([names, *columns])
@@ -172,13 +172,13 @@ def _cell(name: str, value: Any) -> str:
 def _metrics(rows: Differences) -> draw.Group:
     """The metrics, the most telling first; of two runs also by how much they differ."""
     ordered = {name: rows[name] for name in ranking.metrics(rows)}
-    columns = [draw.Column("", list(map(wording.line, ordered)), style="dim")]
+    columns = [draw.TableColumn("", list(map(wording.line, ordered)), style="dim")]
     count = len(next(iter(rows.values())))
     for place, letter in enumerate(ascii_uppercase[:count]):
         cells = ["–" if row[place] is MISSING else wording.number(row[place]) for row in ordered.values()]
-        columns.append(draw.Column(letter, cells, right=True))
+        columns.append(draw.TableColumn(letter, cells, right=True))
     if count == 2:
-        columns.append(draw.Column("CHANGE", [_change(*row) for row in ordered.values()], right=True))
+        columns.append(draw.TableColumn("CHANGE", [_change(*row) for row in ordered.values()], right=True))
     return draw.table(columns)
 
 

@@ -203,15 +203,17 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
     draw.show(console, draw.line(f"tachograph {found['version']}, python {found['python']} ({found['executable']})"))
     sections = {
         "Store": _pairs(_told(store)),
-        "Settings": [draw.Column("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")],
+        "Settings": [
+            draw.TableColumn("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")
+        ],
         "Sinks": _told_sinks(found["sinks"]),
-        "Caches": [draw.Column("", [_told_caches(found["caches"])])],
+        "Caches": [draw.TableColumn("", [_told_caches(found["caches"])])],
         "Plug-ins": [
-            draw.Column("NAME", [one["name"] for one in plugins]),
-            draw.Column("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
-            draw.Column("INSTALLED", [one["installed"] or "" for one in plugins]),
-            draw.Column("NEEDS", [" or ".join(one["requires"]) for one in plugins], rank=2),
-            draw.Column("WHY", [one["reason"] for one in plugins], rank=1),
+            draw.TableColumn("NAME", [one["name"] for one in plugins]),
+            draw.TableColumn("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
+            draw.TableColumn("INSTALLED", [one["installed"] or "" for one in plugins]),
+            draw.TableColumn("NEEDS", [" or ".join(one["requires"]) for one in plugins], rank=2),
+            draw.TableColumn("WHY", [one["reason"] for one in plugins], rank=1),
         ],
     }
     for title, columns in sections.items():
@@ -233,16 +235,16 @@ def _told(store: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _told_sinks(found: list[dict[str, Any]]) -> list[draw.Column]:
+def _told_sinks(found: list[dict[str, Any]]) -> list[draw.TableColumn]:
     if not found:
-        return [draw.Column("", ["none: what is recorded stays on this machine"])]
+        return [draw.TableColumn("", ["none: what is recorded stays on this machine"])]
     return [
-        draw.Column("URL", [one["url"] for one in found]),
-        draw.Column("STATE", [one["state"] for one in found], styles=STATE_STYLES),
-        draw.Column("SENT", [wording.count(one["sent"], "run") for one in found], rank=2),
-        draw.Column("LEFT TO SEND", [_lag(one) for one in found]),
-        draw.Column("OLDEST", [wording.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
-        draw.Column("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
+        draw.TableColumn("URL", [one["url"] for one in found]),
+        draw.TableColumn("STATE", [one["state"] for one in found], styles=STATE_STYLES),
+        draw.TableColumn("SENT", [wording.count(one["sent"], "run") for one in found], rank=2),
+        draw.TableColumn("LEFT TO SEND", [_lag(one) for one in found]),
+        draw.TableColumn("OLDEST", [wording.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
+        draw.TableColumn("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
     ]
 
 
@@ -259,5 +261,5 @@ def _lag(sink: dict[str, Any]) -> str:
     return f"{events} ({wording.size(sink['bytes'])}) of {runs}"
 
 
-def _pairs(values: dict[str, str]) -> list[draw.Column]:
-    return [draw.Column("", list(values)), draw.Column("", list(values.values()))]
+def _pairs(values: dict[str, str]) -> list[draw.TableColumn]:
+    return [draw.TableColumn("", list(values)), draw.TableColumn("", list(values.values()))]

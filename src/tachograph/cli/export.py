@@ -98,7 +98,7 @@ def _whole(file: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-class Series(NamedTuple):
+class MetricPoints(NamedTuple):
     """The points of a metric of a run."""
 
     run: str
@@ -106,10 +106,10 @@ class Series(NamedTuple):
     history: History
 
 
-def _series(runs: Iterable[RunRecord], system: bool) -> Iterator[Series]:
+def _series(runs: Iterable[RunRecord], system: bool) -> Iterator[MetricPoints]:
     for run in runs:
         for name in [*run.metrics, *(run.system if system else ())]:
-            yield Series(run.id, name, run.history(name))
+            yield MetricPoints(run.id, name, run.history(name))
 
 
 # -- csv --
@@ -123,7 +123,7 @@ def _write_csv_runs(path: Path, runs: Sequence[RunRecord]) -> None:
         writer.writerows(zip(*([_csv_cell(cell) for cell in cells] for cells in columns.values()), strict=True))
 
 
-def _write_csv_points(path: Path, series: Iterable[Series]) -> int:
+def _write_csv_points(path: Path, series: Iterable[MetricPoints]) -> int:
     count = 0
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -152,7 +152,7 @@ def _write_jsonl_runs(path: Path, runs: Sequence[RunRecord]) -> None:
             file.write(_json_line({**document.of_run(run), "parent": run.parent_id}))
 
 
-def _write_jsonl_points(path: Path, series: Iterable[Series]) -> int:
+def _write_jsonl_points(path: Path, series: Iterable[MetricPoints]) -> int:
     count = 0
     with open(path, "w", encoding="utf-8") as file:
         for run, name, history in series:
@@ -181,7 +181,7 @@ def _write_parquet_runs(path: Path, runs: Sequence[RunRecord]) -> None:
     _write_parquet(path, {name: _alike(cells) for name, cells in _columns(runs).items()})
 
 
-def _write_parquet_points(path: Path, series: Iterable[Series]) -> int:
+def _write_parquet_points(path: Path, series: Iterable[MetricPoints]) -> int:
     import numpy as np
 
     known = list(series)
@@ -242,7 +242,9 @@ def _alike(cells: list[Any]) -> list[Any]:
     return [cell if cell is None or isinstance(cell, str) else json.dumps(document.plain(cell)) for cell in cells]
 
 
-FORMATS: dict[str, tuple[Callable[[Path, Sequence[RunRecord]], None], Callable[[Path, Iterable[Series]], int]]] = {
+FORMATS: dict[
+    str, tuple[Callable[[Path, Sequence[RunRecord]], None], Callable[[Path, Iterable[MetricPoints]], int]]
+] = {
     "csv": (_write_csv_runs, _write_csv_points),
     "jsonl": (_write_jsonl_runs, _write_jsonl_points),
     "parquet": (_write_parquet_runs, _write_parquet_points),

@@ -95,26 +95,26 @@ def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
     return [depth for depth, _ in found.values()], [run for _, run in found.values()]
 
 
-def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.Column]:
+def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.TableColumn]:
     now = datetime.now(UTC)
     names = ["  " * indent + wording.line(run.name) for indent, run in zip(indents, runs, strict=True)]
-    columns = [draw.Column("ID", [run.id for run in runs]), draw.Column("NAME", draw.clipped(names, widest))]
+    columns = [draw.TableColumn("ID", [run.id for run in runs]), draw.TableColumn("NAME", draw.clipped(names, widest))]
     if not _of_experiment(runs):
         experiments = [wording.line(run.experiment or "") for run in runs]
-        columns.append(draw.Column("EXPERIMENT", draw.clipped(experiments, widest), rank=2))
+        columns.append(draw.TableColumn("EXPERIMENT", draw.clipped(experiments, widest), rank=2))
     return [
         *columns,
         _status(runs),
-        draw.Column("STARTED", [wording.ago(run.started, now) for run in runs], right=True),
-        draw.Column("AT", [wording.moment(run.started) for run in runs], rank=5),
-        draw.Column("TOOK", [wording.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
+        draw.TableColumn("STARTED", [wording.ago(run.started, now) for run in runs], right=True),
+        draw.TableColumn("AT", [wording.moment(run.started) for run in runs], rank=5),
+        draw.TableColumn("TOOK", [wording.duration(_seconds(run, now)) for run in runs], rank=3, right=True),
     ]
 
 
-def _status(runs: list[RunRecord]) -> draw.Column:
+def _status(runs: list[RunRecord]) -> draw.TableColumn:
     silent = {run.id: f"running, silent since {wording.moment(at)}" for run in runs if (at := run.silent_since)}
     styles = {**draw.STATUS_STYLES, **dict.fromkeys(silent.values(), draw.SILENT_STYLE)}
-    return draw.Column("STATUS", [silent.get(run.id, run.status) for run in runs], styles=styles)
+    return draw.TableColumn("STATUS", [silent.get(run.id, run.status) for run in runs], styles=styles)
 
 
 def _of_experiment(runs: list[RunRecord]) -> str:
@@ -127,19 +127,19 @@ def _seconds(run: RunRecord, now: datetime) -> float:
     return max(0.0, ((run.ended or now) - run.started).total_seconds())
 
 
-def _values(runs: list[RunRecord], widest: int) -> list[draw.Column]:
+def _values(runs: list[RunRecord], widest: int) -> list[draw.TableColumn]:
     """Metrics and parameters, the most telling first."""
     metrics = ranking.common_metrics([run.metrics for run in runs])[:FEW]
     params = ranking.differing([run.params for run in runs])[:FEW]
     return [
         *(
-            draw.Column(
+            draw.TableColumn(
                 wording.line(name), [_cell(run.metrics, name, wording.number) for run in runs], rank, right=True
             )
             for name, rank in zip(metrics, (1, 3, 4, *[6] * FEW), strict=False)
         ),
         *(
-            draw.Column(
+            draw.TableColumn(
                 wording.line(name), draw.clipped([_cell(run.params, name, wording.param) for run in runs], widest), rank
             )
             for name, rank in zip(params, (4, 4, 4, *[7] * FEW), strict=False)

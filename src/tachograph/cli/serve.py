@@ -49,10 +49,10 @@ def run(options: Namespace) -> int:
     if options.port > 65535:
         raise UsageError(f"there is no port {options.port}")
     try:
-        from tachograph.server.listen import Place, serve
+        from tachograph.server.listen import StorageAddress, serve
     except ModuleNotFoundError as error:
         raise Error(f"{error.name} is not installed: pip install 'tachograph[server]' brings it") from None
     root = Path(options.root).expanduser().absolute() if options.root else settings.root()
-    place = Place(root, options.database, options.blobs)
+    place = StorageAddress(root, options.database, options.blobs)
     serve(place, options.host, options.port, options.certfile, options.keyfile)
     return 0

@@ -46,7 +46,7 @@ ATTEMPTS = 5  # that get nothing over one after the other, before a sink is give
 LONGEST_WAIT = 60.0
 
 
-class Part(Struct):
+class SyncedRun(Struct):
     """What became of a run on its way to a sink. Lines and files, and bytes of them, were sent or, on a dry run, would
     be."""
 
@@ -72,7 +72,7 @@ class Way(Struct):
     which it can't be read where they were to go."""
 
     sink: str
-    runs: list[Part]
+    runs: list[SyncedRun]
     error: str | None = None
 
     @property
@@ -109,7 +109,7 @@ def run(options: Namespace) -> int:
         wanted, unread = _wanted(root, chosen, options.to)
         ways += [Way("", unread)] * bool(unread)
         for url, runs in wanted.items():
-            ways.append(Way(redact_url(url), [Part(run) for run in runs]))
+            ways.append(Way(redact_url(url), [SyncedRun(run) for run in runs]))
             _send(root, url, ways[-1], options.dry_run, asks_all=bool(options.runs or options.again))
     except KeyboardInterrupt:
         _say(ways, options.dry_run)
@@ -129,17 +129,17 @@ def _check(url: str) -> None:
         raise UsageError(str(error)) from None
 
 
-def _wanted(root: Path, chosen: list[str], to: str | None) -> tuple[dict[str, list[str]], list[Part]]:
+def _wanted(root: Path, chosen: list[str], to: str | None) -> tuple[dict[str, list[str]], list[SyncedRun]]:
     """The runs to send by the URL to send them to; and those of which that can't be read."""
     urls = {redact_url(url): url for url in settings.sinks()}  # what is recorded of them lacks what is secret
     noted = _noted(root) if to is None else {}
     found: dict[str, list[str]] = {}
-    unread: list[Part] = []
+    unread: list[SyncedRun] = []
     for run in chosen:
         try:
             names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
         except Unread as error:
-            unread.append(Part(run, error=str(error)))
+            unread.append(SyncedRun(run, error=str(error)))
             continue
         for name in names:
             found.setdefault(urls.get(name, name), []).append(run)
@@ -204,7 +204,7 @@ def _opened(url: str) -> Sink:
 
 
 @contextmanager
-def _noted_in(part: Part) -> Iterator[None]:
+def _noted_in(part: SyncedRun) -> Iterator[None]:
     """That a run can't be read here is noted, and keeps no other one from being sent."""
     try:
         yield
@@ -212,7 +212,7 @@ def _noted_in(part: Part) -> Iterator[None]:
         part.error, part.there = str(error), False
 
 
-def _left(positions: Positions, parts: list[Part], asks_all: bool) -> list[tuple[Part, Delivery, int]]:
+def _left(positions: Positions, parts: list[SyncedRun], asks_all: bool) -> list[tuple[SyncedRun, Delivery, int]]:
     """The runs of which something may not be there, and how many bytes; the others are noted as there."""
     settled = set() if asks_all else set(positions.settled()) - set(positions.runs_with_rejects())
     found = []
@@ -226,13 +226,13 @@ def _left(positions: Positions, parts: list[Part], asks_all: bool) -> list[tuple
     return found
 
 
-Act = Callable[[Delivery, Part, Sink, Progress], None]
+Act = Callable[[Delivery, SyncedRun, Sink, Progress], None]
 
 
 def _count(counted: set[str]) -> Act:
     """Count what would be sent, each file once."""
 
-    def act(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> None:
+    def act(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress) -> None:
         files = set(counted)
         part.add(delivery.count(sink, files, BATCH_BYTES))
         counted.update(files)
@@ -240,7 +240,7 @@ def _count(counted: set[str]) -> Act:
     return act
 
 
-def _deliver(delivery: Delivery, part: Part, sink: Sink, progress: Progress) -> None:
+def _deliver(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress) -> None:
     delivery.expecting = progress.expecting
     if isinstance(sink, Telling):
         sink.told = progress.moved
@@ -274,7 +274,7 @@ def _say(ways: list[Way], dry: bool) -> None:
     if not ways:
         say("no run here was recorded with a sink: --to URL names one")
     for way in ways:
-        parts, total = way.runs, Part("")
+        parts, total = way.runs, SyncedRun("")
         for part in parts:
             total.add(Amount(part.lines, part.bytes, part.files, part.file_bytes))
         for part in parts:

@@ -16,7 +16,7 @@ from tachograph.cli import output, with_store
 from tachograph.cli.arguments import add_json, add_root, whole_number
 from tachograph.cli.view import draw
 from tachograph.store import document
-from tachograph.store.follow import Heard, follow
+from tachograph.store.follow import FollowedEvent, follow
 from tachograph.store.run_record import RunRecord
 from tachograph.store.store import Store
 
@@ -57,7 +57,7 @@ def run(options: Namespace, store: Store) -> int:
 class Viewer(Protocol):
     """Shows what was heard of a run."""
 
-    def show(self, heard: list[Heard]) -> None:
+    def show(self, heard: list[FollowedEvent]) -> None:
         """Show what is new."""
 
     def end(self, run: RunRecord) -> None:
@@ -76,7 +76,7 @@ class _Lines:
         self._ranks = {writer.id: writer.rank for writer in run.writers}
         self._add((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
 
-    def show(self, heard: list[Heard]) -> None:
+    def show(self, heard: list[FollowedEvent]) -> None:
         lines = [line for one in heard for line in self._lines(one)]
         for line in lines[max(0, len(lines) - self._limit) :]:
             self._add(*line)
@@ -84,7 +84,7 @@ class _Lines:
             self._limit = FLOOD
         output.flush()
 
-    def _lines(self, heard: Heard) -> Iterator[tuple[draw.Part, draw.Part]]:
+    def _lines(self, heard: FollowedEvent) -> Iterator[tuple[draw.Part, draw.Part]]:
         event = heard.event
         if isinstance(event, events.RunStart):
             self._ranks[heard.writer] = event.rank
@@ -128,7 +128,7 @@ class _Document:
         self._limit, self._empty = lines, True
         self._say("[")
 
-    def show(self, heard: list[Heard]) -> None:
+    def show(self, heard: list[FollowedEvent]) -> None:
         items = [_item(one) for one in heard if isinstance(one.event, SHOWN) and not _is_hardware(one.event)]
         for item in items if self._limit is None else items[max(0, len(items) - self._limit) :]:
             self._add(item)
@@ -151,7 +151,7 @@ class _Document:
         output.flush()
 
 
-def _item(heard: Heard) -> dict[str, Any]:
+def _item(heard: FollowedEvent) -> dict[str, Any]:
     event = heard.event
     at = wording.time(event.at)
     fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in ("v", "seq", "at")}

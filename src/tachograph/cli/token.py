@@ -74,10 +74,10 @@ def _list(tokens: Tokens, options: Namespace) -> None:
         document.write([_described(token) for token in known])
     elif known:
         columns = [
-            draw.Column("NAME", [wording.line(token.name) for token in known]),
-            draw.Column("ROLE", [token.role for token in known]),
-            draw.Column("CREATED", [wording.moment(_moment(token.created)) for token in known]),
-            draw.Column(
+            draw.TableColumn("NAME", [wording.line(token.name) for token in known]),
+            draw.TableColumn("ROLE", [token.role for token in known]),
+            draw.TableColumn("CREATED", [wording.moment(_moment(token.created)) for token in known]),
+            draw.TableColumn(
                 "REVOKED", [wording.moment(_moment(token.revoked)) if token.revoked else "" for token in known]
             ),
         ]

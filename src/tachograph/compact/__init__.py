@@ -26,15 +26,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tachograph.compact.destination import Folder, Shelf, shelf_at
-from tachograph.compact.parts import Arrow, Place, Points, Rows, Unreadable
+from tachograph.compact.destination import Destination, FolderDestination, destination_at
+from tachograph.compact.parts import Arrow, PartAddress, PointWriter, Rows, UnreadablePart
 from tachograph.compact.points import tables
 from tachograph.errors import NotFound
-from tachograph.store.questions import PIECE, State
+from tachograph.store.questions import PIECE, RunState
 from tachograph.store.run_record import RunRecord
 from tachograph.store.store import Store
 
-__all__ = ["Folder", "Report", "Shelf", "compact", "shelf_at"]
+__all__ = ["Destination", "FolderDestination", "Report", "compact", "destination_at"]
 
 FORMAT = "1"  # of the tables: another one makes all of them anew
 PART_BYTES = 64 << 20  # a part takes no more runs from here on
@@ -57,22 +57,22 @@ class Report(Struct):
     bytes: int = 0
 
 
-def compact(store: Store, shelf: Shelf) -> Report:
-    """Bring the tables on ``shelf`` up to date with ``store``.
+def compact(store: Store, destination: Destination) -> Report:
+    """Bring the tables on ``destination`` up to date with ``store``.
 
     Raises ``Error`` where pyarrow is not installed or another compaction is at work, ``NotFound`` where the store is
     empty and the tables are not; OSError, as for a full disk, leaves whole tables behind.
     """
-    with shelf.alone():
-        return _Compaction(store, shelf).run()
+    with destination.alone():
+        return _Compaction(store, destination).run()
 
 
 class _Compaction:
-    def __init__(self, store: Store, shelf: Shelf) -> None:
-        self._store, self._shelf, self._arrow = store, shelf, Arrow()
-        self._sizes = shelf.files()
+    def __init__(self, store: Store, destination: Destination) -> None:
+        self._store, self._destination, self._arrow = store, destination, Arrow()
+        self._sizes = destination.files()
         self._asked: dict[str, RunRecord] = {}
-        self.report = Report(shelf.name)
+        self.report = Report(destination.name)
 
     def run(self) -> Report:
         """First everything goes that is no longer so, then what is new comes: so never is a run there twice, even
@@ -86,7 +86,7 @@ class _Compaction:
             self.report.open += sum(map(_is_open, runs.values()))
         left = {place.date for place in self._places()} - dates
         if left and not dates:
-            raise NotFound(f"there are no runs in {self._store.name}, but {self._shelf.name} has tables of some")
+            raise NotFound(f"there are no runs in {self._store.name}, but {self._destination.name} has tables of some")
         for date in left:
             self._renew(date, {})
         for date in growing:
@@ -95,35 +95,35 @@ class _Compaction:
 
     # -- what there is --
 
-    def _days(self, begin: float = -1.0) -> Iterator[tuple[str, dict[str, State]]]:
+    def _days(self, begin: float = -1.0) -> Iterator[tuple[str, dict[str, RunState]]]:
         """The runs by their id, day by day, from ``begin`` on."""
         for date, states in groupby(self._states(begin), key=lambda state: _date(state.row.started)):
             yield date, {state.row.id: _formatted(state) for state in states}
 
-    def _day(self, date: str) -> dict[str, State]:
+    def _day(self, date: str) -> dict[str, RunState]:
         found, runs = next(self._days(_begin(date)), (date, {}))
         return runs if found == date else {}
 
-    def _states(self, begin: float) -> Iterator[State]:
+    def _states(self, begin: float) -> Iterator[RunState]:
         after = (begin, "")
         while page := self._store.questions.states(after, PIECE):
             yield from page
             after = page[-1].row.started, page[-1].row.id
 
-    def _places(self, date: str | None = None) -> list[Place]:
+    def _places(self, date: str | None = None) -> list[PartAddress]:
         """Where there are parts, or files of such, in order."""
-        found = {place for name in self._sizes if (place := Place.of(name)) and date in (None, place.date)}
+        found = {place for name in self._sizes if (place := PartAddress.of(name)) and date in (None, place.date)}
         return sorted(found)
 
-    def _parts(self, date: str) -> Iterator[tuple[Place, dict[str, str]]]:
+    def _parts(self, date: str) -> Iterator[tuple[PartAddress, dict[str, str]]]:
         """The parts of a day with their members, some of which are asked for at a time: a bucket takes its time."""
         places = self._places(date)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from zip(places, pool.map(partial(self._arrow.members, self._shelf), places), strict=True)
+            yield from zip(places, pool.map(partial(self._arrow.members, self._destination), places), strict=True)
 
     # -- what is to be done --
 
-    def _renew(self, date: str, runs: dict[str, State]) -> bool:
+    def _renew(self, date: str, runs: dict[str, RunState]) -> bool:
         """Bring the parts of a day up to date; whether there are closed runs that are in none of them yet.
 
         A run that was resumed stays as it was until it is closed again.
@@ -147,27 +147,27 @@ class _Compaction:
         known = {id for members in parts.values() for id in members}
         new = deque(state for id, state in runs.items() if id not in known and not _is_open(state))
         self.report.added += len(new)
-        place = max(parts, default=Place(date, 0))
+        place = max(parts, default=PartAddress(date, 0))
         kept = [runs[id] for id in parts.get(place, ()) if id in runs]
         if not kept or self._is_full(place, len(kept)):
-            place, kept = Place(date, place.number + 1), []
+            place, kept = PartAddress(date, place.number + 1), []
         while new:
             self._write(place, kept, [], new)
-            place, kept = Place(date, place.number + 1), []
+            place, kept = PartAddress(date, place.number + 1), []
 
-    def _is_full(self, place: Place, runs: int) -> bool:
+    def _is_full(self, place: PartAddress, runs: int) -> bool:
         sizes = self._sizes[place.metrics], self._sizes[place.runs]
         return runs >= PART_RUNS or max(sizes) >= PART_BYTES
 
     # -- doing it --
 
-    def _write(self, place: Place, kept: list[State], renewed: list[State], new: deque[State]) -> None:
+    def _write(self, place: PartAddress, kept: list[RunState], renewed: list[RunState], new: deque[RunState]) -> None:
         """Replace a part by one of runs that it has, of some that it has otherwise, and of as many new ones as there is
         room for, which are taken out of ``new``."""
-        with self._shelf.draft() as metrics, self._shelf.draft() as runs:
+        with self._destination.draft() as metrics, self._destination.draft() as runs:
             try:
                 count = self._draft(metrics, runs, place, kept, renewed, new)
-            except Unreadable:  # what is there is damaged: all of it is made anew
+            except UnreadablePart:  # what is there is damaged: all of it is made anew
                 again = [state for state in kept if not _is_open(state)]
                 count = self._draft(metrics, runs, place, [], again + renewed, new)
             if count:
@@ -178,15 +178,21 @@ class _Compaction:
                 self._remove(place.metrics)
 
     def _draft(
-        self, metrics: Path, runs: Path, place: Place, kept: list[State], renewed: list[State], new: deque[State]
+        self,
+        metrics: Path,
+        runs: Path,
+        place: PartAddress,
+        kept: list[RunState],
+        renewed: list[RunState],
+        new: deque[RunState],
     ) -> int:
         """Write the files of a part; how many runs it has. Raises ``Unreadable`` before any new one was taken."""
         token = os.urandom(8).hex()
-        with Points(self._arrow, metrics, token) as points, Rows(self._arrow, runs, token) as rows:
+        with PointWriter(self._arrow, metrics, token) as points, Rows(self._arrow, runs, token) as rows:
             if kept:
                 ids = {state.row.id for state in kept}
-                points.copy(self._shelf, place.metrics, ids)
-                rows.copy(self._shelf, place.runs, ids)
+                points.copy(self._destination, place.metrics, ids)
+                rows.copy(self._destination, place.runs, ids)
             changed = deque(renewed)
             while changed:
                 self._take(changed, points, rows)
@@ -196,7 +202,7 @@ class _Compaction:
                 count += 1
         return count
 
-    def _take(self, waiting: deque[State], points: Points, rows: Rows) -> None:
+    def _take(self, waiting: deque[RunState], points: PointWriter, rows: Rows) -> None:
         """Take the first of some runs from the store."""
         run, version = self._record(waiting), waiting.popleft().version
         count = 0
@@ -206,7 +212,7 @@ class _Compaction:
         rows.add(run, count, version)
         self.report.points += count
 
-    def _record(self, waiting: deque[State]) -> RunRecord:
+    def _record(self, waiting: deque[RunState]) -> RunRecord:
         """The first of them, about which the store is asked together with those that come next."""
         id = waiting[0].row.id
         if id not in self._asked:
@@ -216,13 +222,13 @@ class _Compaction:
 
     def _publish(self, draft: Path, name: str) -> None:
         self._sizes[name] = draft.stat().st_size
-        self._shelf.publish(draft, name)
+        self._destination.publish(draft, name)
         self.report.files.append(name)
         self.report.bytes += self._sizes[name]
 
     def _remove(self, name: str) -> None:
         self._sizes.pop(name, None)
-        self._shelf.remove(name)
+        self._destination.remove(name)
 
 
 def _begin(date: str) -> float:
@@ -234,9 +240,9 @@ def _date(started: float) -> str:
     return datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d")
 
 
-def _is_open(state: State) -> bool:
+def _is_open(state: RunState) -> bool:
     return state.row.status == "running"
 
 
-def _formatted(state: State) -> State:
+def _formatted(state: RunState) -> RunState:
     return state._replace(version=f"{FORMAT}-{state.version}")

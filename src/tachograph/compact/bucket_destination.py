@@ -27,7 +27,7 @@ WHOLE_BYTES = 1 << 20  # up to which a file is read with one request
 
 
 class Bucket:
-    """See :class:`tachograph.compact.destination.Shelf`."""
+    """See :class:`tachograph.compact.destination.Destination`."""
 
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)

@@ -17,7 +17,7 @@ DRAFTS = ".drafts"
 LOCK = ".compacting"
 
 
-class Shelf(Protocol):
+class Destination(Protocol):
     """A place for tables. Names are relative, with forward slashes."""
 
     name: str
@@ -41,8 +41,8 @@ class Shelf(Protocol):
         """Remove a file, if it is there."""
 
 
-class Folder:
-    """See :class:`Shelf`. Drafts lie beside the tables, in a folder that readers of tables leave out."""
+class FolderDestination:
+    """See :class:`Destination`. Drafts lie beside the tables, in a folder that readers of tables leave out."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, str(root)
@@ -91,10 +91,10 @@ class Folder:
             path.parent.rmdir()
 
 
-def shelf_at(place: str | Path) -> Shelf:
-    """The shelf in a folder, or in a bucket given by its URL. Raises ``Error`` for a URL that is of neither."""
+def destination_at(place: str | Path) -> Destination:
+    """The destination in a folder, or in a bucket given by its URL. Raises ``Error`` for a URL that is of neither."""
     if isinstance(place, Path) or "://" not in place:
-        return Folder(Path(place).expanduser().absolute())
+        return FolderDestination(Path(place).expanduser().absolute())
     from tachograph.compact.bucket_destination import Bucket
 
     return Bucket(place)

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from tachograph import events
-from tachograph.compact.destination import Shelf
+from tachograph.compact.destination import Destination
 from tachograph.errors import Error
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ _NAME = re.compile(r"(metrics|runs)/date=(\d{4}-\d{2}-\d{2})/part-(\d{5,9})\.par
 _TOKEN = b"tachograph.part"
 
 
-class Unreadable(Exception):
+class UnreadablePart(Exception):
     """A file of a part is damaged, or not there."""
 
 
-class Place(NamedTuple):
+class PartAddress(NamedTuple):
     """Where a part is in the tables."""
 
     date: str
@@ -58,7 +58,7 @@ class Place(NamedTuple):
         return f"runs/date={self.date}/part-{self.number:05}.parquet"
 
     @classmethod
-    def of(cls, name: str) -> Place | None:
+    def of(cls, name: str) -> PartAddress | None:
         """The place of the part to which a file belongs; None for one that is not ours."""
         match = _NAME.fullmatch(name)
         return match and cls(match[2], int(match[3]))
@@ -91,14 +91,16 @@ class Arrow:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def reading(self, shelf: Shelf, name: str, *texts: str) -> Iterator[Any]:
-        """A ``pyarrow.parquet.ParquetFile``, which gives each text in some columns once. Raises :class:`Unreadable`,
-        also for what is read from it."""
+    def reading(self, destination: Destination, name: str, *texts: str) -> Iterator[Any]:
+        """A ``pyarrow.parquet.ParquetFile``, which gives each text in some columns once.
+
+        Raises :class:`UnreadablePart`, also for what is read from it.
+        """
         try:
-            with shelf.reading(name) as file:
+            with destination.reading(name) as file:
                 yield self.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
         except (self.pa.ArrowException, OSError) as error:
-            raise Unreadable(f"{name}: {error}") from error
+            raise UnreadablePart(f"{name}: {error}") from error
 
     def writer(self, path: Path, schema: Any, token: str, order: tuple[str, ...]) -> Any:
         """A ``pyarrow.parquet.ParquetWriter``."""
@@ -114,15 +116,15 @@ class Arrow:
             write_page_index=True,
         )  # fmt: skip
 
-    def members(self, shelf: Shelf, place: Place) -> dict[str, str]:
+    def members(self, destination: Destination, place: PartAddress) -> dict[str, str]:
         """The runs that a part holds, with the version of each, which is empty where its files don't belong together:
         a compaction was killed between the two."""
         try:
-            with self.reading(shelf, place.runs) as file:
+            with self.reading(destination, place.runs) as file:
                 token, table = _token(file), file.read(columns=["id", "version"])
-            with self.reading(shelf, place.metrics) as file:
+            with self.reading(destination, place.metrics) as file:
                 whole = token == _token(file)
-        except Unreadable:
+        except UnreadablePart:
             return {}
         versions = table["version"].to_pylist() if whole else [""] * table.num_rows
         return dict(zip(table["id"].to_pylist(), versions, strict=True))
@@ -133,7 +135,7 @@ def _token(file: Any) -> bytes:
     return token
 
 
-class Points:
+class PointWriter:
     """Writes points. Those of a run are added one after the other, ordered by name; so memory stays bounded."""
 
     def __init__(self, arrow: Arrow, path: Path, token: str) -> None:
@@ -143,7 +145,7 @@ class Points:
         self._pending: list[tuple[str, Any]] = []
         self._rows = 0
 
-    def __enter__(self) -> Points:
+    def __enter__(self) -> PointWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -163,9 +165,9 @@ class Points:
         if self._rows >= ROWS:
             self._flush()
 
-    def copy(self, shelf: Shelf, name: str, runs: Container[str]) -> None:
-        """Add the points of some runs from a file. Raises :class:`Unreadable`."""
-        with self._arrow.reading(shelf, name, "run", "name", "writer") as file:
+    def copy(self, destination: Destination, name: str, runs: Container[str]) -> None:
+        """Add the points of some runs from a file. Raises :class:`UnreadablePart`."""
+        with self._arrow.reading(destination, name, "run", "name", "writer") as file:
             for group in range(file.num_row_groups):
                 for run, table in self._by_run(file.read_row_group(group)):
                     if run in runs:
@@ -232,9 +234,9 @@ class Rows:
         if self._entries >= ENTRIES:
             self._flush()
 
-    def copy(self, shelf: Shelf, name: str, runs: Container[str]) -> None:
-        """Add some runs from a file. Raises :class:`Unreadable`."""
-        with self._arrow.reading(shelf, name) as file:
+    def copy(self, destination: Destination, name: str, runs: Container[str]) -> None:
+        """Add some runs from a file. Raises :class:`UnreadablePart`."""
+        with self._arrow.reading(destination, name) as file:
             for batch in file.iter_batches(batch_size=100):
                 for row in batch.to_pylist():
                     if row["id"] in runs:

@@ -12,7 +12,7 @@ from tachograph.data.table import (
     COLUMNS,
     READS,
     Cells,
-    Part,
+    ColumnGroup,
     Table,
     label,
     object_array,
@@ -47,12 +47,14 @@ def _row_unit(dtype: np.dtype[Any], columns: Sized) -> int | None:
     return None if size is None else size * len(columns)
 
 
-def _one_by_one(length: int, columns: dict[int, str], dtype: str, plain: np.dtype[Any], cut: Cut) -> list[Part]:
+def _one_by_one(length: int, columns: dict[int, str], dtype: str, plain: np.dtype[Any], cut: Cut) -> list[ColumnGroup]:
     """Parts of columns which can only be read one by one: those that are, and those which are too many for it."""
     near, far = dict(list(columns.items())[:COLUMNS]), dict(list(columns.items())[COLUMNS:])
-    parts = [Part(near, dtype, length, partial(cut, list(near)), _row_unit(plain, near), max(1, READS // len(near)))]
+    parts = [
+        ColumnGroup(near, dtype, length, partial(cut, list(near)), _row_unit(plain, near), max(1, READS // len(near)))
+    ]
     if far:
-        parts.append(Part(far, dtype, length, partial(cut, []), _row_unit(plain, far) or 32 * len(far), cuts=0))
+        parts.append(ColumnGroup(far, dtype, length, partial(cut, []), _row_unit(plain, far) or 32 * len(far), cuts=0))
     return parts
 
 
@@ -84,18 +86,18 @@ def pandas_series(series: Any, name: str) -> Table:
     )
 
 
-def _pandas_parts(frame: Any) -> list[Part]:
+def _pandas_parts(frame: Any) -> list[ColumnGroup]:
     names = list(map(label, frame.columns))
     dtypes = list(frame.dtypes)
     groups = _grouped(dtypes)
-    parts: list[Part] = []
+    parts: list[ColumnGroup] = []
     for places in groups.values():
         columns = {place: names[place] for place in places}
         parts += _pandas_group(frame, columns, dtypes[places[0]], alone=len(groups) == 1)
     return parts
 
 
-def _pandas_group(frame: Any, columns: dict[int, str], dtype: Any, alone: bool) -> list[Part]:
+def _pandas_group(frame: Any, columns: dict[int, str], dtype: Any, alone: bool) -> list[ColumnGroup]:
     every = list(columns)
 
     def cut(start: int, stop: int) -> Cells:
@@ -107,7 +109,7 @@ def _pandas_group(frame: Any, columns: dict[int, str], dtype: Any, alone: bool) 
         return _stacked([_pandas_cells(rows.iloc[:, place], dtype) for place in places])
 
     if isinstance(dtype, np.dtype):
-        return [Part(columns, spelled(dtype), len(frame), cut, _row_unit(dtype, columns))]
+        return [ColumnGroup(columns, spelled(dtype), len(frame), cut, _row_unit(dtype, columns))]
     return _one_by_one(len(frame), columns, str(dtype), _pandas_plain(dtype), cut_each)
 
 
@@ -149,12 +151,12 @@ def polars_lazy(frame: Any, name: str) -> Table:
     return Table("polars.LazyFrame", (), None, len(schema), None, unread(schema))
 
 
-def _polars_parts(frame: Any) -> list[Part]:
+def _polars_parts(frame: Any) -> list[ColumnGroup]:
     def cut(places: list[int], start: int, stop: int) -> Cells:
         rows = frame.slice(start, stop - start)
         return _stacked([_polars_cells(rows.to_series(place)) for place in places])
 
-    parts: list[Part] = []
+    parts: list[ColumnGroup] = []
     for dtype, places in _grouped(frame.dtypes).items():
         columns = {place: frame.columns[place] for place in places}
         parts += _one_by_one(len(frame), columns, dtype, _polars_plain(frame.dtypes[places[0]]), cut)

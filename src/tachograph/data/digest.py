@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tachograph.data.table import LIMIT, Cells, Part, Table
+from tachograph.data.table import LIMIT, Cells, ColumnGroup, Table
 
 BLOCK = 2**18  # bytes read at once: small enough for the cache, large enough to hash at full speed
 
@@ -47,7 +47,7 @@ def _add_table(sha: hashlib._Hash, table: Table) -> int:
     return sum(_add_part(sha, part, share) for part in table.parts or ())
 
 
-def _add_part(sha: hashlib._Hash, part: Part, share: float) -> int:
+def _add_part(sha: hashlib._Hash, part: ColumnGroup, share: float) -> int:
     sha.update(_encoded([part.dtype, list(part.columns.items())]))
     if part.size > LIMIT * part.length:
         raise _UnreadableError(f"one value of {part.dtype} is larger than all that may be read")
@@ -58,7 +58,7 @@ def _add_part(sha: hashlib._Hash, part: Part, share: float) -> int:
     return part.size * units // part.length if part.length else 0
 
 
-def spans(part: Part, share: float) -> Iterator[tuple[int, int]]:
+def spans(part: ColumnGroup, share: float) -> Iterator[tuple[int, int]]:
     """Where to read: all of the part, block after block, or that share of it in blocks at even distances."""
     if not part.length or not part.cuts:
         return

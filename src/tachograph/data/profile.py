@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tachograph import values as plain
 from tachograph.data.describe import Column
-from tachograph.data.table import Cells, Part
+from tachograph.data.table import Cells, ColumnGroup
 from tachograph.redaction import is_private_name, is_private_text
 
 BINS = 10
@@ -33,7 +33,7 @@ SHOWN = 64  # characters of a value that are shown
 COMPARED = 1024  # characters of a value that are compared: a column of documents must not cost more than one of words
 
 
-def columns(parts: Sequence[Part]) -> list[Column]:
+def columns(parts: Sequence[ColumnGroup]) -> list[Column]:
     """The columns of a sample, in the data's own order."""
     found = {place: column for part in parts for place, column in zip(part.columns, _describe(part), strict=True)}
     return [_shown(found[place]) for place in sorted(found)]
@@ -49,7 +49,7 @@ def is_category(column: Column, value: object) -> bool:
     return _clean(_label(value)[:SHOWN]) in column.top
 
 
-def classes(parts: Sequence[Part]) -> dict[str, int] | None:
+def classes(parts: Sequence[ColumnGroup]) -> dict[str, int] | None:
     """Class balance of a sample of one column; None where it is none: several columns, fractions, over 100 values,
     values that don't repeat, a private name."""
     if len(parts) != 1 or len(parts[0].columns) != 1 or not parts[0].length:
@@ -95,14 +95,14 @@ def _class_order(item: tuple[Any, int]) -> tuple[bool, Any]:
     return is_text, _label(value) if is_text else value
 
 
-def _read(part: Part) -> Cells:
+def _read(part: ColumnGroup) -> Cells:
     """The part as one row for each column."""
     values, missing = part.read(0, part.length)
     count = len(part.columns)
     return Cells(values.reshape(-1, count).T, None if missing is None else missing.reshape(-1, count).T)
 
 
-def _describe(part: Part) -> list[Column]:
+def _describe(part: ColumnGroup) -> list[Column]:
     dtype = _clean(plain.dtype(part.dtype)[:SHOWN])
     names = [(_clean(name), dtype) for name in part.columns.values()]
     if not part.length:

@@ -14,7 +14,7 @@ from tachograph.data.table import (
     COLUMNS,
     LIMIT,
     Cells,
-    Part,
+    ColumnGroup,
     Rows,
     Table,
     array_part,
@@ -83,7 +83,7 @@ def _written_out(matrix: Any, rows: Rows) -> NDArray[Any]:
     return dense
 
 
-def _stored(matrix: Any) -> list[Part] | None:
+def _stored(matrix: Any) -> list[ColumnGroup] | None:
     """The arrays that a format keeps; None for one which keeps Python objects."""
     arrays = [getattr(matrix, name, None) for name in ("indptr", "indices", "row", "col", "offsets", "data")]
     if matrix.format not in ("csr", "csc", "bsr", "coo", "dia"):
@@ -100,7 +100,7 @@ def _list(data: Sequence[Any], name: str) -> Table:
     def cut(start: int, stop: int) -> Cells:
         return Cells(object_array(data[start:stop]), None)
 
-    parts = [Part({0: name}, "list", len(data), cut, None)]
+    parts = [ColumnGroup({0: name}, "list", len(data), cut, None)]
     if len(data) <= ARRAYS and all(isinstance(item, np.ndarray) for item in data):
         parts = [part for i, item in enumerate(data) for part in array_parts(item, str(i))]
     shape = (len(data),) if len(sample) <= 1 else (len(data), max(width, len(sample)))
@@ -108,7 +108,7 @@ def _list(data: Sequence[Any], name: str) -> Table:
     return Table(type(data).__name__, shape, len(data), math.prod(shape[1:]), parts, sample, looked_at)
 
 
-def _item_columns(items: list[Any], name: str) -> list[Part]:
+def _item_columns(items: list[Any], name: str) -> list[ColumnGroup]:
     """One column for each key, for each place of rows of equal length, or for all the items."""
     kinds = set(map(type, items))
     if kinds == {dict}:
@@ -119,11 +119,11 @@ def _item_columns(items: list[Any], name: str) -> list[Part]:
     return [_item_column(0, name, items)]
 
 
-def _item_column(place: int, name: str, values: list[Any]) -> Part:
+def _item_column(place: int, name: str, values: list[Any]) -> ColumnGroup:
     kinds = set(map(type, values)) - {type(None)}
     dtype = kinds.pop().__name__ if len(kinds) == 1 else "object"
     array = object_array(values)
-    return Part({place: name}, dtype, len(values), lambda start, stop: Cells(array[start:stop], None), None)
+    return ColumnGroup({place: name}, dtype, len(values), lambda start, stop: Cells(array[start:stop], None), None)
 
 
 def _tensor(tensor: Any, name: str) -> Table:

@@ -33,7 +33,7 @@ class Cells(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class ColumnGroup:
     """Columns which have one dtype."""
 
     columns: dict[int, str]  # place in the table: name
@@ -48,7 +48,7 @@ class Part:
         """Bytes of all of it."""
         return _estimated(self) if self.unit is None else self.length * self.unit
 
-    def copied(self) -> Part:
+    def copied(self) -> ColumnGroup:
         """The same with values of its own."""
         values, missing = self.read(0, self.length)
         values, missing = values.copy(), None if missing is None else missing.copy()
@@ -67,8 +67,8 @@ class Table:
     shape: tuple[int, ...]
     rows: int | None
     width: int | None
-    parts: list[Part] | None = None  # None: not readable, or not without moving it
-    sample: list[Part] = field(default_factory=list)
+    parts: list[ColumnGroup] | None = None  # None: not readable, or not without moving it
+    sample: list[ColumnGroup] = field(default_factory=list)
     looked_at: int = 0  # rows in the sample
     density: float | None = None
     layout: str = ""  # how a sparse matrix is stored
@@ -121,17 +121,17 @@ def array_table(data: Any, name: str, kind: str | None = None) -> Table:
     )
 
 
-def array_parts(array: NDArray[Any], name: str, first: int = 0) -> list[Part]:
+def array_parts(array: NDArray[Any], name: str, first: int = 0) -> list[ColumnGroup]:
     """The parts of an array, one for each field however deep, their columns counted from `first`."""
     if array.dtype.names is None:
         return [array_part(array, name, first)]
-    parts: list[Part] = []
+    parts: list[ColumnGroup] = []
     for key in array.dtype.names:
         parts += array_parts(array[key], key, first + sum(len(part.columns) for part in parts))
     return parts
 
 
-def array_part(array: NDArray[Any], name: str, first: int) -> Part:
+def array_part(array: NDArray[Any], name: str, first: int) -> ColumnGroup:
     """An array without fields, its columns counted from `first`."""
     wide = array.shape[1] if array.ndim == 2 else 1
     names = [name] if wide == 1 else map(str, range(min(wide, COLUMNS)))
@@ -142,7 +142,7 @@ def array_part(array: NDArray[Any], name: str, first: int) -> Part:
     def cut(start: int, stop: int) -> Cells:
         return Cells(_flat(data, start, stop), None if mask is None else _flat(mask, start, stop))
 
-    return Part(dict(enumerate(names, first)), spelled(array.dtype), array.size, cut, unit(array.dtype))
+    return ColumnGroup(dict(enumerate(names, first)), spelled(array.dtype), array.size, cut, unit(array.dtype))
 
 
 def _flat(array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
@@ -178,7 +178,7 @@ def unit(dtype: np.dtype[Any]) -> int | None:
     return None if dtype.kind in "OT" else dtype.itemsize
 
 
-def _estimated(part: Part) -> int:
+def _estimated(part: ColumnGroup) -> int:
     """Bytes of objects, estimated from the first, the middle and the last of them; at least one each."""
     near, length = 64, part.length
     starts = (0, (length - near) // 2, length - near)
@@ -218,7 +218,7 @@ def object_array(values: Sequence[Any]) -> NDArray[Any]:
     return np.fromiter(values, dtype=object, count=len(values))
 
 
-def unread(schema: Mapping[str, str]) -> list[Part]:
+def unread(schema: Mapping[str, str]) -> list[ColumnGroup]:
     """Columns of which only name and dtype are known."""
     nothing = Cells(np.empty(0), None)
-    return [Part({i: name}, schema[name], 0, lambda start, stop: nothing, 0) for i, name in numbered(schema)]
+    return [ColumnGroup({i: name}, schema[name], 0, lambda start, stop: nothing, 0) for i, name in numbered(schema)]

@@ -27,7 +27,7 @@ UNION SELECT run.id FROM run JOIN writer ON writer.run = run.no WHERE NOT writer
 _WRITERS = "SELECT writer.id FROM writer JOIN run ON run.no = writer.run WHERE run.id = ?"
 
 
-class Place(NamedTuple):
+class IndexMark(NamedTuple):
     """Up to where the index knows what is there. Kept in it, so that it holds whenever the index does."""
 
     folder_time: int  # of the folder of all runs, in ns; 0 = look again
@@ -47,9 +47,9 @@ class Finder:
         """Let the index know what is there now. Gives the runs and writers of which the news tell."""
         if everything:
             changes.trim(self._root)
-        before = Place(*self._rows("SELECT folder_time, removed, news, news_end FROM look")[0])
-        told, place = changes.read(self._root, changes.Place(before.first, before.end))
-        after = Place(_folder_time(self._runs), _size(self._root / tombstones.FILENAME), *place)
+        before = IndexMark(*self._rows("SELECT folder_time, removed, news, news_end FROM look")[0])
+        told, place = changes.read(self._root, changes.ReaderPosition(before.first, before.end))
+        after = IndexMark(_folder_time(self._runs), _size(self._root / tombstones.FILENAME), *place)
         unsettled = {id for (id,) in self._rows(_UNSETTLED)}
         found = _Found(unsettled | (told or {}).keys() | {folder.name for folder in self.refused})
         if told is None or everything:
@@ -98,7 +98,7 @@ class Finder:
         rows = self._rows("SELECT folder_time FROM run WHERE id = ?", id)
         return int(rows[0][0]) if rows else -1
 
-    def _write(self, found: _Found, place: Place) -> None:
+    def _write(self, found: _Found, place: IndexMark) -> None:
         with self._database.transaction() as db:
             for id in found.gone:
                 forget(db, id)

@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from tachograph import journal
 from tachograph.index.discovery import Finder, empty
-from tachograph.index.projection import WRITER_COLUMNS, Batch, Writer, decode_start
+from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, TableBatch, decode_start
 from tachograph.index.sqlite_file import Database, explained
 from tachograph.journal import Damage
 from tachograph.runtime import deferred, process
@@ -245,7 +245,7 @@ class Index:
         block = journal.read_block(Path(journal.segment(writer.folder, first)), offset, line, final)
         if not block.data:
             return False
-        added.take(writer, Batch(Writer.loaded(state[0]), block))
+        added.take(writer, TableBatch(IndexedWriter.loaded(state[0]), block))
         self.reading(len(block.data))
         return block.end < writer.sizes[first]
 
@@ -259,11 +259,11 @@ class _Additions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batches: list[tuple[_Writer, Batch]] = []
+        self._batches: list[tuple[_Writer, TableBatch]] = []
         self._late: list[_Writer] = []
         self._bytes = 0
 
-    def take(self, writer: _Writer, batch: Batch) -> None:
+    def take(self, writer: _Writer, batch: TableBatch) -> None:
         self._batches.append((writer, batch))
         self._bytes += len(batch.block.data)
         if self._bytes >= journal.BLOCK_BYTES:

@@ -51,7 +51,7 @@ class Seen:
 WRITER_COLUMNS = ("no", "run", "id", "revision", "header", '"end"', "started", "clock", "seen")
 
 
-class Writer(Struct):
+class IndexedWriter(Struct):
     """A writer as far as it was read."""
 
     no: int
@@ -65,7 +65,7 @@ class Writer(Struct):
     seen: Seen
 
     @classmethod
-    def loaded(cls, row: tuple[Any, ...]) -> Writer:
+    def loaded(cls, row: tuple[Any, ...]) -> IndexedWriter:
         """From a row of ``WRITER_COLUMNS``."""
         no, run, id, revision, header, end, started, clock, seen = row
         return cls(
@@ -104,10 +104,10 @@ class Writer(Struct):
         return f"rank{self.rank}/{name}"
 
 
-class Batch:
+class TableBatch:
     """What a block adds to the tables. Made without a lock; :meth:`write` then needs it for a moment only."""
 
-    def __init__(self, writer: Writer, block: Block) -> None:
+    def __init__(self, writer: IndexedWriter, block: Block) -> None:
         self.writer, self.block = writer, block
         self._points: defaultdict[str, list[float]] = defaultdict(list)  # seq, step, time, value, seq ...
         self._events: list[tuple[float, Event]] = []
@@ -159,7 +159,7 @@ class Batch:
         return True
 
 
-def _claim(db: Connection, writer: Writer) -> bool:
+def _claim(db: Connection, writer: IndexedWriter) -> bool:
     claimed = db.execute(
         """UPDATE writer SET revision = revision + 1, header = ?, "end" = ?, started = ?, clock = ?, seen = ?
            WHERE no = ? AND revision = ?""",
@@ -171,7 +171,7 @@ def _claim(db: Connection, writer: Writer) -> bool:
     return claimed.rowcount == 1
 
 
-def _write_position(db: Connection, writer: Writer, block: Block) -> None:
+def _write_position(db: Connection, writer: IndexedWriter, block: Block) -> None:
     db.execute(
         """INSERT INTO segment (writer, first, "offset", line) VALUES (?, ?, ?, ?)
            ON CONFLICT (writer, first) DO UPDATE SET "offset" = excluded."offset", line = excluded.line""",
@@ -179,14 +179,14 @@ def _write_position(db: Connection, writer: Writer, block: Block) -> None:
     )
 
 
-def _write_damage(db: Connection, writer: Writer, block: Block, damage: list[Damage]) -> None:
+def _write_damage(db: Connection, writer: IndexedWriter, block: Block, damage: list[Damage]) -> None:
     db.executemany(
         'INSERT INTO damage (writer, segment, line, "offset", reason, torn) VALUES (?, ?, ?, ?, ?, ?)',
         [(writer.no, int(block.path.stem), item.line, item.offset, item.reason, item.torn) for item in damage],
     )
 
 
-def _write_events(db: Connection, writer: Writer, happened: list[tuple[float, Event]]) -> None:
+def _write_events(db: Connection, writer: IndexedWriter, happened: list[tuple[float, Event]]) -> None:
     db.executemany(
         "INSERT INTO event (run, writer, seq, clock, kind, line) VALUES (?, ?, ?, ?, ?, ?)",
         [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in happened],
@@ -197,7 +197,7 @@ def _write_events(db: Connection, writer: Writer, happened: list[tuple[float, Ev
 
 def _rows(
     db: Connection,
-    writer: Writer,
+    writer: IndexedWriter,
     happened: list[tuple[float, Event]],
     kind: type[Params | Tags],
     columns: Callable[[Any], Any],
@@ -237,7 +237,7 @@ def _line(event: Event) -> bytes:
     return events.encode(event.fields if isinstance(event, Unknown) else event)
 
 
-def _write_points(db: Connection, writer: Writer, points: dict[str, list[float]]) -> None:
+def _write_points(db: Connection, writer: IndexedWriter, points: dict[str, list[float]]) -> None:
     from tachograph.index import chunks  # with it comes numpy, which a command that finds nothing new can do without
 
     numbers = labels.numbers(db, list(map(writer.shown, points)))
@@ -278,14 +278,14 @@ def fold_run(db: Connection, run: int) -> None:
     """
     db.hold(run)
     found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND started IS NOT NULL", (run,))
-    everybody = [Writer.loaded(row) for row in found.fetchall()]
+    everybody = [IndexedWriter.loaded(row) for row in found.fetchall()]
     writers = [writer for writer in everybody if not writer.is_witness]
     if not writers:
         return
     latest = max(writer.clock for writer in everybody)
     told = [writer for writer in writers if writer.header is not None] or writers
     owners = [writer for writer in told if writer.header is not None and writer.header.role == "owner"] or told
-    first, leader = min(owners, key=Writer.age), max(owners, key=Writer.age)
+    first, leader = min(owners, key=IndexedWriter.age), max(owners, key=IndexedWriter.age)
     header, end = first.header, ends(everybody).get(leader.id)
     ended = end and (latest if end.of else end.at)
     db.execute(
@@ -298,7 +298,7 @@ def fold_run(db: Connection, run: int) -> None:
     )  # fmt: skip
 
 
-def ends(writers: Iterable[Writer]) -> dict[str, RunEnd]:
+def ends(writers: Iterable[IndexedWriter]) -> dict[str, RunEnd]:
     """By the ids of a run's writers how they ended: as they said themselves; else, as long as nothing was heard of them
     since, as a witness says. Whatever came first."""
     known = {writer.id: writer for writer in writers}

@@ -65,7 +65,7 @@ def _append(root: Path, line: bytes) -> None:
         os.close(fd)
 
 
-class Place(NamedTuple):
+class ReaderPosition(NamedTuple):
     """Up to where the news were read: the first line, by which a file is told from a later one, and the bytes."""
 
     first: bytes = b""
@@ -76,10 +76,10 @@ class News(NamedTuple):
     """By run the writers to which something came, and where to go on. ``told`` is None where that can't be known."""
 
     told: dict[str, set[str]] | None
-    place: Place
+    place: ReaderPosition
 
 
-def read(root: Path, place: Place) -> News:
+def read(root: Path, place: ReaderPosition) -> News:
     """What came since ``place``. Of the last seconds it is told again the next time."""
     try:
         with open(root / FILENAME, "rb") as file:
@@ -90,10 +90,10 @@ def read(root: Path, place: Place) -> News:
             file.seek(place.end)
             return News(*_read(file, first, place.end))
     except FileNotFoundError:
-        return News(None if place.first else {}, Place())
+        return News(None if place.first else {}, ReaderPosition())
 
 
-def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dict[str, set[str]], Place]:
+def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dict[str, set[str]], ReaderPosition]:
     told: dict[str, set[str]] = {}
     now, settled = time.time_ns(), True
     for line in lines:
@@ -106,7 +106,7 @@ def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dic
         settled &= not when.isdecimal() or abs(now - int(when)) > RECENT_NS
         if settled:
             end += len(line)
-    return told, Place(first, end)
+    return told, ReaderPosition(first, end)
 
 
 def trim(root: Path) -> None:

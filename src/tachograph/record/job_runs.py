@@ -32,7 +32,7 @@ _generations: dict[str, int] = {}  # which of the jobs with this key is ours
 _one_at_a_time = threading.RLock()
 
 
-class Place(msgspec.Struct, frozen=True):
+class RunRank(msgspec.Struct, frozen=True):
     """A rank's part in a run. ``resumed`` says that the run has an earlier attempt of this rank."""
 
     id: str
@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True):
     resumed: bool
 
 
-def place(root: Path, name: str, parent_id: str | None, opener: str) -> Place | None:
+def place(root: Path, name: str, parent_id: str | None, opener: str) -> RunRank | None:
     """This process's part in the run that it is about to open; None for a process of its own."""
     job = launchers.job()
     if job is None:
@@ -52,7 +52,7 @@ def place(root: Path, name: str, parent_id: str | None, opener: str) -> Place | 
         turn, again = series.turn(name, opener)
     id = series.id(turn)
     earlier = [] if again else [start.attempt for start in _earlier(root / "runs" / id, job.rank)]
-    return Place(id, job.rank, max([job.attempt, *(attempt + 1 for attempt in earlier)]), bool(earlier))
+    return RunRank(id, job.rank, max([job.attempt, *(attempt + 1 for attempt in earlier)]), bool(earlier))
 
 
 def next_steps(folder: Path, rank: int) -> dict[str, int]:

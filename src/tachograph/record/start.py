@@ -164,7 +164,7 @@ def _hide(root: Path) -> None:
 def _identity(root: Path, name: str, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
     """Id, rank and role: those that the job of this process gives it, or our own. And whether the run was begun by an
     earlier attempt."""
-    place: job_runs.Place | None = None
+    place: job_runs.RunRank | None = None
     with guard.contained("rank"):
         place = job_runs.place(root, name, parent_id, opener)
     if place is None:

@@ -14,7 +14,7 @@ from tachograph.errors import Error
 from tachograph.printable import printable
 from tachograph.runtime.loopback import is_loopback
 from tachograph.server.api.app import build
-from tachograph.server.folder.storage import Folder
+from tachograph.server.folder.storage import FolderStorage
 from tachograph.server.storage import Storage
 from tachograph.server.tokens import FolderTokens, Tokens
 
@@ -22,7 +22,7 @@ GRACE = 10  # seconds that requests have to end in, when the server is told to
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox")]
 
 
-class Place(NamedTuple):
+class StorageAddress(NamedTuple):
     """Where runs are kept: in the folder ``root``, or in a database. Then ``blobs`` says where files go."""
 
     root: Path
@@ -32,13 +32,15 @@ class Place(NamedTuple):
     def opened(self) -> tuple[str, Storage, Tokens]:
         """What to call it, and what the server needs of it. Raises ``Error`` where it can't be used."""
         if self.database is None:
-            return str(self.root), Folder(self.root), FolderTokens(self.root)
+            return str(self.root), FolderStorage(self.root), FolderTokens(self.root)
         from tachograph.server.postgres import opening
 
         return opening.opened(self.database, self.blobs, self.root)
 
 
-def serve(place: Place, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None) -> None:
+def serve(
+    place: StorageAddress, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None
+) -> None:
     """Serve the runs of a place until the process is told to end.
 
     Raises ``Error`` where nobody else should be let in but nothing would keep them out.

@@ -39,7 +39,7 @@ class Reading(Unavailable):
         self.share = share
 
 
-class Heard(NamedTuple):
+class IncomingEvent(NamedTuple):
     """An event as it came: who wrote it, its number, kind, and the line."""
 
     writer: str
@@ -51,7 +51,7 @@ class Heard(NamedTuple):
 class Tail(Protocol):
     """Follows a run."""
 
-    def new(self) -> Sequence[Heard]:
+    def new(self) -> Sequence[IncomingEvent]:
         """What came since the last call, a bounded amount of it; nothing where nothing did."""
 
 

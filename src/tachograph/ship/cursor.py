@@ -10,22 +10,24 @@ from typing import NamedTuple
 from tachograph import journal
 from tachograph.events import Event
 from tachograph.journal import Block, Unreadable
-from tachograph.ship.positions import Place
+from tachograph.ship.positions import SinkPosition
 
 BATCH_BYTES = 64 << 10  # a longer line makes a longer batch
 BATCH_LINES = 1000
 
 
-class Batch(NamedTuple):
+class Portion(NamedTuple):
     """Some lines of a writer with their numbers, and where its reader stands behind them. It may hold no lines, where
     none of those that were read can be sent."""
 
     numbers: list[int]
     lines: list[bytes]
-    place: Place
+    place: SinkPosition
 
 
-def batches(folder: Path, place: Place, is_over: Callable[[], bool], size: int = BATCH_BYTES) -> Iterator[Batch]:
+def batches(
+    folder: Path, place: SinkPosition, is_over: Callable[[], bool], size: int = BATCH_BYTES
+) -> Iterator[Portion]:
     """What a writer recorded behind ``place``, about ``size`` bytes at a time.
 
     As for every reader, damaged lines are left out, and a line that was written twice counts once. A last line without
@@ -39,7 +41,7 @@ def batches(folder: Path, place: Place, is_over: Callable[[], bool], size: int =
                 place = batch.place
 
 
-def portions(found: Iterator[Batch], size: int) -> Iterator[Batch | None]:
+def portions(found: Iterator[Portion], size: int) -> Iterator[Portion | None]:
     """The same lines in batches of at least ``size`` bytes, but for the last; None whenever that is not reached yet.
 
     What was read before a segment that can't be read comes before that is raised.
@@ -54,17 +56,17 @@ def portions(found: Iterator[Batch], size: int) -> Iterator[Batch | None]:
             if length < size:
                 yield None
                 continue
-            yield Batch(numbers, lines, place)
+            yield Portion(numbers, lines, place)
             numbers, lines, length, place = [], [], 0, None
     except Unreadable as error:
         fault = error
     if place is not None:
-        yield Batch(numbers, lines, place)
+        yield Portion(numbers, lines, place)
     if fault is not None:
         raise fault
 
 
-def behind(folder: Path, place: Place) -> int:
+def behind(folder: Path, place: SinkPosition) -> int:
     """How many bytes a writer's journal holds behind ``place``."""
     try:
         found, _ = journal.sizes(folder)
@@ -75,13 +77,13 @@ def behind(folder: Path, place: Place) -> int:
     )
 
 
-def _from(found: list[Path], place: Place) -> list[Path]:
+def _from(found: list[Path], place: SinkPosition) -> list[Path]:
     """The segments from the place on; where it names none, from the one in which the next number would be."""
     first = place.first or max((int(path.stem) for path in found if int(path.stem) <= place.seq + 1), default=0)
     return [path for path in found if int(path.stem) >= first]
 
 
-def _blocks(path: Path, place: Place, is_over: Callable[[], bool], size: int) -> Iterator[Block]:
+def _blocks(path: Path, place: SinkPosition, is_over: Callable[[], bool], size: int) -> Iterator[Block]:
     offset = place.offset if place.first == int(path.stem) else 0
     with journal.opened(path) as file:
         file.seek(offset)
@@ -97,7 +99,7 @@ def _blocks(path: Path, place: Place, is_over: Callable[[], bool], size: int) ->
             offset += len(data)
 
 
-def _split(block: Block, place: Place) -> Iterator[Batch]:
+def _split(block: Block, place: SinkPosition) -> Iterator[Portion]:
     """The lines of a block, at most so many at a time; the last batch, which may be empty, stands behind the block."""
     found = list(_good(block, place.seq))
     first = int(block.path.stem)
@@ -106,7 +108,7 @@ def _split(block: Block, place: Place) -> Iterator[Batch]:
         numbers, lines = [number for number, _ in part], [line for _, line in part]
         seq = numbers[-1] if numbers else place.seq
         is_last = start + BATCH_LINES >= len(found)
-        yield Batch(numbers, lines, Place(seq, first, block.end if is_last else block.offset))
+        yield Portion(numbers, lines, SinkPosition(seq, first, block.end if is_last else block.offset))
 
 
 def _good(block: Block, seq: int) -> Iterator[tuple[int, bytes]]:

@@ -14,8 +14,8 @@ from tachograph.events import decode
 from tachograph.journal import Unreadable
 from tachograph.journal.blobs import Blobs
 from tachograph.runtime import process
-from tachograph.ship.cursor import BATCH_BYTES, Batch, batches, behind, portions
-from tachograph.ship.positions import Place, Positions, Rejected, rejected_file, rejected_line
+from tachograph.ship.cursor import BATCH_BYTES, Portion, batches, behind, portions
+from tachograph.ship.positions import Positions, Rejected, SinkPosition, rejected_file, rejected_line
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 
 QUIET_SECONDS = 3600.0
@@ -137,7 +137,7 @@ class Delivery:
         known = {**self._positions.load(self.run), **self._places}
         with _reading(self.folder):
             found = journal.writers(self.folder)
-            return all(not behind(one, known.get(one.name, Place())) and is_over(one) for one in found)
+            return all(not behind(one, known.get(one.name, SinkPosition())) and is_over(one) for one in found)
 
     def _save(self) -> None:
         if self._places != self._saved:
@@ -149,8 +149,8 @@ class Delivery:
         with _reading(self.folder):
             return [writer for writer in journal.writers(self.folder) if self._mine(writer)]
 
-    def _place(self, writer: Path) -> Place:
-        return self._places.get(writer.name, Place())
+    def _place(self, writer: Path) -> SinkPosition:
+        return self._places.get(writer.name, SinkPosition())
 
     def _begin(self, sink: Sink) -> None:
         held = self._ask(sink)
@@ -162,7 +162,9 @@ class Delivery:
         held = sink.resume(self.run)
         for writer in self._writers():
             seq, place = held.get(writer.name, 0), self._place(writer)
-            self._places[writer.name] = Place(seq, place.first, place.offset) if place.seq <= seq else Place(seq)
+            self._places[writer.name] = (
+                SinkPosition(seq, place.first, place.offset) if place.seq <= seq else SinkPosition(seq)
+            )
             self.progress += seq > place.seq
         return held
 
@@ -176,7 +178,7 @@ class Delivery:
             self.progress += 1
             yield files.plus(_amount(batch))
 
-    def _batches(self, sink: Sink, writer: Path, size: int) -> Iterator[Batch | None]:
+    def _batches(self, sink: Sink, writer: Path, size: int) -> Iterator[Portion | None]:
         """What is left of a writer. Who gets a batch moves the writer's place behind it, when it is dealt with."""
         while _behind(writer, self._place(writer)):
             before = self._place(writer)
@@ -194,11 +196,13 @@ class Delivery:
         current = place.first or max((first for first in firsts if first <= place.seq + 1), default=0)
         following = next((first for first in firsts if first > current), None)
         if following is None:
-            self._places[writer.name] = Place(place.seq, current, journal.size(Path(journal.segment(writer, current))))
+            self._places[writer.name] = SinkPosition(
+                place.seq, current, journal.size(Path(journal.segment(writer, current)))
+            )
         else:
-            self._places[writer.name] = Place(place.seq, following, 0)
+            self._places[writer.name] = SinkPosition(place.seq, following, 0)
 
-    def _send_batch(self, sink: Sink, writer: str, batch: Batch) -> Amount:
+    def _send_batch(self, sink: Sink, writer: str, batch: Portion) -> Amount:
         files = self._send_files(sink, batch.lines) if isinstance(sink, BlobSink) else Amount()
         if batch.lines:
             self._write(sink, writer, list(zip(batch.numbers, batch.lines, strict=True)))
@@ -294,12 +298,12 @@ def recorded_with(run_folder: Path) -> list[str]:
     return list(dict.fromkeys(url for start in starts if start is not None for url in start.sinks))
 
 
-def _read(writer: Path, place: Place, size: int = BATCH_BYTES) -> Iterator[Batch]:
+def _read(writer: Path, place: SinkPosition, size: int = BATCH_BYTES) -> Iterator[Portion]:
     with _reading(writer):
         yield from batches(writer, place, lambda: _is_silent(writer), size)
 
 
-def _behind(writer: Path, place: Place) -> int:
+def _behind(writer: Path, place: SinkPosition) -> int:
     with _reading(writer):
         return behind(writer, place)
 
@@ -315,7 +319,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise Unread(f"{error.filename or path} can't be read ({error.strerror or error})") from error
 
 
-def _amount(batch: Batch) -> Amount:
+def _amount(batch: Portion) -> Amount:
     return Amount(len(batch.lines), sum(map(len, batch.lines)) + len(batch.lines))
 
 

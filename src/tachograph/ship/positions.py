@@ -28,7 +28,7 @@ _SUFFIX = ".json"
 _REJECTED = ".rejected.jsonl"
 
 
-class Place(Struct, frozen=True):
+class SinkPosition(Struct, frozen=True):
     """Where a reader of a writer's journal stands: up to number ``seq``, at ``offset`` of the segment ``first``.
 
     0 for a segment that is not known.
@@ -44,7 +44,7 @@ class Position(Struct):
 
     sink: str
     run: str
-    writers: dict[str, Place] = {}
+    writers: dict[str, SinkPosition] = {}
 
 
 class Rejected(Struct, omit_defaults=True):
@@ -82,14 +82,14 @@ class Positions:
             self.save(run, {})
             (self.folder / SENT / f"{run}{_SUFFIX}").unlink(missing_ok=True)
 
-    def load(self, run: str) -> dict[str, Place]:
+    def load(self, run: str) -> dict[str, SinkPosition]:
         """By writer. Nothing where there is no file, or none that can be read."""
         for path in (self._path(run), self.folder / SENT / f"{run}{_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):
                 return msgspec.json.decode(path.read_bytes(), type=Position).writers
         return {}
 
-    def save(self, run: str, places: Mapping[str, Place]) -> None:
+    def save(self, run: str, places: Mapping[str, SinkPosition]) -> None:
         """Add ``places`` to those that are known; other processes add those of other writers."""
         position = Position(self.name, run, {**self.load(run), **places})
         self._write(self._path(run), msgspec.json.encode(position))

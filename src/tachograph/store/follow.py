@@ -20,14 +20,14 @@ PATIENCE = 5.0  # seconds for what was there before
 LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would have to come from afar
 
 
-class Heard(NamedTuple):
+class FollowedEvent(NamedTuple):
     """An event and the folder name of the writer that recorded it."""
 
     writer: str
     event: Event
 
 
-def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[FollowedEvent]]:
     """What was recorded up to now at once, or the end of it; and then what comes, until the run is over."""
     if isinstance(store.questions, MirrorQuestions):
         return _from_journals(store, run, store.questions.journals / run.id, BUCKET_PERIOD)
@@ -36,7 +36,7 @@ def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
     return _from_journals(store, run, run.dir, PERIOD)
 
 
-def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) -> Iterator[list[Heard]]:
+def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) -> Iterator[list[FollowedEvent]]:
     follower, status = Follower(folder), "running"
     while status == "running":
         # Asked before what is new is read, so that what came just before the end is not missed.
@@ -46,7 +46,7 @@ def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) ->
             time.sleep(period)
 
 
-def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Heard]]:
+def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[FollowedEvent]]:
     from tachograph.client import stream
     from tachograph.store.http import HttpQuestions
 
@@ -54,10 +54,10 @@ def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[Hear
     server = store.questions.server
     left = stream.positions(server, run.id)  # what was there before is one batch
     begin = {} if is_all else {writer: max(0, seq - LAST_EVENTS) for writer, seq in left.items()}
-    held: list[Heard] = []
+    held: list[FollowedEvent] = []
     until = time.monotonic() + PATIENCE
     for batch in stream.follow(server, run.id, begin):
-        held += [Heard(writer, event) for writer, event in batch]
+        held += [FollowedEvent(writer, event) for writer, event in batch]
         for writer, event in batch:
             if event.seq >= left.get(writer, 0):
                 left.pop(writer, None)
@@ -74,12 +74,12 @@ class Follower:
         self._folder = folder
         self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
 
-    def new(self) -> list[Heard]:
+    def new(self) -> list[FollowedEvent]:
         """What was appended since the last call, in the order of time."""
         heard = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
         return sorted(heard, key=lambda heard: heard.event.at)
 
-    def _of_writer(self, folder: Path) -> Iterator[Heard]:
+    def _of_writer(self, folder: Path) -> Iterator[FollowedEvent]:
         for path in journal.segments(folder):
             offset, line = self._places.get(path, (0, 1))
             if journal.size(path) <= offset:
@@ -87,6 +87,6 @@ class Follower:
             while (block := journal.read_block(path, offset, line)).data:
                 for item in block.items():
                     if item is not None and not isinstance(item, Damage):
-                        yield Heard(folder.name, item)
+                        yield FollowedEvent(folder.name, item)
                 offset, line = block.end, block.next_line
             self._places[path] = offset, line

@@ -8,7 +8,7 @@ from typing import Any
 from tachograph.client.connection import Server
 from tachograph.client.downloads import Downloads
 from tachograph.store import wire_format
-from tachograph.store.questions import ALL, Found, Page, Points, Query, State
+from tachograph.store.questions import ALL, Found, Page, Points, Query, RunState
 
 
 class HttpQuestions:
@@ -55,7 +55,7 @@ class HttpQuestions:
         page: Page = self._ask("runs", query, after, min(limit, wire_format.MOST["runs"] or 0))
         return page
 
-    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[RunState]:
         return self._all("states", after=after, limit=limit, key=lambda state: (state.row.started, state.row.id))
 
     def find(self, key: str) -> Found:

@@ -80,7 +80,7 @@ def _odd(character: str) -> str:
     return f"unexpected {character!r} (a name that has it goes in double quotes)"
 
 
-class Token(Struct):
+class Lexeme(Struct):
     kind: str  # text, number, name, sign, end
     text: str
     at: int
@@ -107,16 +107,16 @@ class _Parser:
 
     # -- tokens --
 
-    def _tokenize(self) -> list[Token]:
+    def _tokenize(self) -> list[Lexeme]:
         tokens, at = [], 0
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
                 raise self.error(_odd(self.text[at]), at)
             if match.lastgroup != "blank":
-                tokens.append(Token(str(match.lastgroup), match.group(), at))
+                tokens.append(Lexeme(str(match.lastgroup), match.group(), at))
             at = match.end()
-        return [*tokens, Token("end", "", len(self.text.rstrip()))]
+        return [*tokens, Lexeme("end", "", len(self.text.rstrip()))]
 
     def error(self, what: str, at: int) -> QueryError:
         """One line that points at the spot: ``where: expected a value at column 16: metrics.loss < >>> and``."""
@@ -125,10 +125,10 @@ class _Parser:
         return QueryError(f"{self.argument}: {what} at {place}: {' '.join(shown.split())}")
 
     @property
-    def _next(self) -> Token:
+    def _next(self) -> Lexeme:
         return self._tokens[self._place]
 
-    def _take(self) -> Token:
+    def _take(self) -> Lexeme:
         token = self._next
         self._place += token.kind != "end"
         return token

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     latest: float
 
 
-class State(NamedTuple):
+class RunState(NamedTuple):
     """A run, and a text that changes with all that is recorded for it."""
 
     row: Row
@@ -112,7 +112,7 @@ class Questions(Protocol):
     def runs(self, query: Query, after: str | None = None, limit: int = ALL) -> Page:
         """The runs of a query in order. Raises ``QueryError`` for one that can't be read."""
 
-    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[RunState]:
         """The runs, nested ones too, in the order in which they started, then of their ids: those whose start and id
         come after the given ones."""
 

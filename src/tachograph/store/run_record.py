@@ -66,7 +66,7 @@ class RunRecord:
     :mod:`tachograph.journal.witnesses`).
     """
 
-    def __init__(self, store: Store, row: Row, batch: Batch) -> None:
+    def __init__(self, store: Store, row: Row, batch: ReadTogether) -> None:
         self._store, self._questions, self._batch = store, store.questions, batch
         self.id: str
         self.id, name, self.experiment, self.status, started, ended, self.parent_id, opener, latest = row
@@ -302,7 +302,7 @@ class RunRecord:
         return self._store.children(self.id)
 
 
-class Batch:
+class ReadTogether:
     """Params, tags and last metrics of runs that were asked for together, read together when first needed."""
 
     def __init__(self, questions: Questions, ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from tachograph import events
 from tachograph.index import labels, projection
 from tachograph.store import paging, query
 from tachograph.store.conditions import Sql
-from tachograph.store.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, State
+from tachograph.store.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, RunState
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
@@ -77,7 +77,7 @@ class SqlQuestions:
     def runs(self, query: Query, after: str | None = None, limit: int = ALL) -> Page:
         return paging.page(self.tables.rows, _condition(query), query.order_by, after, limit)
 
-    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[State]:
+    def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[RunState]:
         fields = ", ".join(f"page.{name}" for name in Row._fields)
         rows = self.tables.rows(
             f"""SELECT {fields}, writer.id, writer.seen
@@ -88,7 +88,8 @@ class SqlQuestions:
         )  # fmt: skip
         known = ((Row(*row[: len(Row._fields)]), row[len(Row._fields) :]) for row in rows)
         return [
-            State(row, _version(row, [seen for _, seen in group])) for row, group in groupby(known, lambda one: one[0])
+            RunState(row, _version(row, [seen for _, seen in group]))
+            for row, group in groupby(known, lambda one: one[0])
         ]
 
     def find(self, key: str) -> Found:
@@ -241,7 +242,7 @@ class SqlQuestions:
         if not self.tables.rows(f"SELECT 1 {among} AND instr(header, ?) > 0 LIMIT 1", id, WITNESS):
             return {}
         rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {among}", id)
-        ends = projection.ends(map(projection.Writer.loaded, rows))
+        ends = projection.ends(map(projection.IndexedWriter.loaded, rows))
         return {writer: events.encode(end) for writer, end in ends.items()}
 
 

@@ -16,7 +16,7 @@ from tachograph.printable import decoded, printable
 from tachograph.redaction import redact_url
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL, PIECE, Found, Page, Query, Questions, Row
-from tachograph.store.run_record import Batch, RunRecord, escaped
+from tachograph.store.run_record import ReadTogether, RunRecord, escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -154,7 +154,7 @@ class Store:
 
     def records(self, rows: Sequence[Row]) -> list[RunRecord]:
         """The runs that rows tell of; what else there is to know of them is asked for together."""
-        batch = Batch(self.questions, [row.id for row in rows])
+        batch = ReadTogether(self.questions, [row.id for row in rows])
         return [RunRecord(self, row, batch) for row in rows]
 
     def children(self, id: str) -> Runs:

@@ -14,7 +14,7 @@ import tachograph
 from tachograph import compact as compaction
 from tachograph.bucket.objects import Objects
 from tachograph.cli import main
-from tachograph.compact import Report, bucket_destination, compact, shelf_at
+from tachograph.compact import Report, bucket_destination, compact, destination_at
 from tachograph.errors import Error
 from tachograph.store.store import open_store
 
@@ -29,16 +29,16 @@ def record(count: int, points: int = 100) -> None:
 def tables(url: str) -> Report:
     store = open_store()
     try:
-        return compact(store, shelf_at(url))
+        return compact(store, destination_at(url))
     finally:
         store.close()
 
 
 def rows(url: str, table: str) -> list[dict[str, Any]]:
-    shelf, found = shelf_at(url), list[Any]()
-    for name in shelf.files():
+    destination, found = destination_at(url), list[Any]()
+    for name in destination.files():
         if name.startswith(table):
-            with shelf.reading(name) as file:
+            with destination.reading(name) as file:
                 found += pq.ParquetFile(file).read().to_pylist()
     return found
 
@@ -60,14 +60,14 @@ def test_tables_in_a_bucket_say_what_the_store_says(url: str, monkeypatch: pytes
 
 def test_one_at_a_time(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record(1)
-    with shelf_at(s3).alone(), pytest.raises(Error, match="another compaction is at work"):
+    with destination_at(s3).alone(), pytest.raises(Error, match="another compaction is at work"):
         tables(s3)
     assert tables(s3).added == 1
 
 
 def test_what_a_killed_compaction_left_is_in_nobodys_way_for_long(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record(1)
-    code = "import os, sys; from tachograph.compact import shelf_at\nwith shelf_at(sys.argv[1]).alone(): os._exit(9)"
+    code = "import os, sys, tachograph.compact as c\nwith c.destination_at(sys.argv[1]).alone(): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code, s3]).returncode == 9
     with pytest.raises(Error, match="another compaction is at work"):
         tables(s3)
@@ -77,13 +77,13 @@ def test_what_a_killed_compaction_left_is_in_nobodys_way_for_long(s3: str, monke
 
 
 def test_who_was_held_up_for_too_long_changes_nothing(s3: str, tmp_path: Path) -> None:
-    shelf = shelf_at(s3)
+    destination = destination_at(s3)
     (tmp_path / "draft").write_bytes(b"x")
-    with shelf.alone():
+    with destination.alone():
         Objects(s3).delete([one.path for one in Objects(s3).listed(bucket_destination.LEASES)])
         with pytest.raises(Error, match="since this one was held up"):
-            shelf.publish(tmp_path / "draft", "runs/date=2026-11-16/part-00001.parquet")
-    assert shelf.files() == {}
+            destination.publish(tmp_path / "draft", "runs/date=2026-11-16/part-00001.parquet")
+    assert destination.files() == {}
 
 
 def test_a_buckets_own_runs(s3: str, capsys: pytest.CaptureFixture[str]) -> None:

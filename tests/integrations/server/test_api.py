@@ -169,13 +169,13 @@ def test_two_servers_on_one_folder(server):
 
 def test_the_description_has_every_address(server):
     from tachograph.server.api.app import build
-    from tachograph.server.folder.storage import Folder
+    from tachograph.server.folder.storage import FolderStorage
     from tachograph.server.tokens import FolderTokens
 
     document = server.ask("/openapi.json").json()
     assert document == json.loads(json.dumps(openapi.document()))
     described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
-    routes = build(Folder(server.root), FolderTokens(server.root), local=True).routes
+    routes = build(FolderStorage(server.root), FolderTokens(server.root), local=True).routes
     real = {(route.path, method) for route in routes for method in route.methods}
     assert {pair for pair in real if pair[1] != "HEAD" or "blobs" in pair[0]} == described
     for path, item in document["paths"].items():

@@ -12,13 +12,13 @@ import pytest
 
 from tachograph.bucket.mirror import listing
 from tachograph.bucket.mirror.listing import ahead
-from tachograph.bucket.mirror.state import Known, State, Writer
+from tachograph.bucket.mirror.state import Known, MirroredWriter, MirrorState
 
 
 def test_ranges_of_numbers():
     chance = random.Random(3)
     for _ in range(100):
-        writer, numbers = Writer("r", "w"), set[int]()
+        writer, numbers = MirroredWriter("r", "w"), set[int]()
         for _ in range(12):
             first = chance.randrange(1, 60)
             last = first + chance.randrange(8)
@@ -32,19 +32,19 @@ def test_ranges_of_numbers():
 
 
 def test_what_was_not_kept_is_forgotten(tmp_path):
-    state = State(tmp_path)
-    state.set_run("a", Known(2, 7.0), [Writer("a", "w", has_ended=True)])
+    state = MirrorState(tmp_path)
+    state.set_run("a", Known(2, 7.0), [MirroredWriter("a", "w", has_ended=True)])
     state.keep()
-    state.set_run("b", Known(1, 8.0), [Writer("b", "w")])
+    state.set_run("b", Known(1, 8.0), [MirroredWriter("b", "w")])
     state.close()
-    state = State(tmp_path)
+    state = MirrorState(tmp_path)
     assert state.runs() == {"a": Known(2, 7.0)}
     assert (state.run("a"), state.run("b")) == (Known(2, 7.0), None)
     state.close()
 
 
 def test_runs_in_the_order_of_their_paths(tmp_path):
-    state = State(tmp_path)
+    state = MirrorState(tmp_path)
     for id in ("run", "run-1", "run-2", "s"):
         state.set_run(id, Known(1, 1.0), [])
     assert state.runs("run-2").keys() == {"run-2", "run", "s"}  # as run-2/ comes before run/
@@ -56,7 +56,7 @@ def test_runs_in_the_order_of_their_paths(tmp_path):
 def test_a_damaged_database_says_so(tmp_path):
     (tmp_path / "mirror.sqlite").write_bytes(b"nonsense" * 100)
     with pytest.raises(sqlite3.DatabaseError):
-        State(tmp_path)
+        MirrorState(tmp_path)
 
 
 def test_jobs_run_ahead_in_order_and_within_bounds(monkeypatch):

@@ -460,7 +460,7 @@ def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) ->
         root = Path(folder)
         for number in range(count):
             changes.tell(root / "runs" / f"r{number}" / "0-a")
-        place = changes.Place()
+        place = changes.ReaderPosition()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(changes, "RECENT_NS", 0)
             if first:
@@ -474,7 +474,7 @@ def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) ->
         (root / changes.FILENAME).write_bytes(b"19 t/0-a\n")
         assert changes.read(root, place).told is None
         (root / changes.FILENAME).unlink()
-        assert changes.read(root, place) == (None, changes.Place())
+        assert changes.read(root, place) == (None, changes.ReaderPosition())
 
 
 def test_deleted_runs_writers_and_files_are_forgotten(root: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tachograph import journal
-from tachograph.ship.cursor import BATCH_LINES, Batch, batches, behind
-from tachograph.ship.positions import Place
+from tachograph.ship.cursor import BATCH_LINES, Portion, batches, behind
+from tachograph.ship.positions import SinkPosition
 
-START = Place()
+START = SinkPosition()
 
 
 def line(seq: int, text: str = "x") -> bytes:
@@ -25,11 +25,11 @@ def write(folder: Path, first: int, lines: list[bytes], end: bytes = b"\n") -> P
     return path
 
 
-def read(folder: Path, place: Place = START, over: bool = False, size: int = 200) -> list[Batch]:
+def read(folder: Path, place: SinkPosition = START, over: bool = False, size: int = 200) -> list[Portion]:
     return list(batches(folder, place, lambda: over, size))
 
 
-def numbers(found: list[Batch]) -> list[int]:
+def numbers(found: list[Portion]) -> list[int]:
     return [number for batch in found for number in batch.numbers]
 
 
@@ -46,7 +46,7 @@ def test_from_every_place_to_the_end(folder: Path) -> None:
     for index, batch in enumerate(found):
         rest = found[index + 1 :]
         assert read(folder, batch.place) == rest
-        assert numbers(read(folder, Place(batch.place.seq))) == numbers(rest)
+        assert numbers(read(folder, SinkPosition(batch.place.seq))) == numbers(rest)
         assert behind(folder, batch.place) == sum(len(line) + 1 for batch in rest for line in batch.lines)
     assert behind(folder, found[-1].place) == 0
 
@@ -112,7 +112,7 @@ def test_memory_is_bounded(folder: Path) -> None:
     write(folder, 1, [line(seq, "z" * 100) for seq in range(1, 100_001)])
     tracemalloc.start()
     try:
-        count = sum(len(batch.lines) for batch in batches(folder, Place(), lambda: False))
+        count = sum(len(batch.lines) for batch in batches(folder, SinkPosition(), lambda: False))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

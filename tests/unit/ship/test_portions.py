@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tachograph.journal import Unreadable
-from tachograph.ship.cursor import Batch, portions
-from tachograph.ship.positions import Place
+from tachograph.ship.cursor import Portion, portions
+from tachograph.ship.positions import SinkPosition
 
 
-def batch(*numbers: int) -> Batch:
-    return Batch(list(numbers), [b"x" * 10 for _ in numbers], Place(numbers[-1] if numbers else 0, 1, 5))
+def batch(*numbers: int) -> Portion:
+    return Portion(list(numbers), [b"x" * 10 for _ in numbers], SinkPosition(numbers[-1] if numbers else 0, 1, 5))
 
 
 def test_batches_are_put_together():
@@ -32,7 +32,7 @@ def test_the_last_comes_whatever_its_size():
 
 
 def test_what_was_read_before_a_fault_comes_before_it():
-    def read() -> Iterator[Batch]:
+    def read() -> Iterator[Portion]:
         yield batch(1)
         raise Unreadable(5, "damaged", "file")
 

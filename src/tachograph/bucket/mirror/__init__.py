@@ -24,7 +24,7 @@ from urllib.parse import quote
 from tachograph.bucket import layout
 from tachograph.bucket.mirror.copying import Lost, add
 from tachograph.bucket.mirror.listing import Group, Listed, Look, ahead
-from tachograph.bucket.mirror.state import State, Writer, discard
+from tachograph.bucket.mirror.state import MirroredWriter, MirrorState, discard
 from tachograph.bucket.objects import PIECE, Objects
 from tachograph.errors import Damaged, Error, Retry
 from tachograph.journal import tombstones
@@ -113,7 +113,7 @@ class Mirror:
     def _refresh(self, everything: bool) -> bool:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock, locked(self.root / "mirror.lock"):
-            state = State(self.root)
+            state = MirrorState(self.root)
             try:
                 if everything:
                     state.set_fact("wide at", 0.0)
@@ -127,7 +127,7 @@ class Mirror:
             finally:
                 state.close()
 
-    def _look(self, state: State) -> None:
+    def _look(self, state: MirrorState) -> None:
         if state.is_new:
             shutil.rmtree(self.root / layout.RUNS, ignore_errors=True)  # nothing is known of what lies there
         stones = self._pool.submit(self._find_stones)
@@ -140,7 +140,7 @@ class Mirror:
         if self._take_stones(*stones.result()):
             state.change()
 
-    def _fetch(self, state: State, groups: Iterable[Group]) -> set[str]:
+    def _fetch(self, state: MirrorState, groups: Iterable[Group]) -> set[str]:
         """Fetch what is new of these runs; those of which something was lost on the way."""
         count, again = 0, set[str]()
         for wanted, content in ahead(self._pool, self._jobs(state, groups)):
@@ -158,7 +158,7 @@ class Mirror:
                 state.keep()
         return again
 
-    def _jobs(self, state: State, groups: Iterable[Group]) -> Iterator[Job]:
+    def _jobs(self, state: MirrorState, groups: Iterable[Group]) -> Iterator[Job]:
         """The objects to fetch of each run, and behind them the run itself."""
         for group in groups:
             if not (self.root / layout.RUNS / group.run).is_dir():
@@ -173,12 +173,12 @@ class Mirror:
                 yield one, one.object.size, partial(self._read, one.object.path)
             yield group, 0, lambda: None
 
-    def _add(self, state: State, wanted: Listed, content: bytes | None) -> bool:
+    def _add(self, state: MirrorState, wanted: Listed, content: bytes | None) -> bool:
         """Add an object to the journals; False where it, or what it is to be added to, is not there any more."""
         segment = wanted.segment
         if content is None:
             return False
-        writer = state.writers(segment.run).get(segment.writer) or Writer(segment.run, segment.writer)
+        writer = state.writers(segment.run).get(segment.writer) or MirroredWriter(segment.run, segment.writer)
         try:
             add(writer, self.root / layout.RUNS / segment.run / segment.writer, wanted, content)
         except Lost:
@@ -189,7 +189,7 @@ class Mirror:
             state.set_copied(wanted.object.path, segment.run, wanted.object.tag)
         return True
 
-    def _forget(self, state: State, run: str) -> None:
+    def _forget(self, state: MirrorState, run: str) -> None:
         state.forget(run)
         state.change()
         shutil.rmtree(self.root / layout.RUNS / run, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tachograph import events, journal
 from tachograph.bucket.mirror.listing import Listed
-from tachograph.bucket.mirror.state import Writer
+from tachograph.bucket.mirror.state import MirroredWriter
 from tachograph.journal import changes
 
 FILE_BYTES = 64 << 20  # from here on a new one is begun
@@ -28,7 +28,7 @@ class Lost(Exception):
     """What was there of a writer is no longer there: somebody deleted it."""
 
 
-def add(writer: Writer, folder: Path, listed: Listed, content: bytes) -> None:
+def add(writer: MirroredWriter, folder: Path, listed: Listed, content: bytes) -> None:
     """Add what an object holds to the journal of ``writer`` in ``folder``, and note it. Raises :class:`Lost`."""
     segment = listed.segment
     if not writer.file or (writer.size >= FILE_BYTES and segment.first > writer.file):
@@ -80,7 +80,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from whole
 
 
-def _is_new(writer: Writer, line: bytes) -> bool:
+def _is_new(writer: MirroredWriter, line: bytes) -> bool:
     """Whether a line is not there yet; from now on it is. A damaged one is kept for its reader."""
     try:
         number = events.sequence_number(line)
@@ -92,7 +92,7 @@ def _is_new(writer: Writer, line: bytes) -> bool:
     return True
 
 
-def _copy(writer: Writer, pieces: Iterator[bytes], target: BinaryIO) -> None:
+def _copy(writer: MirroredWriter, pieces: Iterator[bytes], target: BinaryIO) -> None:
     before = b"\n"
     for piece in pieces:
         target.write(piece)

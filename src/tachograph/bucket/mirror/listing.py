@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from tachograph.bucket import layout
 from tachograph.bucket.layout import Segment
-from tachograph.bucket.mirror.state import Known, State
+from tachograph.bucket.mirror.state import Known, MirrorState
 from tachograph.bucket.objects import PAGE, Object, Objects
 
 FRONT = 800  # objects of the newest runs, which every look lists
@@ -58,7 +58,7 @@ class Look:
     ``gone`` are the runs that are no longer there, when :meth:`changed` is through.
     """
 
-    def __init__(self, objects: Objects, state: State, pool: ThreadPoolExecutor, folder: Path) -> None:
+    def __init__(self, objects: Objects, state: MirrorState, pool: ThreadPoolExecutor, folder: Path) -> None:
         self._objects, self._state, self._pool, self._folder = objects, state, pool, folder
         self.gone: list[str] = []
 

@@ -38,7 +38,7 @@ class Known(NamedTuple):
     changed: float
 
 
-class Writer(msgspec.Struct):
+class MirroredWriter(msgspec.Struct):
     """What was fetched of a writer. The local segment that grows begins with number ``file`` (0: there is none) and has
     ``size`` bytes; ``held`` are the sequence numbers that are there."""
 
@@ -74,7 +74,7 @@ def discard(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-class State:
+class MirrorState:
     """The database in ``folder``; opened for one look at the bucket, and closed behind it.
 
     ``is_new`` says that there was none.
@@ -139,7 +139,7 @@ class State:
             (before, since, limit),
         )]  # fmt: skip
 
-    def set_run(self, id: str, known: Known, writers: Sequence[Writer]) -> None:
+    def set_run(self, id: str, known: Known, writers: Sequence[MirroredWriter]) -> None:
         """Note what there is of a run now."""
         is_over = bool(writers) and all(writer.has_ended for writer in writers)
         self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", (id, *known, is_over))
@@ -151,15 +151,15 @@ class State:
 
     # -- what was fetched --
 
-    def writers(self, run: str) -> dict[str, Writer]:
+    def writers(self, run: str) -> dict[str, MirroredWriter]:
         """By their ids."""
         rows = self._db.execute("SELECT run, id, file, size, has_ended, held FROM writer WHERE run = ?", (run,))
         return {
-            id: Writer(run, id, file, size, bool(has_ended), msgspec.json.decode(held, type=Ranges))
+            id: MirroredWriter(run, id, file, size, bool(has_ended), msgspec.json.decode(held, type=Ranges))
             for run, id, file, size, has_ended, held in rows
         }
 
-    def save(self, writer: Writer) -> None:
+    def save(self, writer: MirroredWriter) -> None:
         row: tuple[Any, ...] = (writer.run, writer.id, writer.file, writer.size, writer.has_ended)
         held = msgspec.json.encode(writer.held).decode()
         self._db.execute("INSERT OR REPLACE INTO writer VALUES (?, ?, ?, ?, ?, ?)", (*row, held))

@@ -64,7 +64,7 @@ def line(*parts: Part, cut: bool = False) -> Text:
 
 
 @dataclass
-class Column:
+class TableColumn:
     """A column of a table; where not all of them fit, those of low ``rank`` are shown."""
 
     header: str
@@ -85,7 +85,7 @@ class Column:
         return max(map(cell_len, (self.header, *self.cells))) + GAP
 
 
-def fitting(columns: Sequence[Column], room: int) -> list[Column]:
+def fitting(columns: Sequence[TableColumn], room: int) -> list[TableColumn]:
     """Those columns for which there is room, in their order."""
     chosen = set()
     for index, column in sorted(enumerate(columns), key=lambda item: item[1].rank):
@@ -103,7 +103,7 @@ def clipped(cells: Iterable[str], width: int) -> list[str]:
     return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in shown]
 
 
-def table(columns: Sequence[Column]) -> Group:
+def table(columns: Sequence[TableColumn]) -> Group:
     """Columns without lines between them; what does not fit is cut off. (rich's own tables take their time.)"""
     from rich.cells import cell_len
     from rich.console import Group

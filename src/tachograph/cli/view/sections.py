@@ -79,22 +79,22 @@ def metrics(run: RunRecord, console: draw.Console) -> Iterator[draw.Drawn]:
         yield from _charts(run, courses, console)
 
 
-def _courses(run: RunRecord, summaries: Mapping[str, Summary], console: draw.Console) -> list[draw.Column]:
+def _courses(run: RunRecord, summaries: Mapping[str, Summary], console: draw.Console) -> list[draw.TableColumn]:
     known = summaries.values()
     columns = [
-        draw.Column("NAME", list(map(wording.line, summaries))),
-        draw.Column("LAST", [wording.number(own.last) for own in known], right=True),
-        draw.Column("MIN", [wording.number(own.min) for own in known], right=True),
-        draw.Column("AT", [_step(own.min_step) for own in known], right=True),
-        draw.Column("MAX", [wording.number(own.max) for own in known], right=True),
-        draw.Column("AT", [_step(own.max_step) for own in known], right=True),
-        draw.Column("POINTS", [f"{own.count:,}" for own in known], right=True),
+        draw.TableColumn("NAME", list(map(wording.line, summaries))),
+        draw.TableColumn("LAST", [wording.number(own.last) for own in known], right=True),
+        draw.TableColumn("MIN", [wording.number(own.min) for own in known], right=True),
+        draw.TableColumn("AT", [_step(own.min_step) for own in known], right=True),
+        draw.TableColumn("MAX", [wording.number(own.max) for own in known], right=True),
+        draw.TableColumn("AT", [_step(own.max_step) for own in known], right=True),
+        draw.TableColumn("POINTS", [f"{own.count:,}" for own in known], right=True),
     ]
     room = min(CURVE_WIDTH, console.width - sum(column.width for column in columns))
     if room < len("CURVE"):
         return columns
     histories = map(run.history, summaries)
-    return [*columns, draw.Column("CURVE", [draw.spark(own.steps, own.values, room) for own in histories])]
+    return [*columns, draw.TableColumn("CURVE", [draw.spark(own.steps, own.values, room) for own in histories])]
 
 
 def _step(step: int | None) -> str:
@@ -121,14 +121,16 @@ def _charts(run: RunRecord, summaries: Mapping[str, Summary], console: draw.Cons
 def datasets(found: Sequence[Dataset], console: draw.Console) -> draw.Drawn:
     """What a run was trained and evaluated on."""
     columns = [
-        draw.Column("ROLE", [wording.line(data.role) for data in found]),
-        draw.Column("NAME", [wording.line(data.name) for data in found]),
-        draw.Column("ROWS", [_amount(data.rows) for data in found], right=True),
-        draw.Column("COLUMNS", [_amount(data.columns) for data in found], right=True),
-        draw.Column("DIGEST", [wording.digest(data.digest) for data in found]),
-        draw.Column("MISSING", [_missing(data.profile) for data in found], rank=1),
-        draw.Column("CLASSES", [_classes(data.profile) for data in found], rank=2),
-        draw.Column("SOURCE", [wording.line(f"{data.source or ''} {data.version or ''}") for data in found], rank=3),
+        draw.TableColumn("ROLE", [wording.line(data.role) for data in found]),
+        draw.TableColumn("NAME", [wording.line(data.name) for data in found]),
+        draw.TableColumn("ROWS", [_amount(data.rows) for data in found], right=True),
+        draw.TableColumn("COLUMNS", [_amount(data.columns) for data in found], right=True),
+        draw.TableColumn("DIGEST", [wording.digest(data.digest) for data in found]),
+        draw.TableColumn("MISSING", [_missing(data.profile) for data in found], rank=1),
+        draw.TableColumn("CLASSES", [_classes(data.profile) for data in found], rank=2),
+        draw.TableColumn(
+            "SOURCE", [wording.line(f"{data.source or ''} {data.version or ''}") for data in found], rank=3
+        ),
     ]
     return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
 
@@ -160,12 +162,12 @@ def artifacts(known: Sequence[Artifact], console: draw.Console) -> Iterable[draw
     found = [artifact for artifact in known if not artifact.released]
     files = [wording.line(artifact.filename) + "/" * bool(artifact.members) for artifact in found]
     columns = [
-        draw.Column("NAME", [wording.line(artifact.name) for artifact in found]),
-        draw.Column("KIND", [wording.line(artifact.kind) for artifact in found]),
-        draw.Column("SIZE", [wording.size(artifact.size) for artifact in found], right=True),
-        draw.Column("STEP", [_step(artifact.step) for artifact in found], right=True),
-        draw.Column("FILE", files, rank=1),
-        draw.Column("DIGEST", [wording.digest(artifact.digest) for artifact in found], rank=2),
+        draw.TableColumn("NAME", [wording.line(artifact.name) for artifact in found]),
+        draw.TableColumn("KIND", [wording.line(artifact.kind) for artifact in found]),
+        draw.TableColumn("SIZE", [wording.size(artifact.size) for artifact in found], right=True),
+        draw.TableColumn("STEP", [_step(artifact.step) for artifact in found], right=True),
+        draw.TableColumn("FILE", files, rank=1),
+        draw.TableColumn("DIGEST", [wording.digest(artifact.digest) for artifact in found], rank=2),
     ]
     if found:
         yield draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
@@ -181,10 +183,10 @@ def links(run: RunRecord, console: draw.Console) -> draw.Drawn:
     """What a run came from or has used, with the run that made it, where this store has that."""
     found = [(link, [keeper for keeper in run.keepers(link.target) if keeper.id != run.id]) for link in run.links]
     columns = [
-        draw.Column("RELATION", [wording.line(link.relation) for link, _ in found]),
-        draw.Column("OF RUN", [f"{keepers[0].name} {keepers[0].id}" if keepers else "" for _, keepers in found]),
-        draw.Column("FILE", [wording.line(str(link.meta.get("path", ""))) for link, _ in found], rank=1),
-        draw.Column("TARGET", [wording.digest(wording.line(link.target)) for link, _ in found]),
+        draw.TableColumn("RELATION", [wording.line(link.relation) for link, _ in found]),
+        draw.TableColumn("OF RUN", [f"{keepers[0].name} {keepers[0].id}" if keepers else "" for _, keepers in found]),
+        draw.TableColumn("FILE", [wording.line(str(link.meta.get("path", ""))) for link, _ in found], rank=1),
+        draw.TableColumn("TARGET", [wording.digest(wording.line(link.target)) for link, _ in found]),
     ]
     return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
 
@@ -241,11 +243,11 @@ def hardware(run: RunRecord, console: draw.Console) -> draw.Drawn:
     """What the machine did meanwhile."""
     summaries = run.summaries(sorted(run.system))
     seen = {name: own for name, own in summaries.items() if own.max != 0}
-    columns = [draw.Column("NAME", [wording.line(name.removeprefix("system/")) for name in seen])]
+    columns = [draw.TableColumn("NAME", [wording.line(name.removeprefix("system/")) for name in seen])]
     for header in ("MIN", "MEAN", "MAX"):
         cells = [_reading(name, getattr(own, header.lower())) for name, own in seen.items()]
-        columns.append(draw.Column(header, cells, right=True))
-    columns.append(draw.Column("SAMPLES", [f"{own.count:,}" for own in seen.values()], right=True))
+        columns.append(draw.TableColumn(header, cells, right=True))
+    columns.append(draw.TableColumn("SAMPLES", [f"{own.count:,}" for own in seen.values()], right=True))
     return draw.table(draw.fitting(columns, console.width))
 
 
@@ -272,12 +274,12 @@ def children(found: Sequence[RunRecord], console: draw.Console) -> Iterator[draw
 def writers(found: Sequence[Writer], console: draw.Console) -> draw.Drawn:
     """The processes that wrote."""
     columns = [
-        draw.Column("RANK", [str(writer.rank) for writer in found], right=True),
-        draw.Column("HOST", [wording.line(writer.host) for writer in found]),
-        draw.Column("PID", [str(writer.pid) for writer in found], right=True),
-        draw.Column("ROLE", [wording.line(writer.role) for writer in found]),
-        draw.Column("STATUS", [writer.status for writer in found], styles=draw.STATUS_STYLES),
-        draw.Column("ERROR", [_brief(writer.error) for writer in found], rank=1),
+        draw.TableColumn("RANK", [str(writer.rank) for writer in found], right=True),
+        draw.TableColumn("HOST", [wording.line(writer.host) for writer in found]),
+        draw.TableColumn("PID", [str(writer.pid) for writer in found], right=True),
+        draw.TableColumn("ROLE", [wording.line(writer.role) for writer in found]),
+        draw.TableColumn("STATUS", [writer.status for writer in found], styles=draw.STATUS_STYLES),
+        draw.TableColumn("ERROR", [_brief(writer.error) for writer in found], rank=1),
     ]
     return draw.table(draw.fitting([column for column in columns if any(column.cells)], console.width))
 

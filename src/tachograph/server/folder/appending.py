@@ -40,7 +40,7 @@ _NOTE_BYTES = 256  # written as a whole, so that no part of an older one is left
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Note(Struct, omit_defaults=True):
+class DraftNote(Struct, omit_defaults=True):
     """What is in the file. ``segment`` is the first sequence number of the newest segment of ours, 0 where there is
     none; ``start`` where the append begins that is going on, -1 where none is."""
 
@@ -69,7 +69,7 @@ def append(folder: Path, after: int, batch: Batch) -> tuple[int, int]:
         if note.segment:
             _repair(Path(journal.segment(folder, note.segment)), note)
         if note.start >= 0:
-            note = Note(note.segment)
+            note = DraftNote(note.segment)
             _write_note(fd, note)
         held = position(folder)
         if after > held:
@@ -81,7 +81,7 @@ def append(folder: Path, after: int, batch: Batch) -> tuple[int, int]:
     return new.seqs[-1], len(new.seqs)
 
 
-def _segment(folder: Path, note: Note, first: int) -> int:
+def _segment(folder: Path, note: DraftNote, first: int) -> int:
     """The segment to go on with: the newest one if it is ours, not too long, and not at rest; else a new one."""
     newest = max((int(path.stem) for path in journal.segments(folder)), default=0)
     if newest and newest == note.segment:
@@ -98,19 +98,19 @@ def _write(note: int, folder: Path, segment: int, batch: Batch) -> None:
     path = Path(journal.segment(folder, segment))
     with _opened(path) as fd:
         start = os.fstat(fd).st_size
-        _write_note(note, Note(segment, start, process.this().boot))
+        _write_note(note, DraftNote(segment, start, process.this().boot))
         try:
             _write_all(fd, b"\n".join(batch.lines) + b"\n")
             os.fsync(fd)
         except OSError:
             os.ftruncate(fd, start)
-            _write_note(note, Note(segment))
+            _write_note(note, DraftNote(segment))
             raise
         if start == 0:
             for made in (folder, *folder.parents[:3]):
                 sync_folder(made)
         _add_sum(path, fd)
-    _write_note(note, Note(segment))
+    _write_note(note, DraftNote(segment))
 
 
 def _write_all(fd: int, content: bytes) -> None:
@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator[int]:
 # -- what was cut off --
 
 
-def _repair(path: Path, note: Note) -> None:
+def _repair(path: Path, note: DraftNote) -> None:
     """Cut off what an append left that did not come to its end."""
     if not path.exists():
         return
@@ -142,7 +142,7 @@ def _repair(path: Path, note: Note) -> None:
             os.ftruncate(fd, whole)
 
 
-def _undone(path: Path, note: Note) -> int:
+def _undone(path: Path, note: DraftNote) -> int:
     """Up to where a segment is good when ``note`` is all that is known of the last append."""
     summed = _covered(path)
     if summed > note.start:  # it came to its end, but for taking back the note
@@ -202,21 +202,21 @@ def _number(line: bytes) -> int:
 # -- notes and checksums --
 
 
-def _read_note(path: Path) -> Note:
+def _read_note(path: Path) -> DraftNote:
     try:
         return _decoded(path.read_bytes())
     except FileNotFoundError:
-        return Note()
+        return DraftNote()
 
 
-def _decoded(content: bytes) -> Note:
+def _decoded(content: bytes) -> DraftNote:
     try:
-        return msgspec.json.decode(content, type=Note)
+        return msgspec.json.decode(content, type=DraftNote)
     except ValueError:  # new, or from before a power failure: then a new segment is begun
-        return Note()
+        return DraftNote()
 
 
-def _write_note(fd: int, note: Note) -> None:
+def _write_note(fd: int, note: DraftNote) -> None:
     os.lseek(fd, 0, os.SEEK_SET)
     os.write(fd, msgspec.json.encode(note).ljust(_NOTE_BYTES))
 

@@ -19,7 +19,7 @@ from tachograph.journal import Damage, changes, tombstones
 from tachograph.server.api.batch import Batch
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.folder import appending
-from tachograph.server.storage import NAME, Gone, Heard, Reading
+from tachograph.server.storage import NAME, Gone, IncomingEvent, Reading
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL
 from tachograph.store.store import Store
@@ -47,7 +47,7 @@ class _Questions(FolderQuestions):
         return [one for one in inside if after is None or one[0] > after[0]][:limit]
 
 
-class Folder:
+class FolderStorage:
     """See :class:`tachograph.server.storage.Storage`, which this is."""
 
     def __init__(self, root: Path) -> None:
@@ -170,14 +170,14 @@ class Tail:
         self._folder, self._after = folder, dict(after)
         self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
 
-    def new(self) -> list[Heard]:
+    def new(self) -> list[IncomingEvent]:
         while True:
             places = dict(self._places)
             found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
             if found or places == self._places:  # else all that was read is known, and there may be more
                 return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
 
-    def _of_writer(self, folder: Path) -> Iterator[tuple[float, Heard]]:
+    def _of_writer(self, folder: Path) -> Iterator[tuple[float, IncomingEvent]]:
         for path in journal.segments(folder):
             offset, line = self._places.get(path, (0, 1))
             if journal.size(path) <= offset:
@@ -191,6 +191,6 @@ class Tail:
                     continue
                 self._after[folder.name] = item.seq
                 kind = item.name if isinstance(item, Unknown) else str(item.__struct_config__.tag)
-                yield item.at, Heard(folder.name, item.seq, kind, text)
+                yield item.at, IncomingEvent(folder.name, item.seq, kind, text)
             if block.end < journal.size(path):
                 return  # the next segment when this one is read to its end

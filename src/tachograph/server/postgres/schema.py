@@ -13,7 +13,7 @@ import psycopg
 
 from tachograph.errors import Error
 from tachograph.index.dialect import postgresql_schema
-from tachograph.index.projection import WRITER_COLUMNS, Writer
+from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter
 from tachograph.index.schema import SCHEMA, SCHEMA_VERSION
 from tachograph.server.postgres.pool import Connection, Pool
 from tachograph.server.postgres.storage import make_writer, project, unpacked
@@ -89,4 +89,4 @@ def _replay(db: Connection, run: str, writer: str) -> None:
     while batches := unpacked(lambda text, *values: db.execute(text, values).fetchall(), run, writer, last):
         for first, last, content in batches:
             state = db.execute(sql, (run, writer)).fetchone()
-            project(db, Writer.loaded(state), first, last, content)
+            project(db, IndexedWriter.loaded(state), first, last, content)

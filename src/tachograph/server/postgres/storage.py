@@ -20,15 +20,15 @@ from typing import TypeVar
 
 from tachograph import events
 from tachograph.events import Event, Unknown
-from tachograph.index.projection import WRITER_COLUMNS, Writer, decode_start
-from tachograph.index.projection import Batch as Projected
+from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, decode_start
+from tachograph.index.projection import TableBatch as Projected
 from tachograph.journal import Block
 from tachograph.runtime import process
 from tachograph.server.api.batch import Batch
 from tachograph.server.blobs import BlobStore
 from tachograph.server.postgres import removal
 from tachograph.server.postgres.pool import Connection, Pool
-from tachograph.server.storage import NAME, Gap, Heard
+from tachograph.server.storage import NAME, Gap, IncomingEvent
 from tachograph.store.sql import SqlQuestions
 from tachograph.store.store import Store
 from tachograph.upkeep import Collected
@@ -161,11 +161,11 @@ def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> 
         "INSERT INTO batch (run, writer, first, last, lines) VALUES (?, ?, ?, ?, ?)",
         (run, writer, first, last, zlib.compress(content, PACK_LEVEL)),
     )
-    project(db, Writer.loaded(tuple(state)), first, last, content)
+    project(db, IndexedWriter.loaded(tuple(state)), first, last, content)
     return last, len(new.seqs)
 
 
-def project(db: Connection, writer: Writer, first: int, last: int, content: bytes) -> None:
+def project(db: Connection, writer: IndexedWriter, first: int, last: int, content: bytes) -> None:
     """Let the tables say what a batch says. The writer's row is locked."""
     db.execute("UPDATE writer SET held = ?, sealed = FALSE WHERE no = ?", (last, writer.no))
     Projected(writer, Block(Path(f"{first}.jsonl"), 0, 1, content)).write(db)
@@ -230,7 +230,7 @@ class Tail:
     def __init__(self, pool: Pool, run: str, after: Mapping[str, int]) -> None:
         self._pool, self._run, self._after = pool, run, dict(after)
 
-    def new(self) -> list[Heard]:
+    def new(self) -> list[IncomingEvent]:
         held = self._pool.rows(
             "SELECT writer.id, held FROM writer JOIN run ON run.no = writer.run WHERE run.id = ? ORDER BY writer.id",
             self._run,
@@ -239,7 +239,7 @@ class Tail:
         found = [heard for writer in behind for heard in self._of_writer(writer)]
         return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
 
-    def _of_writer(self, writer: str) -> Iterator[tuple[float, Heard]]:
+    def _of_writer(self, writer: str) -> Iterator[tuple[float, IncomingEvent]]:
         after, clock = self._after.get(writer, 0), 0.0  # which is taken to stand still where it is set back
         for _, last, content in unpacked(self._pool.rows, self._run, writer, after):
             self._after[writer] = last
@@ -250,4 +250,4 @@ class Tail:
                 clock = max(clock, event.at)
                 if event.seq > after:
                     kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
-                    yield clock, Heard(writer, event.seq, kind, line)
+                    yield clock, IncomingEvent(writer, event.seq, kind, line)

@@ -75,12 +75,12 @@ def test_charts_of_odd_values(values, width):
     assert {cell_len(line) for line in lines} == {width}
 
 
-def columns() -> list[draw.Column]:
+def columns() -> list[draw.TableColumn]:
     return [
-        draw.Column("ID", ["abcdef", "b"]),
-        draw.Column("LONG", ["x" * 30, ""], rank=1),
-        draw.Column("損失", ["1", "2"], rank=2, right=True),
-        draw.Column("LAST", ["end", "end"], rank=1),
+        draw.TableColumn("ID", ["abcdef", "b"]),
+        draw.TableColumn("LONG", ["x" * 30, ""], rank=1),
+        draw.TableColumn("損失", ["1", "2"], rank=2, right=True),
+        draw.TableColumn("LAST", ["end", "end"], rank=1),
     ]
 
 

@@ -19,7 +19,7 @@ from tachograph.events import Event
 from tachograph.runtime import process
 from tachograph.server.api import batch
 from tachograph.server.folder import appending
-from tachograph.server.folder.appending import NOTE, Note
+from tachograph.server.folder.appending import NOTE, DraftNote
 from tachograph.server.storage import Gap
 
 RUN, WRITER = "run-1", "0-host-1-abc"
@@ -49,7 +49,7 @@ def sound(folder: Path) -> bool:
 
 def cut_off(folder: Path, start: int, boot: str) -> None:
     """What an append leaves that is killed: a note, and some of its bytes."""
-    (folder / NOTE).write_bytes(msgspec.json.encode(Note(1, start, boot)).ljust(256))
+    (folder / NOTE).write_bytes(msgspec.json.encode(DraftNote(1, start, boot)).ljust(256))
 
 
 def test_events_are_taken_once_and_in_order(folder):
