@@ -126,24 +126,13 @@ def _load(plugin: Plugin) -> None:
 
 def _fits(plugin: Plugin, module: ModuleType) -> bool:
     """Whether the installed framework is one that the plug-in can work with."""
-    from importlib import metadata
+    from tachograph.hooks import compatibility  # it takes a while to be imported
 
-    from packaging.requirements import Requirement
-    from packaging.version import InvalidVersion, Version
-
-    needed = getattr(module, "REQUIRES", ())
-    plugin.requires = (needed,) if isinstance(needed, str) else tuple(needed)
-    tested = getattr(module, "TESTED", "")
-    for requirement in map(Requirement, plugin.requires):
-        try:
-            plugin.version = metadata.version(requirement.name)
-            installed = Version(plugin.version)
-        except (metadata.PackageNotFoundError, InvalidVersion):
-            continue  # another distribution may bring the same package, or nothing says which version it is
-        if not requirement.specifier.contains(installed, prereleases=True):
-            plugin.state = "skipped"
-            plugin.reason = f"version {plugin.version} is installed, {requirement} is needed"
-            return False
-        plugin.untested = bool(tested) and Version(installed.public) > Version(tested)  # without a +cpu or +cu130
+    plugin.requires = compatibility.alternatives(getattr(module, "REQUIRES", ()))
+    verdict = compatibility.judge(plugin.requires, getattr(module, "TESTED", None))
+    if verdict is None:
         return True
-    return True
+    plugin.version, plugin.untested = verdict.version, verdict.state == "untested"
+    if verdict.state == "skipped":
+        plugin.state, plugin.reason = verdict.state, verdict.reason
+    return verdict.state != "skipped"

@@ -7,14 +7,11 @@ metadata of what is installed.
 from __future__ import annotations
 
 import ast
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from packaging.requirements import Requirement
-from packaging.version import InvalidVersion, Version
-
-from tachograph.hooks import plugin
+from tachograph.hooks import compatibility, plugin
 
 
 class Outlook(NamedTuple):
@@ -44,31 +41,13 @@ def of(name: str, module: str) -> Outlook:
         facts = _constants(module)
     except (ImportError, OSError, SyntaxError) as error:
         return Outlook(name, module, "failed", f"its module can't be read: {error}")
-    needed = facts.get("REQUIRES", ())
-    requires = (needed,) if isinstance(needed, str) else tuple(needed)
-    for requirement in map(Requirement, requires):
-        version = _installed(requirement.name)
-        if version is not None:
-            state, reason = _judge(requirement, version, facts.get("TESTED"))
-            return Outlook(name, module, state, reason, str(version), requires, facts.get("TESTED"))
+    requires, tested = compatibility.alternatives(facts.get("REQUIRES", ())), facts.get("TESTED")
+    verdict = compatibility.judge(requires, tested)
+    if verdict is not None:
+        return Outlook(name, module, verdict.state, verdict.reason, verdict.version, requires, tested)
     if util.find_spec(name) is None:
-        return Outlook(name, module, "absent", f"{name} is not installed", None, requires, facts.get("TESTED"))
-    return Outlook(name, module, "ready", "its version is not known", None, requires, facts.get("TESTED"))
-
-
-def _judge(requirement: Requirement, version: Version, tested: str | None) -> tuple[str, str]:
-    if not requirement.specifier.contains(version, prereleases=True):
-        return "skipped", f"version {version} is installed, {requirement} is needed"
-    if tested and Version(version.public) > Version(tested):
-        return "untested", f"version {version} is newer than {tested}, the newest that was tested"
-    return "ready", ""
-
-
-def _installed(distribution: str) -> Version | None:
-    try:
-        return Version(metadata.version(distribution))
-    except (metadata.PackageNotFoundError, InvalidVersion):
-        return None
+        return Outlook(name, module, "absent", f"{name} is not installed", None, requires, tested)
+    return Outlook(name, module, "ready", "its version is not known", None, requires, tested)
 
 
 def _constants(module: str) -> dict[str, Any]:
