@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +26,7 @@ from tachograph.cli.arguments import UsageError, add_json, add_root, place
 from tachograph.cli.output import say
 from tachograph.errors import Error
 from tachograph.printable import decoded
+from tachograph.runtime import whole_files
 from tachograph.store import document
 from tachograph.store.history import History
 from tachograph.store.run_record import RunRecord
@@ -65,9 +65,9 @@ def run(options: Namespace, store: Store) -> int:
     target = Path(folder).expanduser()
     target.mkdir(parents=True, exist_ok=True)
     files = [target / f"{name}.{options.format}" for name in ("runs", "metrics")]
-    with _whole(files[0]) as draft:
+    with whole_files.draft(files[0]) as draft:
         write_runs(draft, runs)
-    with _whole(files[1]) as draft:
+    with whole_files.draft(files[1]) as draft:
         points = write_points(draft, _series(runs, options.system))
     if options.json:
         document.write({"runs": len(runs), "points": points, "files": [str(file) for file in files]})
@@ -85,17 +85,6 @@ def _check_folder(store: Store, folder: str) -> None:
 def _is_run(store: Store, name: str) -> bool:
     store.refresh()
     return name == "latest" or store.questions.find(decoded(name)).count > 0
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """A draft that becomes ``file`` when all of it is written, and else is gone."""
-    draft = file.with_name(f".{os.getpid()}-{file.name}")
-    try:
-        yield draft
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class MetricPoints(NamedTuple):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from tachograph.journal.reading import PACKED_LIMIT, _packed, segments
 from tachograph.runtime.locks import sync_folder
-
-DRAFT = ".draft-"
+from tachograph.runtime.whole_files import DRAFT
 
 
 def sealed(writer_folder: Path, gone: bool, before: float) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from tachograph.bucket.credentials import Unusable
 from tachograph.bucket.objects import Objects
 from tachograph.errors import Error
 from tachograph.journal.blobs import CHUNK, Blobs
+from tachograph.runtime import whole_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.locks import sync_folder
 from tachograph.server.drafts import Drafts
@@ -122,10 +122,8 @@ class BucketBlobs:
         target = self.copies / "blobs" / _path(digest)
         if not target.exists() and self.size(digest) is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name}-{os.urandom(6).hex()}")
-            with open(draft, "wb") as file, _available():
+            with whole_files.draft(target) as made, open(made, "wb") as file, _available():
                 file.writelines(self._objects.pieces(_path(digest)))
-            os.replace(draft, target)
         return target
 
     def lacking(self, digests: Sequence[str]) -> list[str]:

@@ -23,7 +23,8 @@ import msgspec
 from msgspec import Struct
 
 from tachograph.errors import Error, NotFound
-from tachograph.runtime.locks import locked, sync_folder
+from tachograph.runtime import whole_files
+from tachograph.runtime.locks import locked
 
 ROLES = ("read", "write", "admin")  # each may do what those before it may
 PREFIX = "tachograph_"  # so that scanners for secrets, and people, see what it is
@@ -123,14 +124,10 @@ class FolderTokens:
         return self._path.with_suffix(".lock")
 
     def _write(self, tokens: list[Token]) -> None:
-        draft = self._path.with_name(f".draft-{os.getpid()}-{secrets.token_hex(6)}")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(fd, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, self._path)
-        sync_folder(self._path.parent)
+        with whole_files.draft(self._path, durable=True) as made:
+            fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(fd, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
 
 
 def _revoked(token: Token) -> Token:

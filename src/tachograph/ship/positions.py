@@ -22,6 +22,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tachograph.runtime import whole_files
+
 SENT = "sent"
 LAST_ERROR = "last-error"
 _SUFFIX = ".json"
@@ -175,12 +177,7 @@ class Positions:
         if not self.root.is_dir():
             return  # the store was deleted
         self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            draft.write_bytes(content)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        whole_files.write(path, content)
 
 
 def of_store(root: Path) -> list[Positions]:

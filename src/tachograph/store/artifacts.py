@@ -26,6 +26,7 @@ from tachograph.errors import Damaged, Error, NotFound
 from tachograph.events import Member
 from tachograph.journal.blobs import digest_of
 from tachograph.printable import printable
+from tachograph.runtime import whole_files
 from tachograph.store.questions import Files
 
 LOADERS = "tachograph.loaders"
@@ -100,12 +101,8 @@ class Artifact:
             fault = "does not match its digest" if blob.is_file() else "is missing"
             raise Damaged(f"artifact {self.name}: {blob} {fault}; restore it from a copy of the store")
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".draft-{os.getpid()}-{os.urandom(6).hex()}")
-        try:
-            _link_or_copy(blob, draft)
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
+        with whole_files.draft(target) as made:
+            _link_or_copy(blob, made)
 
     def load(self, trusted: bool = False) -> Any:
         """What was kept, as an object: text as str, JSON as it is, tables and CSV as a list of dicts, a framework's

@@ -29,6 +29,7 @@ from tachograph.bucket.objects import PIECE, Objects
 from tachograph.errors import Damaged, Error, Retry
 from tachograph.journal import tombstones
 from tachograph.journal.blobs import Blobs
+from tachograph.runtime import whole_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.locks import locked
 from tachograph.runtime.sqlite_errors import is_damaged, is_missing
@@ -216,9 +217,7 @@ class Mirror:
         content = copied.rstrip(b"\n") + b"\n" * bool(copied and lines) + b"\n".join(lines) + b"\n"
         if content == (before or b"\n"):
             return False
-        draft = path.with_name(f".draft-{os.getpid()}-{os.urandom(6).hex()}")
-        draft.write_bytes(content)
-        os.replace(draft, path)
+        whole_files.write(path, content)
         return True
 
 
