@@ -104,14 +104,14 @@ class Recorder:
         self, data: Any, name: str, role: str, target: Any = None, source: str | None = None, version: str | None = None
     ) -> None:
         """See :meth:`Run.log_dataset`."""
-        from tachograph.data import describe as describe
+        from tachograph.data import describe
 
         self._append_dataset(partial(describe.fingerprint, data, target=target), name, role, source, version)
 
     @guard.shield
     def log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
         """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics."""
-        from tachograph.data import describe as describe
+        from tachograph.data import describe
 
         deferred.record(partial(self._append_dataset, describe.begin(data, target=target), name, role), self.run)
 
