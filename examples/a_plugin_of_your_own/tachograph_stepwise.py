@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import stepwise
 
 import tachograph
-from tachograph.hooks import current, options, training
+from tachograph.hooks import current, options, shield, training
 
 REQUIRES = "stepwise>=1.0"  # the distributions and their versions; several mean alternatives
 
@@ -14,6 +14,7 @@ REQUIRES = "stepwise>=1.0"  # the distributions and their versions; several mean
 class TachographCallback:
     """Records each step: to autolog's run, or, where a user names it without autolog, to the run that is open."""
 
+    @shield  # stepwise calls it: a fault of ours must not end the training
     def on_step(self, step, loss):
         here = current()
         run = tachograph.active_run() if here is None else here.run

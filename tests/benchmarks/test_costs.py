@@ -26,7 +26,7 @@ from tests.parts import postgres, seaweedfs
 
 from tachograph import events
 from tachograph.bucket.objects import Objects
-from tachograph.compact import Folder, compact
+from tachograph.compact import FolderDestination, compact
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart
 from tachograph.store.store import open_store
 
@@ -110,7 +110,7 @@ def test_what_a_point_costs(shape: Shape, tmp_path: Path) -> None:
     packed = sum(len(gzip.compress(path.read_bytes(), 6)) for path in tmp_path.rglob("*.jsonl"))
     store = open_store(tmp_path)
     indexing = seconds(store.refresh)
-    compacting = seconds(lambda: compact(store, Folder(tmp_path / "tables")))
+    compacting = seconds(lambda: compact(store, FolderDestination(tmp_path / "tables")))
     store.close()  # what is in its log goes into the file
     index = size(tmp_path / "index.sqlite")
     points, runs = size(tmp_path / "tables" / "metrics"), size(tmp_path / "tables" / "runs")
@@ -129,8 +129,8 @@ def test_what_asking_costs(count: int, tmp_path: Path) -> None:
     writing = seconds(lambda: record(tmp_path, shape))
     store = open_store(tmp_path)
     indexing = seconds(store.refresh)
-    compacting = seconds(lambda: compact(store, Folder(tmp_path / "tables")))
-    again = seconds(lambda: compact(store, Folder(tmp_path / "tables")))
+    compacting = seconds(lambda: compact(store, FolderDestination(tmp_path / "tables")))
+    again = seconds(lambda: compact(store, FolderDestination(tmp_path / "tables")))
     store.close()
     told = {
         "journals": f"{size(tmp_path / 'runs') / count:,.0f} B a run",

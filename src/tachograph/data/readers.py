@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,8 @@ ARRAYS = 100  # a list of so few arrays is hashed array by array, and so in boun
 
 def read(data: object, name: str = "values") -> Table:
     """The table behind a data set of any kind; `name` is for a single column which has none."""
+    if type(data) is dict:  # what is made of one (a sparse format, a set of data sets) is something else
+        return _dict(data, name)
     for kind in type(data).__mro__:
         reader = _READERS.get((kind.__module__.partition(".")[0], kind.__name__))
         if reader is not None:
@@ -106,6 +110,33 @@ def _list(data: Sequence[Any], name: str) -> Table:
     shape = (len(data),) if len(sample) <= 1 else (len(data), max(width, len(sample)))
     looked_at = row_count(rows, len(data))
     return Table(type(data).__name__, shape, len(data), math.prod(shape[1:]), parts, sample, looked_at)
+
+
+def _dict(data: Mapping[Any, Any], name: str) -> Table:
+    """Columns by name, or arrays of several columns; without anything in common it is no table."""
+    plain = [(label(key), value) for key, value in islice(data.items(), COLUMNS + 1) if not isinstance(value, Mapping)]
+    whole = {key: read(value, key) for key, value in plain}
+    tables = [(key, table) for key, table in whole.items() if table.rows is not None and table.width]
+    lengths = {table.rows for _, table in tables}
+    if not len(tables) == len(data) == len(whole) or len(lengths) != 1:
+        return Table("dict", (), None, None)
+    parts: list[ColumnGroup] = []
+    sample: list[ColumnGroup] = []
+    width = 0
+    for key, table in tables:
+        parts += [_named_for(key, part, table, width) for part in table.parts or ()]
+        sample += [_named_for(key, part, table, width) for part in table.sample]
+        width += table.width or 0
+    is_readable = all(table.parts is not None for _, table in tables)
+    looked_at = min(table.looked_at for _, table in tables)
+    (rows,) = lengths
+    return Table("dict", (rows or 0, width), rows, width, parts if is_readable else None, sample, looked_at)
+
+
+def _named_for(key: str, part: ColumnGroup, table: Table, first: int) -> ColumnGroup:
+    """A part of the table under ``key``, whose first column is number ``first``."""
+    columns = {first + at: key if table.width == 1 else f"{key}.{name}" for at, name in part.columns.items()}
+    return replace(part, columns=columns)
 
 
 def _item_columns(items: list[Any], name: str) -> list[ColumnGroup]:

@@ -2,12 +2,15 @@
 
 A plug-in's ``install(hooks)`` is given :class:`Hooks`. What it hears goes to the run of the training at hand
 (:func:`training` finds or opens it, for a training that is a call; :class:`Trainings` for one that callbacks are told
-of), by the run's verbs and its ``recorder``. :class:`Unsettled` is for trainings in many small steps.
+of), by the run's verbs and its ``recorder``. :class:`Unsettled` is for trainings in many small steps. Methods that the
+framework itself calls, of a callback above all, are decorated with :func:`shield`: their faults are reported, and go
+no further.
 """
 
 from __future__ import annotations
 
-from tachograph.hooks.last_of_many import Unsettled
+from tachograph.guard import shield
+from tachograph.hooks.last_of_many import Series, Unsettled
 from tachograph.hooks.patch import Call, Hooks, Watcher, conduct
 from tachograph.hooks.session import Session, current, options, suppress, training
 from tachograph.hooks.training_curve import Curve, Trainings
@@ -16,6 +19,7 @@ __all__ = [
     "Call",
     "Curve",
     "Hooks",
+    "Series",
     "Session",
     "Trainings",
     "Unsettled",
@@ -23,6 +27,7 @@ __all__ = [
     "conduct",
     "current",
     "options",
+    "shield",
     "suppress",
     "training",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
@@ -80,6 +80,8 @@ class Watch:
         self._watcher: Watcher | None = None
         with self._contained():
             watcher = wrapper(*args)
+            if not isinstance(watcher, Iterator):
+                raise TypeError("a wrapper must be a generator that yields once")
             try:
                 next(watcher)
             except StopIteration:
@@ -115,7 +117,7 @@ class Watch:
             if error is value or (isinstance(error, RuntimeError) and _is_the_same_stop(error.__cause__, value)):
                 return
             raise
-        raise RuntimeError("a wrapper must yield once")
+        raise RuntimeError("a wrapper must yield once, not twice")
 
     def _contained(self) -> Any:
         return guard.contained(self._site, open_runs.here())
@@ -192,8 +194,10 @@ class Hooks:
     ) -> None:
         """Add a callback to each call of ``owner.name``: ``make(call)`` gives it, or None for this call.
 
-        The caller's list in ``argument`` is copied, never changed. ``combine(list, callback)`` makes the new value
-        where it isn't simply a list with one more.
+        The caller's list in ``argument`` is copied, never changed. Where the argument is no list, ``combine(given,
+        callback)`` makes its new value; ``given`` is None where it was left out. A framework with a single callable
+        gets one that calls both. What the framework calls of the callback is to be decorated with
+        :func:`tachograph.hooks.shield`.
         """
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"
 
@@ -288,10 +292,16 @@ class Hooks:
         self._undo.append(functools.partial(_restore, owner, name, original, replacement, inherited))
 
 
+_MISSING = object()
+
+
 def _static(owner: Any, name: str) -> Any:
     import inspect  # takes a while to import, and is seldom needed
 
-    return inspect.getattr_static(owner, name)
+    found = inspect.getattr_static(owner, name, _MISSING)
+    if found is _MISSING:
+        raise AttributeError(f"{getattr(owner, '__name__', owner)} has no {name!r} that could be hooked")
+    return found
 
 
 def _rewrap(original: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:

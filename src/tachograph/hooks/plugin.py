@@ -57,7 +57,7 @@ def status() -> list[Plugin]:
 
 def names() -> list[str]:
     """What people call the plug-ins: twins, which share a module, by the first of their names."""
-    return list({plugin.module: plugin.name for plugin in reversed(known().values())}.values())[::-1]
+    return sorted({plugin.module: plugin.name for plugin in reversed(known().values())}.values())
 
 
 def activate(names: Iterable[str]) -> None:

@@ -17,16 +17,19 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import inspect
 import operator
 import os
 import pickle
+import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import tachograph
@@ -41,9 +44,14 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     """Hold a plug-in to the promises, with ``train`` as the user's program.
 
     ``module`` is the plug-in's module, or its name; it must be installed under an entry point. ``train`` takes no
-    arguments, trains once, and gives the same result each time. A module that says ``LOOPS = True`` records trainings
-    that are no calls: their run may stay open until the hooks are taken back. Raises AssertionError for a broken rule.
+    arguments, trains once, and gives the same result each time: numbers, arrays, dicts and lists of them. A module that
+    says ``LOOPS = True`` records trainings that are no calls: their run may stay open until the hooks are taken back.
+    Raises AssertionError for a broken rule.
+
+    ``train`` is a function at the top of a file. That file is imported again, in processes of their own: so it does
+    nothing by itself where it is imported, and check_plugin() is called in a test, not there.
     """
+    assert _CHECKED not in os.environ, "check_plugin() is called where train()'s module is imported: call it in a test"
     if isinstance(module, str):
         module = importlib.import_module(module)
     name = _entry_point(module)
@@ -55,10 +63,13 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
         for rule in (_same_result, _twice_is_once, _nested_adds_no_run):
             rule(name, train, plain)
         _undo_restores(name, train, hooks)
-        _calls_are_the_users_own(name, train, targets)
+        _random_numbers_stay(name, train)
+        _calls_are_the_users_own(name, train, targets, hooks.combined)
         _exceptions_are_the_users_own(name, train, targets)
         if hooks.called:
             _faults_do_not_show(module, train, plain)
+        if hooks.injects:
+            _faults_of_callbacks_do_not_show(module, train, plain)
     _callback_can_be_copied(module)
     _any_import_order(name, train)
 
@@ -79,6 +90,7 @@ def _same_result(name: str, train: Train, plain: Any) -> None:
         _end_loop(name)
         assert tachograph.active_run() is None, "after the training no run may be active"
         [run] = _one_run(store, "one training makes one run")
+        assert run.opener in ("user", *plugin.known()), f"{run.opener!r} has opened the run: no plug-in is called so"
         assert run.status == "finished", f"a training that ends well makes a finished run, not a {run.status} one"
         assert not (faults := [note.text for note in run.notes if "failed" in note.text]), faults
 
@@ -106,6 +118,37 @@ def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
         assert run.id == own.id
 
 
+def _random_numbers_stay(name: str, train: Train) -> None:
+    _seed()
+    train()
+    plain = _random_state()
+    with recorded(name):
+        _seed()
+        train()
+        found = _random_state()
+    changed = [library for library in plain if plain[library] != found[library]]
+    assert not changed, f"random numbers must come as they do without autolog: those of {', '.join(changed)} do not"
+
+
+def _seed() -> None:
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def _random_state() -> dict[str, str]:
+    """The state of each library's generator, as a text that differs where it does."""
+    states = {"random": repr(random.getstate())}
+    if "numpy" in sys.modules:
+        _, keys, *rest = sys.modules["numpy"].random.get_state()
+        states["numpy"] = f"{keys.tobytes().hex()} {rest}"
+    if "torch" in sys.modules:
+        states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes().hex()
+    return states
+
+
 def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
     before = [(where, held, held()) for where, held in hooks.places()]
     with recorded(name):
@@ -114,7 +157,9 @@ def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
         assert held() is original, f"undo must restore the identical object of {where}"
 
 
-def _calls_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
+def _calls_are_the_users_own(
+    name: str, train: Train, targets: list[tuple[Any, str]], combined: dict[tuple[int, str], str]
+) -> None:
     for owner, attribute in targets:
         inner: list[Any] = []
         outer: list[Any] = []
@@ -122,9 +167,11 @@ def _calls_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, s
             train()
         where = f"{owner.__name__}.{attribute}"
         assert len(inner) == len(outer), f"{where} was called {len(inner)} times for {len(outer)} calls of the user's"
-        for (given, _, lists), (arrived, _, _) in zip(outer, inner, strict=True):
+        for (given, lists), (arrived, _) in zip(outer, inner, strict=True):
             assert all(_same_items(now, then) for now, then in lists), f"a list that was given to {where} was changed"
-            for mine, theirs in zip(given, arrived, strict=False):
+            for place, (mine, theirs) in enumerate(zip(given.values(), arrived.values(), strict=False)):
+                if list(given)[place] == combined.get((id(owner), attribute)):
+                    continue  # the plug-in has made one of two
                 grew = isinstance(mine, list) and isinstance(theirs, list) and _same_items(theirs[: len(mine)], mine)
                 assert mine is theirs or mine is None or grew, f"{where} got another object than the user gave"
 
@@ -175,6 +222,27 @@ def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
         _needs_equal(plain, result, f"a fault of the plug-in {spot} the call must not change the result")
 
 
+def _faults_of_callbacks_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
+    hooks = _CallbackHooks(module.__name__)
+
+    def fail(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code in hooks.functions:
+            raise RuntimeError("planted")
+
+    with _unstrict():
+        try:
+            module.install(hooks)
+            sys.setprofile(fail)
+            result = train()
+        except RuntimeError as error:
+            rule = "decorate what the framework calls of a callback with hooks.shield"
+            raise AssertionError(f"{error}: {rule}") from error
+        finally:
+            sys.setprofile(None)
+            hooks.undo()
+    _needs_equal(plain, result, "a fault in a callback of the plug-in must not change the result")
+
+
 def _callback_can_be_copied(module: ModuleType) -> None:
     callback = getattr(module, "TachographCallback", None)
     if callback is None:
@@ -187,6 +255,7 @@ def _callback_can_be_copied(module: ModuleType) -> None:
     assert type(copy.deepcopy(callback())) is callback, "the callback must deep-copy"
 
 
+_CHECKED = "TACHOGRAPH_CHECKED"  # set where a plug-in is tried in a process of its own
 _ORDERS = {"autolog, then the framework": ("autolog", "load"), "the framework, then autolog": ("load", "autolog")}
 
 
@@ -196,7 +265,7 @@ def _any_import_order(name: str, train: Train) -> None:
     assert "." not in train.__qualname__, "train must be a function at the top of its module"
     for order, steps in _ORDERS.items():
         with tempfile.TemporaryDirectory() as root:
-            environment = {**os.environ, "TACHOGRAPH_DIR": root, "TACHOGRAPH_STRICT": "1"}
+            environment = {**os.environ, "TACHOGRAPH_DIR": root, "TACHOGRAPH_STRICT": "1", _CHECKED: "1"}
             code = _SCRIPT.format(first=steps[0], second=steps[1], name=name, file=file, train=train.__qualname__)
             done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
             assert done.returncode == 0, f"{order}: {done.stderr}"
@@ -231,6 +300,8 @@ class _NotingHooks(Hooks):
         super().__init__(plugin)
         self.hooked: list[tuple[Any, str]] = []
         self.called: dict[tuple[int, str], tuple[Any, str]] = {}
+        self.combined: dict[tuple[int, str], str] = {}  # arguments in whose place the plug-in puts something else
+        self.injects = False
         self.natives = 0
 
     def called_methods(self) -> list[tuple[Any, str]]:
@@ -264,6 +335,9 @@ class _NotingHooks(Hooks):
         def noting(call: Call) -> None:
             self.called[id(owner), name] = (owner, name)
 
+        self.injects = True
+        if how.get("combine") is not None:
+            self.combined[id(owner), name] = how["argument"]
         super().inject(owner, name, **{**how, "make": noting})
 
     def listen(self, owner: Any, name: str, **how: Any) -> None:
@@ -306,6 +380,24 @@ class _FaultyHooks(Hooks):
         super().listen(owner, name, **({"before": faulty} if self._spot == "before" else {"after": faulty}))
 
 
+class _CallbackHooks(Hooks):
+    """Hooks that remember the functions of the callbacks that they put in: what the framework will call."""
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(plugin, session.enabled)
+        self.functions: set[CodeType] = set()
+
+    def inject(self, owner: Any, name: str, *, make: Callable[[Call], Any], **how: Any) -> None:
+        def noting(call: Call) -> Any:
+            callback = make(call)
+            own = [callback] if isinstance(callback, FunctionType) else vars(type(callback)).values()
+            functions = (inspect.unwrap(one) for one in own if isinstance(one, FunctionType))
+            self.functions |= {one.__code__ for one in functions if not one.__name__.startswith("__")}
+            return callback
+
+        super().inject(owner, name, make=noting, **how)
+
+
 def _noted(module: ModuleType, train: Train) -> _NotingHooks:
     """What the plug-in hooks, and what of it ``train`` calls."""
     hooks = _NotingHooks(module.__name__)
@@ -323,9 +415,10 @@ Instead = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 def _spy(calls: list[Any]) -> Instead:
     def spy(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = [*args, *(kwargs[name] for name in sorted(kwargs))]
-        lists = [(value, list(value)) for value in given if isinstance(value, list)]
-        calls.append((given, kwargs, lists))
+        names = [*inspect.signature(original).parameters][: len(args)]
+        given = {**dict(zip_longest(names, args)), **{name: kwargs[name] for name in sorted(kwargs)}}
+        lists = [(value, list(value)) for value in given.values() if isinstance(value, list)]
+        calls.append((given, lists))
         return original(*args, **kwargs)
 
     return spy

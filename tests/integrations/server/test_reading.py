@@ -118,7 +118,7 @@ OLDER = """
     from tachograph.server.api.openapi import document
 
     root = Path(sys.argv[1])
-    built = app.build(folder.Folder(root), tokens.FolderTokens(root), local=True)
+    built = app.build(folder.FolderStorage(root), tokens.FolderTokens(root), local=True)
     built.router.routes = [route for route in built.router.routes if "questions" not in route.path]
     listener = uvicorn.Config(built, "127.0.0.1", 0).bind_socket()
     listener.listen(100)

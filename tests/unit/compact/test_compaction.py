@@ -21,7 +21,7 @@ import pytest
 from tachograph import compact as compaction
 from tachograph import events
 from tachograph.cli import main
-from tachograph.compact import Folder, Report, compact, parts
+from tachograph.compact import FolderDestination, Report, compact, parts
 from tachograph.errors import Error, NotFound
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, Tags
 from tachograph.store.store import open_store
@@ -59,7 +59,7 @@ def tables(root: Path) -> Report:
     """Compact the store in ``root``."""
     store = open_store(root)
     try:
-        return compact(store, Folder(root / "tables"))
+        return compact(store, FolderDestination(root / "tables"))
     finally:
         store.close()
 
@@ -374,7 +374,7 @@ def test_a_damaged_part_is_made_anew(root: Path, table: str, harm: str) -> None:
 
 def test_one_at_a_time(root: Path) -> None:
     write(root, "r", losses(3))
-    with Folder(root / "tables").alone(), pytest.raises(Error, match="another compaction is at work"):
+    with FolderDestination(root / "tables").alone(), pytest.raises(Error, match="another compaction is at work"):
         tables(root)
 
 
@@ -382,7 +382,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tachograph import compact as compaction, open_store
-from tachograph.compact import Folder, compact
+from tachograph.compact import FolderDestination, compact
 root, count = Path(sys.argv[1]), int(sys.argv[2])
 compaction.PART_RUNS = 3
 store = open_store(root)
@@ -396,7 +396,7 @@ def count_down(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(count_down)
-compact(store, Folder(root / "tables"))
+compact(store, FolderDestination(root / "tables"))
 """
 
 
@@ -437,15 +437,15 @@ def test_points_of_which_no_row_came_to_tell_go_with_their_run(root: Path, monke
     write(root, "old", losses(3))
     tables(root)
     write(root, "new", losses(3), MONDAY + 1)
-    publish = Folder.publish
+    publish = FolderDestination.publish
 
-    def halfway(self: Folder, draft: Path, name: str) -> None:
+    def halfway(self: FolderDestination, draft: Path, name: str) -> None:
         if name.startswith("runs"):
             raise Killed
         publish(self, draft, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Folder, "publish", halfway)
+        patched.setattr(FolderDestination, "publish", halfway)
         with pytest.raises(Killed):
             tables(root)
     assert {row["run"] for row in rows(root, "metrics")} == {"old", "new"}

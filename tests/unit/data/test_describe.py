@@ -780,3 +780,29 @@ def test_what_was_begun_of_known_data_is_of_it_as_it_was() -> None:
     X.fill(7.0)
     describe._statistics.clear()  # as after eight other data sets
     assert described() == first
+
+
+def test_a_dict_of_columns_is_a_table() -> None:
+    found = fingerprint({"x": [1.0, 2.0, None], "y": np.arange(3), "z": np.zeros((3, 2))})
+    assert (found.format, found.rows, found.columns, found.shape) == ("dict", 3, 4, [3, 4])
+    assert [column.name for column in found.schema] == ["x", "y", "z.0", "z.1"]
+    assert [column.missing for column in found.schema] == [1, 0, 0, 0]
+    assert found.digest is not None
+    assert found.digest != fingerprint({"x": [1.0, 2.0, None], "y": np.arange(1, 4), "z": np.zeros((3, 2))}).digest
+
+
+def test_a_large_dict_of_arrays_is_looked_at_in_part() -> None:
+    found = fingerprint({"X": np.ones((200_000, 30)), "y": np.arange(200_000)})
+    assert (found.rows, found.columns, len(found.schema)) == (200_000, 31, 31)
+
+
+@pytest.mark.parametrize("data", [{}, {"x": [1], "y": [1, 2]}, {"lr": 0.1}, {"a": {"b": [1]}, "c": [1]}, {"a": "text"}])
+def test_a_dict_that_is_no_table(data: dict[str, object]) -> None:
+    found = fingerprint(data)
+    assert (found.rows, found.columns) == (None, None)
+
+
+def test_a_dict_in_itself() -> None:
+    data: dict[str, object] = {"x": [1]}
+    data["self"] = data
+    assert fingerprint(data).rows is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +38,10 @@ def train():
 """
 GOOD = """
 import tachograph, toyframe
-from tachograph.hooks import session
+from tachograph.hooks import session, shield
 
 class TachographCallback:
+    @shield
     def after(self, step, loss):
         run = tachograph.active_run()
         if run is not None:
@@ -72,6 +74,59 @@ def test_a_good_plugin_passes(train: Callable[[], Any]) -> None:
     check_plugin(sys.modules["toyframe_tachograph"], train)
 
 
+SINGLE = """
+class Model:
+    def fit(self, X, after=None):
+        for step in range(3):
+            if after is not None:
+                after(step, len(X) / (step + 1))
+        return len(X)
+"""
+SINGLE_TRAINING = """
+import toyframe
+
+def train():
+    seen = []
+    toyframe.Model().fit([1, 2], lambda step, loss: seen.append(loss))
+    return seen
+"""
+SINGLE_PLUGIN = """
+import tachograph, toyframe
+from tachograph.hooks import session, shield
+
+@shield
+def record(step, loss):
+    tachograph.active_run().log({"loss": loss}, step)
+
+def both(given, ours):
+    def call(step, loss):
+        ours(step, loss)
+        return None if given is None else given(step, loss)
+    return call
+
+def note(call, open_session):
+    yield
+
+def install(hooks):
+    hooks.inject(toyframe.Model, "fit", argument="after", make=lambda call: record, combine=both)
+    hooks.around(toyframe.Model, "fit", session.training(note, plugin="toyframe", name=lambda call: "Model"))
+"""
+
+
+@pytest.mark.parametrize("shielded", [True, False])
+def test_a_framework_with_a_single_callback(site: Site, monkeypatch: pytest.MonkeyPatch, shielded: bool) -> None:
+    site.framework(code=SINGLE)
+    site.plugin(SINGLE_PLUGIN if shielded else SINGLE_PLUGIN.replace("@shield", ""))
+    site.write("toyframe_single.py", SINGLE_TRAINING)
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    train = importlib.import_module("toyframe_single").train
+    if shielded:
+        check_plugin("toyframe_tachograph", train)
+    else:
+        with pytest.raises(AssertionError, match=r"hooks\.shield"):
+            check_plugin("toyframe_tachograph", train)
+
+
 PATCHED = """
 def install(hooks):
     original = toyframe.Model.fit
@@ -82,6 +137,19 @@ def install(hooks):
     hooks.around(toyframe.Model, "fit", FIT)
 """
 BAD = {
+    "lets faults of its callback out": (
+        "decorate what the framework calls of a callback with hooks.shield",
+        GOOD.replace("    @shield\n", ""),
+    ),
+    "draws random numbers": (
+        "random numbers must come as they do without autolog: those of random do not",
+        GOOD.replace("def note(call, open_session):", "import random\ndef note(call, open_session):\n"
+                     "    random.random()"),
+    ),
+    "names its run after nobody": (
+        "'toyframes' has opened the run: no plug-in is called so",
+        GOOD.replace('plugin="toyframe"', 'plugin="toyframes"'),
+    ),
     "makes no run": (
         "one training makes one run: there are 0",
         GOOD.replace('"fit", FIT', '"fit", lambda call: note(call, None)'),
@@ -125,7 +193,8 @@ BAD = {
     ),
     "has a callback that does not pickle": (
         "the callback must pickle",
-        GOOD + "\ndef make():\n    class TachographCallback:\n        def after(self, step, loss): pass\n"
+        GOOD + "\ndef make():\n    class TachographCallback:\n        @shield\n"
+               "        def after(self, step, loss): pass\n"
                "    return TachographCallback\n\nTachographCallback = make()\n",
     ),
     "depends on the order of imports": (
@@ -164,6 +233,14 @@ def test_a_module_that_is_installed_nowhere(site: Site, train: Callable[[], Any]
 def test_a_program_that_could_not_be_run_elsewhere(site: Site, train: Callable[[], Any]) -> None:
     with pytest.raises(AssertionError, match="at the top of its module"):
         check_plugin("toyframe_tachograph", lambda: train())
+
+
+def test_a_program_that_is_checked_where_it_is_imported(site: Site, train: Callable[[], Any]) -> None:
+    check = "from tachograph.testing import check_plugin\ncheck_plugin('toyframe_tachograph', train)\n"
+    site.write("checked.py", f"{TRAINING}\n{check}")
+    command = [sys.executable, str(site.folder / "checked.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "call it in a test" in done.stderr) == (1, True)
 
 
 def test_what_was_recorded_can_be_read(train: Callable[[], Any]) -> None:
