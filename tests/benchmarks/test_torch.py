@@ -14,10 +14,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
+from tachograph_frameworks.torch import hot_path
 
 pytestmark = pytest.mark.benchmark
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+WAY = "in C" if hot_path.chosen is not hot_path.in_python else "in Python: the C part was not built"
 PAIRS = 25
 MANY_PAIRS = 200  # where a difference of a thousandth counts: half of the pairs lie 5 % around their median
 WIDTH = 224  # of the hidden layers: steps of about a millisecond
@@ -98,7 +100,7 @@ def test_a_loop_with_a_loss_each_step(capsys: pytest.CaptureFixture[str]) -> Non
     data, steps = digits(), 250
     found, step, added = ratio(steps, lambda: train(data, WIDTH, steps), MANY_PAIRS)
     with capsys.disabled():
-        print(f"\n{DEVICE}: steps of {step * 1e3:.2f} ms, {added * 1e6:.1f} us added to each, ratio {found:.4f}")
+        print(f"\n{DEVICE}, {WAY}: steps of {step * 1e3:.2f} ms, {added * 1e6:.1f} us added to each, ratio {found:.4f}")
     assert found < 1.02
 
 
@@ -131,5 +133,5 @@ def test_what_a_step_costs(capsys: pytest.CaptureFixture[str]) -> None:
 
     _, step, added = ratio(2000, work)
     with capsys.disabled():
-        print(f"\na step of {step * 1e6:.0f} us gets {added * 1e6:.1f} us longer")
+        print(f"\n{WAY}: a step of {step * 1e6:.0f} us gets {added * 1e6:.1f} us longer")
     assert added < 30e-6

@@ -14,11 +14,13 @@ from tachograph.hooks.last_of_many import Series, Unsettled
 from tachograph.hooks.patch import Call, Hooks, Watcher, conduct
 from tachograph.hooks.session import Session, current, options, suppress, training
 from tachograph.hooks.training_curve import Curve, Trainings
+from tachograph.record.recorder import Recorder
 
 __all__ = [
     "Call",
     "Curve",
     "Hooks",
+    "Recorder",
     "Series",
     "Session",
     "Trainings",

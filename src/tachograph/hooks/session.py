@@ -177,9 +177,13 @@ def training(
 ) -> Callable[[Call], Watcher]:
     """A wrapper for ``Hooks.around`` that gives the outermost call its session, and lets ``note`` watch it.
 
-    ``note(call, session)`` is a generator like any wrapper; it is not called where nothing is to be recorded. If it
-    fails, the run still ends as the call did. ``records(call)`` false makes the session quiet. ``goes_on(call)`` gives
-    the run that the call is a further step of.
+    ``plugin`` is the name of the plug-in's entry point, ``name(call)`` that of the run. ``note(call, session)`` is a
+    generator like any wrapper; it is not called where nothing is to be recorded. If it fails, the run still ends as the
+    call did. ``records(call)`` false makes the session quiet; ``many`` says that a call holds several trainings.
+
+    ``goes_on(call)`` gives the run that the call is a further step of, which may have ended: it takes what is recorded
+    still, and ends again with the call. Where another run is open by now, the call gets one of its own. In ``note``,
+    ``session.further`` says which of the two it is.
     """
 
     def wrapper(call: Call) -> Watcher:
@@ -188,7 +192,7 @@ def training(
             return
         title = name(call)
         before = goes_on(call)
-        if before is not None:
+        if before is not None and is_at(before):
             session = _go_on(plugin, before, silences)
         else:
             session = begin(plugin, title, records(call), many(call), silences)

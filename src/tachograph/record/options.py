@@ -6,7 +6,12 @@ import msgspec
 
 
 class Options(msgspec.Struct):
-    """What ``autolog`` was asked for; the plug-ins read it."""
+    """What ``autolog`` was asked for; the plug-ins read it.
+
+    ``models`` and ``datasets`` say whether models are kept and data is described; ``checkpoints`` is "best", True (all)
+    or False; ``system`` the seconds between samples of the load, or False; of ``every_n_steps`` steps one is recorded.
+    ``name``, ``experiment``, ``tags`` and ``sinks`` are those of the runs that autolog opens.
+    """
 
     experiment: str | None = None
     sinks: list[str] | None = None

@@ -513,3 +513,29 @@ def test_a_call_costs_little_where_nothing_is_recorded(hooks: Hooks) -> None:
         for _ in range(1000):
             model.fit()
         assert time.perf_counter() - started < 0.1  # 100 µs each
+
+
+def test_calls_that_go_on_are_steps_of_one_run(root: Path) -> None:
+    begun: dict[int, tachograph.Run] = {}
+    further: list[bool] = []
+
+    def step(call: Call, at: Session) -> Watcher:
+        assert at.run is not None
+        further.append(at.further)
+        begun.setdefault(id(call.instance), at.run)
+        yield
+        at.run.log({"loss": 1.0})
+
+    hooks = install(watch=step, goes_on=lambda call: begun.get(id(call.instance)))
+    model = Toy()
+    try:
+        for _ in range(3):
+            model.fit()
+        with tachograph.start_run("the user's") as mine:
+            model.fit()  # this one belongs to the run that is open, whatever came before
+    finally:
+        hooks.undo()
+    assert further == [False, True, True, False]
+    other, first = tachograph.open_store(root).runs()
+    assert (other.id, other.history("loss").steps.tolist()) == (mine.id, [0])
+    assert (first.status, first.history("loss").steps.tolist()) == ("finished", [0, 1, 2])
