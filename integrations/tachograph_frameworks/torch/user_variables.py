@@ -10,7 +10,15 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
-from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -24,6 +32,8 @@ _STARTERS = {"IPython", "_pytest", "click", "fire", "hydra", "ipykernel", "plugg
 _STANDARD = f"{os.path.dirname(os.__file__)}{os.sep}"
 _INSTALLED = (f"{_STANDARD}site-packages{os.sep}", f"{_STANDARD}dist-packages{os.sep}")
 _CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, CodeType, FrameType, Tensor)
+# What has no parts of interest, and of which there may be much: it does not count as looked at.
+_LEAVES = {*_CLOSED, bool, bytearray, type(None), BuiltinFunctionType, MethodType, nn.Parameter}
 _MOST_ITEMS = 100  # of a list or of an object's attributes
 _MOST_WAYS = 3  # to one object: ``self``, ``agent`` and ``agents[0]``
 _MOST_LOOKED_AT = 3000  # objects in one search
@@ -152,6 +162,7 @@ class Sight:
             left.extend(
                 (Way((*way.path, name), part, way.frame, is_item), is_part or is_module)
                 for name, part, is_item in parts(way.value)
+                if type(part) not in _LEAVES
             )
 
     def _roots(self) -> Iterator[Way]:
@@ -168,7 +179,11 @@ class Sight:
 
 
 def _ways(variables: dict[str, Any], frame: int) -> Iterator[Way]:
-    return (Way((name,), value, frame, False) for name, value in variables.items() if not name.startswith("__"))
+    return (
+        Way((name,), value, frame, False)
+        for name, value in variables.items()
+        if type(value) not in _LEAVES and not name.startswith("__")
+    )
 
 
 def _user_frames(frame: FrameType | None) -> list[FrameType]:

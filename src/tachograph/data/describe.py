@@ -93,11 +93,11 @@ def _remember(digest: str, statistics: _Statistics) -> None:
 def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
     """Describe a data set, and the target to be learned from it, in bounded time.
 
-    Arrays (numpy, torch on the CPU, whatever has `__array__`), frames (pandas, polars), sparse matrices (scipy) and
-    lists are read; lazy frames, arrow tables, tensors on a device and everything else is described by what it says of
-    itself. The digest depends on values, dtype, shape, column names and target, not on memory layout, byte order or
-    a frame's index. Up to 32 MiB it covers every byte; above that, blocks at even distances of about that size in all.
-    Statistics are over at most 10,000 rows, spread evenly, and the first 1,000 columns; `sampled` says so.
+    Arrays (numpy, torch on the CPU, whatever has `__array__`), frames (pandas, polars), sparse matrices (scipy), lists
+    and dicts of columns are read; lazy frames, arrow tables, tensors on a device and everything else is described by
+    what it says of itself. The digest depends on values, dtype, shape, column names and target, not on memory layout,
+    byte order or a frame's index. Up to 32 MiB it covers every byte; above that, blocks at even distances of about that
+    size in all. Statistics are over at most 10,000 rows, spread evenly, and the first 1,000 columns; `sampled` says so.
 
     `target` gets its class balance where it is one column of at most 100 classes: whole numbers, texts or booleans.
 
