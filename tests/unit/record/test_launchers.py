@@ -92,11 +92,11 @@ def finish(*launchers: subprocess.Popen[str]) -> None:
 
 def writers(root: Path) -> dict[str, list[tuple[int, str, int]]]:
     """Rank, role and attempt of each writer, by run; the oldest run first."""
-    found = {}
-    for run in sorted((root / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns):
-        headers = [journal.header(writer) for writer in journal.writers(run)]
-        found[run.name] = sorted((header.rank, header.role, header.attempt) for header in headers if header)
-    return found
+    runs = {}
+    for run in (root / "runs").iterdir():
+        runs[run.name] = [header for writer in journal.writers(run) if (header := journal.header(writer))]
+    begun = sorted(runs.items(), key=lambda item: min(header.at for header in item[1]))
+    return {name: sorted((one.rank, one.role, one.attempt) for one in headers) for name, headers in begun}
 
 
 BOTH = [(0, "owner", 0), (1, "worker", 0)]
