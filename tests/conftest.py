@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tachograph import guard, settings
 from tachograph.record import open_runs
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +41,25 @@ def _end_workers() -> None:
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     if loky is not None and loky._executor is not None:
         loky._executor.shutdown(wait=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where every package is installed, a test that is skipped for want of one has failed."""
+    return _not_missing((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file of tests."""
+    return _not_missing((yield))
+
+
+def _not_missing(report: Report) -> Report:
+    if report.skipped and "could not import" in str(report.longrepr) and "TESTS_ALL_PACKAGES" in os.environ:
+        report.outcome = "failed"
+        report.longrepr = str(report.longrepr)
+    return report
 
 
 @pytest.fixture

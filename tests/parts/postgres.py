@@ -43,7 +43,8 @@ class Postgres:
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync={self.fsync}"
-        self._control("start", "-l", str(self.folder / "log"), "-o", f"{options} -c max_connections=100")
+        options += " -c max_connections=100 -c max_wal_size=64MB -c min_wal_size=32MB"  # a small disk is enough
+        self._control("start", "-l", str(self.folder / "log"), "-o", options)
 
     def stop(self) -> None:
         self._control("stop", "-m", "immediate")
@@ -70,6 +71,14 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Delete a database, for which a test that makes many has no more use."""
+        import psycopg
+
+        name = url.rpartition("/")[2]
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-w", "-D", str(self.folder / "data"), *arguments)

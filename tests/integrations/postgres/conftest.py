@@ -13,9 +13,12 @@ pytest.importorskip("psycopg")
 
 
 @pytest.fixture
-def database() -> str:
+def database() -> Iterator[str]:
     """The URL of an empty database."""
-    return postgres.running().new_database()
+    running = postgres.running()
+    url = running.new_database()
+    yield url
+    running.drop(url)
 
 
 @pytest.fixture
