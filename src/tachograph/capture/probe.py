@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tachograph.capture import hardware
+from tachograph.capture import gpus, hardware
 from tachograph.capture.git import GitState, Hurry, git_states
 
 
@@ -41,7 +41,7 @@ def facts(request: dict[str, Any], hurry: Hurry) -> Iterator[dict[str, Any]]:
     """One fact after the other; git, which may take long, comes last and is given again as more of it is known."""
     yield {"cpu": {"model": _cpu_model()}, "memory": hardware.memory_size()}
     yield {"packages": _packages(request["path"])}
-    yield {"gpus": hardware.describe_gpus()}
+    yield {"gpus": gpus.describe_gpus()}
     state: GitState | None = None
     for state in _git(request["entry"], request["cwd"], hurry):
         yield {"git": state}
