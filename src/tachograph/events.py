@@ -128,7 +128,7 @@ class Environment(Event, tag="environment", kw_only=True):
 
 
 class Dataset(Event, tag="dataset", kw_only=True):
-    """What was trained or evaluated on. ``profile`` is a ``data.describe.Fingerprint`` as plain values."""
+    """What was trained or evaluated on. ``profile`` is a ``data.fingerprint.Fingerprint`` as plain values."""
 
     name: str
     role: str

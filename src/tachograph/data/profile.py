@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tachograph import values as plain
-from tachograph.data.describe import Column
+from tachograph.data.fingerprint import Column
 from tachograph.data.table import Cells, ColumnGroup
 from tachograph.redaction import is_private_name, is_private_text
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tachograph import values
-from tachograph.data.describe import Column
+from tachograph.data.fingerprint import Column
 from tachograph.redaction import REDACTED, is_private_name
 
 _MOST_FIELDS = 1000

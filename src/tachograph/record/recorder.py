@@ -19,7 +19,7 @@ from tachograph.journal.blobs import Blobs
 from tachograph.runtime import deferred
 
 if TYPE_CHECKING:
-    from tachograph.data.describe import Fingerprint
+    from tachograph.data.fingerprint import Fingerprint
     from tachograph.record.run import Run
 
 
