@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import tachograph
-from tachograph import compact as compaction
 from tachograph.bucket.objects import Objects
 from tachograph.cli import main
-from tachograph.compact import Report, bucket_destination, compact, destination_at
+from tachograph.compact import Report, bucket_destination, compact, compaction, destination_at
 from tachograph.errors import Error
 from tachograph.store.store import open_store
 

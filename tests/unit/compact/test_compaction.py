@@ -18,10 +18,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from tachograph import compact as compaction
 from tachograph import events
 from tachograph.cli import main
-from tachograph.compact import FolderDestination, Report, compact, parts
+from tachograph.compact import FolderDestination, Report, compact, compaction, parts
 from tachograph.errors import Error, NotFound
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, Tags
 from tachograph.store.store import open_store
@@ -381,7 +380,8 @@ def test_one_at_a_time(root: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tachograph import compact as compaction, open_store
+from tachograph import open_store
+from tachograph.compact import compaction
 from tachograph.compact import FolderDestination, compact
 root, count = Path(sys.argv[1]), int(sys.argv[2])
 compaction.PART_RUNS = 3
