@@ -41,7 +41,7 @@ TRAINING = """
 import json, random, sys, threading, time
 import torch
 import tachograph
-from tachograph import ship
+from tachograph.ship import shipper
 from tachograph.runtime import backoff as patience
 from tachograph.sinks import open_sink
 
@@ -58,7 +58,7 @@ def held(url):
     sink.resume = ask
     return sink
 
-ship.open_sink, patience.LONGEST_DELAY = held, 2.0
+shipper.open_sink, patience.LONGEST_DELAY = held, 2.0
 torch.set_num_threads(1)
 torch.manual_seed(0)
 wide = torch.nn.Linear(384, 384)

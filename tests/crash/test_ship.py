@@ -105,14 +105,14 @@ def test_several_senders_at_once_beside_a_training(root: Path, far: Path) -> Non
 HANGING = """
 import os, sys, time
 import tachograph
-from tachograph import ship
+from tachograph.ship import shipper
 from tachograph.sinks.folder import FolderSink
 
 class Hanging(FolderSink):
     def write(self, run, writer, lines):
         time.sleep(600)
 
-ship.open_sink = Hanging
+shipper.open_sink = Hanging
 began = time.monotonic()
 with tachograph.start_run(sinks=[sys.argv[1]]) as run:
     for step in range(1000):

@@ -72,8 +72,8 @@ with tachograph.start_run("first", sinks=[url]) as run:
 assert tachograph.flush(60)
 before = most()
 Positions(Path(sys.argv[2]), url).begin(sys.argv[3])
-from tachograph import ship
-ship.shipper.__init__()
+from tachograph.ship.shipper import shipper
+shipper.reset()
 with tachograph.start_run("second", sinks=[url]) as run:
     run.log({"loss": 1})
 assert tachograph.flush(500)

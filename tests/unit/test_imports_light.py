@@ -45,7 +45,7 @@ def test_what_sends_is_imported_where_a_sink_is_named(sinks: list[str], root: Pa
     record = f"run = tachograph.start_run(sinks={sinks}); run.log({{'loss': 1.0}}); run.finish()"
     code = f"import os, tachograph; os.environ.update(TACHOGRAPH_DIR={str(root)!r}, TACHOGRAPH_EXIT_WAIT='0'); {record}"
     found = imported_by(code)
-    assert ("tachograph.ship" in found, "tachograph.sinks" in found) == (bool(sinks), bool(sinks))
+    assert ("tachograph.ship.shipper" in found, "tachograph.sinks" in found) == (bool(sinks), bool(sinks))
     assert ("requests" in found) <= any(url.startswith("http") for url in sinks)
     sending = {name for name in found if name.startswith(("tachograph.ship", "tachograph.sinks"))}
     assert "tachograph.ship.detached" not in sending

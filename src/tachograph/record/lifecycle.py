@@ -69,7 +69,7 @@ def leave(run: Run) -> None:
     _unwritten.append(run)
     background.later(write_what_is_left)
     if run.sinks:
-        from tachograph.ship import shipper
+        from tachograph.ship.shipper import shipper
 
         background.later(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
 

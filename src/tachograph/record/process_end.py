@@ -215,8 +215,8 @@ def _hurry() -> None:
 
 def sent(timeout: float) -> bool:
     """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out. True without sinks."""
-    ship = sys.modules.get("tachograph.ship")
-    return ship is None or bool(ship.shipper.drain(timeout))
+    shipping = sys.modules.get("tachograph.ship.shipper")
+    return shipping is None or bool(shipping.shipper.drain(timeout))
 
 
 def _send_what_is_left(timeout: float) -> None:
@@ -224,7 +224,7 @@ def _send_what_is_left(timeout: float) -> None:
     with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
         if sent(min(timeout, DETACH_SECONDS) if detach else timeout):
             return
-    from tachograph.ship import shipper
+    from tachograph.ship.shipper import shipper
 
     if left := shipper.left():
         who = "the next run here sends it, or: tachograph sync"

@@ -132,7 +132,7 @@ def _record_whole(run: Run, happened: Sequence[Event]) -> None:
 def _ship(run: Run) -> None:
     if run.sinks:
         with guard.contained("sinks", run):
-            from tachograph.ship import shipper
+            from tachograph.ship.shipper import shipper
 
             shipper.enter(run)
 

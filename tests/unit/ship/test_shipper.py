@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph import events, journal, ship, sinks
+from tachograph import events, journal, sinks
 from tachograph.cli import main
 from tachograph.errors import TachographWarning
-from tachograph.ship import Shipper
+from tachograph.ship import shipper as shipping
 from tachograph.ship.positions import Positions
+from tachograph.ship.shipper import Shipper
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.folder import FolderSink
 
@@ -34,8 +35,8 @@ class ToldSink(FolderSink):
 @pytest.fixture(autouse=True)
 def own_shipper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shipper]:
     shipper = Shipper()
-    monkeypatch.setattr(ship, "shipper", shipper)
-    monkeypatch.setattr(ship, "open_sink", lambda url: ToldSink(url) if "told" in url else sinks.open_sink(url))
+    monkeypatch.setattr(shipping, "shipper", shipper)
+    monkeypatch.setattr(shipping, "open_sink", lambda url: ToldSink(url) if "told" in url else sinks.open_sink(url))
     yield shipper
     tachograph.flush(20)
 
@@ -130,11 +131,11 @@ def test_a_dead_sink_delays_no_other(root: Path, there: Path, told: Callable[...
     assert not tachograph.flush(1.0)
     assert time.monotonic() - began < 3
     assert contents(there, run.id) == contents(root, run.id)
-    (left,) = ship.shipper.left()
+    (left,) = shipping.shipper.left()
     assert "of 1 run to" in left
     stop.set()
     assert tachograph.flush(20)
-    assert ship.shipper.left() == []
+    assert shipping.shipper.left() == []
 
 
 def test_what_is_rejected_is_set_aside_and_noted(root: Path, told: Callable[..., str]) -> None:
@@ -284,7 +285,7 @@ def test_a_fault_in_sending_is_told_and_sending_begins_anew_when_somebody_waits(
     root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
-    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(shipping, "open_sink", Faulty)
     monkeypatch.setattr(Faulty, "left", 1)
     with tachograph.start_run(sinks=[there.as_uri()]) as run:
         with pytest.warns(TachographWarning, match="sending to file:.* failed .*ZeroDivisionError: a fault"):
@@ -302,7 +303,7 @@ def test_a_fault_in_sending_is_told_and_sending_begins_anew_when_somebody_waits(
 
 def test_a_fault_that_stays_is_no_success(root: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
-    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(shipping, "open_sink", Faulty)
     monkeypatch.setattr(Faulty, "left", 1000)
 
     def train() -> None:
@@ -315,7 +316,7 @@ def test_a_fault_that_stays_is_no_success(root: Path, there: Path, monkeypatch: 
     began = time.monotonic()
     assert not tachograph.flush(5)
     assert time.monotonic() - began < 4  # it need not be waited for
-    assert "of 1 run to" in ship.shipper.left()[0]
+    assert "of 1 run to" in shipping.shipper.left()[0]
     Faulty.left = 0
 
 
@@ -324,7 +325,7 @@ def test_in_strict_mode_a_fault_ends_the_thread_loudly(
 ) -> None:
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
-    monkeypatch.setattr(ship, "open_sink", Faulty)
+    monkeypatch.setattr(shipping, "open_sink", Faulty)
     monkeypatch.setattr(Faulty, "left", 1)
     with tachograph.start_run(sinks=[there.as_uri()]):
         wait_for(lambda: seen)
