@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.unit.journal.test_journal import open_journal
+from tests.unit.journal.test_writing import open_journal
 
 from tachograph import journal
 from tachograph.events import Metrics
