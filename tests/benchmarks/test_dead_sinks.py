@@ -42,7 +42,7 @@ import json, random, sys, threading, time
 import torch
 import tachograph
 from tachograph.ship import shipper
-from tachograph.runtime import backoff as patience
+from tachograph.runtime import backoff
 from tachograph.sinks import open_sink
 
 url, seconds, is_held = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "none"
@@ -58,7 +58,7 @@ def held(url):
     sink.resume = ask
     return sink
 
-shipper.open_sink, patience.LONGEST_DELAY = held, 2.0
+shipper.open_sink, backoff.LONGEST_DELAY = held, 2.0
 torch.set_num_threads(1)
 torch.manual_seed(0)
 wide = torch.nn.Linear(384, 384)

@@ -28,7 +28,7 @@ from tachograph.cli.output import complain, say
 from tachograph.cli.view.progress import Progress
 from tachograph.journal import tombstones, witnesses
 from tachograph.redaction import REDACTED, redact_url
-from tachograph.runtime.backoff import Patience
+from tachograph.runtime.backoff import Backoff, requested_delay
 from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
 from tachograph.ship.positions import Positions, begin_again, of_store
 from tachograph.sinks import Retry, Sink, Telling
@@ -251,7 +251,7 @@ def _deliver(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress
 
 def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
     """Try again where the sink can't take something now, as long as any of so many attempts gets on."""
-    patience = Patience()
+    backoff = Backoff()
     while True:
         try:
             act()
@@ -259,11 +259,11 @@ def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
         except Unread:
             raise
         except (Retry, OSError) as error:
-            delay = patience.failed(delivery.progress)
-            after = (error.after if isinstance(error, Retry) else None) or 0.0
-            if patience.failures == ATTEMPTS or after > LONGEST_WAIT:
+            requested = requested_delay(error)
+            delay = backoff.failed(delivery.progress, requested)
+            if backoff.failures == ATTEMPTS or requested > LONGEST_WAIT:
                 raise
-            time.sleep(max(after, delay))
+            time.sleep(delay)
 
 
 def _plain(way: Way) -> dict[str, Any]:

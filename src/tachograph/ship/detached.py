@@ -24,7 +24,7 @@ from tachograph import settings, wording
 from tachograph.printable import printable
 from tachograph.redaction import redact_url
 from tachograph.runtime import process
-from tachograph.runtime.backoff import Patience
+from tachograph.runtime.backoff import Backoff, requested_delay
 from tachograph.runtime.locks import try_lock
 from tachograph.ship.delivery import Delivery, is_over
 from tachograph.ship.positions import Positions
@@ -106,7 +106,7 @@ def _only(path: Path) -> Iterator[bool]:
 
 
 def _send_patiently(positions: Positions, url: str, until: float) -> None:
-    sink, patience = open_sink(url), Patience()
+    sink, backoff = open_sink(url), Backoff()
     _say(f"sending to {positions.name}")
     deliveries = list(_left(positions))
     try:
@@ -124,8 +124,8 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
                 why = str(error) or type(error).__name__
                 positions.note_error(why)
                 _say(why)
-                delay = patience.failed(sum(delivery.progress for delivery in deliveries))
-                time.sleep(max(delay, (error.after if isinstance(error, Retry) else None) or 0.0))
+                progress = sum(delivery.progress for delivery in deliveries)
+                time.sleep(backoff.failed(progress, requested_delay(error)))
         _say(f"given up after {LIFETIME / 3600:.0f} hours: the next run sends it, or tachograph sync")
     finally:
         sink.close()

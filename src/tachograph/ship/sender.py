@@ -12,7 +12,7 @@ from pathlib import Path
 from tachograph import guard
 from tachograph.journal import witnesses
 from tachograph.runtime.background import lives
-from tachograph.runtime.backoff import Patience
+from tachograph.runtime.backoff import Backoff, requested_delay
 from tachograph.ship.delivery import Delivery, Unread, is_over
 from tachograph.ship.positions import Positions, begin_again
 from tachograph.sinks import Costly, Retry, Sink
@@ -44,7 +44,7 @@ class Sender:
         self._looked = False
         self._since = 0.0  # when the newest run began
         self._has_error = True  # of an earlier process, as far as we know
-        self._patience = Patience()
+        self._backoff = Backoff()
         self._retry_at = 0.0
 
     # -- for the threads of the training --
@@ -146,7 +146,7 @@ class Sender:
         sent = self._send_all(sink)
         with self._wake:
             if sent:
-                self._patience = Patience()
+                self._backoff = Backoff()
                 self._served = asked
                 self._drop(closed)
                 self._wake.notify_all()
@@ -180,8 +180,7 @@ class Sender:
                 self._remark(run, delivery)
         except (Retry, OSError) as error:
             self._note_error(str(error) or type(error).__name__)
-            asked = error.after if isinstance(error, Retry) and error.after else 0.0
-            self._retry_at = time.monotonic() + min(asked, LONGEST_ASKED)
+            self._retry_at = time.monotonic() + min(requested_delay(error), LONGEST_ASKED)
             return False
         self._note_error(unread)
         return not unread
@@ -199,7 +198,7 @@ class Sender:
     def _await_retry(self, asked: int) -> None:
         """Wait before the next attempt. Who waits for us has it come at once, but for a sink that said when."""
         progress = sum(delivery.progress for delivery in list(self._deliveries.values()))
-        at = time.monotonic() + self._patience.failed(progress)
+        at = time.monotonic() + self._backoff.failed(progress)
         self._wake.wait_for(lambda: self._asked > asked, max(0.0, max(at, self._retry_at) - time.monotonic()))
         while (left := self._retry_at - time.monotonic()) > 0:
             self._wake.wait(left)

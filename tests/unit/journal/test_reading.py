@@ -48,7 +48,7 @@ def damages(draw: st.DrawFn) -> tuple[int, int, bytes]:
     return start, stop, draw(st.binary(max_size=8) | st.sampled_from([b"\n", b"9", b"\0" * 40, b"[" * 10]))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(damages())
 def test_damage_costs_the_damaged_lines_alone(tmp_path: Path, damage: tuple[int, int, bytes]) -> None:
     start, stop, put = damage
@@ -63,7 +63,7 @@ def test_damage_costs_the_damaged_lines_alone(tmp_path: Path, damage: tuple[int,
     assert is_subsequence(expected, through_writer)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(st.integers(0, len(WHOLE)))
 def test_a_file_cut_anywhere_reads_up_to_there(tmp_path: Path, size: int) -> None:
     path = write_segment(tmp_path / "w", WHOLE[:size])

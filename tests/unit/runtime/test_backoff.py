@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tachograph.runtime.backoff import FIRST_DELAY, LONGEST_DELAY, Patience
+from tachograph.errors import Retry
+from tachograph.runtime.backoff import FIRST_DELAY, LONGEST_DELAY, Backoff, requested_delay
 
 
 def test_the_bound_doubles_up_to_a_longest() -> None:
@@ -15,18 +16,23 @@ def test_the_bound_doubles_up_to_a_longest() -> None:
 
 
 def after(failures: int) -> float:
-    patience = Patience()
+    backoff = Backoff()
     for _ in range(failures):
-        patience.failed(0)
-    return patience.failed(0)
+        backoff.failed(0)
+    return backoff.failed(0)
 
 
 def test_what_gets_through_begins_it_anew() -> None:
-    patience = Patience()
+    backoff = Backoff()
     for _ in range(5):
-        patience.failed(0)
-    assert patience.failures == 5
-    assert patience.failed(1) <= FIRST_DELAY
-    assert patience.failures == 1
-    patience.failed(1)
-    assert patience.failures == 2
+        backoff.failed(0)
+    assert backoff.failures == 5
+    assert backoff.failed(1) <= FIRST_DELAY
+    assert backoff.failures == 1
+    backoff.failed(1)
+    assert backoff.failures == 2
+
+
+def test_a_sink_is_left_alone_for_as_long_as_it_asks() -> None:
+    assert [requested_delay(error) for error in (Retry(7.5), Retry(), OSError("no route"))] == [7.5, 0.0, 0.0]
+    assert Backoff().failed(0, at_least=100.0) == 100.0
