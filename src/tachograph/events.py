@@ -261,6 +261,19 @@ def sequence_number(line: bytes) -> int:
         raise ValueError("not an event: it is nested too deep") from None
 
 
+def kind(line: bytes) -> str:
+    """The kind of a line, whatever else is in it. Raises ValueError where it has none."""
+    try:
+        return _decode_envelope(line).kind
+    except RecursionError:
+        raise ValueError("not an event: it is nested too deep") from None
+
+
+def beginning(event: type[Event]) -> bytes:
+    """How a line begins that we wrote of such an event: to look for it in bytes that need not be decoded."""
+    return b'{"kind":"%s"' % str(event.__struct_config__.tag).encode()
+
+
 def decode_lines(lines: bytes) -> list[Event]:
     """Whole lines at once, each as :func:`decode` gives it. Raises ValueError where one of them is damaged, blank, or
     of an unknown kind."""

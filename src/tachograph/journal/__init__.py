@@ -25,6 +25,7 @@ from tachograph.journal.reading import (
     check_sums,
     has_ended,
     header,
+    is_gone,
     last,
     newest,
     opened,
@@ -35,6 +36,7 @@ from tachograph.journal.reading import (
     segments,
     size,
     sizes,
+    tails,
     writers,
 )
 from tachograph.journal.whole_writer import place
@@ -52,6 +54,7 @@ __all__ = [
     "compress",
     "has_ended",
     "header",
+    "is_gone",
     "last",
     "newest",
     "opened",
@@ -64,5 +67,6 @@ __all__ = [
     "segments",
     "size",
     "sizes",
+    "tails",
     "writers",
 ]

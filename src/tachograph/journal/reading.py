@@ -14,7 +14,8 @@ from typing import BinaryIO, cast
 import msgspec
 
 from tachograph import events
-from tachograph.events import Event, RunStart
+from tachograph.events import Event, RunEnd, RunStart, beginning
+from tachograph.runtime import process
 
 TAIL_BYTES = 1 << 16
 AFTER_END_BYTES = 2 << 20  # what may come after an end: facts that were being looked up, with the changes of the code
@@ -257,7 +258,7 @@ def has_ended(writer_folder: Path, since: int = 0) -> bool:
     return is_near or any(_ends_in(path, begin, AFTER_END_BYTES) for path in paths[-1:])
 
 
-_END = b'\n{"kind":"run.end"'
+_END = b"\n" + beginning(RunEnd)
 
 
 def _ends_in(path: Path, begin: int, length: int) -> bool:
@@ -267,20 +268,33 @@ def _ends_in(path: Path, begin: int, length: int) -> bool:
         return _END in b"\n" + file.read()
 
 
+def tails(path: Path, end: int | None = None) -> Iterator[Block]:
+    """The lines before byte ``end`` of a segment (its size, if left out), the last few first, then more and more of
+    them, at last all. The last line may lack its end; their numbers in the file are not known."""
+    end = size(path) if end is None else end
+    begin = end
+    while begin:
+        begin = max(0, begin - max(TAIL_BYTES, 7 * (end - begin)))  # eight times as much as before
+        with opened(path) as file:
+            file.seek(begin)
+            content = file.read(end - begin)
+        whole = 0 if begin == 0 else (content.find(b"\n") + 1 or len(content))  # a first line may lack its beginning
+        yield Block(path, begin + whole, 1, content[whole:])
+
+
 def last(writer_folder: Path) -> tuple[int, float]:
     """The number of a writer's last event, and when it was; a look at the last events alone. 0 where there is none."""
     for path in reversed(segments(writer_folder)):
-        length = TAIL_BYTES
-        while True:
-            begin = max(0, size(path) - length)
-            items = read_block(path, begin, final=True, limit=length + 1).items()
-            found = [item for item in items if isinstance(item, Event)]
-            if found:
-                return max(event.seq for event in found), max(event.at for event in found)
-            if begin == 0:
-                break
-            length *= 8
+        for tail in tails(path):
+            last_events = [item for item in tail.items() if isinstance(item, Event)]
+            if last_events:
+                return max(event.seq for event in last_events), max(event.at for event in last_events)
     return 0, 0.0
+
+
+def is_gone(header: RunStart | None) -> bool:
+    """Whether the process that a writer's header names provably no longer runs; False where there is no header."""
+    return header is not None and process.is_gone(process.of(header))
 
 
 def header(writer_folder: Path) -> RunStart | None:

@@ -42,7 +42,7 @@ def _testify(writer: Path) -> bool:
     if journal.has_ended(writer):
         return False
     start = journal.header(writer)
-    if start is None or not process.is_gone(process.of(start)):
+    if start is None or not journal.is_gone(start):
         return False
     last, at = journal.last(writer)
     folder = writer.with_name(f"{writer.name}.gone-{last}")

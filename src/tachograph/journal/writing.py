@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from tachograph import events, guard
-from tachograph.events import Event, Metrics, Note, encode
+from tachograph.events import Event, Metrics, Note, encode, sequence_number
 from tachograph.journal import changes
 from tachograph.journal.reading import Sum
 from tachograph.journal.steps import Steps
@@ -280,7 +280,7 @@ class Journal:
             if written < len(line):
                 self._hold(line, written)
             else:
-                self._top = max(self._top, _number(line))
+                self._top = max(self._top, sequence_number(line))
             written = max(0, written - len(line))
         if error is not None and error.errno != errno.EFBIG:
             self._refused(error)
@@ -290,7 +290,7 @@ class Journal:
         if self._pending and self._pending_bytes + len(line) > PENDING_BYTES:
             self._lost += 1
             return
-        held: Pending = (_number(line), line, written)
+        held: Pending = (sequence_number(line), line, written)
         if self._overtaken(held):
             held = self._renewed(line)
         # In order of their numbers, by one call: a signal handler's line may come before or after, but not in between.
@@ -305,7 +305,7 @@ class Journal:
     def _renewed(self, line: bytes) -> Pending:
         """An overtaken line with a new number: readers take a lower one than the last for a line that came again."""
         line = self._numbered([events.decode(line)])
-        return (_number(line), line, 0)
+        return (sequence_number(line), line, 0)
 
     def _refused(self, error: OSError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -465,16 +465,6 @@ def _writable(value: Any) -> Any:
     if isinstance(value, dict):
         return {_writable(name): _writable(item) for name, item in value.items()}
     return [_writable(item) for item in value] if isinstance(value, list) else value
-
-
-class Numbered(msgspec.Struct):
-    """Of a line, its number."""
-
-    seq: int
-
-
-def _number(line: bytes) -> int:
-    return msgspec.json.decode(line, type=Numbered).seq
 
 
 def _each(lines: bytes) -> list[bytes]:

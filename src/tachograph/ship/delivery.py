@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tachograph import journal
-from tachograph.events import decode
+from tachograph.events import Release, decode, kind
 from tachograph.journal import Unreadable
 from tachograph.journal.blobs import Blobs
-from tachograph.runtime import process
 from tachograph.ship.cursor import BATCH_BYTES, Portion, batches, behind, portions
 from tachograph.ship.positions import Positions, Rejected, SinkPosition, rejected_file, rejected_line
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
@@ -21,6 +20,7 @@ from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 QUIET_SECONDS = 3600.0
 FRESH_SECONDS = 900.0  # for which it holds that a sink has a file, though no event that it has refers to it yet
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+_RELEASE = Release.__struct_config__.tag
 
 
 class Unread(OSError):
@@ -284,8 +284,7 @@ def is_over(writer: Path) -> bool:
 
 def _is_silent(writer: Path) -> bool:
     """Whether a writer's process is gone; where that can't be proven, whether it wrote nothing for an hour."""
-    start = journal.header(writer)
-    if start is not None and process.is_gone(process.of(start)):
+    if journal.is_gone(journal.header(writer)):
         return True
     return journal.sizes(writer)[1] < time.time() - QUIET_SECONDS
 
@@ -329,7 +328,7 @@ def _digests(lines: Sequence[bytes]) -> list[str]:
     for line in lines:
         if b"sha256:" in line:
             found = dict.fromkeys(_DIGEST.findall(line))
-            if b'"kind":"release"' in line:
+            if kind(line) == _RELEASE:
                 named = {digest: None for digest in named if digest not in found}
             else:
                 named.update(found)

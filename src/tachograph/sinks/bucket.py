@@ -21,23 +21,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from tachograph.bucket import layout
 from tachograph.bucket.blobs import FRESH_SECONDS, Shelves
 from tachograph.bucket.objects import PIECE, Objects, piece_length
-from tachograph.events import RunStart, decode
+from tachograph.events import RunStart, decode, sequence_number
 from tachograph.journal import tombstones
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 4 << 20  # of lines, before they are compressed
-
-
-class _Numbered(msgspec.Struct):
-    seq: int
-
-
-_decode = msgspec.json.Decoder(_Numbered).decode
 
 
 class CloudSink:
@@ -76,8 +67,8 @@ class CloudSink:
             raise Reject(lines, self._told_of(run, stone))
         known = self._held.pop(run)  # asked for anew where this fails
         held = known.get(writer, 0)
-        for part in _parts(lines[bisect_right(lines, held, key=_number) :]):
-            last = _number(part[-1])
+        for part in _parts(lines[bisect_right(lines, held, key=sequence_number) :]):
+            last = sequence_number(part[-1])
             content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)
             self._objects.create(layout.segment_path(run, writer, held + 1, last), content)
             held = last
@@ -86,7 +77,7 @@ class CloudSink:
     def _began(self, run: str, writer: str, lines: Sequence[bytes]) -> float:
         """When a writer of a run that was removed began, where its first event is here or there; else long ago."""
         first = lines[0]
-        if _number(first) != 1:
+        if sequence_number(first) != 1:
             folder = f"{layout.run_folder(run)}/{writer}"
             path = next((one.path for one in self._objects.listed(folder)), "")
             segment = layout.segment(path)
@@ -122,10 +113,6 @@ class CloudSink:
     def close(self) -> None:
         """Forget what is held."""
         self._held.clear()
-
-
-def _number(line: bytes) -> int:
-    return _decode(line).seq
 
 
 def _parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -22,7 +22,6 @@ from tachograph.redaction import redact_url
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 64 << 20
-WINDOW = 1 << 16
 
 
 class End(NamedTuple):
@@ -113,30 +112,22 @@ def _end(folder: Path) -> End:
 
 def _last(path: Path) -> tuple[int, int] | None:
     """The number of a segment's last good line and where that ends; None where there is none."""
-    size, window = journal.size(path), WINDOW
-    while True:
-        start = max(0, size - window)
-        with journal.opened(path) as file:
-            file.seek(start)
-            found = _last_of(file.read(size - start), whole=start == 0)
-        if found is not None:
-            return found[0], start + found[1]
-        if start == 0:
-            return None
-        window *= 8
+    for tail in journal.tails(path):
+        last = _last_of(tail.data)
+        if last is not None:
+            return last[0], tail.offset + last[1]
+    return None
 
 
-def _last_of(data: bytes, whole: bool) -> tuple[int, int] | None:
-    """The same within ``data``, whose first line may (where it is not ``whole``) be the rest of one."""
-    end = data.rfind(b"\n") + 1
+def _last_of(lines: bytes) -> tuple[int, int] | None:
+    """The same within some of its ``lines``."""
+    end = lines.rfind(b"\n") + 1
     while end:
-        begin = data.rfind(b"\n", 0, end - 1) + 1
-        if begin or whole:
-            try:
-                return sequence_number(data[begin:end]), end
-            except ValueError:
-                pass
-        end = begin
+        begin = lines.rfind(b"\n", 0, end - 1) + 1
+        try:
+            return sequence_number(lines[begin:end]), end
+        except ValueError:
+            end = begin
     return None
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from tachograph import journal
 from tachograph.journal import tombstones
 from tachograph.journal.blobs import ASIDE, Blobs, Stamp, put_back
-from tachograph.runtime import process
 from tachograph.upkeep import GRACE_SECONDS, Collected
 from tachograph.upkeep.references import referred
 
@@ -61,8 +60,7 @@ def collect_blobs(root: Path, needed: set[str], dry: bool) -> Collected:
 
 def _sealed(writer: Path, days: int) -> Iterator[Path]:
     """What is to be compressed. Of a process that may still live, only what it left behind at least an hour ago."""
-    header = journal.header(writer)
-    gone = header is not None and process.is_gone(process.of(header))
+    gone = journal.is_gone(journal.header(writer))
     age = days * DAY_SECONDS
     yield from journal.sealed(writer, gone, time.time() - (age if gone else max(age, GRACE_SECONDS)))
 

@@ -21,7 +21,7 @@ from tachograph.journal import changes
 
 FILE_BYTES = 64 << 20  # from here on a new one is begun
 PIECE = 1 << 20
-END = b'\n{"kind":"run.end"'
+END = b"\n" + events.beginning(events.RunEnd)
 
 
 class Lost(Exception):

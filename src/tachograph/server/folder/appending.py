@@ -176,16 +176,8 @@ def _last_line(path: Path, size: int) -> int:
 
 def _last(path: Path, end: int | None) -> int:
     """The number of the last whole line of a segment that can be read, up to ``end``; 0 where there is none."""
-    size = journal.size(path) if end is None else end
-    begin = size
-    while begin:
-        begin = max(0, begin - max(TAIL_BYTES, size - begin))  # each time twice as much
-        with journal.opened(path) as file:
-            file.seek(begin)
-            tail = file.read(size - begin)
-        whole = tail[: tail.rfind(b"\n") + 1]
-        if begin:  # the first one may lack its beginning
-            whole = whole[whole.find(b"\n") + 1 :]
+    for tail in journal.tails(path, end):
+        whole = tail.data[: tail.data.rfind(b"\n") + 1]
         for line in reversed(list(io.BytesIO(whole))):
             if seq := _number(line):
                 return seq
