@@ -157,6 +157,11 @@ def _distribution(value: Any) -> str | None:
     return f"{value.dist.name}({', '.join(arguments)})"
 
 
+def class_name(kind: type) -> str:
+    """A class with its module: ``sklearn.svm._classes.SVC``."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def dtype(value: object) -> str:
     """A dtype by its name, without what it lists: the categories of an enumeration are values of the data."""
     return _LISTED.sub("Enum", text(value))

@@ -8,6 +8,7 @@ from typing import Any
 from tachograph.data import readers
 from tachograph.data.table import Table, array_table, unread
 from tachograph.record.run import Run
+from tachograph.values import class_name
 
 
 def register() -> None:
@@ -73,7 +74,7 @@ def _parts(name: str, data: Any) -> Iterator[tuple[str, Any]]:
 
 def _described(data: Any, name: str) -> Table:
     """Something that gives batches: how many rows these have is not known before they are made."""
-    return Table(_class_name(data), (), None, None)
+    return Table(class_name(type(data)), (), None, None)
 
 
 def _dataset(data: Any, name: str) -> Table:
@@ -82,7 +83,7 @@ def _dataset(data: Any, name: str) -> Table:
 
     specs = tf.nest.flatten(data.element_spec)
     columns = {str(place): _specified(spec) for place, spec in enumerate(specs)}
-    return Table(_class_name(data), (), None, None, None, unread(columns))
+    return Table(class_name(type(data)), (), None, None, None, unread(columns))
 
 
 def _loader(data: Any, name: str) -> Table:
@@ -90,21 +91,17 @@ def _loader(data: Any, name: str) -> Table:
     rows = len(data.dataset) if hasattr(type(data.dataset), "__len__") else None
     tensors = getattr(data.dataset, "tensors", ())
     columns = {str(place): _specified(tensor) for place, tensor in enumerate(tensors)}
-    return Table(_class_name(data), (), rows, None, None, unread(columns) if columns else [])
+    return Table(class_name(type(data)), (), rows, None, None, unread(columns) if columns else [])
 
 
 def _tensor(data: Any, name: str) -> Table:
     """A tensor of TensorFlow: read where it is on the host."""
     if hasattr(data, "numpy") and "CPU" in str(getattr(data, "device", "")).upper():
-        return array_table(data.numpy(), name, _class_name(data))
+        return array_table(data.numpy(), name, class_name(type(data)))
     shape = tuple(data.shape)
-    return Table(_class_name(data), shape, shape[0] if shape else 1, None, None, unread({name: data.dtype.name}))
+    return Table(class_name(type(data)), shape, shape[0] if shape else 1, None, None, unread({name: data.dtype.name}))
 
 
 def _specified(spec: Any) -> str:
     dtype = str(getattr(spec.dtype, "name", spec.dtype)).removeprefix("torch.")
     return f"{dtype} {list(spec.shape)[1:]}"  # of one row
-
-
-def _class_name(data: Any) -> str:
-    return f"{type(data).__module__}.{type(data).__qualname__}"

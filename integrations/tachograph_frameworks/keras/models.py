@@ -16,6 +16,7 @@ import keras
 from tachograph import guard
 from tachograph.errors import Error
 from tachograph.record.run import Run
+from tachograph.values import class_name
 
 FORMAT = "keras"
 _LIBRARIES = ("keras", "keras_hub", "keras_cv", "keras_nlp")
@@ -63,7 +64,7 @@ def _meta(model: Any) -> dict[str, Any]:
     kind = type(model)
     meta = {
         "format": FORMAT,
-        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "class": class_name(kind),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }

@@ -92,11 +92,6 @@ def title(estimator: Any) -> str:
     return type(estimator).__name__
 
 
-def class_name(estimator: Any) -> str:
-    """The class with its module."""
-    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
-
-
 def params(estimator: Any) -> dict[str, Any]:
     """The parameters by scikit-learn's own names (``clf__C``); lists of steps only through their parts."""
     values = estimator.get_params(deep=True)

@@ -10,6 +10,7 @@ from typing import Any
 from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record.run import Run
+from tachograph.values import class_name
 from tachograph_frameworks.sklearn import curves, estimators, models, quality, searches, variable_names
 from tachograph_frameworks.sklearn.series import Series
 
@@ -74,7 +75,7 @@ def _goes_on(call: Call) -> Run | None:
 def before(run: Run, call: Call) -> None:
     """Record what is known before a training call: the estimator, its parameters and the data."""
     estimator = call.instance
-    run.set_tags({"estimator": estimators.class_name(estimator)})
+    run.set_tags({"estimator": class_name(type(estimator))})
     log_params(run, estimator)
     if options.datasets and data(call) is not None:
         X = data(call)

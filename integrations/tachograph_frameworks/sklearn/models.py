@@ -18,6 +18,7 @@ import sklearn
 from tachograph.data.signature import classes, example, signature
 from tachograph.hooks import options
 from tachograph.record.run import Run
+from tachograph.values import class_name
 from tachograph_frameworks.sklearn import estimators
 
 _FILES = {"joblib": "model.joblib", "pickle": "model.pkl"}
@@ -36,7 +37,7 @@ def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None,
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         run.recorder.remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
         return None
-    meta = {"format": written, "class": estimators.class_name(estimator), "scikit-learn": sklearn.__version__}
+    meta = {"format": written, "class": class_name(type(estimator)), "scikit-learn": sklearn.__version__}
     return run.recorder.keep_bytes(content, "model", "model", _FILES[written], step, meta | _signed(estimator, X, y))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tachograph import guard
 from tachograph.hooks import Call, Hooks, Session, Watcher, options, session
 from tachograph.record.run import Run
+from tachograph.values import class_name
 from tachograph_frameworks.sklearn import estimators, variable_names
 
 
@@ -45,7 +46,7 @@ def _title(call: Call) -> str:
 
 def _before(run: Run, call: Call) -> None:
     estimator, X = call.argument("estimator"), call.argument("X")
-    run.set_tags({"estimator": estimators.class_name(estimator), "function": call.function.__name__})
+    run.set_tags({"estimator": class_name(type(estimator)), "function": call.function.__name__})
     with guard.contained("sklearn: params", run):
         if hasattr(estimator, "get_params"):
             run.log_params(estimators.params(estimator))

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from tachograph.values import class_name
 from tachograph_frameworks.torch.module_weights import unwrapped
 
 _MOST_LINES = 500
@@ -26,7 +27,7 @@ def outermost(candidates: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 def params(module: nn.Module) -> dict[str, Any]:
     """Its class and how many parameters it has. Those that have no shape yet (lazy ones) are left out."""
     return {
-        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class": class_name(type(module)),
         "parameters": sum(map(size, module.parameters())),
         "trainable_parameters": sum(size(parameter) for parameter in module.parameters() if parameter.requires_grad),
     }

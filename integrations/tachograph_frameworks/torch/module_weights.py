@@ -22,6 +22,7 @@ from tachograph.journal.blobs import digest_of
 from tachograph.record.checkpoints import is_plain, recordable
 from tachograph.record.run import Run
 from tachograph.redaction import redact_mapping
+from tachograph.values import class_name
 
 SAFETENSORS = "torch-safetensors"
 STATE_DICT = "torch-state-dict"
@@ -120,7 +121,7 @@ def _described(run: Run, module: nn.Module, meta: Mapping[str, Any]) -> dict[str
     for parameter in parameters:
         dtypes[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
     return {
-        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class": class_name(type(module)),
         "torch": str(torch.__version__),
         "parameters": dtypes.total(),
         "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),

@@ -14,6 +14,7 @@ from xgboost.core import Booster, XGBoostError
 
 from tachograph.errors import Error
 from tachograph.record.run import Run
+from tachograph.values import class_name
 
 FORMAT = "xgboost-ubj"
 IMPORTANCES = ("weight", "gain", "cover", "total_gain", "total_cover")
@@ -52,8 +53,8 @@ def _kind(estimator: Any) -> Any:
 
 def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
     """The booster or estimator that was kept in the file. Only classes of XGBoost itself are made; no code is run."""
-    name = meta.get("class", _name(Booster))
-    kind = {_name(Booster): Booster, **_estimators()}.get(name)
+    name = meta.get("class", class_name(Booster))
+    kind = {class_name(Booster): Booster, **_estimators()}.get(name)
     if kind is None:
         raise Error(f"{name} is no model class of xgboost {xgboost.__version__}: load it with the version it came from")
     model = kind()
@@ -106,7 +107,7 @@ def _meta(kind: type, booster: Any) -> dict[str, Any]:
     names, types = booster.feature_names, booster.feature_types
     return {
         "format": FORMAT,
-        "class": _name(kind),
+        "class": class_name(kind),
         "xgboost": xgboost.__version__,
         "num_features": booster.num_features(),
         "feature_names": names[:_MOST_NAMES] if names else None,
@@ -143,8 +144,4 @@ def estimators() -> list[type]:
 
 
 def _estimators() -> dict[str, type]:
-    return {_name(kind): kind for kind in estimators()}
-
-
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return {class_name(kind): kind for kind in estimators()}

@@ -29,6 +29,7 @@ from tachograph.data.table import (
     spread,
     unread,
 )
+from tachograph.values import class_name
 
 Reader = Callable[[Any, str], Table]
 
@@ -201,7 +202,7 @@ def _length(data: object) -> int | None:
 
 
 def _qualified(kind: type) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else class_name(kind)
 
 
 _READERS: dict[tuple[str, str], Reader] = {
