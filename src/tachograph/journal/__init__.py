@@ -39,7 +39,7 @@ from tachograph.journal.reading import (
     tails,
     writers,
 )
-from tachograph.journal.whole_writer import place
+from tachograph.journal.whole_writer import write_whole
 from tachograph.journal.writing import Journal
 
 __all__ = [
@@ -58,7 +58,6 @@ __all__ = [
     "last",
     "newest",
     "opened",
-    "place",
     "read",
     "read_block",
     "read_writer",
@@ -68,5 +67,6 @@ __all__ = [
     "size",
     "sizes",
     "tails",
+    "write_whole",
     "writers",
 ]

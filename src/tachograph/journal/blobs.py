@@ -1,15 +1,15 @@
 """Files, kept once each under the digest of their content.
 
     <root>/blobs/<aa>/<digest>            the bytes; <aa> are the digest's first two digits
-    <root>/blobs/.draft-*                 on its way in; left behind only by a process that was killed
-    <root>/blobs/<aa>/<digest>.*.aside    on its way out, likewise
+    <root>/blobs/.draft-*                 being added; left behind only by a process that was killed
+    <root>/blobs/<aa>/<digest>.*.aside    being deleted, likewise
 
 A file is copied while it is logged, so that what is kept is what it was at that moment, whatever happens to the
 original. A blob appears under its name only when it is whole.
 
-Runs and processes share blobs without a lock, and still one may delete what it made. Who relies on a digest has either
-made its blob, or touched the one that was there. The stamp of a blob (inode and time) tells whether anybody did: who
-deletes puts the blob aside first, looks at its stamp, and puts it back where it is not the one it had.
+Runs and processes share blobs without a lock, and still a process may delete a blob that it made. Whoever relies on a
+digest has either made its blob, or touched the one that was there, which changes its stamp (inode and time). So whoever
+deletes a blob renames it first, compares its stamp, and renames it back where somebody has touched it meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from msgspec import Struct
 from tachograph.events import Member, encode
 from tachograph.journal import folders
 
-Taken = TypeVar("Taken")
+T = TypeVar("T")
 
 CHUNK = 1 << 20
 ASIDE = ".aside"
@@ -109,9 +109,7 @@ class Blobs:
         members = [Member(name, *kept) for name, kept in self.each_file(folder, self.put_file, left_out)]
         return digest_of_list(members), sum(member.size for member in members), members, left_out
 
-    def each_file(
-        self, folder: Path, take: Callable[[Path], Taken], left_out: dict[str, str]
-    ) -> Iterator[tuple[str, Taken]]:
+    def each_file(self, folder: Path, take: Callable[[Path], T], left_out: dict[str, str]) -> Iterator[tuple[str, T]]:
         """What ``take`` makes of each file below ``folder``, by the file's name in it. A file that can't be read comes
         into ``left_out`` with the reason. Raises OSError where something else is wrong: a disk is full."""
         for name, path in folders.files(folder, self.folder.parent, left_out):
@@ -139,7 +137,7 @@ class Blobs:
         return draft
 
     def publish(self, draft: Path, digest: str) -> Stamp | None:
-        """Let ``draft`` be the blob of that digest. Its stamp where this made the blob, None where there is one."""
+        """Make ``draft`` the blob of that digest. Returns its stamp if this made the blob, None if it was there."""
         target = self.path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         older = time.time_ns() - _OLDER_NS
@@ -159,7 +157,8 @@ class Blobs:
             return None if target.parent.stat().st_mode & stat.S_ISVTX else stamp
 
     def touch(self, digest: str) -> bool:
-        """Whether the blob is held, and not on its way out; from now on it counts as new, for who relies on it."""
+        """Whether the blob is there, and not about to be deleted. From now on it counts as new, so nobody deletes
+        it."""
         path = self.path(digest)
         try:
             return _touch(path)
@@ -167,7 +166,8 @@ class Blobs:
             return path.is_file()
 
     def drop(self, path: Path, stamp: Stamp) -> bool:
-        """Delete the blob at ``path``, if nobody has touched it since it had ``stamp``; whether it is gone."""
+        """Delete the blob at ``path`` if nobody has touched it since it had ``stamp``; returns whether it was
+        deleted."""
         aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}{ASIDE}")
         try:
             os.rename(path, aside)
@@ -180,18 +180,18 @@ class Blobs:
         return False
 
     def asides(self) -> list[Path]:
-        """Blobs that were put aside, and neither deleted nor put back: their process is at it, or was killed."""
+        """Blobs that were put aside and neither deleted nor put back: a process is doing that now, or was killed."""
         return sorted(self.folder.glob(f"*/*{ASIDE}"))
 
     def draft(self) -> Path:
-        """A path for a file on its way in, which is to be given to :meth:`publish`; or deleted."""
+        """A path to write a new file to, which is then given to :meth:`publish`, or deleted by the caller."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f".draft-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def put_back(aside: Path) -> None:
-    """Let a blob that was put aside be there again. Where another was made meanwhile, that one is touched, so that its
-    maker doesn't delete it: somebody relied on the one that was put aside."""
+    """Rename a blob back that was put aside. Where another was made meanwhile, that one is touched, so that its maker
+    doesn't delete it: somebody relied on the one that was put aside."""
     target = aside.with_name(aside.name.partition(".")[0])
     try:
         while True:
@@ -215,7 +215,7 @@ def digest_of(path: Path) -> str:
 
 
 def digesting(path: Path) -> Generator[bool, None, str]:
-    """The digest of the file at ``path``, in turns: yields True after every 64 MiB, returns the digest."""
+    """The digest of the file at ``path``, bit by bit: yields True after every 64 MiB, returns the digest."""
     digest = _sha256()
     with open(path, "rb", buffering=0) as file:
         for count, chunk in enumerate(iter(lambda: file.read(CHUNK), b""), start=1):
@@ -261,11 +261,11 @@ def _chunks(source: BinaryIO) -> Iterator[bytes]:
 
 
 def _copy_fast(path: Path, draft: Path) -> None:
-    """Copy within the kernel, which shares the blocks where the file system can."""
-    within = getattr(os, "copy_file_range", None)
+    """Copy copy_in_kernel the kernel, which shares the blocks where the file system can."""
+    copy_in_kernel = getattr(os, "copy_file_range", None)
     with open(path, "rb", buffering=0) as source, open(draft, "wb") as copy:
         try:
-            while within and within(source.fileno(), copy.fileno(), 1 << 30):
+            while copy_in_kernel and copy_in_kernel(source.fileno(), copy.fileno(), 1 << 30):
                 pass
         except OSError:  # not here, or not between these two
             pass

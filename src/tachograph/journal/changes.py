@@ -1,10 +1,10 @@
-"""News of old runs: who adds to a run that was there already says so, since its readers may have taken it for done.
+"""Changes of old runs: whoever adds to a run that was there already says so, since readers may have taken it for done.
 
-    <root>/news        a line for each time: when that was, in ns since 1970, a blank, <run id>/<writer>
+    <root>/news        a line for each change: its time in ns since 1970, a blank, <run id>/<writer>
 
-Whoever makes a new run says nothing: the folder of all runs changes with it. Lines only say where to look. So it does
-no harm if some are there twice, and readers who look at everything now and then miss nothing for good if some are lost:
-by a full disk, by a network file system where two machines append at once, or because the file is not ours to write.
+Whoever makes a new run says nothing: the folder of all runs changes with it. Lines only say where to look, so it does
+no harm if some are there twice. Some may be lost: by a full disk, by a network file system where two machines append at
+once, or because the file is not ours to write. Readers look at everything now and then, and find those, too.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ MOST_BYTES = 1 << 20
 _FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def make(writer_folder: Path) -> bool:
-    """Make a writer's folder, where it isn't there; whether its run was there already."""
+def make_folder(writer_folder: Path) -> bool:
+    """Make a writer's folder if it is missing; returns whether its run was there already."""
     try:
-        known = not _make(writer_folder.parent)
+        is_new = _make(writer_folder.parent)
     except FileNotFoundError:
         writer_folder.parents[1].mkdir(parents=True, exist_ok=True)
-        known = not _make(writer_folder.parent)
+        is_new = _make(writer_folder.parent)
     writer_folder.mkdir(parents=True, exist_ok=True)
-    return known
+    return not is_new
 
 
 def _make(folder: Path) -> bool:
@@ -42,8 +42,8 @@ def _make(folder: Path) -> bool:
     return True
 
 
-def tell(writer_folder: Path) -> None:
-    """Say that something comes, or came, to a writer of a run that was there already."""
+def announce(writer_folder: Path) -> None:
+    """Add a line: something comes, or came, to a writer of a run that was there already."""
     root = writer_folder.parents[2]
     if writer_folder.parents[1].name == "runs":
         line = f"{time.time_ns()} {writer_folder.parent.name}/{writer_folder.name}\n".encode()
@@ -66,35 +66,36 @@ def _append(root: Path, line: bytes) -> None:
 
 
 class ReaderPosition(NamedTuple):
-    """Up to where the news were read: the first line, by which a file is told from a later one, and the bytes."""
+    """Up to where the file was read: its first line, which tells it from a later file of that name, and the bytes."""
 
     first: bytes = b""
     end: int = 0
 
 
-class News(NamedTuple):
-    """By run the writers to which something came, and where to go on. ``told`` is None where that can't be known."""
+class Changes(NamedTuple):
+    """By run, the writers to which something came, and where to read on. ``writers`` is None where lines are missing:
+    then anything may have changed."""
 
-    told: dict[str, set[str]] | None
-    place: ReaderPosition
+    writers: dict[str, set[str]] | None
+    position: ReaderPosition
 
 
-def read(root: Path, place: ReaderPosition) -> News:
-    """What came since ``place``. Of the last seconds it is told again the next time."""
+def read(root: Path, position: ReaderPosition) -> Changes:
+    """The changes since ``position``. Those of the last seconds come again the next time."""
     try:
         with open(root / FILENAME, "rb") as file:
             first = file.readline()
-            if place.first not in (b"", first) or os.fstat(file.fileno()).st_size < place.end:
+            if position.first not in (b"", first) or os.fstat(file.fileno()).st_size < position.end:
                 file.seek(0)
-                return News(None, _read(file)[1])
-            file.seek(place.end)
-            return News(*_read(file, first, place.end))
+                return Changes(None, _read(file)[1])
+            file.seek(position.end)
+            return Changes(*_read(file, first, position.end))
     except FileNotFoundError:
-        return News(None if place.first else {}, ReaderPosition())
+        return Changes(None if position.first else {}, ReaderPosition())
 
 
 def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dict[str, set[str]], ReaderPosition]:
-    told: dict[str, set[str]] = {}
+    writers: dict[str, set[str]] = {}
     now, settled = time.time_ns(), True
     for line in lines:
         if not line.endswith(b"\n"):
@@ -102,15 +103,15 @@ def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dic
         first = first or line
         when, _, where = line.decode("utf-8", "replace").rstrip("\n").partition(" ")
         run, _, writer = where.partition("/")
-        told.setdefault(run, set()).add(writer)
+        writers.setdefault(run, set()).add(writer)
         settled &= not when.isdecimal() or abs(now - int(when)) > RECENT_NS
         if settled:
             end += len(line)
-    return told, ReaderPosition(first, end)
+    return writers, ReaderPosition(first, end)
 
 
 def trim(root: Path) -> None:
-    """Begin anew where the news are long, for somebody who is about to look at everything."""
+    """Delete the file where it is long. The caller is about to look at everything."""
     path = root / FILENAME
     with contextlib.suppress(OSError):
         if path.stat().st_size > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""Compressing segments that nobody writes any more, so that at every moment a whole copy is there."""
+"""Compressing segments that nobody writes any more. At every moment there is a whole copy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tachograph.runtime.whole_files import DRAFT
 
 
 def sealed(writer_folder: Path, gone: bool, before: float) -> Iterator[Path]:
-    """A writer's segments that are sealed and not compressed, and were last changed before then.
+    """A writer's segments that are sealed, not yet compressed, and were last changed ``before`` that time.
 
     ``gone`` says that the writer's process is provably gone; else its last segment may still be written.
     """
-    found = segments(writer_folder)
-    for path in found if gone else found[:-1]:
+    paths = segments(writer_folder)
+    for path in paths if gone else paths[:-1]:
         with contextlib.suppress(FileNotFoundError):  # compressed already
             status = path.stat()
             if status.st_mtime < before and status.st_size < PACKED_LIMIT:
@@ -47,7 +47,7 @@ def compress(path: Path) -> int:
 
 
 def abandoned(writer_folder: Path, before: float) -> Iterator[Path]:
-    """Drafts whose makers died."""
+    """Drafts of processes that died, from ``before`` that time."""
     for path in writer_folder.glob(f"{DRAFT}*"):
         if path.stat().st_mtime < before:
             yield path
@@ -67,7 +67,7 @@ def _pack(path: Path, draft: Path) -> None:
 
 
 def _holds(draft: Path, path: Path) -> bool:
-    """Whether ``draft`` gives all of ``path`` back."""
+    """Whether ``draft`` decompresses to the content of ``path``."""
     import gzip
 
     with open(path, "rb") as plain, gzip.open(draft) as packed:

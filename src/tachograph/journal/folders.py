@@ -1,4 +1,4 @@
-"""The files below a folder, through links; and what of it could not be had, by name."""
+"""The files below a folder, links followed; and by name what could not be read."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ class Folder(NamedTuple):
 
 
 def files(top: Path, store: Path, left_out: dict[str, str]) -> Iterator[tuple[str, Path]]:
-    """What lies below ``top`` and is no folder, by its name there, in a fixed order.
+    """The files below ``top``, by their names in it, in a fixed order.
 
-    Links are followed, but for those that lead back to a folder around them. What can't be had comes into ``left_out``
-    with the reason. What is in ``store`` is not kept again. Raises OSError where ``top`` itself can't be read.
+    Links are followed, but for those that lead back to a folder around them. What can't be read is added to
+    ``left_out`` with the reason. The folder ``store`` itself is passed over: what is in it is kept already. Raises
+    OSError where ``top`` itself can't be read.
     """
     waiting = [Folder(top, "", (_identity(os.stat(top)),))]
     while waiting:
         folder, inner = waiting.pop(), []
         for name, path in _entries(folder, left_out):
             try:
-                found = _inner(folder, name, path, store)
+                subfolder = _subfolder(folder, name, path)
             except OSError as error:
                 left_out[name] = reason(error)
                 continue
-            if found is None:
+            if subfolder is None:
                 yield name, path
             elif not _is_same(path, store):
-                inner.append(found)
+                inner.append(subfolder)
         waiting += reversed(inner)
 
 
 def reason(error: OSError) -> str:
-    """Why something can't be had, in the words of the system."""
+    """Why something can't be read, in the words of the operating system."""
     return error.strerror or str(error)
 
 
@@ -64,8 +65,8 @@ def _entries(folder: Folder, left_out: dict[str, str]) -> list[tuple[str, Path]]
     return [(_text(f"{folder.name}/{name}" if folder.name else name), folder.path / name) for name in names]
 
 
-def _inner(folder: Folder, name: str, path: Path, store: Path) -> Folder | None:
-    """The folder at ``path``; None where it is none."""
+def _subfolder(folder: Folder, name: str, path: Path) -> Folder | None:
+    """The folder at ``path``; None for a file. Raises OSError for a link back to a folder around it."""
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         return None

@@ -54,7 +54,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def newest(folder: Path) -> list[Path]:
-    """The runs in ``folder`` whose own folders were changed last, some two hundred."""
+    """The folders of runs in ``folder`` that changed last, newest first; at most two hundred."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
     except OSError:
@@ -99,15 +99,15 @@ def sizes(writer_folder: str | Path) -> tuple[dict[int, int], float]:
 
     The time is in seconds since 1970, that of the folder where there are no segments. Quick, for those who look often.
     """
-    found, changed = {}, 0.0
+    by_first, changed = {}, 0.0
     with os.scandir(writer_folder) as entries:
         for entry in entries:
             first = _first(entry.name)
             if first is not None and entry.is_file():
-                found[first] = size(segment(writer_folder, first))
+                by_first[first] = size(segment(writer_folder, first))
                 with contextlib.suppress(FileNotFoundError):  # compressed just now: it did not change
                     changed = max(changed, entry.stat().st_mtime)
-    return dict(sorted(found.items())), changed or os.stat(writer_folder).st_mtime
+    return dict(sorted(by_first.items())), changed or os.stat(writer_folder).st_mtime
 
 
 def size(path: str | Path) -> int:
@@ -122,7 +122,7 @@ def size(path: str | Path) -> int:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A segment's content. Where that is damaged in its compressed form, reading raises :class:`Unreadable`."""
+    """Open a segment, compressed or not. Where its compressed form is damaged, reading raises :class:`Unreadable`."""
     try:
         plain = open(path, "rb")  # noqa: SIM115 - closed below
     except FileNotFoundError:
@@ -229,28 +229,28 @@ def check_sums(path: Path) -> list[Damage]:
     sums = path.with_suffix(".sums")
     if not sums.exists():
         return []
-    found, covered = [], 0
+    damages, covered = [], 0
     with opened(path) as file:
         for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
             try:
                 block = msgspec.json.decode(line, type=Sum)
             except ValueError:
-                found.append(Damage(sums, number, 0, "a checksum that can't be read"))
+                damages.append(Damage(sums, number, 0, "a checksum that can't be read"))
                 continue
             if not 0 <= block.start <= min(covered, block.to):
-                found.append(Damage(sums, number, 0, "a checksum that doesn't follow the one before"))
+                damages.append(Damage(sums, number, 0, "a checksum that doesn't follow the one before"))
                 continue
             covered = max(covered, block.to)
             file.seek(block.start)
             content = file.read(block.to - block.start)
             if len(content) != block.to - block.start or f"{zlib.crc32(content):08x}" != block.crc32:
                 reason = f"bytes {block.start} to {block.to} do not match their checksum"
-                found.append(Damage(path, 0, block.start, reason))
-    return found
+                damages.append(Damage(path, 0, block.start, reason))
+    return damages
 
 
 def has_ended(writer_folder: Path, since: int = 0) -> bool:
-    """Whether the writer wrote its end; a look at the last events alone. With ``since``: whether it did after that
+    """Whether the writer wrote its end. Only the last events are read. With ``since``: whether it did so after that
     byte of its last segment."""
     paths = segments(writer_folder)
     begin = max(0, since - len(_END))  # it may have been half there
@@ -283,7 +283,7 @@ def tails(path: Path, end: int | None = None) -> Iterator[Block]:
 
 
 def last(writer_folder: Path) -> tuple[int, float]:
-    """The number of a writer's last event, and when it was; a look at the last events alone. 0 where there is none."""
+    """The number of a writer's last event, and its time; 0 where there is none. Only the last events are read."""
     for path in reversed(segments(writer_folder)):
         for tail in tails(path):
             last_events = [item for item in tail.items() if isinstance(item, Event)]
@@ -298,7 +298,7 @@ def is_gone(header: RunStart | None) -> bool:
 
 
 def header(writer_folder: Path) -> RunStart | None:
-    """What a writer said of itself first; None where that can't be read."""
+    """A writer's first event, which says who it is; None where that can't be read."""
     for path in segments(writer_folder)[:1]:
         for item in read(path):
             return item if isinstance(item, RunStart) else None

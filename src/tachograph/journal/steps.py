@@ -68,5 +68,5 @@ class Steps:
         return self._single.get(name, 0) if cell[0] == ONE_BY_ONE else cell[0]
 
     def resume(self, steps: dict[str, int]) -> None:
-        """Go on from an earlier recording: ``steps`` has each name's next step."""
+        """Continue an earlier recording: ``steps`` has each name's next step."""
         self._single.update(steps)

@@ -1,4 +1,4 @@
-"""Removing runs: a fact on record, which nothing takes back.
+"""Tombstones: each run that is removed is noted in a file, and nothing takes that back.
 
     <root>/removed.jsonl    a line for each removed run; only ever appended to
 
@@ -31,7 +31,7 @@ ATTEMPTS = 5
 
 
 class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the file. ``at`` is in seconds since 1970; ``by`` is user@host, where the user has a name."""
+    """A tombstone: a line of the file. ``at`` is in seconds since 1970; ``by`` is user@host, if the user has a name."""
 
     id: str
     name: str
@@ -45,22 +45,22 @@ class Removed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def remove(root: Path, runs: Iterable[tuple[str, str]], by: str | None = None) -> None:
     """Remove runs, each given by its id and its name; ``by`` whom, where that is not this process's user."""
-    _append(root / FILENAME, b"".join(encode(stone) + b"\n" for stone in stones(root, runs, by)))
+    _append(root / FILENAME, b"".join(encode(tombstone) + b"\n" for tombstone in make(root, runs, by)))
     sweep(root)
 
 
-def stones(root: Path, runs: Iterable[tuple[str, str]], by: str | None = None) -> list[Removed]:
-    """What there is to say of runs that are removed now. What began in the future goes, too: clocks are wrong."""
+def make(root: Path, runs: Iterable[tuple[str, str]], by: str | None = None) -> list[Removed]:
+    """Tombstones of runs that are removed now; dated later for a run that began in the future, by a wrong clock."""
     by, now = _me() if by is None else by, time.time()
     return [Removed(id, name, max(now, _began(root / "runs" / id)), by) for id, name in runs]
 
 
 def sweep(root: Path) -> list[str]:
-    """Delete what is left of removed runs; their ids."""
-    left = hidden(root)
-    for id in left:
+    """Delete the folders that are left of removed runs; returns their ids."""
+    ids = hidden(root)
+    for id in ids:
         _delete(root / "runs" / id)
-    return left
+    return ids
 
 
 def _delete(folder: Path) -> None:
@@ -77,13 +77,13 @@ def _delete(folder: Path) -> None:
 
 
 def hidden(root: Path) -> list[str]:
-    """The removed runs of which there still are folders, or again: of late events, or of a backup."""
-    stones = removed(root)
-    if not stones:
+    """The ids of removed runs that still have folders, or have some again: of late events, or of a backup."""
+    tombstones = removed(root)
+    if not tombstones:
         return []
     with contextlib.suppress(FileNotFoundError):
-        present = stones.keys() & os.listdir(root / "runs")
-        return sorted(id for id in present if _began(root / "runs" / id) <= stones[id].at)
+        present = tombstones.keys() & os.listdir(root / "runs")
+        return sorted(id for id in present if _began(root / "runs" / id) <= tombstones[id].at)
     return []
 
 
@@ -99,18 +99,18 @@ def removed(root: Path) -> dict[str, Removed]:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> dict[str, Removed]:
-    found = {}
+    tombstones = {}
     for line in path.read_bytes()[:size].splitlines():
         try:
-            stone = read(line)
+            tombstone = read(line)
         except ValueError:  # cut off by a full disk: that removal never began
             continue
-        found[stone.id] = stone
-    return found
+        tombstones[tombstone.id] = tombstone
+    return tombstones
 
 
 def read(line: bytes) -> Removed:
-    """What a line says. Raises ValueError."""
+    """The tombstone on a line. Raises ValueError."""
     return msgspec.json.decode(line, type=Removed)
 
 

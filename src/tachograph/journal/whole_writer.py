@@ -1,4 +1,4 @@
-"""Journals that are whole from the moment they are there."""
+"""Writing all of a writer's journal at once: it is there whole, or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tachograph.journal.reading import segment
 from tachograph.runtime import whole_files
 
 
-def place(folder: Path, happened: Sequence[Event]) -> None:
-    """Let all that a writer records be these events, in a segment that takes the place of any that is there. Where this
-    is interrupted there is none."""
-    for seq, event in enumerate(happened, start=1):
+def write_whole(folder: Path, writer_events: Sequence[Event]) -> None:
+    """Write these events, numbered from 1, as a writer's only segment, in place of one that is there. They are on disk
+    when this returns; where it is interrupted, nothing has changed."""
+    for seq, event in enumerate(writer_events, start=1):
         event.v, event.seq = events.VERSION, seq
     folder.mkdir(exist_ok=True)
-    content = b"".join(events.encode(event) + b"\n" for event in happened)
+    content = b"".join(events.encode(event) + b"\n" for event in writer_events)
     whole_files.write(Path(segment(folder, 1)), content, durable=True)
-    changes.tell(folder)
+    changes.announce(folder)

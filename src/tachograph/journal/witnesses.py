@@ -1,4 +1,4 @@
-"""Witnesses: what a machine knows of a process that died on it, for those who can't look there.
+"""Witnesses: events that a machine adds for a writer whose process died on it, for those who can't look there.
 
 Of a process on another machine nothing can be proven: one that was killed would read as running for ever on a server,
 in a bucket, in a folder that machines share. So who can prove that it is gone (the next run in the store, and
@@ -26,19 +26,20 @@ from tachograph.events import RunEnd
 from tachograph.runtime import process
 
 
-def testify(root: Path, runs: Iterable[str], spoken_for: Callable[[str], object]) -> None:
-    """Add what witnesses there can be to runs of the store in ``root``. ``spoken_for`` is called with each run that
-    gets one, at once: what was all sent of it is to be sent again."""
+def testify(root: Path, runs: Iterable[str], on_witness: Callable[[str], object]) -> None:
+    """Add a witness for each crashed writer in these runs of the store in ``root``. ``on_witness`` is called at once
+    with each run that gets one: if all of it was sent, it has to be sent again."""
     host = f"-{process.this().place}-"
     for run in runs:
         with contextlib.suppress(OSError):  # it is not ours to write to, or was removed just now
             for writer in journal.writers(root / "runs" / run):
                 if host in writer.name and _testify(writer):
-                    spoken_for(run)
+                    on_witness(run)
 
 
 def _testify(writer: Path) -> bool:
-    """Add a witness of a writer's death, if that can be proven, and there is none yet."""
+    """Add a witness for a writer if its process has provably died and there is no witness yet; whether this added
+    one."""
     if journal.has_ended(writer):
         return False
     start = journal.header(writer)
@@ -48,6 +49,6 @@ def _testify(writer: Path) -> bool:
     folder = writer.with_name(f"{writer.name}.gone-{last}")
     if journal.segments(folder):
         return False
-    own = msgspec.structs.replace(start, writer=folder.name, role=events.WITNESS)
-    journal.place(folder, [own, RunEnd(status="crashed", of=writer.name, last=last, at=at)])
+    witness = msgspec.structs.replace(start, writer=folder.name, role=events.WITNESS)
+    journal.write_whole(folder, [witness, RunEnd(status="crashed", of=writer.name, last=last, at=at)])
     return True

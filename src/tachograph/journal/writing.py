@@ -81,7 +81,7 @@ class Journal:
         self._lost = 0
         self._draining = False
         self._retry_at = 0.0
-        self._left: list[int] = []  # segments that are sealed but not synced to their end
+        self._unsynced: list[int] = []  # segments that are sealed but not synced to their end
         self._sync_lock = threading.RLock()  # who has it waits for the disk alone
         self._synced: tuple[int, int] = (0, 0)  # segment, bytes
 
@@ -201,7 +201,8 @@ class Journal:
         self.alone(self._append, [])
 
     def close(self) -> None:
-        """Give the file back. What is appended later still gets there, each event with its own opening and closing."""
+        """Close the file. An event that is appended later still gets there: the file is opened and closed again for
+        it."""
         self.alone(self._shut)
 
     def _shut(self) -> None:
@@ -276,7 +277,7 @@ class Journal:
 
     def _trouble(self, lines: bytes, written: int, error: OSError | None = None) -> None:
         self._fd = -1
-        for line in _each(lines):
+        for line in _split_lines(lines):
             if written < len(line):
                 self._hold(line, written)
             else:
@@ -369,12 +370,12 @@ class Journal:
     # -- files --
 
     def _open(self) -> None:
-        is_old = changes.make(self.folder)
+        is_old = changes.make_folder(self.folder)
         first = self._first or self._pending[0][0]
         self._file = os.open(self.folder / f"{first}.jsonl", _FLAGS, 0o666)
         self._first = first
         if is_old:
-            changes.tell(self.folder)
+            changes.announce(self.folder)
 
     def _close_file(self) -> None:
         # First it is nobody's: what a signal handler wrote to a file that is closed could land in another one.
@@ -389,7 +390,7 @@ class Journal:
             os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             self._pending[0] = (seq, line, 0)
         self._close_file()
-        self._left.append(self._first)
+        self._unsynced.append(self._first)
         self._first = 0
 
     # -- syncing: the background thread --
@@ -413,8 +414,8 @@ class Journal:
             self._drain(insist=True)  # this comes once a second, and at the end
         # A line that is written in part may yet be taken back.
         whole = not (self._pending and self._pending[0][2])
-        segments = [*self._left, *([self._first] if self._first and whole else [])]
-        self._left.clear()
+        segments = [*self._unsynced, *([self._first] if self._first and whole else [])]
+        self._unsynced.clear()
         return segments
 
     def _sync_segment(self, first: int) -> None:
@@ -442,7 +443,7 @@ class Journal:
             self._next_segment()
 
     def _start_anew(self) -> None:
-        """Somebody deleted the folder while we wrote: what comes from now on is still recorded."""
+        """Begin a new folder: somebody deleted ours while we wrote. What comes from now on is still recorded."""
         self._close_file()
         self._first = 0
         self._headed = False  # so that the next points take the way that writes the header first
@@ -467,10 +468,10 @@ def _writable(value: Any) -> Any:
     return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
-def _each(lines: bytes) -> list[bytes]:
-    """One by one; a line end that comes first belongs to the first."""
-    found = lines.splitlines(keepends=True)
-    return [found[0] + found[1], *found[2:]] if found[0] == b"\n" else found
+def _split_lines(lines: bytes) -> list[bytes]:
+    """Each line by itself; a line end that comes first belongs to the first of them."""
+    each = lines.splitlines(keepends=True)
+    return [each[0] + each[1], *each[2:]] if each[0] == b"\n" else each
 
 
 def _crc(fd: int, start: int, to: int) -> int:

@@ -32,25 +32,26 @@ class _Rhythm:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.wait()
+        self.restart()
 
-    def wait(self) -> None:
-        """It was done."""
+    def restart(self) -> None:
+        """It was done now: the next time is so many seconds from now."""
         self.due = time.monotonic() + self._seconds
 
 
 class _NothingLeft(Wake):
-    """A job that wakes who waits for it once no other is left: behind those that came meanwhile it lines up again."""
+    """A job that wakes the thread that waits for it, once no other job is left. Where some came meanwhile, it queues
+    again behind them."""
 
-    def __init__(self, left: Callable[[], Iterable[Job]], again: Callable[[Job], None]) -> None:
+    def __init__(self, jobs: Callable[[], Iterable[Job]], queue: Callable[[Job], None]) -> None:
         super().__init__()
-        self._left, self._again = left, again
+        self._jobs, self._queue = jobs, queue
 
     def __call__(self) -> None:
-        if all(isinstance(job, _NothingLeft) for job in self._left()):
+        if all(isinstance(job, _NothingLeft) for job in self._jobs()):
             self.wake()
         else:
-            self._again(self)
+            self._queue(self)
 
 
 class Background:
@@ -84,7 +85,7 @@ class Background:
             self.soon(partial(importlib.import_module, module))
 
     def later(self, job: Job, seconds: float = LATER) -> None:
-        """Do ``job`` once, when that many seconds have passed, or as soon as somebody waits for what is left."""
+        """Do ``job`` once, after so many seconds, or as soon as somebody waits for the jobs that are left."""
         if self._ending:
             self.soon(job)
             return
@@ -103,21 +104,21 @@ class Background:
             self._wake.wake()
 
     def no_longer(self, job: Job) -> None:
-        """End what ``regularly`` began."""
+        """Stop doing ``job`` regularly."""
         self._regular.pop(job, None)
 
     def drain(self, timeout: float) -> bool:
         """Wait until no single job is left; False when ``timeout`` seconds ran out first."""
-        is_idle = self._thread is None and not self._left_to_do()
+        is_idle = self._thread is None and not self._all_jobs()
         if is_idle or self._thread is threading.current_thread():
             return True
         end = time.monotonic() + timeout
-        nothing_left = _NothingLeft(self._left_to_do, self._jobs.append)
+        nothing_left = _NothingLeft(self._all_jobs, self._jobs.append)
         self._jobs.append(nothing_left)
         if not self._ensure():
             return self._do_here(end)
         self._wake.wake()
-        return nothing_left.wait(_left(end))
+        return nothing_left.wait(_seconds_until(end))
 
     def end(self, timeout: float) -> None:
         """:meth:`drain`, and let the thread end: Python ends a thread that is left over in the middle of whatever it
@@ -129,7 +130,7 @@ class Background:
         self._ending, thread = True, self._thread
         self._wake.wake()
         if thread is not None:
-            thread.join(_left(end))
+            thread.join(_seconds_until(end))
 
     def _do_here(self, end: float) -> bool:
         while self._jobs and time.monotonic() < end:
@@ -174,20 +175,20 @@ class Background:
     def _do_next(self, until: float) -> None:
         """Do one job, if there is any, and the regular ones that are due; wait for either where there is none."""
         if not self._jobs:
-            self._wake.wait(_left(self._next_due(until)))
+            self._wake.wait(_seconds_until(self._next_due(until)))
         self._line_up(time.monotonic())
         self._do_one()
         now = time.monotonic()
         for job, rhythm in self._regular.copy().items():
             if now >= rhythm.due:
                 self._do(job)
-                rhythm.wait()
+                rhythm.restart()
 
     def _next_due(self, until: float) -> float:
         regular = [rhythm.due for rhythm in self._regular.copy().values()]
         return min([*regular, *(due for due, _ in self._later.copy())], default=until)
 
-    def _left_to_do(self) -> list[Job]:
+    def _all_jobs(self) -> list[Job]:
         """All single jobs, in their order: what had time until later comes now."""
         self._line_up(math.inf)
         return list(self._jobs.copy())
@@ -213,12 +214,12 @@ class Background:
 
 
 def lives(thread: threading.Thread) -> bool:
-    """Whether a thread runs, or is about to: somebody further down this stack, or elsewhere, is starting it."""
+    """Whether a thread runs or is being started, perhaps by the code that a signal handler has interrupted."""
     return thread.is_alive() or thread.ident is None
 
 
-def _left(end: float) -> float:
-    """Seconds until then, as threading takes them."""
+def _seconds_until(end: float) -> float:
+    """The seconds that remain until ``end``, within the bounds that ``threading`` accepts."""
     return min(max(0.0, end - time.monotonic()), threading.TIMEOUT_MAX)
 
 

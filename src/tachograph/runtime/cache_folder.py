@@ -1,4 +1,4 @@
-"""The user's own folder for what belongs to a store but can't lie in it."""
+"""Folders in the user's cache for what belongs to a store but can't be kept in it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 
-def cache_folder(place: Path | str) -> Path:
-    """A folder of the user's own for what belongs to a store, a folder or a URL, but can't lie in it."""
-    name = place if isinstance(place, str) else place.resolve()
+def cache_folder(store: Path | str) -> Path:
+    """The cache folder of a store, which is given as a folder or a URL. It need not exist yet."""
+    name = store if isinstance(store, str) else store.resolve()
     return _user_cache() / "tachograph" / hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
 def _user_cache() -> Path:
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    if named:
-        return Path(named)
+    configured = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    if configured:
+        return Path(configured)
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         from tempfile import gettempdir

@@ -14,30 +14,30 @@ from tachograph.runtime.background import Job, background
 
 SOON = 0.02  # seconds: a call that is about to begin, or to return, has the interpreter to itself
 
-_left: list[tuple[object, Job]] = []  # and of which run
-_doing = threading.RLock()  # who has it waits for the disk alone
+_pending: list[tuple[object, Job]] = []  # each with the run that it belongs to
+_lock = threading.RLock()  # whoever holds it waits for nothing but the disk
 
 
 def record(job: Job, run: object = None, seconds: float = SOON) -> None:
     """Do ``job`` after so many ``seconds``, or before :func:`settle` of ``run`` if that comes first."""
-    _left.append((run, job))
+    _pending.append((run, job))
     background.later(settle, seconds)
 
 
 def settle(run: object = None) -> None:
-    """Do what is left, of one run or of all, now; wait for what another thread is doing of it."""
-    with _doing:
-        while (entry := _take(run)) is not None:
+    """Do now what is pending for one run, or for all; wait for what another thread is doing of it."""
+    with _lock:
+        while (entry := _take_next(run)) is not None:
             with guard.contained("after"):
                 entry[1]()
 
 
-def _take(run: object) -> tuple[object, Job] | None:
+def _take_next(run: object) -> tuple[object, Job] | None:
     """The next entry, taken off the list. A signal handler may come, and take some as well."""
-    for entry in _left.copy():
+    for entry in _pending.copy():
         if run is None or entry[0] is run:
             try:
-                _left.remove(entry)
+                _pending.remove(entry)
             except ValueError:
                 continue
             return entry
@@ -45,9 +45,9 @@ def _take(run: object) -> tuple[object, Job] | None:
 
 
 def _forked() -> None:
-    global _doing
-    _left.clear()  # the parent does that
-    _doing = threading.RLock()
+    global _lock
+    _pending.clear()  # the parent does these jobs
+    _lock = threading.RLock()
 
 
 forks.in_child("deferred", _forked)

@@ -46,7 +46,7 @@ def in_child(slot: str, reset: Callable[[], object]) -> None:
 
 
 def before() -> None:
-    """Wait for the imports of our threads, at most ``LONGEST`` seconds."""
+    """Wait until none of our threads is importing, at most ``LONGEST`` seconds."""
     until = time.monotonic() + LONGEST
     while _any_imports() and time.monotonic() < until:
         time.sleep(0.0005)
@@ -60,11 +60,11 @@ def _any_imports() -> bool:
     try:
         return any(_imports(frames.get(ident or 0)) for ident in ours if ident != threading.get_ident())
     finally:
-        frames.clear()  # it has this very frame, which has it: all callers' variables would stay alive
+        frames.clear()  # it refers to this very frame, which refers to it: all callers' variables would stay alive
 
 
 def _imports(frame: FrameType | None) -> bool:
-    return any(one.f_code.co_filename == _IMPORT_SYSTEM for one in stack_frames.outward(frame))
+    return any(caller.f_code.co_filename == _IMPORT_SYSTEM for caller in stack_frames.outward(frame))
 
 
 def _in_child() -> None:

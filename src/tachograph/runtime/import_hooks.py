@@ -1,8 +1,8 @@
-"""Learning that a module was imported, whichever comes first.
+"""Calling back when a module is imported, or at once where it is already.
 
 An import finder that finds nothing itself stands in front of the others: when a module is loaded that somebody waits
-for, they are told right after its code has run. The well-known library for this takes longer to import than all of
-``autolog()`` may take.
+for, they are called back right after its code has run. The well-known library for this takes longer to import than all
+of ``autolog()`` may take.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any
 
 from tachograph import guard
 
-Told = Callable[[], None]
+Callback = Callable[[], None]
 
 
-def when_imported(name: str, then: Told) -> Callable[[], None]:
-    """Call ``then`` once the module ``name`` is loaded: now, if it is already. What it gives takes that back."""
+def when_imported(name: str, callback: Callback) -> Callable[[], None]:
+    """Call ``callback`` once the module ``name`` is loaded: now, if it is already. Returns a function that cancels."""
     if is_loaded(name):
-        then()
+        callback()
         return lambda: None
-    _trigger.waiting.setdefault(name, []).append(then)
+    _trigger.waiting.setdefault(name, []).append(callback)
     if _trigger not in sys.meta_path:
         sys.meta_path.insert(0, _trigger)
-    return partial(_no_longer, name, then)
+    return partial(_cancel, name, callback)
 
 
-def _no_longer(name: str, then: Told) -> None:
+def _cancel(name: str, callback: Callback) -> None:
     waiting = _trigger.waiting.get(name, [])
-    if then in waiting:
-        waiting.remove(then)
+    if callback in waiting:
+        waiting.remove(callback)
     if not waiting:
         _trigger.waiting.pop(name, None)
     if not _trigger.waiting and _trigger in sys.meta_path:
@@ -51,30 +51,31 @@ def is_being_loaded(name: str) -> bool:
 
 
 class _Trigger:
-    """The finder."""
+    """The finder that finds nothing itself; ``waiting`` has the callbacks by the module that they wait for."""
 
     def __init__(self) -> None:
-        self.waiting: dict[str, list[Told]] = {}
+        self.waiting: dict[str, list[Callback]] = {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name not in self.waiting:
             return None
         spec = _next_spec(self, name, path, target)
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Telling(spec.loader, partial(self._tell, name))  # type: ignore[assignment]
+            spec.loader = _NotifyingLoader(spec.loader, partial(self._notify, name))  # type: ignore[assignment]
         return spec
 
-    def _tell(self, name: str) -> None:
-        for then in self.waiting.pop(name, []):
+    def _notify(self, name: str) -> None:
+        for callback in self.waiting.pop(name, []):
             with guard.contained(f"import of {name}"):
-                then()
+                callback()
 
 
-class _Telling:
-    """Stands before a loader for one import, and tells when the module's code has run. The module never sees it."""
+class _NotifyingLoader:
+    """Stands before a loader for one import, and calls ``notify`` when the module's code has run. The module never sees
+    it."""
 
-    def __init__(self, loader: Any, tell: Told) -> None:
-        self._loader, self._tell = loader, tell
+    def __init__(self, loader: Any, notify: Callback) -> None:
+        self._loader, self._notify = loader, notify
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -84,11 +85,11 @@ class _Telling:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._tell()
+        self._notify()
 
 
 def _next_spec(trigger: _Trigger, name: str, path: Any, target: Any) -> ModuleSpec | None:
-    """What the other finders say: no second search through the import system, which might be locked."""
+    """The spec that the other finders give. The import system, which might be locked, is not asked a second time."""
     for finder in sys.meta_path:
         if finder is trigger or not hasattr(finder, "find_spec"):
             continue

@@ -1,4 +1,4 @@
-"""Locks between processes, which go with their holders."""
+"""Locks between processes. The lock of a process that ends, however it ends, is released."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Nobody else is within this for the same file, which is made where it isn't there; its descriptor."""
+    """Hold the lock of a file, which is created if missing; gives its descriptor. Waits until others release it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o600)
     try:
         _lock(fd)

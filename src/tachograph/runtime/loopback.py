@@ -1,4 +1,4 @@
-"""Which hosts are this machine itself: no proxy can stand before it, and nobody elsewhere reaches it."""
+"""Which host names mean this machine: it is reached without a proxy, and from nowhere else."""
 
 from __future__ import annotations
 

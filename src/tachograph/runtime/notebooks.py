@@ -1,4 +1,4 @@
-"""Notebooks and IPython's shell: what belongs to a cell ends with it, not with the kernel."""
+"""Notebooks and IPython's shell: which cell runs, and when it ends. What belongs to a cell ends with it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def at_end(job: Callable[[BaseException | None], object]) -> None:
     shell = _shell()
     if shell is None:
         return
-    before = _shown()
+    before = _last_shown_error()
 
     def done(result: Any) -> None:
         shell.events.unregister("post_run_cell", done)
         error = result.error_before_exec or result.error_in_exec
-        if error is None and _shown() is not before:
-            error = _shown()  # ``%run`` shows what its script raised, and goes on
+        if error is None and _last_shown_error() is not before:
+            error = _last_shown_error()  # ``%run`` shows what its script raised, and goes on
         with guard.contained("end of a cell"):
             job(error)
 
@@ -61,7 +61,7 @@ def _shell() -> Any:
     return ipython.get_ipython() if ipython is not None else None
 
 
-def _shown() -> BaseException | None:
+def _last_shown_error() -> BaseException | None:
     """The last exception whose traceback was shown."""
     error: BaseException | None = getattr(sys, "last_value", None)
     return error

@@ -1,4 +1,4 @@
-"""Who am I: this process's identity, and the processes that it comes from."""
+"""The identity of this process and of others: which one it is, whether it still runs, which one started it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The host as it stands in the names of writers."""
+        """The host in the form in which names of writers hold it."""
         return re.sub(r"[^A-Za-z0-9.]", "_", self.host)[:40]
 
     def __str__(self) -> str:
@@ -65,12 +65,12 @@ _described: dict[int, Process] = {}
 
 def _describe(pid: int) -> Process:
     """:func:`numbered`, once for each number (a forked child asks with its own); again where not all could be read."""
-    known = _described.get(pid)
-    if known is None:
-        known = numbered(pid)
-        if known.born and (known.boot or sys.platform != "linux"):
-            _described[pid] = known
-    return known
+    process = _described.get(pid)
+    if process is None:
+        process = numbered(pid)
+        if process.born and (process.boot or sys.platform != "linux"):
+            _described[pid] = process
+    return process
 
 
 def started(process: Process) -> float:
@@ -143,7 +143,7 @@ def _born(pid: int) -> int | None:
     """When ``pid`` started; None where no such process runs (a zombie has ended: it only waits to be reaped), and 0
     where that can't be seen."""
     if sys.platform != "linux":
-        return _born_elsewhere(pid)
+        return _born_by_psutil(pid)
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The second field is the program's name in parentheses, and may itself hold blanks and parentheses.
@@ -166,7 +166,7 @@ def _is_hidden(pid: int) -> bool:
     return False  # it is ours, and would be shown: it ended between the two looks
 
 
-def _born_elsewhere(pid: int) -> int | None:
+def _born_by_psutil(pid: int) -> int | None:
     import psutil
 
     try:
@@ -200,7 +200,7 @@ def starter_of_child() -> int:
 def parent_of(pid: int) -> int:
     """The number of the process that started ``pid``; 0 where that can't be seen."""
     if sys.platform != "linux":
-        return _elsewhere(pid, "ppid") or 0
+        return _by_psutil(pid, "ppid") or 0
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])
@@ -211,7 +211,7 @@ def parent_of(pid: int) -> int:
 def started_with(pid: int, names: Iterable[str]) -> dict[str, str | None]:
     """The values of some environment variables when ``pid`` was started; None for all where that can't be seen."""
     if sys.platform != "linux":
-        variables = _elsewhere(pid, "environ") or {}
+        variables = _by_psutil(pid, "environ") or {}
     else:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
@@ -222,10 +222,10 @@ def started_with(pid: int, names: Iterable[str]) -> dict[str, str | None]:
     return {name: variables.get(name) for name in names}
 
 
-def _elsewhere(pid: int, what: str) -> Any:
+def _by_psutil(pid: int, method: str) -> Any:
     import psutil
 
     try:
-        return getattr(psutil.Process(pid), what)()
+        return getattr(psutil.Process(pid), method)()
     except psutil.Error:
         return None

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean."""
+"""What an error of SQLite says about the database's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at what runs, without keeping alive what it holds."""
+"""The frames on the stack and their variables, read so that nothing is kept alive by it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def outward(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frame, the one that has called it, and so on up to the thread's first."""
+    """The frame, then its caller, and so on up to the thread's first frame."""
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -24,16 +24,16 @@ def variables(frame: FrameType) -> dict[str, Any]:
     whenever somebody asks.
     """
     values = frame.f_locals
-    found = dict(values)
+    copy = dict(values)
     if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         values.clear()
-    return found
+    return copy
 
 
 def variable(frame: FrameType, name: str) -> Any:
     """The value of one variable as the frame's code sees it, a global one too; None where there is none."""
     values = frame.f_locals
-    found = values.get(name, frame.f_globals.get(name))
+    value = values.get(name, frame.f_globals.get(name))
     if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         values.clear()
-    return found
+    return value

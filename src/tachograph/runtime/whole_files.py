@@ -14,24 +14,24 @@ DRAFT = ".draft-"  # how the names of drafts begin: those of killed processes ca
 
 @contextmanager
 def draft(path: Path, durable: bool = False) -> Iterator[Path]:
-    """The name of a draft, which takes the place of ``path`` when the block ends well, and else is gone.
+    """A path to write to. When the block ends well, that file takes the place of ``path``; else it is deleted.
 
-    What is ``durable`` is on disk then, and so is its name.
+    With ``durable`` the content and the name are on disk then.
     """
-    made = path.with_name(f"{DRAFT}{os.getpid()}-{os.urandom(6).hex()}")
+    draft_path = path.with_name(f"{DRAFT}{os.getpid()}-{os.urandom(6).hex()}")
     try:
-        yield made
+        yield draft_path
         if durable:
-            with open(made, "rb+") as file:
+            with open(draft_path, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(made, path)
+        os.replace(draft_path, path)
     finally:
-        made.unlink(missing_ok=True)
+        draft_path.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
 
 
 def write(path: Path, content: bytes, durable: bool = False) -> None:
-    """Let ``path`` hold ``content``."""
-    with draft(path, durable) as made:
-        made.write_bytes(content)
+    """Write ``content`` to ``path``, whole or not at all; see :func:`draft`."""
+    with draft(path, durable) as draft_path:
+        draft_path.write_bytes(content)

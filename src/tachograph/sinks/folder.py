@@ -53,12 +53,12 @@ class FolderSink:
         end = self._ends.pop((run, writer), None) or _end(folder)  # found out anew where this fails
         self._make()
         folder.mkdir(parents=True, exist_ok=True)
-        changes.tell(folder)
+        changes.announce(folder)
         for start, block in _pieces(lines, end):
             _write(folder, start, block)
             end = End(sequence_number(block[-1]), start.first, start.offset + _size(block))
         self._ends[run, writer] = end
-        changes.tell(folder)  # again: who looked meanwhile may have seen nothing yet
+        changes.announce(folder)  # again: who looked meanwhile may have seen nothing yet
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         return [digest for digest in digests if not self._blobs.touch(digest)]

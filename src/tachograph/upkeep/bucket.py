@@ -24,7 +24,7 @@ class BucketUpkeep:
 
     def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
         self._mirror.refresh()
-        for stone in tombstones.stones(self._mirror.root, runs):
+        for stone in tombstones.make(self._mirror.root, runs):
             self._objects.create(layout.stone_path(stone.id, stone.at), encode(stone) + b"\n")
         self._delete([id for id, _ in runs])
         self._mirror.refresh()

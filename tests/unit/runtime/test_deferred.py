@@ -17,7 +17,7 @@ from tachograph.runtime.background import background
 def nothing_else_is_left() -> Iterator[None]:
     assert background.drain(5)
     yield
-    deferred._left.clear()
+    deferred._pending.clear()
 
 
 def test_it_is_done_soon_and_elsewhere() -> None:
@@ -67,5 +67,5 @@ def test_what_is_begun_is_there_when_the_run_has_ended(root: Path, monkeypatch: 
     monkeypatch.setattr(deferred, "SOON", 60.0)
     with tachograph.start_run("fit") as run:
         run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
-    assert not deferred._left
+    assert not deferred._pending
     assert tachograph.open_store(root).run("fit").datasets[0].rows == 2

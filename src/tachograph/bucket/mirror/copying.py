@@ -45,7 +45,7 @@ def add(writer: MirroredWriter, folder: Path, listed: Listed, content: bytes) ->
     if segment.last:
         writer.add(segment.first, segment.last)
     os.utime(path, (listed.object.changed, listed.object.changed))  # when it came there: readers go by that
-    changes.tell(folder)
+    changes.announce(folder)
 
 
 def _opened(path: Path, size: int) -> BinaryIO:

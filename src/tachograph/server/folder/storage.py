@@ -109,7 +109,7 @@ class FolderStorage:
         if stone is not None and _began(folder, batch) <= stone.at:
             raise Gone(str(stone))
         position, count = appending.append(folder, after, batch)
-        changes.tell(folder)  # of what is there already, too: a server that was killed may have told nobody
+        changes.announce(folder)  # of what is there already, too: a server that was killed may have told nobody
         return position, count
 
     def _run(self, run: str) -> Path:
