@@ -52,7 +52,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _begin(callbacks: object, config: DictConfig, **kwargs: object) -> None:
-    _jobs.append(_Job(dict(parsed_arguments.known), open_runs.open_runs()))
+    _jobs.append(_Job(dict(parsed_arguments.latest), open_runs.open_runs()))
     parsed_arguments.note(composed(config), open_runs.here())
 
 
@@ -62,8 +62,8 @@ def _end(job_return: JobReturn, result: object) -> None:
     job = _jobs.pop()
     error = job_return._return_value if job_return.status is JobStatus.FAILED else None
     process_end.end_part(error, job.runs)
-    parsed_arguments.known.clear()
-    parsed_arguments.known.update(job.arguments)
+    parsed_arguments.latest.clear()
+    parsed_arguments.latest.update(job.arguments)
 
 
 def _config_of_running_job() -> DictConfig | None:

@@ -31,7 +31,7 @@ def install(hooks: Hooks) -> None:
     watching.install(hooks)
     hooks.around(torch.random, "manual_seed", _seeded)
     if (seed := torch.initial_seed()) < _CHOSEN:
-        seeds.known.setdefault("torch", seed)
+        seeds.by_library.setdefault("torch", seed)
     hooks.native(import_hooks.when_imported(_COMPILER, _leave_us_out))
 
 

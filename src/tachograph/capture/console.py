@@ -28,9 +28,9 @@ END = 1 << 19
 BEFORE = 1 << 16  # of what is printed before the first run
 LINE_LIMIT = 4000
 
-_taps: dict[str, _Tap] = {}
-_runs: dict[int, _Share] = {}
-_before: _Before | None = None
+_listeners: dict[str, _StreamListener] = {}
+_runs: dict[int, _RunOutput] = {}
+_before: _BeforeRuns | None = None
 _inside = threading.local()
 
 
@@ -38,7 +38,7 @@ def expect() -> None:
     """Keep what is printed from now on for the run that begins next."""
     global _before
     if not _runs and _before is None:
-        _before = _Before()
+        _before = _BeforeRuns()
         _listen()
 
 
@@ -52,39 +52,39 @@ def expect_no_more() -> None:
 def attach(run: Run) -> None:
     """Record for ``run`` what is printed from now on, and what was printed for it before it began."""
     global _before
-    for tap in _taps.values():
-        tap.flush()
+    for listener in _listeners.values():
+        listener.flush()
     earlier, _before = _before, None
     _stop_listening()  # to listen to the streams that are the program's now
-    share = _runs[id(run)] = _Share(run)
+    output = _runs[id(run)] = _RunOutput(run)
     for stream, text in earlier.lines.pieces() if earlier is not None else ():
-        share.take(stream, text)
+        output.take(stream, text)
     _listen()
 
 
 def detach(run: Run) -> None:
-    """``run`` ends."""
-    for tap in _taps.values():
-        tap.flush()
-    share = _runs.pop(id(run), None)
-    if share is not None:
-        share.end()
+    """Stop recording for ``run``, which ends: its last lines are recorded now."""
+    for listener in _listeners.values():
+        listener.flush()
+    output = _runs.pop(id(run), None)
+    if output is not None:
+        output.end()
     _stop_listening()
 
 
 def _listen() -> None:
     for name in ("stdout", "stderr"):
-        if name not in _taps and hasattr(getattr(sys, name), "write"):
-            _taps[name] = _Tap(name, getattr(sys, name))
+        if name not in _listeners and hasattr(getattr(sys, name), "write"):
+            _listeners[name] = _StreamListener(name, getattr(sys, name))
 
 
 def _stop_listening() -> None:
     if not _runs and _before is None:
-        for name in list(_taps):
-            _taps.pop(name).remove()
+        for name in list(_listeners):
+            _listeners.pop(name).remove()
 
 
-class _Last:
+class _LastLines:
     """The last lines that were printed: at least ``limit`` characters, and at most twice as many, of any number."""
 
     def __init__(self, limit: int) -> None:
@@ -117,21 +117,21 @@ class _Last:
             yield stream, "\n".join(text for _, text in group)
 
 
-class _Before:
+class _BeforeRuns:
     """What is printed while there is no run yet."""
 
     def __init__(self) -> None:
-        self.lines = _Last(BEFORE)
+        self.lines = _LastLines(BEFORE)
 
     def take(self, stream: str, text: str) -> None:
         self.lines.add(stream, text)
 
 
-class _Share:
-    """What a run gets of it."""
+class _RunOutput:
+    """What is printed while a run is open. The first lines are recorded at once; of the others the last, at its end."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._size, self._lines = run, 0, _Last(END)
+        self._run, self._size, self._lines = run, 0, _LastLines(END)
 
     def take(self, stream: str, text: str) -> None:
         self._size += len(text)
@@ -149,33 +149,33 @@ class _Share:
         self._run._journal.append(Console(stream=stream, text=redact_text(text)))
 
     def forked(self) -> None:
-        """In a child: the lines so far are its parent's."""
-        self._lines = _Last(END)
+        """Drop the lines that are kept, in a forked child: its parent records them."""
+        self._lines = _LastLines(END)
 
 
-class _Tap:
-    """Hears what is written to one stream."""
+class _StreamListener:
+    """Listens to what is written to one stream."""
 
     def __init__(self, name: str, stream: Any) -> None:
-        self._name, self._stream, self._line, self._on = name, stream, "", True
+        self._name, self._stream, self._line, self._is_on = name, stream, "", True
         self._original = stream.write
-        self._own = "write" in getattr(stream, "__dict__", {})
+        self._had_own_write = "write" in getattr(stream, "__dict__", {})
         self._write = self._make()
-        with contextlib.suppress(AttributeError):  # a stream that can't be listened to
+        with contextlib.suppress(AttributeError):  # a stream whose ``write`` can't be replaced
             stream.write = self._write
 
     def _make(self) -> Any:
-        original, hear = self._original, self._hear
+        original, on_write = self._original, self._on_write
 
         def write(text: str, *args: Any, **kwargs: Any) -> Any:
             result = original(text, *args, **kwargs)
-            if self._on and not getattr(_inside, "busy", False):
-                hear(text)
+            if self._is_on and not getattr(_inside, "busy", False):
+                on_write(text)
             return result
 
         return write
 
-    def _hear(self, text: str) -> None:
+    def _on_write(self, text: str) -> None:
         _inside.busy = True
         try:
             self._take(text)
@@ -199,30 +199,31 @@ class _Tap:
         self._record("\n".join(map(_settled, complete)))
 
     def flush(self) -> None:
-        """Record a last line that has no end."""
+        """Record a last line that has no line end yet."""
         if self._line:
             line, self._line = self._line, ""
             self._record(_settled(line))
 
     def _record(self, text: str) -> None:
-        for share in list(_runs.values()):
-            share.take(self._name, text)
+        for output in list(_runs.values()):
+            output.take(self._name, text)
         if _before is not None:
             _before.take(self._name, text)
 
     def remove(self) -> None:
-        """Give the stream its own ``write`` back. Where somebody has wrapped ours since, it stays and is deaf."""
-        self._on = False
+        """Give the stream its own ``write`` back. Where somebody has wrapped ours since, it stays and records
+        nothing."""
+        self._is_on = False
         if getattr(self._stream, "write", None) is not self._write:
             return
-        if self._own:
+        if self._had_own_write:
             self._stream.write = self._original
         else:
             del self._stream.write
 
 
 def _settled(line: str) -> str:
-    """The line as a terminal shows it at last: what a carriage return overwrote is gone."""
+    """The line as a terminal shows it in the end: without what was overwritten after a carriage return."""
     if "\r" in line:
         line = line.rstrip("\r").rpartition("\r")[2]
     if len(line) > LINE_LIMIT:
@@ -233,8 +234,8 @@ def _settled(line: str) -> str:
 def _forked() -> None:
     global _before
     _before = None
-    for share in _runs.values():
-        share.forked()
+    for output in _runs.values():
+        output.forked()
 
 
 forks.in_child("console", _forked)

@@ -46,7 +46,7 @@ _VARIABLES = (  # beginnings of names; not "TF_" alone, which is Terraform's, to
 
 
 def quick(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """What is known without looking anywhere: python, os, cpu, argv, cwd and variables. Takes about 0.1 ms.
+    """The facts that this process holds already: python, os, cpu, argv, cwd and variables. Takes about 0.1 ms.
 
     ``argv`` is the command line to record, ``sys.argv`` if left out; it and the variables come without secrets.
     """
@@ -60,39 +60,39 @@ def quick(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def where() -> dict[str, Any]:
-    """Where :func:`slow` is to look. At the end of a script Python forgets the name of its file."""
+def probe_request() -> dict[str, Any]:
+    """Where :func:`slow` is to look, as it is now. At the end of a script Python forgets the name of its file."""
     path = [entry for entry in sys.path if isinstance(entry, str)]  # others, Path objects say, Python itself ignores
     return {"path": path, "cwd": _cwd(), "entry": _entry()}
 
 
 def slow(
     timeout: float = 10.0,
-    heard: Callable[[dict[str, Any]], object] | None = None,
+    on_fact: Callable[[dict[str, Any]], object] | None = None,
     request: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What has to be looked for: packages, git, memory, gpus, and cpu once more, with its model.
+    """The facts that have to be looked for: packages, git, memory, gpus, and cpu once more, with its model.
 
-    Blocks for some tenths of a second, at most ``timeout`` seconds. ``request`` is what :func:`where` has given, and
-    ``heard`` is called with each part as it is found. What wasn't found by then is missing, and ``error`` says why.
-    Where no Python can be started beside this one, the looking is done right here.
+    Blocks for some tenths of a second, at most ``timeout`` seconds. ``request`` is what :func:`probe_request` gave;
+    that of now, if left out. ``on_fact`` is called with each part as it is found. What wasn't found in time is missing,
+    and ``error`` says why. Where no Python can be started beside this one, the looking is done right here.
     """
     import json
 
     facts: dict[str, Any] = {}
 
-    def note(fact: dict[str, Any]) -> None:
+    def take_fact(fact: dict[str, Any]) -> None:
         fact |= {"cpu": {**_cpu(), **fact["cpu"]}} if "cpu" in fact else {}
         facts.update(fact)
-        if heard is not None:
-            heard(fact)
+        if on_fact is not None:
+            on_fact(fact)
 
-    request = where() if request is None else request
+    request = probe_request() if request is None else request
     process = _start_probe(json.dumps(request)) if _can_start_python() else None
     if process is None:
-        _look_here(request, note)
-    elif error := _converse(process, timeout, note):
-        note({"cpu": {}, "error": error})
+        _probe_in_this_process(request, take_fact)
+    elif error := _read_facts(process, timeout, take_fact):
+        take_fact({"cpu": {}, "error": error})
     return facts
 
 
@@ -101,7 +101,7 @@ def hurry() -> None:
     global _hurried
     _hurried = True
     if _probe is not None:
-        _urge(_probe)
+        _tell_to_hurry(_probe)
 
 
 # ---- quick -----------------------------------------------------------------------------------------------------------
@@ -201,12 +201,14 @@ def _start_probe(request: str) -> subprocess.Popen[bytes] | None:
         return None
 
 
-_probe: subprocess.Popen[bytes] | None = None  # that can be urged
+_probe: subprocess.Popen[bytes] | None = None  # the one that runs, and can be told to hurry
 _hurried = False
 
 
-def _converse(process: subprocess.Popen[bytes], timeout: float, note: Callable[[dict[str, Any]], object]) -> str | None:
-    """Hand ``note`` the facts that come in time; gives what went wrong. The process has ended afterwards."""
+def _read_facts(
+    process: subprocess.Popen[bytes], timeout: float, take_fact: Callable[[dict[str, Any]], object]
+) -> str | None:
+    """Hand the facts that come in time to ``take_fact``; returns what went wrong. The process has ended afterwards."""
     global _probe
     until = time.monotonic() + timeout
     with process:
@@ -214,8 +216,8 @@ def _converse(process: subprocess.Popen[bytes], timeout: float, note: Callable[[
             for fact in _facts(process, until):
                 _probe = process  # before it has told anything it is still starting
                 if _hurried:
-                    _urge(process)
-                note(fact)
+                    _tell_to_hurry(process)
+                take_fact(fact)
             if is_late := time.monotonic() >= until:
                 _end(process)
         except BaseException:
@@ -257,7 +259,7 @@ def _chunks(process: subprocess.Popen[bytes], until: float) -> Iterator[bytes]:
                 yield chunk
 
 
-def _urge(process: subprocess.Popen[bytes]) -> None:
+def _tell_to_hurry(process: subprocess.Popen[bytes]) -> None:
     if sys.platform != "win32":  # there it would end
         process.terminate()
 
@@ -274,7 +276,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Let ``process`` end git, which is in a group of its own, and kill it if it doesn't end by itself."""
     import subprocess
 
-    _urge(process)
+    _tell_to_hurry(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1)
     _kill(process)
@@ -290,8 +292,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # it hasn't been waited for, so the number is still its own
 
 
-def _look_here(request: dict[str, Any], note: Callable[[dict[str, Any]], object]) -> None:
+def _probe_in_this_process(request: dict[str, Any], take_fact: Callable[[dict[str, Any]], object]) -> None:
     from tachograph.capture import git, probe
 
     for fact in probe.facts(request, git.Hurry()):
-        note(fact)
+        take_fact(fact)

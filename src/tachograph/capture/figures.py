@@ -23,8 +23,8 @@ def render(figure: Any, name: str) -> tuple[bytes, str]:
 def _matplotlib(figure: Any) -> Any:
     """The matplotlib figure that ``figure`` is or belongs to, or None. Not ``pyplot``, whose figure may be any."""
     module = sys.modules.get("matplotlib.figure")
-    found = getattr(figure, "figure", None)
-    return found if module is not None and isinstance(found, module.Figure) else None
+    owner = getattr(figure, "figure", None)
+    return owner if module is not None and isinstance(owner, module.Figure) else None
 
 
 def _svg(figure: Any) -> bytes:

@@ -97,7 +97,7 @@ def git_states(
     git = _Git(os.fspath(folder), time.monotonic() + timeout, hurry)
     state: GitState = {}
     try:
-        top = _place(git, state)
+        top = _locate(git, state)
         _commit(git, state)
         yield state.copy()
         changed = _status(git, state)
@@ -122,8 +122,8 @@ class _LateError(_GitError):
     """git took too long."""
 
 
-def _place(git: _Git, state: GitState) -> str:
-    """Note where ``git`` looks; gives the path of the repository's top folder."""
+def _locate(git: _Git, state: GitState) -> str:
+    """Note which repository it is, and where in it the folder is; returns the path of its top folder."""
     bare, inside = git.ask("rev-parse", "--is-bare-repository", "--is-inside-work-tree").split()
     if inside != "true":
         state["commit"] = _head(git)
@@ -135,7 +135,7 @@ def _place(git: _Git, state: GitState) -> str:
 
 
 def _commit(git: _Git, state: GitState) -> None:
-    """Note commit and branch, for which git has no file of the user's to look at."""
+    """Note commit, branch and remote: git need not look at any file of the user's for these."""
     state["commit"] = _head(git)
     branch = git.ask("symbolic-ref", "--quiet", "HEAD", failing_with=1).strip()
     state["branch"] = branch.removeprefix("refs/heads/") or None
@@ -194,7 +194,7 @@ def _sizes_before(git: _Git, digests: set[str]) -> dict[str, int]:
     if not digests:
         return {}
     question = "".join(f"{digest}\n" for digest in sorted(digests))
-    lines = git.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", given=question).splitlines()
+    lines = git.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=question).splitlines()
     pairs = (line.split(" ", 1) for line in lines)
     return {digest: int(size) for digest, size in pairs if size.isdigit()}
 
@@ -322,14 +322,15 @@ class _Git:
     deadline: float
     hurry: Hurry
 
-    def ask(self, *arguments: str, failing_with: int = 0, given: str = "") -> str:
-        """git's answer to what it is ``given``; exit status ``failing_with`` is one, too. Raises _GitError."""
-        answer = self.read(*arguments, limit=_OUTPUT_LIMIT, failing_with=failing_with, given=given)
+    def ask(self, *arguments: str, failing_with: int = 0, stdin: str = "") -> str:
+        """git's answer; ``stdin`` is what it reads. Exit status ``failing_with`` counts as an answer, too. Raises
+        _GitError."""
+        answer = self.read(*arguments, limit=_OUTPUT_LIMIT, failing_with=failing_with, stdin=stdin)
         return answer.data.decode(errors="replace")
 
-    def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0, given: str = "") -> _Answer:
+    def read(self, *arguments: str, limit: int, count: int = 0, failing_with: int = 0, stdin: str = "") -> _Answer:
         """The first ``limit`` bytes of git's answer; up to ``count`` further ones are counted, then git is stopped."""
-        with _start(self.folder, arguments, given) as process, _Alarm(process, self.deadline, self.hurry) as alarm:
+        with _start(self.folder, arguments, stdin) as process, _Alarm(process, self.deadline, self.hurry) as alarm:
             assert process.stdout is not None
             assert process.stderr is not None
             data = process.stdout.read(limit)
@@ -365,21 +366,21 @@ class _Alarm:
         self._answered.set()
 
     def _watch(self) -> None:
-        while not self._answered.wait(min(0.02, self._left())):
-            if self._left() <= 0:
+        while not self._answered.wait(min(0.02, self._time_left())):
+            if self._time_left() <= 0:
                 self.rang = True
                 _kill(self._process)
                 return
 
-    def _left(self) -> float:
+    def _time_left(self) -> float:
         until = min(self._deadline, max(self._started, self._hurry.since) + GRACE)
         return max(0.0, until - time.monotonic())
 
 
-def _start(folder: str, arguments: tuple[str, ...], given: str) -> subprocess.Popen[bytes]:
-    with tempfile.TemporaryFile() if given else open(os.devnull, "rb") as file:
-        if given:
-            file.write(given.encode())
+def _start(folder: str, arguments: tuple[str, ...], stdin: str) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() if stdin else open(os.devnull, "rb") as file:
+        if stdin:
+            file.write(stdin.encode())
             file.seek(0)
         return subprocess.Popen(
             ["git", *_SETTINGS, "-C", folder, *arguments],

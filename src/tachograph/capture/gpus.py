@@ -35,11 +35,11 @@ class Gpu:
             "driver": lambda: self.nvml.nvmlSystemGetDriverVersion(),
             "cuda": lambda: _cuda_version(self.nvml.nvmlSystemGetCudaDriverVersion()),
         }
-        known = {}
+        description = {}
         for name, fact in facts.items():
             with contextlib.suppress(self.nvml.NVMLError):
-                known[name] = fact()
-        return known
+                description[name] = fact()
+        return description
 
     def _utilization(self) -> dict[str, float]:
         return {"utilization": self.nvml.nvmlDeviceGetUtilizationRates(self.handle).gpu}

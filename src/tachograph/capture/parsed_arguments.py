@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from tachograph import guard
 from tachograph.runtime import notebooks, stack_frames
 
-known: dict[str, Any] = {}
-_parsed_in: object = None  # the cell in which that was
+latest: dict[str, Any] = {}  # for runs that open later
+_parsed_in: object = None  # the notebook's cell in which they were parsed
 
 
 class OpenRun(Protocol):
@@ -33,34 +33,34 @@ def parsed(parser: object, strings: object, namespace: object, run: OpenRun | No
         note(vars(namespace), run)
 
 
-def note(found: Mapping[str, Any], run: OpenRun | None) -> None:
-    """The command line was parsed while ``run`` is open (None where no run is), and ``found`` in it."""
+def note(arguments: Mapping[str, Any], run: OpenRun | None) -> None:
+    """The command line was parsed while ``run`` is open (None where no run is), and ``arguments`` came out."""
     from tachograph import values
 
-    good, _ = values.params(found)
+    params, _ = values.params(arguments)
     if run is not None and run.rank == 0:
-        run.recorder.log_arguments(good)
+        run.recorder.log_arguments(params)
         return
-    _remember(good)
+    _remember(params)
 
 
-def _remember(good: Mapping[str, Any]) -> None:
+def _remember(params: Mapping[str, Any]) -> None:
     """For the runs to come: of a notebook until a later cell parses anew, of a script that a cell runs until that has
     ended."""
     global _parsed_in
     cell = notebooks.current()
     if cell != _parsed_in:
-        known.clear()
+        latest.clear()
         _parsed_in = cell
-    if notebooks.runs_script() and not known:
-        notebooks.at_end(lambda error: known.clear())
-    known.update(good)
+    if notebooks.runs_script() and not latest:
+        notebooks.at_end(lambda error: latest.clear())
+    latest.update(params)
 
 
 def look_back(run: OpenRun | None) -> None:
     """Note what was parsed before anybody listened: what the main module, or a function that is running, holds."""
     argparse = sys.modules.get("argparse")
-    if argparse is None or known:
+    if argparse is None or latest:
         return
     main = vars(sys.modules["__main__"])
     for variables in [main, *_variables_of_user()]:

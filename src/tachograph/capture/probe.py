@@ -97,10 +97,10 @@ def _cpu_model() -> str | None:
 def _linux_cpu_model() -> str | None:
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            found = re.search(r"^(?:model name|cpu model|Model)\s*:\s*(.+)$", file.read(), re.MULTILINE)
+            match = re.search(r"^(?:model name|cpu model|Model)\s*:\s*(.+)$", file.read(), re.MULTILINE)
     except OSError:
         return None
-    return found[1].strip() if found else None
+    return match[1].strip() if match else None
 
 
 def _output(*command: str) -> str | None:

@@ -8,22 +8,22 @@ from typing import Any
 
 from tachograph.capture import parsed_arguments
 
-known: dict[str, int | str] = {}
+by_library: dict[str, int | str] = {}
 
 
 def note(library: str, seed: object) -> None:
     """``library``'s generator was seeded."""
-    known[library] = seed if isinstance(seed, int) else str(seed)[:200]
+    by_library[library] = seed if isinstance(seed, int) else str(seed)[:200]
 
 
 def look_back() -> None:
     """Note what generators were seeded with before anybody listened, where their state still shows it."""
     numpy = sys.modules.get("numpy.random")
     if numpy is not None and (seed := _of_numpy(numpy)) is not None:
-        known.setdefault("numpy", seed)
+        by_library.setdefault("numpy", seed)
     random = sys.modules.get("random")
     if random is not None and (seed := _of_python(random)) is not None:
-        known.setdefault("random", seed)
+        by_library.setdefault("random", seed)
 
 
 def _of_numpy(numpy: Any) -> int | None:
@@ -43,6 +43,6 @@ def _of_python(random: Any) -> int | None:
 
 
 def _candidates() -> Iterator[int]:
-    named = {**vars(sys.modules["__main__"]), **parsed_arguments.known}
-    values = [*known.values(), *(value for name, value in list(named.items()) if "seed" in name.lower())]
+    named = {**vars(sys.modules["__main__"]), **parsed_arguments.latest}
+    values = [*by_library.values(), *(value for name, value in list(named.items()) if "seed" in name.lower())]
     yield from {value: None for value in [*values, *range(100)] if type(value) is int}

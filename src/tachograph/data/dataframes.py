@@ -1,4 +1,5 @@
-"""Frames of pandas, polars and arrow, as tables. None of them is imported here: who has a frame has its library."""
+"""Frames of pandas, polars and arrow, as tables. None of these is imported here: whoever has a frame has its
+library."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What a run remembers of its training data: size, schema, statistics and a digest, never the data.
+"""Describing training data: its size, schema, statistics and a digest, never the data itself.
 
-Single values stand in it only where they are categories, which repeat; nothing of columns with private names.
+Single values are recorded only where they are categories, which repeat; none of columns with private names.
 
-`begin` runs on the training thread just before a fit, and what is left is done beside it. Its cost is bounded however
-large the data set is, it changes nothing in it and keeps no reference to it. The modules which do the work (`readers`
-and `dataframes` read, `digest` hashes, `profile` counts) need numpy and are imported at the first call.
+`begin` runs on the training thread just before a fit; the rest of the work is done beside it. Its cost is bounded
+however large the data set is, it changes nothing in it and keeps no reference to it. The modules which do the work
+(`readers` and `dataframes` read, `digest` hashes, `profile` counts) need numpy and are imported at the first call.
 """
 
 from __future__ import annotations
@@ -47,43 +47,44 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
 
     Raises nothing of its own; what the data's own methods raise (a lazy frame over a lost file) goes to the caller.
     """
-    known, digested = _read(data, target)
-    return _described(known, digested)
+    tables, digested = _read(data, target)
+    return _described(tables, digested)
 
 
 def begin(data: object, *, target: object | None = None) -> Callable[[], Fingerprint]:
     """Begin a :func:`fingerprint`: the data is read now, and may be changed as soon as this returns.
 
-    Returns a function that makes the fingerprint, at any time and in any thread. Most of the work is left to it.
+    Returns a function that makes the fingerprint, at any time and in any thread: most of the work is done by it.
     """
-    known, digested = _read(data, target)
+    tables, digested = _read(data, target)
     if digested.text in _statistics:
-        found = _described(known, digested)
-        return lambda: found
-    return partial(_described, [table.detached() for table in known], digested)
+        described = _described(tables, digested)
+        return lambda: described
+    return partial(_described, [table.detached() for table in tables], digested)
 
 
 def _read(data: object, target: object | None) -> tuple[list[Table], Digested]:
     from tachograph.data import digest, readers
 
-    known = [readers.read(data)]
+    tables = [readers.read(data)]
     if target is not None:
-        known.append(readers.read(target, name="target"))
-    return known, digest.of(known)
+        tables.append(readers.read(target, name="target"))
+    return tables, digest.of(tables)
 
 
-def _described(known: list[Table], digested: Digested) -> Fingerprint:
+def _described(tables: list[Table], digested: Digested) -> Fingerprint:
+    """The fingerprint of a data set, ``tables[0]``, and of its target, if that comes second."""
     from tachograph.data import profile
 
-    table, answers = known[0], known[1] if len(known) > 1 else None
+    table, target = tables[0], tables[1] if len(tables) > 1 else None
     statistics = _statistics.get(digested.text)
     if statistics is None:
         schema = profile.columns(table.sample)
-        answer = profile.columns(answers.sample) if answers else []
-        statistics = schema, answer, profile.classes(answers.sample) if answers else None
+        target_schema = profile.columns(target.sample) if target else []
+        statistics = schema, target_schema, profile.classes(target.sample) if target else None
         if digested.seen == digested.total:  # else the same digest doesn't mean the same data
             _remember(digested.text, statistics)
-    schema, answer, classes = statistics
+    schema, target_schema, classes = statistics
     return Fingerprint(
         format=table.format,
         rows=table.rows,
@@ -94,14 +95,14 @@ def _described(known: list[Table], digested: Digested) -> Fingerprint:
         schema=schema,
         omitted=table.omitted,
         density=table.density,
-        target=answer,
+        target=target_schema,
         classes=classes,
-        sampled=_sampling(known, digested.seen, digested.total),
+        sampled=_sampling(tables, digested.seen, digested.total),
     )
 
 
-def _sampling(known: list[Table], seen: int, total: int | None) -> Sampling | None:
-    largest = max(known, key=lambda table: (table.rows or 0) - table.looked_at)
+def _sampling(tables: list[Table], seen: int, total: int | None) -> Sampling | None:
+    largest = max(tables, key=lambda table: (table.rows or 0) - table.looked_at)
     rows = largest.rows or 0
     unread = total is None  # nothing was sampled: it was described, not read
     if unread or (largest.looked_at == rows and seen == total):

@@ -1,7 +1,7 @@
-"""Statistics of columns: for numbers of a whole block of columns at once, for everything else column by column.
+"""Statistics of columns: numbers in blocks of many columns at once, everything else column by column.
 
-Values of texts are kept where they are categories: such as repeat, and are no mark of a person. Of names, addresses and
-free text only lengths and kinds of characters are kept. A digest of them would not do: what comes from a small set,
+Texts are kept where they are categories: values that repeat, and don't point to a person. Of names, addresses and free
+text only lengths and kinds of characters are kept. A digest in their place would not do: what comes from a small set,
 a phone number or a name, is found by trying all.
 """
 
@@ -35,12 +35,12 @@ COMPARED = 1024  # characters of a value that are compared: a column of document
 
 def columns(parts: Sequence[ColumnGroup]) -> list[Column]:
     """The columns of a sample, in the data's own order."""
-    found = {place: column for part in parts for place, column in zip(part.columns, _describe(part), strict=True)}
-    return [_shown(found[place]) for place in sorted(found)]
+    by_place = {place: column for part in parts for place, column in zip(part.columns, _describe(part), strict=True)}
+    return [_shown(by_place[place]) for place in sorted(by_place)]
 
 
 def _shown(column: Column) -> Column:
-    """Of a column with a private name nothing but that name, its dtype and how much is missing."""
+    """The column; of one with a private name only that name, its dtype and how much is missing."""
     return Column(column.name, column.dtype, missing=column.missing) if is_private_name(column.name) else column
 
 
@@ -144,7 +144,7 @@ _SECONDS |= {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15, "as":
 
 
 def _numbers(names: list[tuple[str, str]], block: NDArray[np.float64]) -> list[Column]:
-    """Statistics of a block, one row for each column. The block is used up."""
+    """Statistics of a block, one row for each column. The block is changed by it."""
     missing = np.isnan(block).sum(axis=1)
     infinite = np.isinf(block).sum(axis=1)
     zeros = (block == 0).sum(axis=1)
@@ -152,15 +152,15 @@ def _numbers(names: list[tuple[str, str]], block: NDArray[np.float64]) -> list[C
     block.sort(axis=1)  # what is NaN comes last
     counts = block.shape[1] - missing - infinite
     rows = np.flatnonzero(counts)
-    found = [Column(*name) for name in names]
-    for column, gone, endless in zip(found, missing.tolist(), infinite.tolist(), strict=True):
-        column.missing, column.infinite = gone, endless
+    columns = [Column(*name) for name in names]
+    for column, column_missing, column_infinite in zip(columns, missing.tolist(), infinite.tolist(), strict=True):
+        column.missing, column.infinite = column_missing, column_infinite
     if len(rows):
-        _fill([found[i] for i in rows], block[rows], counts[rows], zeros[rows])
-    return found
+        _fill([columns[i] for i in rows], block[rows], counts[rows], zeros[rows])
+    return columns
 
 
-def _fill(found: list[Column], block: NDArray[np.float64], counts: NDArray[Any], zeros: NDArray[Any]) -> None:
+def _fill(columns: list[Column], block: NDArray[np.float64], counts: NDArray[Any], zeros: NDArray[Any]) -> None:
     """Statistics of sorted rows which have `counts` numbers each, at least one, before the NaNs.
 
     Every row is scaled by a power of two, which is exact, so that sums and squares of huge numbers do not overflow.
@@ -175,7 +175,7 @@ def _fill(found: list[Column], block: NDArray[np.float64], counts: NDArray[Any],
         edges = (low / scale)[:, None] * (1 - steps) + (high / scale)[:, None] * steps
         facts = np.column_stack((low, high, means * scale, deviations * scale, zeros / counts)).tolist()
         shown_edges = (edges * scale[:, None]).tolist()
-    for i, (column, quantile) in enumerate(zip(found, quantiles.tolist(), strict=True)):
+    for i, (column, quantile) in enumerate(zip(columns, quantiles.tolist(), strict=True)):
         fact: list[float | None] = [value if math.isfinite(value) else None for value in facts[i]]
         column.min, column.max, column.mean, column.std, column.zeros = fact
         column.quantiles = dict(zip(QUANTILES, quantile, strict=True))
@@ -276,8 +276,8 @@ def _frequent(counts: Counter[str], total: int) -> dict[str, int]:
 
 def _lengths(texts: Sequence[str | bytes]) -> dict[str, float]:
     shares = {"min": 0.0, **QUANTILES, "max": 1.0}
-    found = np.quantile(np.fromiter(map(len, texts), dtype=np.float64), list(shares.values()))
-    return dict(zip(shares, found.tolist(), strict=True))
+    quantiles = np.quantile(np.fromiter(map(len, texts), dtype=np.float64), list(shares.values()))
+    return dict(zip(shares, quantiles.tolist(), strict=True))
 
 
 def _form(text: str | bytes) -> str:

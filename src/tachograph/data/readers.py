@@ -1,4 +1,5 @@
-"""Which kind of data set is it? Frames apart, every kind is brought into a table here."""
+"""Reading data sets of every kind: each is brought into a table, here or (frames) by
+:mod:`tachograph.data.dataframes`."""
 
 from __future__ import annotations
 

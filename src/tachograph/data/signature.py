@@ -1,4 +1,4 @@
-"""What goes into a model and comes out of it: names, shapes and dtypes; and, if wanted, what a few rows look like."""
+"""The signature of a model: names, shapes and dtypes of what goes in and comes out; if wanted, a few rows of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_FIELDS = 1000
 _EXAMPLE_FIELDS = 50
 _EXAMPLE_BYTES = 4096
 EXAMPLE_ROWS = 5
-_LOOKED_AT = 1000  # rows in which it is looked for what repeats
+_LOOKED_AT = 1000  # rows in which repeating values are looked for
 
 
 def signature(data: object) -> dict[str, dict[str, Any]]:
@@ -57,26 +57,26 @@ def example(data: Any) -> list[Any] | None:
     return rows if rows and len(msgspec.json.encode(rows)) <= _EXAMPLE_BYTES else None
 
 
-def classes(found: Any, target: Any) -> list[Any] | None:
-    """The classes that a classifier found in its target; None where they are more than 100, or are no categories."""
+def classes(class_labels: Any, target: Any) -> list[Any] | None:
+    """The labels that a classifier found in its target; None where they are more than 100, or are no categories."""
     from tachograph.data import profile
 
-    names, known = getattr(target, "columns", [getattr(target, "name", None)]), found.tolist()
-    if len(known) > profile.CLASSES or any(is_private_name(str(name)) for name in names):
+    names, labels = getattr(target, "columns", [getattr(target, "name", None)]), class_labels.tolist()
+    if len(labels) > profile.CLASSES or any(is_private_name(str(name)) for name in names):
         return None
-    texts = [value for value in known if isinstance(value, str | bytes)]
+    texts = [value for value in labels if isinstance(value, str | bytes)]
     shape = getattr(target, "shape", None)  # a sparse one has no length
     total = shape[0] if shape else len(target) if hasattr(target, "__len__") else 0
-    return None if texts and not profile.are_classes(known, total) else [values.param(value) for value in known]
+    return None if texts and not profile.are_classes(labels, total) else [values.param(value) for value in labels]
 
 
 def _columns(data: Any) -> dict[str, Column]:
     """The columns of a sample, by name: of an array by place."""
     from tachograph.data import profile, readers
 
-    found = profile.columns(readers.read(data[:_LOOKED_AT]).sample)
+    columns = profile.columns(readers.read(data[:_LOOKED_AT]).sample)
     named = hasattr(data, "columns")
-    return {values.text_name(column.name) if named else str(place): column for place, column in enumerate(found)}
+    return {values.text_name(column.name) if named else str(place): column for place, column in enumerate(columns)}
 
 
 def _cells(rows: Any) -> Iterator[Any]:

@@ -1,7 +1,7 @@
-"""The one shape that every kind of data set is brought into: columns of one dtype, read piece by piece.
+"""The form that every kind of data set is brought into: groups of columns of one dtype, read piece by piece.
 
-Arrays are here, since all the other kinds end as arrays. Nothing is as large as the data: pieces are views or bounded
-copies.
+Arrays are here, since all the other kinds end as arrays. Nothing made here is as large as the data: pieces are views or
+bounded copies.
 """
 
 from __future__ import annotations
@@ -183,11 +183,11 @@ def _estimated(part: ColumnGroup) -> int:
     near, length = 64, part.length
     starts = (0, (length - near) // 2, length - near)
     spans = [(start, start + near) for start in starts] if length > 3 * near else [(0, length)]
-    held = sum(_held(part.read(start, stop).values) for start, stop in spans)
-    return max(length, held * length // max(1, sum(stop - start for start, stop in spans)))
+    size = sum(_size(part.read(start, stop).values) for start, stop in spans)
+    return max(length, size * length // max(1, sum(stop - start for start, stop in spans)))
 
 
-def _held(values: NDArray[Any]) -> int:
+def _size(values: NDArray[Any]) -> int:
     return sum(_object_size(value) for value in values.reshape(-1).tolist())
 
 

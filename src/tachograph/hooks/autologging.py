@@ -156,7 +156,7 @@ def _word() -> children.Word | None:
         "on": True,
         "options": {**msgspec.structs.asdict(options), "tags": tags},
         "plugins": [name for name, found in plugin.known().items() if found.state != "off"],
-        "arguments": dict(parsed_arguments.known),
+        "arguments": dict(parsed_arguments.latest),
         "quiet": session.quiet_here(),
     }
 
@@ -188,7 +188,7 @@ def _adopt_at_last() -> None:
 def _turn_on(word: children.Word) -> None:
     _set(Options(**word["options"]))
     options.name = word["options"]["name"]
-    parsed_arguments.known.update(word["arguments"])
+    parsed_arguments.latest.update(word["arguments"])
     _hook_python()
     plugin.activate(set(word["plugins"]) & set(plugin.known()))
 

@@ -43,12 +43,12 @@ def enter(run: Run) -> None:
     if run.role == "owner":
         with guard.contained("environment", run):
             facts = environment.quick()
-            facts["seeds"] = dict(seeds.known)
+            facts["seeds"] = dict(seeds.by_library)
             run._journal.append(Environment(values=facts))
-        if parsed_arguments.known:
-            run.recorder.log_arguments(parsed_arguments.known)
+        if parsed_arguments.latest:
+            run.recorder.log_arguments(parsed_arguments.latest)
         with guard.contained("environment", run):
-            background.soon(partial(_add_slow_facts, run, environment.where()))
+            background.soon(partial(_add_slow_facts, run, environment.probe_request()))
         if settings.flag("console", True):
             console.attach(run)
     _monitor.add(run)
@@ -113,7 +113,7 @@ def write_what_is_left() -> None:
 def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
     global _slow_facts
     if _slow_facts is None:
-        _slow_facts = environment.slow(heard=partial(_add_facts, run), request=request)
+        _slow_facts = environment.slow(on_fact=partial(_add_facts, run), request=request)
     else:
         _add_facts(run, _slow_facts)
     if "error" in _slow_facts:

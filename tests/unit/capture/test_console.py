@@ -61,7 +61,7 @@ def test_a_progress_bar_without_end_is_bounded() -> None:
     with recording() as (run, _):
         for number in range(20_000):
             print(f"\r{number}", end="")
-        assert len(console._taps["stdout"]._line) <= console.LINE_LIMIT
+        assert len(console._listeners["stdout"]._line) <= console.LINE_LIMIT
     assert printed(run) == ["19999"]
 
 
@@ -257,7 +257,7 @@ def test_threads_that_print_while_runs_end() -> None:
             thread.join()
         assert not vars(stream)
     assert not console._runs
-    assert not console._taps
+    assert not console._listeners
 
 
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_what_was_found_before_the_probe_ended_is_kept(monkeypatch: pytest.Monke
     program = """print('{"memory": {"total": 1}}', '{"pack', sep='\\n', end="", flush=True); raise SystemExit(3)"""
     monkeypatch.setattr(environment, "_BOOTSTRAP", program)
     heard: list[dict[str, object]] = []
-    facts = environment.slow(heard=heard.append)
+    facts = environment.slow(on_fact=heard.append)
     assert facts == {"cpu": environment._cpu(), "memory": {"total": 1}, "error": "the probe ended with status 3"}
     assert heard[0] == {"memory": {"total": 1}}
 
