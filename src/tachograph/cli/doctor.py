@@ -129,7 +129,9 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
         "bytes": sum(lag.bytes for lag in behind),
         "oldest": oldest and datetime.fromtimestamp(oldest, UTC),
         "error": error and {"at": datetime.fromtimestamp(error.at, UTC), "reason": error.why},
-        "rejected": [{"run": run, "count": count, "file": str(known.aside(run))} for run, count in rejected.items()],
+        "rejected": [
+            {"run": run, "count": count, "file": str(known.rejects_path(run))} for run, count in rejected.items()
+        ],
     }
 
 

@@ -31,7 +31,7 @@ from tachograph.redaction import REDACTED, redact_url
 from tachograph.runtime.backoff import Backoff, requested_delay
 from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
 from tachograph.ship.positions import Positions, begin_again, of_store
-from tachograph.sinks import Retry, Sink, Telling
+from tachograph.sinks import ReportsProgress, Retry, Sink
 from tachograph.store import document
 from tachograph.store.store import open_store
 from tachograph.upkeep import with_children
@@ -242,8 +242,8 @@ def _count(counted: set[str]) -> Act:
 
 def _deliver(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress) -> None:
     delivery.expecting = progress.expecting
-    if isinstance(sink, Telling):
-        sink.told = progress.moved
+    if isinstance(sink, ReportsProgress):
+        sink.on_progress = progress.moved
     for amount in delivery.send(sink, BATCH_BYTES):
         part.add(amount)
         progress.sent(amount)

@@ -60,7 +60,7 @@ class Bucket:
             self._objects.delete(list(leases))
 
     def files(self) -> dict[str, int]:
-        self._sizes = {one.path: one.size for table in ("metrics", "runs") for one in self._objects.listed(table)}
+        self._sizes = {file.path: file.size for table in ("metrics", "runs") for file in self._objects.listed(table)}
         return dict(self._sizes)
 
     @contextmanager

@@ -69,12 +69,12 @@ class _Compaction:
     def __init__(self, store: Store, destination: Destination) -> None:
         self._store, self._destination, self._arrow = store, destination, Arrow()
         self._sizes = destination.files()
-        self._asked: dict[str, RunRecord] = {}
+        self._records: dict[str, RunRecord] = {}  # asked for together, and not yet written
         self.report = Report(destination.name)
 
     def run(self) -> Report:
-        """First everything goes that is no longer so, then what is new comes: so never is a run there twice, even
-        where it has moved to another day."""
+        """First everything that is no longer true is removed, then what is new is added: so a run is never there twice,
+        even where it has moved to another day."""
         self._store.refresh()
         dates, growing = set(), []
         for date, runs in self._days():
@@ -82,10 +82,10 @@ class _Compaction:
             if self._renew(date, runs):
                 growing.append(date)
             self.report.open += sum(map(_is_open, runs.values()))
-        left = {place.date for place in self._places()} - dates
-        if left and not dates:
+        gone = {address.date for address in self._addresses()} - dates
+        if gone and not dates:
             raise NotFound(f"there are no runs in {self._store.name}, but {self._destination.name} has tables of some")
-        for date in left:
+        for date in gone:
             self._renew(date, {})
         for date in growing:
             self._add(date)
@@ -99,8 +99,8 @@ class _Compaction:
             yield date, {state.row.id: _formatted(state) for state in states}
 
     def _day(self, date: str) -> dict[str, RunState]:
-        found, runs = next(self._days(_begin(date)), (date, {}))
-        return runs if found == date else {}
+        first, runs = next(self._days(_begin(date)), (date, {}))
+        return runs if first == date else {}
 
     def _states(self, begin: float) -> Iterator[RunState]:
         after = (begin, "")
@@ -108,16 +108,16 @@ class _Compaction:
             yield from page
             after = page[-1].row.started, page[-1].row.id
 
-    def _places(self, date: str | None = None) -> list[PartAddress]:
-        """Where there are parts, or files of such, in order."""
-        found = {place for name in self._sizes if (place := PartAddress.of(name)) and date in (None, place.date)}
-        return sorted(found)
+    def _addresses(self, date: str | None = None) -> list[PartAddress]:
+        """The addresses of parts that are there, or of which some file is, in order."""
+        addresses = {PartAddress.of(name) for name in self._sizes}
+        return sorted(each for each in addresses if each is not None and date in (None, each.date))
 
     def _parts(self, date: str) -> Iterator[tuple[PartAddress, dict[str, str]]]:
-        """The parts of a day with their members, some of which are asked for at a time: a bucket takes its time."""
-        places = self._places(date)
+        """The parts of a day with their members; several are looked into at a time, since a bucket takes its time."""
+        addresses = self._addresses(date)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from zip(places, pool.map(partial(self._arrow.members, self._destination), places), strict=True)
+            yield from zip(addresses, pool.map(partial(self._arrow.members, self._destination), addresses), strict=True)
 
     # -- what is to be done --
 
@@ -126,71 +126,72 @@ class _Compaction:
 
         A run that was resumed stays as it was until it is closed again.
         """
-        known: set[str] = set()
-        for place, members in self._parts(date):
-            there = [(version, runs[id]) for id, version in members.items() if id in runs and id not in known]
+        in_parts: set[str] = set()
+        for address, members in self._parts(date):
+            there = [(version, runs[id]) for id, version in members.items() if id in runs and id not in in_parts]
             kept = [state for version, state in there if version == state.version or (version and _is_open(state))]
             changed = [state for version, state in there if version != state.version and not _is_open(state)]
             if len(kept) < len(members) or not members:
-                self._write(place, kept, changed, deque())
+                self._write(address, kept, changed, deque())
                 self.report.renewed += len(changed)
                 self.report.dropped += len(members) - len(kept) - len(changed)
-            known |= {state.row.id for state in kept + changed}
-        return any(id not in known and not _is_open(state) for id, state in runs.items())
+            in_parts |= {state.row.id for state in kept + changed}
+        return any(id not in in_parts and not _is_open(state) for id, state in runs.items())
 
     def _add(self, date: str) -> None:
         """Add the runs of a day that are in none of its parts: to the last one while it has room, else to new ones."""
         runs = self._day(date)
         parts = dict(self._parts(date))
-        known = {id for members in parts.values() for id in members}
-        new = deque(state for id, state in runs.items() if id not in known and not _is_open(state))
+        in_parts = {id for members in parts.values() for id in members}
+        new = deque(state for id, state in runs.items() if id not in in_parts and not _is_open(state))
         self.report.added += len(new)
-        place = max(parts, default=PartAddress(date, 0))
-        kept = [runs[id] for id in parts.get(place, ()) if id in runs]
-        if not kept or self._is_full(place, len(kept)):
-            place, kept = PartAddress(date, place.number + 1), []
+        address = max(parts, default=PartAddress(date, 0))
+        kept = [runs[id] for id in parts.get(address, ()) if id in runs]
+        if not kept or self._is_full(address, len(kept)):
+            address, kept = PartAddress(date, address.number + 1), []
         while new:
-            self._write(place, kept, [], new)
-            place, kept = PartAddress(date, place.number + 1), []
+            self._write(address, kept, [], new)
+            address, kept = PartAddress(date, address.number + 1), []
 
-    def _is_full(self, place: PartAddress, runs: int) -> bool:
-        sizes = self._sizes[place.metrics], self._sizes[place.runs]
+    def _is_full(self, address: PartAddress, runs: int) -> bool:
+        sizes = self._sizes[address.metrics], self._sizes[address.runs]
         return runs >= PART_RUNS or max(sizes) >= PART_BYTES
 
     # -- doing it --
 
-    def _write(self, place: PartAddress, kept: list[RunState], renewed: list[RunState], new: deque[RunState]) -> None:
-        """Replace a part by one of runs that it has, of some that it has otherwise, and of as many new ones as there is
-        room for, which are taken out of ``new``."""
+    def _write(self, address: PartAddress, kept: list[RunState], renewed: list[RunState], new: deque[RunState]) -> None:
+        """Replace a part by one that keeps some of its runs as they are, renews others, and takes as many new ones as
+        there is room for out of ``new``."""
         with self._destination.draft() as metrics, self._destination.draft() as runs:
             try:
-                count = self._draft(metrics, runs, place, kept, renewed, new)
+                count = self._draft(metrics, runs, address, kept, renewed, new)
             except UnreadablePart:  # what is there is damaged: all of it is made anew
                 again = [state for state in kept if not _is_open(state)]
-                count = self._draft(metrics, runs, place, [], again + renewed, new)
+                count = self._draft(metrics, runs, address, [], again + renewed, new)
             if count:
-                self._publish(metrics, place.metrics)
-                self._publish(runs, place.runs)
+                self._publish(metrics, address.metrics)
+                self._publish(runs, address.runs)
             else:
-                self._remove(place.runs)
-                self._remove(place.metrics)
+                self._remove(address.runs)
+                self._remove(address.metrics)
 
     def _draft(
         self,
         metrics: Path,
         runs: Path,
-        place: PartAddress,
+        address: PartAddress,
         kept: list[RunState],
         renewed: list[RunState],
         new: deque[RunState],
     ) -> int:
-        """Write the files of a part; how many runs it has. Raises ``Unreadable`` before any new one was taken."""
+        """Write the files of a part; returns how many runs it has. Raises ``UnreadablePart`` before any new run was
+        taken."""
         token = os.urandom(8).hex()
         with PointWriter(self._arrow, metrics, token) as points, Rows(self._arrow, runs, token) as rows:
             if kept:
                 ids = {state.row.id for state in kept}
-                points.copy(self._destination, place.metrics, ids)
-                rows.copy(self._destination, place.runs, ids)
+                points.copy(self._destination, address.metrics, ids)
+                rows.copy(self._destination, address.runs, ids)
             changed = deque(renewed)
             while changed:
                 self._take(changed, points, rows)
@@ -201,7 +202,7 @@ class _Compaction:
         return count
 
     def _take(self, waiting: deque[RunState], points: PointWriter, rows: Rows) -> None:
-        """Take the first of some runs from the store."""
+        """Write the first of the waiting runs, as the store has it."""
         run, version = self._record(waiting), waiting.popleft().version
         count = 0
         for table in tables(self._arrow, self._store.questions, run):
@@ -211,12 +212,12 @@ class _Compaction:
         self.report.points += count
 
     def _record(self, waiting: deque[RunState]) -> RunRecord:
-        """The first of them, about which the store is asked together with those that come next."""
+        """The record of the first of the waiting runs; the store is asked for it together with the next ones."""
         id = waiting[0].row.id
-        if id not in self._asked:
-            asked = self._store.records([state.row for state in islice(waiting, TOGETHER)])
-            self._asked = {run.id: run for run in asked}
-        return self._asked.pop(id)
+        if id not in self._records:
+            records = self._store.records([state.row for state in islice(waiting, TOGETHER)])
+            self._records = {run.id: run for run in records}
+        return self._records.pop(id)
 
     def _publish(self, draft: Path, name: str) -> None:
         self._sizes[name] = draft.stat().st_size

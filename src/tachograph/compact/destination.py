@@ -1,4 +1,4 @@
-"""Where the tables lie: files that appear whole under their names, and are replaced at one stroke."""
+"""Destinations of tables: there a file appears whole under its name, and is replaced in one step."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOCK = ".compacting"
 
 
 class Destination(Protocol):
-    """A place for tables. Names are relative, with forward slashes."""
+    """Where tables are kept. Names are relative, with forward slashes."""
 
     name: str
 
     def alone(self) -> AbstractContextManager[None]:
-        """Only one compaction at a time is within this. Raises ``Error`` where another one is."""
+        """Keep other compactions away while this lasts. Raises ``Error`` where another one is at work."""
 
     def files(self) -> dict[str, int]:
         """The files that are there, with their sizes in bytes."""
@@ -32,10 +32,10 @@ class Destination(Protocol):
         """A file, as pyarrow reads it. Raises OSError."""
 
     def draft(self) -> AbstractContextManager[Path]:
-        """A path on this machine for a file on its way, which is gone afterwards."""
+        """A path on this machine to write a file to before it is published; deleted afterwards."""
 
     def publish(self, draft: Path, name: str) -> None:
-        """Let ``draft`` be the file of that name, in place of one that was there."""
+        """Make ``draft`` the file of that name, in place of one that is there."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -91,10 +91,10 @@ class FolderDestination:
             path.parent.rmdir()
 
 
-def destination_at(place: str | Path) -> Destination:
+def destination_at(address: str | Path) -> Destination:
     """The destination in a folder, or in a bucket given by its URL. Raises ``Error`` for a URL that is of neither."""
-    if isinstance(place, Path) or "://" not in place:
-        return FolderDestination(Path(place).expanduser().absolute())
+    if isinstance(address, Path) or "://" not in address:
+        return FolderDestination(Path(address).expanduser().absolute())
     from tachograph.compact.bucket_destination import Bucket
 
-    return Bucket(place)
+    return Bucket(address)

@@ -59,7 +59,7 @@ class PartAddress(NamedTuple):
 
     @classmethod
     def of(cls, name: str) -> PartAddress | None:
-        """The place of the part to which a file belongs; None for one that is not ours."""
+        """The address of the part to which a file belongs; None for a file that is not ours."""
         match = _NAME.fullmatch(name)
         return match and cls(match[2], int(match[3]))
 
@@ -116,13 +116,13 @@ class Arrow:
             write_page_index=True,
         )  # fmt: skip
 
-    def members(self, destination: Destination, place: PartAddress) -> dict[str, str]:
+    def members(self, destination: Destination, address: PartAddress) -> dict[str, str]:
         """The runs that a part holds, with the version of each, which is empty where its files don't belong together:
         a compaction was killed between the two."""
         try:
-            with self.reading(destination, place.runs) as file:
+            with self.reading(destination, address.runs) as file:
                 token, table = _token(file), file.read(columns=["id", "version"])
-            with self.reading(destination, place.metrics) as file:
+            with self.reading(destination, address.metrics) as file:
                 whole = token == _token(file)
         except UnreadablePart:
             return {}

@@ -71,7 +71,7 @@ def _table(arrow: Arrow, run: str, chunks: list[Chunk]) -> Any:
 
 
 def _repeated(pa: Any, texts: list[str], counts: list[int]) -> Any:
-    """Each text so many times, held once."""
-    known = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    codes = np.repeat(np.array([known[text] for text in texts], np.int32), counts)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(known), pa.string()))
+    """A column with each text so many times; the text itself is held once."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    codes = np.repeat(np.array([numbers[text] for text in texts], np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(numbers), pa.string()))

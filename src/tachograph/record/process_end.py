@@ -226,12 +226,12 @@ def _send_what_is_left(timeout: float) -> None:
             return
     from tachograph.ship.shipper import shipper
 
-    if left := shipper.left():
+    if unsent := shipper.unsent():
         who = "the next run here sends it, or: tachograph sync"
         if detach:
             with contextlib.suppress(OSError):  # no process can be begun
                 who = f"a process in the background does that, see {', '.join(map(str, shipper.detach()))}"
-        guard.say(f"still to be sent: {', '.join(left)}; {who}")
+        guard.say(f"still to be sent: {', '.join(unsent)}; {who}")
 
 
 def _die_of_interrupt() -> None:

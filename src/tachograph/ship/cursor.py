@@ -1,4 +1,4 @@
-"""Reading a writer's journal on from a place, in batches of lines that can be sent."""
+"""Reading a writer's journal from a position on, in batches of lines that can be sent."""
 
 from __future__ import annotations
 
@@ -17,74 +17,74 @@ BATCH_LINES = 1000
 
 
 class Portion(NamedTuple):
-    """Some lines of a writer with their numbers, and where its reader stands behind them. It may hold no lines, where
+    """Some lines of a writer with their numbers, and the reader's position behind them. There may be no lines, where
     none of those that were read can be sent."""
 
     numbers: list[int]
     lines: list[bytes]
-    place: SinkPosition
+    position: SinkPosition
 
 
 def batches(
-    folder: Path, place: SinkPosition, is_over: Callable[[], bool], size: int = BATCH_BYTES
+    folder: Path, position: SinkPosition, is_over: Callable[[], bool], size: int = BATCH_BYTES
 ) -> Iterator[Portion]:
-    """What a writer recorded behind ``place``, about ``size`` bytes at a time.
+    """What a writer recorded behind ``position``, about ``size`` bytes at a time.
 
     As for every reader, damaged lines are left out, and a line that was written twice counts once. A last line without
     its end counts only if the writer ``is_over``.
     """
-    found = journal.segments(folder)
-    for path in _from(found, place):
-        for block in _blocks(path, place, is_over if path == found[-1] else lambda: True, size):
-            for batch in _split(block, place):
+    paths = journal.segments(folder)
+    for path in _from(paths, position):
+        for block in _blocks(path, position, is_over if path == paths[-1] else lambda: True, size):
+            for batch in _split(block, position):
                 yield batch
-                place = batch.place
+                position = batch.position
 
 
-def portions(found: Iterator[Portion], size: int) -> Iterator[Portion | None]:
+def portions(read_batches: Iterator[Portion], size: int) -> Iterator[Portion | None]:
     """The same lines in batches of at least ``size`` bytes, but for the last; None whenever that is not reached yet.
 
     What was read before a segment that can't be read comes before that is raised.
     """
-    numbers, lines, length, place, fault = list[int](), list[bytes](), 0, None, None
+    numbers, lines, length, position, fault = list[int](), list[bytes](), 0, None, None
     try:
-        for batch in found:
+        for batch in read_batches:
             numbers.extend(batch.numbers)
             lines.extend(batch.lines)
-            place = batch.place
+            position = batch.position
             length += sum(map(len, batch.lines))
             if length < size:
                 yield None
                 continue
-            yield Portion(numbers, lines, place)
-            numbers, lines, length, place = [], [], 0, None
+            yield Portion(numbers, lines, position)
+            numbers, lines, length, position = [], [], 0, None
     except Unreadable as error:
         fault = error
-    if place is not None:
-        yield Portion(numbers, lines, place)
+    if position is not None:
+        yield Portion(numbers, lines, position)
     if fault is not None:
         raise fault
 
 
-def behind(folder: Path, place: SinkPosition) -> int:
-    """How many bytes a writer's journal holds behind ``place``."""
+def behind(folder: Path, position: SinkPosition) -> int:
+    """How many bytes a writer's journal holds behind ``position``."""
     try:
-        found, _ = journal.sizes(folder)
+        sizes, _ = journal.sizes(folder)
     except FileNotFoundError:
         return 0
-    return sum(size for first, size in found.items() if first > place.first) + max(
-        0, found.get(place.first, 0) - place.offset
+    return sum(size for first, size in sizes.items() if first > position.first) + max(
+        0, sizes.get(position.first, 0) - position.offset
     )
 
 
-def _from(found: list[Path], place: SinkPosition) -> list[Path]:
-    """The segments from the place on; where it names none, from the one in which the next number would be."""
-    first = place.first or max((int(path.stem) for path in found if int(path.stem) <= place.seq + 1), default=0)
-    return [path for path in found if int(path.stem) >= first]
+def _from(paths: list[Path], position: SinkPosition) -> list[Path]:
+    """The segments from the position on; where it names none, from the one in which the next number would be."""
+    first = position.first or max((int(path.stem) for path in paths if int(path.stem) <= position.seq + 1), default=0)
+    return [path for path in paths if int(path.stem) >= first]
 
 
-def _blocks(path: Path, place: SinkPosition, is_over: Callable[[], bool], size: int) -> Iterator[Block]:
-    offset = place.offset if place.first == int(path.stem) else 0
+def _blocks(path: Path, position: SinkPosition, is_over: Callable[[], bool], size: int) -> Iterator[Block]:
+    offset = position.offset if position.first == int(path.stem) else 0
     with journal.opened(path) as file:
         file.seek(offset)
         while data := file.read(size):
@@ -99,15 +99,16 @@ def _blocks(path: Path, place: SinkPosition, is_over: Callable[[], bool], size: 
             offset += len(data)
 
 
-def _split(block: Block, place: SinkPosition) -> Iterator[Portion]:
-    """The lines of a block, at most so many at a time; the last batch, which may be empty, stands behind the block."""
-    found = list(_good(block, place.seq))
+def _split(block: Block, position: SinkPosition) -> Iterator[Portion]:
+    """The lines of a block, at most so many at a time; the last position, also where no line comes
+    with it, is that behind the block."""
+    numbered = list(_good(block, position.seq))
     first = int(block.path.stem)
-    for start in range(0, max(len(found), 1), BATCH_LINES):
-        part = found[start : start + BATCH_LINES]
+    for start in range(0, max(len(numbered), 1), BATCH_LINES):
+        part = numbered[start : start + BATCH_LINES]
         numbers, lines = [number for number, _ in part], [line for _, line in part]
-        seq = numbers[-1] if numbers else place.seq
-        is_last = start + BATCH_LINES >= len(found)
+        seq = numbers[-1] if numbers else position.seq
+        is_last = start + BATCH_LINES >= len(numbered)
         yield Portion(numbers, lines, SinkPosition(seq, first, block.end if is_last else block.offset))
 
 

@@ -18,13 +18,13 @@ from tachograph.ship.positions import Positions, Rejected, SinkPosition, rejecte
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
 
 QUIET_SECONDS = 3600.0
-FRESH_SECONDS = 900.0  # for which it holds that a sink has a file, though no event that it has refers to it yet
+FRESH_SECONDS = 900.0  # so long a sink surely keeps a file to which no event that it has refers yet
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _RELEASE = Release.__struct_config__.tag
 
 
 class Unread(OSError):
-    """What is to be sent can't be read here. It says nothing of the sink, which may well take other things."""
+    """What is to be sent can't be read on this machine. The sink is not at fault, and may well take other things."""
 
 
 class Amount(NamedTuple):
@@ -41,8 +41,8 @@ class Amount(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """What is left to send, by what is known here: events, bytes of them, and the time of the oldest (seconds since
-    1970), None where nothing is left."""
+    """What is left to send, by the positions on this machine: events, bytes of them, and the time of the oldest
+    (seconds since 1970), None where nothing is left."""
 
     events: int
     bytes: int
@@ -52,12 +52,12 @@ class Lag(NamedTuple):
 class Delivery:
     """Sends what a run's journals hold and the sink does not.
 
-    ``mine`` says of a writer's folder whether it is to be sent. ``rejected`` counts what the sink would not take, and
-    ``reason`` is the last one that it gave. ``progress`` grows with whatever got through, if the answer was lost, too.
-    ``expecting`` is called with how many bytes of files are to go with the next lines.
+    ``includes`` says of a writer's folder whether it is to be sent. ``rejected`` counts what the sink would not take,
+    and ``reason`` is the last one that it gave. ``progress`` grows with whatever got through, if the answer was lost,
+    too. ``expecting`` is called with how many bytes of files are to go with the next lines.
     """
 
-    def __init__(self, positions: Positions, run: str, mine: Callable[[Path], bool] = lambda writer: True) -> None:
+    def __init__(self, positions: Positions, run: str, includes: Callable[[Path], bool] = lambda writer: True) -> None:
         self.run = run
         self.folder = positions.root / "runs" / run
         self.rejected = self.progress = 0
@@ -65,18 +65,18 @@ class Delivery:
         self.remarked = False
         self._refused: set[str] = set()  # files
         self.expecting: Callable[[int], None] = lambda size: None
-        self._mine = mine
+        self._includes = includes
         self._positions = positions
         self._blobs = Blobs(positions.root)
-        self._places = positions.load(run)
-        self._saved = dict(self._places)
+        self._reached = positions.load(run)  # by writer
+        self._saved = dict(self._reached)
         self._begun = False
 
     def send(self, sink: Sink, size: int = BATCH_BYTES) -> Iterator[Amount]:
         """Send all that is there now, in turns: yields after each batch how much was sent.
 
         Raises :class:`Retry` and ``OSError`` as the sink does, and :class:`Unread` when it has sent what can be read.
-        Calling this again goes on from where it held.
+        Calling this again continues where it stopped.
         """
         fault: Unread | None = None
         try:
@@ -90,7 +90,7 @@ class Delivery:
             if fault is not None:
                 raise fault
         except (Retry, OSError):
-            self._begun = False  # whatever happened there: what it holds now is what it says then
+            self._begun = False  # so that the sink is asked anew what it holds
             raise
         finally:
             self._save()
@@ -104,7 +104,7 @@ class Delivery:
             for batch in self._batches(sink, writer, size):
                 if batch is not None:
                     amount = amount.plus(_amount(batch)).plus(self._count_files(sink, batch.lines, counted))
-                    self._places[writer.name] = batch.place
+                    self._reached[writer.name] = batch.position
         return amount
 
     def _count_files(self, sink: Sink, lines: Sequence[bytes], counted: set[str]) -> Amount:
@@ -116,11 +116,11 @@ class Delivery:
         return Amount(files=len(missing), file_bytes=sum(map(self._file_size, missing)))
 
     def lag(self) -> Lag:
-        """What is left to send, by what is known here. Journals are read from there on."""
+        """What is left to send, by the positions on this machine; the sink is not asked. Journals are read."""
         events, size, oldest = 0, 0, None
         for writer in self._writers():
             with contextlib.suppress(Unreadable):
-                for batch in _read(writer, self._place(writer)):
+                for batch in _read(writer, self._position_of(writer)):
                     events += len(batch.lines)
                     size += _amount(batch).bytes
                     if batch.lines:
@@ -129,28 +129,28 @@ class Delivery:
         return Lag(events, size, oldest)
 
     def behind(self) -> int:
-        """How many bytes are left to send, by what is known here. Raises :class:`Unread`."""
-        return sum(_behind(writer, self._place(writer)) for writer in self._writers())
+        """How many bytes are left to send, by the positions on this machine. Raises :class:`Unread`."""
+        return sum(_behind(writer, self._position_of(writer)) for writer in self._writers())
 
     def is_complete(self) -> bool:
-        """Whether all of the run is there, and no more is to come."""
-        known = {**self._positions.load(self.run), **self._places}
+        """Whether the sink has all of the run, and no more is to come."""
+        reached = {**self._positions.load(self.run), **self._reached}
         with _reading(self.folder):
-            found = journal.writers(self.folder)
-            return all(not behind(one, known.get(one.name, SinkPosition())) and is_over(one) for one in found)
+            writers = journal.writers(self.folder)
+            return all(not behind(each, reached.get(each.name, SinkPosition())) and is_over(each) for each in writers)
 
     def _save(self) -> None:
-        if self._places != self._saved:
+        if self._reached != self._saved:
             with contextlib.suppress(OSError):  # a full disk: what is sent is sent all the same
-                self._positions.save(self.run, self._places)
-                self._saved = dict(self._places)
+                self._positions.save(self.run, self._reached)
+                self._saved = dict(self._reached)
 
     def _writers(self) -> list[Path]:
         with _reading(self.folder):
-            return [writer for writer in journal.writers(self.folder) if self._mine(writer)]
+            return [writer for writer in journal.writers(self.folder) if self._includes(writer)]
 
-    def _place(self, writer: Path) -> SinkPosition:
-        return self._places.get(writer.name, SinkPosition())
+    def _position_of(self, writer: Path) -> SinkPosition:
+        return self._reached.get(writer.name, SinkPosition())
 
     def _begin(self, sink: Sink) -> None:
         held = self._ask(sink)
@@ -158,14 +158,14 @@ class Delivery:
         self._begun = True
 
     def _ask(self, sink: Sink) -> Mapping[str, int]:
-        """Go by what the sink holds, with the positions as a hint on where that is in the files."""
+        """Ask the sink what it holds, and go on from there. Positions are a hint on where that is in the files."""
         held = sink.resume(self.run)
         for writer in self._writers():
-            seq, place = held.get(writer.name, 0), self._place(writer)
-            self._places[writer.name] = (
-                SinkPosition(seq, place.first, place.offset) if place.seq <= seq else SinkPosition(seq)
+            seq, position = held.get(writer.name, 0), self._position_of(writer)
+            self._reached[writer.name] = (
+                SinkPosition(seq, position.first, position.offset) if position.seq <= seq else SinkPosition(seq)
             )
-            self.progress += seq > place.seq
+            self.progress += seq > position.seq
         return held
 
     def _send_writer(self, sink: Sink, writer: Path, size: int) -> Iterator[Amount]:
@@ -174,33 +174,34 @@ class Delivery:
                 yield Amount()
                 continue
             files = self._send_batch(sink, writer.name, batch)
-            self._places[writer.name] = batch.place
+            self._reached[writer.name] = batch.position
             self.progress += 1
             yield files.plus(_amount(batch))
 
     def _batches(self, sink: Sink, writer: Path, size: int) -> Iterator[Portion | None]:
-        """What is left of a writer. Who gets a batch moves the writer's place behind it, when it is dealt with."""
-        while _behind(writer, self._place(writer)):
-            before = self._place(writer)
+        """What is left to send of a writer. The caller moves the position behind each batch when it has dealt with
+        it."""
+        while _behind(writer, self._position_of(writer)):
+            before = self._position_of(writer)
             try:
                 yield from portions(_read(writer, before, size), sink.portion if isinstance(sink, Costly) else 0)
                 return
             except Unreadable:  # nobody can read on in this segment, here or there
                 self._skip_segment(writer)
-            if self._place(writer) == before:
+            if self._position_of(writer) == before:
                 return
 
     def _skip_segment(self, writer: Path) -> None:
-        place = self._place(writer)
+        position = self._position_of(writer)
         firsts = [int(path.stem) for path in journal.segments(writer)]
-        current = place.first or max((first for first in firsts if first <= place.seq + 1), default=0)
+        current = position.first or max((first for first in firsts if first <= position.seq + 1), default=0)
         following = next((first for first in firsts if first > current), None)
         if following is None:
-            self._places[writer.name] = SinkPosition(
-                place.seq, current, journal.size(Path(journal.segment(writer, current)))
+            self._reached[writer.name] = SinkPosition(
+                position.seq, current, journal.size(Path(journal.segment(writer, current)))
             )
         else:
-            self._places[writer.name] = SinkPosition(place.seq, following, 0)
+            self._reached[writer.name] = SinkPosition(position.seq, following, 0)
 
     def _send_batch(self, sink: Sink, writer: str, batch: Portion) -> Amount:
         files = self._send_files(sink, batch.lines) if isinstance(sink, BlobSink) else Amount()
@@ -212,20 +213,21 @@ class Delivery:
         try:
             sink.write(self.run, writer, [line for _, line in numbered])
         except Reject as refusal:
-            named = set(refusal.lines)
-            bad = [one for one in numbered if one[1] in named]
-            if not bad and len(numbered) > 1:  # it can't tell which: halves show it
+            rejected = set(refusal.lines)
+            bad = [(number, line) for number, line in numbered if line in rejected]
+            if not bad and len(numbered) > 1:  # it can't tell which: halving shows it
                 middle = len(numbered) // 2
                 self._write(sink, writer, numbered[:middle])
                 self._write(sink, writer, numbered[middle:])
                 return
-            self._set_aside([rejected_line(writer, *one, str(refusal)) for one in bad or numbered], str(refusal))
-            rest = [one for one in numbered if bad and one[1] not in named]
+            why = str(refusal)
+            self._set_aside([rejected_line(writer, number, line, why) for number, line in bad or numbered], why)
+            rest = [(number, line) for number, line in numbered if bad and line not in rejected]
             if rest:
                 self._write(sink, writer, rest)
 
     def _send_files(self, sink: BlobSink, lines: Sequence[bytes]) -> Amount:
-        """Send the files that lines name. Where that took long, the sink may have cleared the first ones away again."""
+        """Send the files that lines name. Where that took long, the sink may have deleted the first ones again."""
         amount = Amount()
         while digests := [digest for digest in self._present(lines) if digest not in self._refused]:
             asked = time.monotonic()
@@ -297,23 +299,23 @@ def recorded_with(run_folder: Path) -> list[str]:
     return list(dict.fromkeys(url for start in starts if start is not None for url in start.sinks))
 
 
-def _read(writer: Path, place: SinkPosition, size: int = BATCH_BYTES) -> Iterator[Portion]:
+def _read(writer: Path, position: SinkPosition, size: int = BATCH_BYTES) -> Iterator[Portion]:
     with _reading(writer):
-        yield from batches(writer, place, lambda: _is_silent(writer), size)
+        yield from batches(writer, position, lambda: _is_silent(writer), size)
 
 
-def _behind(writer: Path, place: SinkPosition) -> int:
+def _behind(writer: Path, position: SinkPosition) -> int:
     with _reading(writer):
-        return behind(writer, place)
+        return behind(writer, position)
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What our own disk raises is told from what the sink does."""
+    """Turn an error of our own disk into :class:`Unread`, so that it is not taken for one of the sink."""
     try:
         yield
     except (Unread, Unreadable, FileNotFoundError):
-        raise  # damaged, or gone meanwhile: who reads knows what to do
+        raise  # damaged, or gone meanwhile: the caller knows what to do
     except OSError as error:
         raise Unread(f"{error.filename or path} can't be read ({error.strerror or error})") from error
 
@@ -323,13 +325,13 @@ def _amount(batch: Portion) -> Amount:
 
 
 def _digests(lines: Sequence[bytes]) -> list[str]:
-    """The files that are named, but those that are let go of, in their order."""
-    named: dict[bytes, None] = {}
+    """The files that the lines name, in their order, without those that the run has let go of since."""
+    digests: dict[bytes, None] = {}
     for line in lines:
         if b"sha256:" in line:
-            found = dict.fromkeys(_DIGEST.findall(line))
+            in_line = dict.fromkeys(_DIGEST.findall(line))
             if kind(line) == _RELEASE:
-                named = {digest: None for digest in named if digest not in found}
+                digests = {digest: None for digest in digests if digest not in in_line}
             else:
-                named.update(found)
-    return [digest.decode() for digest in named]
+                digests.update(in_line)
+    return [digest.decode() for digest in digests]

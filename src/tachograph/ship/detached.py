@@ -4,10 +4,10 @@
     <root>/sinks/<sink>/detached.wanted   somebody has ended since that process last looked
     <root>/sinks/<sink>/detached.log      what such processes did
 
-It has a session of its own and none of its parent's files open, so that it outlives the terminal, and who kills the
-group of processes that the training belonged to. What it can't outlive: the end of its container, of a batch job whose
-scheduler clears away by control group (SLURM's proctrack/cgroup), of a systemd unit, of the machine. Then nothing is
-lost, either: the next run here sends it, or ``tachograph sync``. A training that is killed hands nothing over.
+It has a session of its own and none of its parent's files open, so that it outlives the terminal, and is not killed
+with the process group of the training. What it can't outlive: the end of its container, of a batch job whose scheduler
+kills by control group (SLURM's proctrack/cgroup), of a systemd unit, of the machine. Then nothing is lost, either: the
+next run here sends it, or ``tachograph sync``. A training that is killed hands nothing over.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _WINDOWS = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CRE
 
 
 def start(root: Path, url: str) -> Path:
-    """Have what is left to send from the store in ``root`` sent there, after this process; the log. Raises OSError."""
+    """Start a process that sends what is left from the store in ``root``, when this one has ended; returns its log.
+    Raises OSError."""
     folder = Positions(root, redact_url(url)).folder
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "detached.log"
@@ -69,7 +70,7 @@ def _size(path: Path) -> int:
 
 
 def main(root: Path, url: str) -> None:
-    """Send what is left, unless another process is at it: that one then goes on with what came since."""
+    """Send what is left, unless another process does so already: that one then sends what came since, too."""
     positions = Positions(root, redact_url(url))
     wanted = positions.folder / "detached.wanted"
     _await_parent()
@@ -89,7 +90,7 @@ def main(root: Path, url: str) -> None:
 
 
 def _await_parent() -> None:
-    """Wait for the end of the process that recorded: only then it is certain that its journals are whole."""
+    """Wait until the process that recorded has ended: only then its journals are certain to be whole."""
     parent = process.parent()
     until = time.monotonic() + PARENT_SECONDS
     while parent is not None and os.getppid() == parent.pid and time.monotonic() < until:
@@ -108,7 +109,7 @@ def _only(path: Path) -> Iterator[bool]:
 def _send_patiently(positions: Positions, url: str, until: float) -> None:
     sink, backoff = open_sink(url), Backoff()
     _say(f"sending to {positions.name}")
-    deliveries = list(_left(positions))
+    deliveries = list(_deliveries(positions))
     try:
         while time.monotonic() < until:
             if not positions.folder.is_dir():
@@ -131,7 +132,7 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
         sink.close()
 
 
-def _left(positions: Positions) -> Iterator[Delivery]:
+def _deliveries(positions: Positions) -> Iterator[Delivery]:
     for run in positions.unsettled():
         if (positions.root / "runs" / run).is_dir():
             yield Delivery(positions, run, is_over)

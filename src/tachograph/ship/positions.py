@@ -5,7 +5,7 @@
     <root>/sinks/<sink>/sent/<run>.json        a run that has ended and is there
     <root>/sinks/<sink>/last-error             why nothing gets there at the moment
 
-They are hints: the sink itself knows what it holds. Without them it is asked, and journals are read from their start.
+They are hints: the sink itself knows what it holds. Without them journals are read from their start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -72,7 +71,7 @@ class LastError(Struct):
 
 
 class Positions:
-    """Those of all runs on their way to the sink ``name`` from the store in ``root``."""
+    """The positions of all runs on their way to the sink ``name`` from the store in ``root``."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.root, self.name = root, name
@@ -85,15 +84,15 @@ class Positions:
             (self.folder / SENT / f"{run}{_SUFFIX}").unlink(missing_ok=True)
 
     def load(self, run: str) -> dict[str, SinkPosition]:
-        """By writer. Nothing where there is no file, or none that can be read."""
+        """The positions of a run by writer; empty where there is no file, or none that can be read."""
         for path in (self._path(run), self.folder / SENT / f"{run}{_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):
                 return msgspec.json.decode(path.read_bytes(), type=Position).writers
         return {}
 
-    def save(self, run: str, places: Mapping[str, SinkPosition]) -> None:
-        """Add ``places`` to those that are known; other processes add those of other writers."""
-        position = Position(self.name, run, {**self.load(run), **places})
+    def save(self, run: str, writers: Mapping[str, SinkPosition]) -> None:
+        """Add the positions of some ``writers`` to the file; other processes add those of others."""
+        position = Position(self.name, run, {**self.load(run), **writers})
         self._write(self._path(run), msgspec.json.encode(position))
 
     def settle(self, run: str) -> None:
@@ -124,22 +123,22 @@ class Positions:
 
     def reject(self, run: str, rejected: Sequence[Rejected]) -> None:
         """Set something aside, unless it is there already."""
-        known = {one.identity for one in self._read_rejected(run)}
-        fresh = [one for one in rejected if one.identity not in known]
+        there = {each.identity for each in self._read_rejected(run)}
+        new = [each for each in rejected if each.identity not in there]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.aside(run), "ab") as file:
-            file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in fresh))
+        with open(self.rejects_path(run), "ab") as file:
+            file.write(b"".join(msgspec.json.encode(each) + b"\n" for each in new))
 
     def offer_again(self, run: str, held: Mapping[str, int]) -> None:
-        """Take back what was set aside behind all that the sink holds (``held``, by writer), and files: these are
-        offered once more, since they still can be taken."""
-        known = list(self._read_rejected(run))
-        kept = [one for one in known if one.writer and one.seq < held.get(one.writer, 0)]
+        """Take back what was rejected behind all that the sink holds (``held``, by writer), and files: they are sent
+        once more, since the sink can still take them."""
+        rejected = list(self._read_rejected(run))
+        kept = [each for each in rejected if each.writer and each.seq < held.get(each.writer, 0)]
         if kept:
-            if len(kept) < len(known):
-                self._write(self.aside(run), b"".join(msgspec.json.encode(one) + b"\n" for one in kept))
-        elif known:
-            self.aside(run).unlink(missing_ok=True)
+            if len(kept) < len(rejected):
+                self._write(self.rejects_path(run), b"".join(msgspec.json.encode(each) + b"\n" for each in kept))
+        elif rejected:
+            self.rejects_path(run).unlink(missing_ok=True)
 
     def note_error(self, why: str) -> None:
         """The sink could not be reached, or takes nothing now; "" where it does again."""
@@ -160,13 +159,13 @@ class Positions:
     def _path(self, run: str) -> Path:
         return self.folder / f"{run}{_SUFFIX}"
 
-    def aside(self, run: str) -> Path:
+    def rejects_path(self, run: str) -> Path:
         """The file of what was rejected of a run."""
         return self.folder / f"{run}{_REJECTED}"
 
     def _read_rejected(self, run: str) -> Iterator[Rejected]:
         try:
-            content = self.aside(run).read_bytes()
+            content = self.rejects_path(run).read_bytes()
         except FileNotFoundError:
             return
         for line in content.splitlines():
@@ -181,13 +180,13 @@ class Positions:
 
 
 def of_store(root: Path) -> list[Positions]:
-    """Those of every sink that something of this store was sent to, or is to be."""
+    """The positions of every sink to which something of this store was sent, or is to be."""
     names = {_sink_of(folder) for folder in (root / "sinks").glob("*") if folder.is_dir()}
     return [Positions(root, name) for name in sorted(names) if name]
 
 
 def begin_again(root: Path, run: str) -> None:
-    """Let a run be sent again of which sinks had all: there is more of it now."""
+    """Have a run sent again to the sinks that had all of it: there is more of it now."""
     for positions in of_store(root):
         if run in positions.settled():
             positions.begin(run)
@@ -204,11 +203,10 @@ def rejected_file(digest: str, why: str) -> Rejected:
 
 
 def _sink_of(folder: Path) -> str:
-    """What the sink is called whose folder this is; "" where that can't be told."""
+    """The name of the sink whose folder this is; "" where no file says it."""
     for path in (*folder.glob(f"*{_SUFFIX}"), *(folder / SENT).glob(f"*{_SUFFIX}")):
         with contextlib.suppress(OSError, ValueError):
-            found: Any = msgspec.json.decode(path.read_bytes(), type=Position)
-            return str(found.sink)
+            return msgspec.json.decode(path.read_bytes(), type=Position).sink
     return ""
 
 

@@ -49,12 +49,12 @@ class Sender:
 
     # -- for the threads of the training --
 
-    def add(self, run_id: str, run: guard.Notes, mine: Callable[[Path], bool]) -> None:
-        """A run that is being recorded; ``run`` is told what the sink rejects."""
+    def add(self, run_id: str, run: guard.Notes, includes: Callable[[Path], bool]) -> None:
+        """Send a run that is being recorded; what the sink rejects is noted in ``run``."""
         with contextlib.suppress(OSError):  # a full disk: it is sent all the same
             self._positions.begin(run_id)
         with self._wake:
-            self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, mine))
+            self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, includes))
             self._runs[run_id] = run
             self._closed.discard(run_id)
             self._since = time.monotonic()
@@ -62,13 +62,13 @@ class Sender:
             self._wake.notify_all()
 
     def close(self, run_id: str) -> None:
-        """The run has ended: what it recorded is on disk."""
+        """Note that the run has ended: all that it recorded is on disk."""
         with self._wake:
             self._closed.add(run_id)
             self._wake.notify_all()
 
     def ask(self) -> int:
-        """Have all that is on disk now sent without a pause. Gives what :meth:`wait` takes."""
+        """Have all that is on disk now sent without a pause; returns what :meth:`wait` takes."""
         with self._wake:
             self._asked += 1
             if self._deliveries:
@@ -77,10 +77,10 @@ class Sender:
             return self._asked
 
     def wait(self, asked: int, until: float) -> bool:
-        """Wait until that is there; False when the clock (monotonic) stands at ``until`` first."""
+        """Wait until what :meth:`ask` asked for is sent; False when the clock (monotonic) reaches ``until`` first."""
         with self._wake:
-            left = max(0.0, until - time.monotonic())
-            self._wake.wait_for(lambda: self._served >= asked or self._thread is None, left)
+            timeout = max(0.0, until - time.monotonic())
+            self._wake.wait_for(lambda: self._served >= asked or self._thread is None, timeout)
             return self._served >= asked or (self._thread is None and not self.behind)
 
     @property
@@ -128,12 +128,12 @@ class Sender:
                 sink.close()
 
     def _look_back(self) -> None:
-        """Take up what earlier processes left behind; not what others are at."""
+        """Take over what earlier processes left unsent, but not what other processes are sending."""
         if not self._looked:
             self._looked = True
-            left = self._positions.unsettled()
-            witnesses.testify(self._root, left, partial(begin_again, self._root))
-            for run in left:
+            runs = self._positions.unsettled()
+            witnesses.testify(self._root, runs, partial(begin_again, self._root))
+            for run in runs:
                 if not (self._root / "runs" / run).is_dir():
                     self._positions.forget(run)
                 elif run not in self._deliveries:
@@ -196,12 +196,12 @@ class Sender:
             self._wake.wait_for(lambda: self._asked > self._served, min(used * CALM, LOOK_SECONDS))
 
     def _await_retry(self, asked: int) -> None:
-        """Wait before the next attempt. Who waits for us has it come at once, but for a sink that said when."""
+        """Wait before the next attempt: not at all where somebody waits for us, unless the sink asked for a delay."""
         progress = sum(delivery.progress for delivery in list(self._deliveries.values()))
         at = time.monotonic() + self._backoff.failed(progress)
         self._wake.wait_for(lambda: self._asked > asked, max(0.0, max(at, self._retry_at) - time.monotonic()))
-        while (left := self._retry_at - time.monotonic()) > 0:
-            self._wake.wait(left)
+        while (delay := self._retry_at - time.monotonic()) > 0:
+            self._wake.wait(delay)
 
     def _drop(self, closed: set[str]) -> None:
         for run in closed & self._closed:

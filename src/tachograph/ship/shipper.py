@@ -30,14 +30,14 @@ class Shipper:
         self._entered: set[str] = set()
 
     def enter(self, run: Run) -> None:
-        """``run`` begins, and is to be sent."""
+        """Begin to send ``run``, which begins."""
         self._entered.add(run.id)
         family = run.writer.rsplit("-", 2)[0] + "-"  # rank and host: its child processes write under them, too
         for url in run.sinks:
             self._sender(run.root, url).add(run.id, run.recorder, lambda writer: writer.name.startswith(family))
 
     def leave(self, run: Run) -> None:
-        """``run`` has ended. A forked child leaves that to its parent."""
+        """Send the rest of ``run``, which has ended. A forked child leaves that to its parent."""
         if run.id in self._entered:
             self.enter(run)  # again, where it was ended before
             for url in run.sinks:
@@ -46,24 +46,24 @@ class Shipper:
     def drain(self, timeout: float) -> bool:
         """Wait until the sinks have what is on disk now; False when ``timeout`` seconds ran out."""
         until = time.monotonic() + timeout
-        asked = [(sender, sender.ask()) for sender in self._all()]
-        waited = [sender.wait(ticket, until) for sender, ticket in asked]  # for each, whatever another says
-        return all(waited)
+        tickets = [(sender, sender.ask()) for sender in self._all()]
+        sent = [sender.wait(ticket, until) for sender, ticket in tickets]  # for each, whatever another says
+        return all(sent)
 
-    def left(self) -> list[str]:
+    def unsent(self) -> list[str]:
         """What is still to be sent, in words, for each sink to which there is anything."""
         from tachograph import wording
 
-        found = []
+        texts = []
         for sender in self._all():
             if behind := sender.behind:
-                found.append(
+                texts.append(
                     f"{wording.size(sum(behind.values()))} of {wording.count(len(behind), 'run')} to {sender.name}"
                 )
-        return found
+        return texts
 
     def detach(self) -> list[Path]:
-        """Have what is still to be sent sent by processes that outlive this one; their logs."""
+        """Leave what is still to be sent to processes that outlive this one; returns their logs."""
         from tachograph.ship import detached
 
         return [detached.start(root, url) for (root, url), sender in list(self._senders.items()) if sender.behind]

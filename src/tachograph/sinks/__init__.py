@@ -1,12 +1,12 @@
 """Sinks: where recordings are sent. One is chosen by the scheme of its URL.
 
 A sink is a consumer of journals. It takes lines as they stand there (an event each, encoded, without the line end) and
-says how far it has come; what is to be sent, when, and again, is decided by the shipper. So a sink has no threads, no
+says how far it has come; the shipper decides what is sent, when, and what is sent again. So a sink has no threads, no
 retries, no batches and no clock of its own. It is used by one thread at a time.
 
 An entry point of the group ``tachograph.sinks`` has the name of a scheme (``https``, ``s3``, ``mlflow+https``) and
-names a callable that takes the URL and gives the sink. It shall be quick and connect to nothing: what can fail is asked
-for by the other methods.
+names a callable that takes the URL and returns the sink. It shall be quick and connect to nothing: what can fail is
+done by the other methods.
 """
 
 from __future__ import annotations
@@ -32,49 +32,50 @@ class Sink(Protocol):
     name: str
 
     def resume(self, run: str) -> Mapping[str, int]:
-        """By the id of each writer of ``run``, the highest sequence number that is held; nothing where nothing is."""
+        """The highest sequence number that the sink holds of each writer of ``run``, by the writer's id."""
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         """Store ``lines`` of that writer, in rising order of their sequence numbers. Returning means stored.
 
-        An event that is held already (the answer to an earlier call was lost, or two senders are at it) is to be left
-        as it is; the identity of an event is (run, writer, ``seq``). Numbers may be missing. Kinds that are not known
-        are to be kept. Raises :class:`Reject` for what it will never take.
+        An event that the sink holds already (the answer to an earlier call was lost, or two senders send the same run)
+        is to be left as it is; the identity of an event is (run, writer, ``seq``). Numbers may be missing. Unknown
+        kinds are to be kept. Raises :class:`Reject` for what the sink will never take.
         """
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close what was opened."""
 
 
 @runtime_checkable
 class BlobSink(Protocol):
-    """What a sink is, too, that takes files. They come before the event that names them."""
+    """What a sink is, too, that takes files. A file comes before the event that names it."""
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
-        """Those of ``digests`` (``sha256:...``) that are not held."""
+        """Those of ``digests`` (``sha256:...``) that the sink does not hold."""
 
     def put(self, digest: str, path: Path) -> None:
         """Store the file at ``path``; returning means stored, and that its content has that digest.
 
-        A transfer that was cut off may be gone on with by the next call. Raises :class:`Reject` (of no lines) for what
-        it will never take.
+        The next call may continue a transfer that was cut off. Raises :class:`Reject` (of no lines) for what the sink
+        will never take.
         """
 
 
 @runtime_checkable
-class Telling(Protocol):
-    """What a sink is, too, that tells how a file gets over: ``told`` is called with how many bytes of it went since."""
+class ReportsProgress(Protocol):
+    """What a sink is, too, that reports how a file gets over: it calls ``on_progress``, which its user sets, with the
+    number of bytes that went since the last call."""
 
-    told: Callable[[int], None]
+    on_progress: Callable[[int], None]
 
 
 @runtime_checkable
 class Costly(Protocol):
-    """What a sink is, too, of which each call costs money or much time: it is called seldom, with a lot at once.
+    """What a sink is, too, for which each call costs money or much time: it is called seldom, with a lot at once.
 
-    ``write`` is given about ``portion`` bytes of lines together, where there are so many. Of a run that goes on for
-    long, what has come is handed over every ``pause`` seconds, more often in its first minutes; and at once when it
-    ends, or when somebody waits for it.
+    ``write`` is called with about ``portion`` bytes of lines, where there are so many. While a run goes on, what was
+    recorded is handed over every ``pause`` seconds, more often in its first minutes; and at once when the run ends, or
+    when somebody waits for it.
     """
 
     portion: int

@@ -3,8 +3,8 @@
 It holds a store as :mod:`tachograph.bucket.layout` describes it, which ``open_store`` opens by the same URL. Nothing is
 ever replaced, so any number of jobs and senders write to one bucket without knowing of each other. A run that was
 removed does not come back: its tombstones are looked for when sending begins. Each segment begins with the number
-behind the last that is held, so that none is missing between two of them: one that was lost shows, and all from there
-on is sent again.
+behind the last that is held, so that none is missing between two of them: one that was lost shows, and everything from
+there on is sent again.
 
 Each request costs money and time, and the bucket is none the safer for many: this asks for a lot at once, seldom.
 
@@ -42,44 +42,45 @@ class CloudSink:
         self.name = self._objects.name
         self._shelves = Shelves(self._objects)
         self._held: dict[str, dict[str, int]] = {}
-        self._stones: dict[str, tuple[float, float]] = {}  # when a run was removed, and when that was asked
-        self.told: Callable[[int], None] = lambda size: None
+        self._removals: dict[str, tuple[float, float]] = {}  # when a run was removed, and when that was looked up
+        self.on_progress: Callable[[int], None] = lambda size: None
 
     def resume(self, run: str) -> Mapping[str, int]:
         """How far each writer's events are held."""
-        listed = self._objects.listed(layout.run_folder(run))
-        held = layout.held(found for one in listed if (found := layout.segment(one.path)))
-        if time.monotonic() - self._stones.get(run, (0.0, -FRESH_SECONDS))[1] > FRESH_SECONDS:
-            self._stones[run] = self._removed(run), time.monotonic()
+        objects = self._objects.listed(layout.run_folder(run))
+        held = layout.held(segment for each in objects if (segment := layout.segment(each.path)))
+        if time.monotonic() - self._removals.get(run, (0.0, -FRESH_SECONDS))[1] > FRESH_SECONDS:
+            self._removals[run] = self._removed(run), time.monotonic()
         self._held[run] = dict(held)
         return held
 
     def _removed(self, run: str) -> float:
-        """When a run was removed; long ago where it was not."""
-        listed = self._objects.listed(layout.stones_folder(run))
-        return max((stone[1] for one in listed if (stone := layout.stone(one.path))), default=0.0)
+        """When a run was removed; 0.0 where it was not."""
+        objects = self._objects.listed(layout.stones_folder(run))
+        return max((tombstone[1] for each in objects if (tombstone := layout.stone(each.path))), default=0.0)
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         """Store lines of a writer as a segment, or several."""
         if run not in self._held:
             self.resume(run)
-        if (stone := self._stones[run][0]) and self._began(run, writer, lines) <= stone:
-            raise Reject(lines, self._told_of(run, stone))
-        known = self._held.pop(run)  # asked for anew where this fails
-        held = known.get(writer, 0)
+        if (removed_at := self._removals[run][0]) and self._began(run, writer, lines) <= removed_at:
+            raise Reject(lines, self._tombstone(run, removed_at))
+        positions = self._held.pop(run)  # looked up anew where this fails
+        held = positions.get(writer, 0)
         for part in _parts(lines[bisect_right(lines, held, key=sequence_number) :]):
             last = sequence_number(part[-1])
             content = gzip.compress(b"\n".join(part) + b"\n", mtime=0)
             self._objects.create(layout.segment_path(run, writer, held + 1, last), content)
             held = last
-        self._held[run] = {**known, writer: held}
+        self._held[run] = {**positions, writer: held}
 
     def _began(self, run: str, writer: str, lines: Sequence[bytes]) -> float:
-        """When a writer of a run that was removed began, where its first event is here or there; else long ago."""
+        """When a writer of a run that was removed began, if its first event is in ``lines`` or in the bucket; else
+        0.0."""
         first = lines[0]
         if sequence_number(first) != 1:
             folder = f"{layout.run_folder(run)}/{writer}"
-            path = next((one.path for one in self._objects.listed(folder)), "")
+            path = next((each.path for each in self._objects.listed(folder)), "")
             segment = layout.segment(path)
             if segment is None or segment.first != 1:
                 return 0.0
@@ -88,7 +89,8 @@ class CloudSink:
         event = decode(first)
         return event.at if isinstance(event, RunStart) else 0.0
 
-    def _told_of(self, run: str, at: float) -> str:
+    def _tombstone(self, run: str, at: float) -> str:
+        """What the tombstone of that time says, in words."""
         return str(tombstones.read(self._objects.read(layout.stone_path(run, at))))
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
@@ -98,17 +100,17 @@ class CloudSink:
     def put(self, digest: str, path: Path) -> None:
         """Store a file; it is read once, piece by piece."""
         size = path.stat().st_size
-        pieces = self._followed(_checked(path, digest, piece_length(size)))
+        pieces = self._reported(_checked(path, digest, piece_length(size)))
         if size > PIECE:
             self._objects.put_pieces(layout.blob_path(digest), pieces, piece_length(size))
         else:
             self._objects.create(layout.blob_path(digest), b"".join(pieces))
 
-    def _followed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """The same pieces; each is told when the next one is wanted."""
+    def _reported(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces; each is reported as sent when the next one is asked for."""
         for piece in pieces:
             yield piece
-            self.told(len(piece))
+            self.on_progress(len(piece))
 
     def close(self) -> None:
         """Forget what is held."""
@@ -129,10 +131,10 @@ def _parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 def _checked(path: Path, digest: str, length: int) -> Iterator[bytes]:
     """The content of a file in pieces of ``length`` bytes. Raises Reject behind the last for one of another digest."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(length):
-            found.update(piece)
+            sha.update(piece)
             yield piece
-    if f"sha256:{found.hexdigest()}" != digest:
+    if f"sha256:{sha.hexdigest()}" != digest:
         raise Reject([], f"the content of {path} is not what its digest says")

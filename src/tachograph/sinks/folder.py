@@ -50,7 +50,7 @@ class FolderSink:
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         folder = self.root / "runs" / _plain(run) / _plain(writer)
-        end = self._ends.pop((run, writer), None) or _end(folder)  # found out anew where this fails
+        end = self._ends.pop((run, writer), None) or _end(folder)  # looked up anew where this fails
         self._make()
         folder.mkdir(parents=True, exist_ok=True)
         changes.announce(folder)
@@ -58,7 +58,7 @@ class FolderSink:
             _write(folder, start, block)
             end = End(sequence_number(block[-1]), start.first, start.offset + _size(block))
         self._ends[run, writer] = end
-        changes.announce(folder)  # again: who looked meanwhile may have seen nothing yet
+        changes.announce(folder)  # again: whoever looked meanwhile may have seen nothing yet
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         return [digest for digest in digests if not self._blobs.touch(digest)]
@@ -103,9 +103,9 @@ def _plain(name: str) -> str:
 def _end(folder: Path) -> End:
     """Where the whole lines of a writer end. What comes behind them, of a sender that was killed, is written over."""
     for path in reversed(journal.segments(folder)):
-        found = _last(path)
-        if found is not None:
-            seq, offset = found
+        last = _last(path)
+        if last is not None:
+            seq, offset = last
             return End(seq, int(path.stem), offset) if path.exists() else End(seq)  # a compressed one is not added to
     return End()
 
@@ -132,7 +132,7 @@ def _last_of(lines: bytes) -> tuple[int, int] | None:
 
 
 def _pieces(lines: Sequence[bytes], end: End) -> Iterator[tuple[End, list[bytes]]]:
-    """What of ``lines`` is new, as it goes into segments: where each piece begins, and its lines.
+    """The new ones of ``lines``, as they go into segments: where each piece begins, and its lines.
 
     Where a segment ends depends on the lines alone, not on how they come.
     """

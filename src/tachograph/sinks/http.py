@@ -59,13 +59,13 @@ class _Missing(Struct):
     missing: list[str]
 
 
-class _Wrong(Struct):
+class _RejectedLine(Struct):
     line: int
 
 
 class _Refusal(Struct):
     reason: str
-    rejected: list[_Wrong] = []
+    rejected: list[_RejectedLine] = []
 
 
 class HttpSink:
@@ -79,7 +79,7 @@ class HttpSink:
         self._api = f"{self.name}/api/v1"
         self._session = Connections(given_token())
         self._held: dict[tuple[str, str], int] = {}
-        self.told: Callable[[int], None] = lambda size: None
+        self.on_progress: Callable[[int], None] = lambda size: None
         self._part_bytes = PART_BYTES
         self._uploads: dict[str, int] = {}  # how much of those that were cut off was there
 
@@ -105,34 +105,34 @@ class HttpSink:
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         """Those of ``digests`` that the server lacks."""
-        found: list[str] = []
+        missing: list[str] = []
         for start in range(0, len(digests), DIGESTS):
             body = msgspec.json.encode(list(digests[start : start + DIGESTS]))
             headers = {"Content-Type": "application/json"}
-            found += self._ask("POST", "/missing", _Missing, data=body, headers=headers).missing
-        return found
+            missing += self._ask("POST", "/missing", _Missing, data=body, headers=headers).missing
+        return missing
 
     def put(self, digest: str, path: Path) -> None:
-        """Store a file. A larger one goes in parts; where that was cut off, by whatever, it is gone on with."""
-        there = f"/blobs/{quote(digest, safe=':')}"
+        """Store a file. A larger one goes in parts; an upload that was cut off, for whatever reason, is continued."""
+        address = f"/blobs/{quote(digest, safe=':')}"
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 if size > WHOLE_BYTES:
-                    self._upload(f"{there}/uploads/{name_of(path)}", file, size)
+                    self._upload(f"{address}/uploads/{name_of(path)}", file, size)
                     return
             except Elsewhere:
                 file.seek(0)
             headers = {"Content-Type": "application/octet-stream"}
-            self._ask("PUT", there, Kept, data=file, headers=headers, patience=FILE_PATIENCE)
+            self._ask("PUT", address, Kept, data=file, headers=headers, patience=FILE_PATIENCE)
 
-    def _upload(self, there: str, file: BinaryIO, size: int) -> None:
-        upload = Upload(self._ask, there, file, size, self._uploads.pop(there, 0), self._part_bytes)
-        upload.told = self.told
+    def _upload(self, address: str, file: BinaryIO, size: int) -> None:
+        upload = Upload(self._ask, address, file, size, self._uploads.pop(address, 0), self._part_bytes)
+        upload.on_progress = self.on_progress
         try:
             upload.send()
         except Retry:
-            self._uploads[there] = upload.at
+            self._uploads[address] = upload.at
             raise
         finally:
             self._part_bytes = upload.part_bytes
@@ -173,8 +173,8 @@ class HttpSink:
             return kind(_retry_after(response), why)
         if status == 413 and len(lines) > 1:  # fewer at once may do
             return Reject((), why)
-        named = [lines[wrong.line - 1] for wrong in refusal.rejected if 0 < wrong.line <= len(lines)]
-        return Reject(named or lines, why)
+        rejected = [lines[each.line - 1] for each in refusal.rejected if 0 < each.line <= len(lines)]
+        return Reject(rejected or lines, why)
 
 
 def _batches(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -201,7 +201,7 @@ def _content(response: requests.Response) -> bytes:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """After how many seconds to come again, as the header says it: as such, or as a date."""
+    """How many seconds to wait, by the answer's header, which gives a number or a date; None where it says nothing."""
     header = response.headers.get("Retry-After", "").strip()
     if header.isdecimal():
         return min(float(header), LONGEST_WAIT)

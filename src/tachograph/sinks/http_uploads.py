@@ -1,4 +1,4 @@
-"""Sending a file to a server in parts: what was cut off is gone on with (see :mod:`tachograph.server.api.uploads`).
+"""Sending a file to a server in parts: what was cut off is continued (see :mod:`tachograph.server.api.uploads`).
 
 What was sent in parts lies with one server. Where several on one database take turns, and the next part comes to
 another one that has its drafts in another folder, the file is sent anew, in one request.
@@ -48,12 +48,12 @@ class _Upload(Struct):
 
 
 class Upload:
-    """The upload of a file of ``size`` bytes to the address ``there``, of which ``at`` were there when it was last
-    looked; in parts of ``part_bytes``, or fewer where that is too much."""
+    """The upload of a file of ``size`` bytes to ``address``, which had ``at`` of them when it was last asked; in parts
+    of ``part_bytes``, or fewer where that is too much."""
 
-    def __init__(self, ask: Ask, there: str, file: BinaryIO, size: int, at: int, part_bytes: int) -> None:
-        self._ask, self._there, self._file, self._size = ask, there, file, size
-        self.told: Callable[[int], None] = lambda size: None
+    def __init__(self, ask: Ask, address: str, file: BinaryIO, size: int, at: int, part_bytes: int) -> None:
+        self._ask, self._address, self._file, self._size = ask, address, file, size
+        self.on_progress: Callable[[int], None] = lambda size: None
         self.at, self.part_bytes = at, part_bytes
 
     def send(self) -> None:
@@ -62,7 +62,7 @@ class Upload:
         before = self.at
         try:
             self.at = self._begin()
-            self.told(self.at)
+            self.on_progress(self.at)
             while not self._send_part():
                 pass
         except Retry as retry:
@@ -70,11 +70,11 @@ class Upload:
             raise
 
     def _begin(self) -> int:
-        held = self._held("GET")
-        return held if held <= self._size else self._held("DELETE")  # of what was here before, and wrong
+        held = self._held_bytes("GET")
+        return held if held <= self._size else self._held_bytes("DELETE")  # of what was here before, and wrong
 
-    def _held(self, method: str) -> int:
-        return self._ask(method, self._there, _Upload).offset
+    def _held_bytes(self, method: str) -> int:
+        return self._ask(method, self._address, _Upload).offset
 
     def _send_part(self) -> bool:
         """Send the next part; whether the file is stored now. Where a connection was cut, it goes on at once as long as
@@ -84,14 +84,14 @@ class Upload:
         try:
             self._patch(part, is_last)
             self.at += len(part)
-            self.told(len(part))
+            self.on_progress(len(part))
         except TooLarge:
             if self.part_bytes <= LEAST_BYTES:
                 raise
             self.part_bytes //= 2
             return False
         except Retry as retry:
-            before, self.at = self.at, self.at if retry.after else self._held("GET")
+            before, self.at = self.at, self.at if retry.after else self._held_bytes("GET")
             if self.at < before + (1 if isinstance(retry, Elsewhere) else LEAST_BYTES):
                 raise
             return False
@@ -104,9 +104,9 @@ class Upload:
             "Upload-Complete": "?1" if is_last else "?0",
         }
         if is_last:
-            self._ask("PATCH", self._there, Kept, data=part, headers=headers, patience=LAST_PATIENCE)
+            self._ask("PATCH", self._address, Kept, data=part, headers=headers, patience=LAST_PATIENCE)
         else:
-            self._ask("PATCH", self._there, _Upload, data=part, headers=headers)
+            self._ask("PATCH", self._address, _Upload, data=part, headers=headers)
 
 
 class _Part:

@@ -13,7 +13,7 @@ from tests.integrations.server.serving import Server
 from tests.parts import azurite, seaweedfs
 
 from tachograph import sinks
-from tachograph.sinks import BlobSink, Telling
+from tachograph.sinks import BlobSink, ReportsProgress
 
 SIZE = 30_000_000
 
@@ -36,9 +36,9 @@ def test_a_file_tells_how_it_goes(url: str, tmp_path: Path) -> None:
     content = os.urandom(SIZE)
     (tmp_path / "large").write_bytes(content)
     sink, told = sinks.open_sink(url), list[int]()
-    assert isinstance(sink, Telling)
+    assert isinstance(sink, ReportsProgress)
     assert isinstance(sink, BlobSink)
-    sink.told = told.append
+    sink.on_progress = told.append
     sink.put("sha256:" + hashlib.sha256(content).hexdigest(), tmp_path / "large")
     seen = [size for size in accumulate(told) if size]
     assert seen[-1] == SIZE

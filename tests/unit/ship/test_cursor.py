@@ -47,10 +47,10 @@ def test_from_every_place_to_the_end(folder: Path) -> None:
     assert numbers(found) == list(range(1, 31))
     for index, batch in enumerate(found):
         rest = found[index + 1 :]
-        assert read(folder, batch.place) == rest
-        assert numbers(read(folder, SinkPosition(batch.place.seq))) == numbers(rest)
-        assert behind(folder, batch.place) == sum(len(line) + 1 for batch in rest for line in batch.lines)
-    assert behind(folder, found[-1].place) == 0
+        assert read(folder, batch.position) == rest
+        assert numbers(read(folder, SinkPosition(batch.position.seq))) == numbers(rest)
+        assert behind(folder, batch.position) == sum(len(line) + 1 for batch in rest for line in batch.lines)
+    assert behind(folder, found[-1].position) == 0
 
 
 def test_lines_are_given_as_they_stand_there(folder: Path) -> None:
@@ -64,7 +64,7 @@ def test_batches_are_bounded_in_bytes_and_in_number(folder: Path) -> None:
     assert all(sum(map(len, batch.lines)) < 400 for batch in read(folder))
     found = read(folder, size=1 << 20)
     assert [len(batch.lines) for batch in found] == [BATCH_LINES] * 3
-    assert numbers(read(folder, found[0].place)) == list(range(BATCH_LINES + 1, 3001))
+    assert numbers(read(folder, found[0].position)) == list(range(BATCH_LINES + 1, 3001))
 
 
 def test_a_line_longer_than_a_batch(folder: Path) -> None:
@@ -88,18 +88,18 @@ def test_what_can_not_be_read_takes_nothing_with_it(folder: Path) -> None:
     for size in (60, 10_000):
         assert numbers(read(folder, size=size))[-1] in (6, 10**18)
     assert numbers(read(folder, size=10_000)) == [1, 2, 4, 6]
-    assert behind(folder, read(folder)[-1].place) == 0
+    assert behind(folder, read(folder)[-1].position) == 0
 
 
 def test_a_last_line_without_its_end(folder: Path) -> None:
     write(folder, 1, [line(1), line(2)], end=b"")
     found = read(folder)
     assert numbers(found) == [1]
-    assert behind(folder, found[-1].place) == len(line(2))
-    assert numbers(read(folder, found[-1].place, over=True)) == [2]
+    assert behind(folder, found[-1].position) == len(line(2))
+    assert numbers(read(folder, found[-1].position, over=True)) == [2]
     write(folder, 1, [line(1), line(2)[:-9]], end=b"")
     assert numbers(read(folder, over=True)) == [1]
-    assert behind(folder, read(folder, over=True)[-1].place) == 0
+    assert behind(folder, read(folder, over=True)[-1].position) == 0
 
 
 def test_compressed_segments(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_compressed_segments(folder: Path) -> None:
     found = read(folder)
     journal.compress(path)
     write(folder, 21, [line(21)])
-    assert numbers(read(folder, found[2].place)) == list(range(found[2].place.seq + 1, 22))
+    assert numbers(read(folder, found[2].position)) == list(range(found[2].position.seq + 1, 22))
 
 
 def test_memory_is_bounded(folder: Path) -> None:

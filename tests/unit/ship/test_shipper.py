@@ -131,11 +131,11 @@ def test_a_dead_sink_delays_no_other(root: Path, there: Path, told: Callable[...
     assert not tachograph.flush(1.0)
     assert time.monotonic() - began < 3
     assert contents(there, run.id) == contents(root, run.id)
-    (left,) = shipping.shipper.left()
+    (left,) = shipping.shipper.unsent()
     assert "of 1 run to" in left
     stop.set()
     assert tachograph.flush(20)
-    assert shipping.shipper.left() == []
+    assert shipping.shipper.unsent() == []
 
 
 def test_what_is_rejected_is_set_aside_and_noted(root: Path, told: Callable[..., str]) -> None:
@@ -316,7 +316,7 @@ def test_a_fault_that_stays_is_no_success(root: Path, there: Path, monkeypatch: 
     began = time.monotonic()
     assert not tachograph.flush(5)
     assert time.monotonic() - began < 4  # it need not be waited for
-    assert "of 1 run to" in shipping.shipper.left()[0]
+    assert "of 1 run to" in shipping.shipper.unsent()[0]
     Faulty.left = 0
 
 
