@@ -9,28 +9,30 @@ All patterns take linear time: no quantifier gives back what a neighbour could t
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-from tachograph import literals
 from tachograph.literals import ABOUT, bound_literals
+from tachograph.suspicion import Suspicion, is_harmless, is_personal, suspicion_of
 
 REDACTED = "[redacted]"
+_PRIVATE_SHAPE = re.compile(
+    r"(?<![\w.+-])[\w.+-]++@[\w-]{1,64}\.\w"  # an e-mail address
+    r"|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}[ ]?[A-Z0-9]{0,4}\b"  # an IBAN
+    r"|\b\d{3}-\d{2}-\d{4}\b|\b(?:\d{4}[ -]){3}\d{4}\b|\b\d{16}\b|\+\d[\d ()/-]{7,20}\d"  # numbers of persons
+)
 
 
 def is_secret_name(name: str) -> bool:
     """Whether what is bound to ``name`` is likely a secret. Case, ``-``, ``_``, ``.`` and camelCase don't matter."""
-    return _suspicion(name) > _Suspicion.FAINT
+    return suspicion_of(name) > Suspicion.FAINT
 
 
 def is_private_name(name: str) -> bool:
     """Whether values under ``name`` belong to nobody but the person they are of: a secret, an address, a birthday."""
-    words = " ".join(_words(name))
-    return is_secret_name(name) or (_PERSONAL.search(words) is not None and not _ABOUT_PERSONAL.match(words))
+    return is_secret_name(name) or is_personal(name)
 
 
 def is_private_text(text: str) -> bool:
@@ -81,153 +83,29 @@ def redact_url(url: str) -> str:
 
 def redact_mapping(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
     """A copy of ``mapping`` without its secrets, judged by key and by shape, nested mappings and lists included."""
-    return {key: _value(value, _suspicion(str(key))) for key, value in mapping.items()}
+    return {key: _value(value, suspicion_of(str(key))) for key, value in mapping.items()}
 
 
 def redact_value(name: str, value: Any) -> Any:
     """``value``, cleaned by itself already, as far as it may be shown under ``name``."""
-    suspicion = _suspicion(name)
-    return value if suspicion is _Suspicion.NONE else _value(value, suspicion)
-
-
-class _Suspicion(IntEnum):
-    """How surely a name belongs to a secret."""
-
-    NONE = 0
-    FAINT = 1  # pieces of text, as a rule: only what no text has in it is taken for a secret
-    WEAK = literals.LIKELY  # numbers and code under such a name are harmless: ``token: 17``
-    STRONG = literals.SURE
-
-
-# ---- names -----------------------------------------------------------------------------------------------------------
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_STRONG_WORD = re.compile(
-    r"\w*(?:password|passwd|passphrase|passcode)s?|\w*secrets?|credentials?|creds|authorization|sessionid|jsessionid"
-    r"|(?:api|access|auth|secret|private|session|refresh|bearer)(?:token|key)s?|ssn|iban|cvv"
-)
-# A key or a plural of "token" is a secret only after one of these.
-_SECRET_KIND = frozenset({
-    "access", "account", "admin", "anthropic", "api", "auth", "azure", "bearer", "client", "cohere", "comet",
-    "consumer", "deploy", "encryption", "gcp", "gemini", "github", "gitlab", "google", "groq", "hf", "huggingface",
-    "license", "master", "mistral", "neptune", "openai", "private", "refresh", "rsa", "secret", "security", "service",
-    "session", "signing", "ssh", "storage", "subscription", "wandb",
-})  # fmt: skip
-# "token" at the end of a name is a secret, unless one of these says that it is a piece of text.
-_TEXT_TOKEN = frozenset({
-    "add", "answer", "audio", "begin", "blank", "block", "bos", "byte", "bytes", "class", "cls", "control", "cost",
-    "cross", "dist", "distill", "distillation", "each", "eod", "end", "eos", "eot", "extra", "first", "flops",
-    "frame", "global", "image", "img", "input", "last", "latent", "loss", "mask", "max", "mean", "memory", "min",
-    "mode", "ms", "multi", "n", "new", "newline", "next", "no", "num", "number", "object", "output", "pad", "patch",
-    "per", "placeholder", "pool", "prev", "previous", "prompt", "register", "s", "sample", "sec", "seconds",
-    "sentinel", "sep", "single", "source", "space", "special", "speech", "split", "src", "start", "stop", "sub",
-    "target", "text", "think", "time", "tgt", "unk", "unknown", "video", "vision", "visual", "vocab", "word",
-})  # fmt: skip
-_ACCOUNT = frozenset({
-    "admin", "database", "db", "ftp", "http", "ldap", "login", "mail", "mongo", "my", "mysql", "pg", "postgres",
-    "proxy", "redis", "root", "smtp", "ssh", "sudo", "user",
-})  # fmt: skip
-_HEADER_WITH_KEY = re.compile(
-    r"x-(?:[\w-]{1,60}-)?(?:access|account|admin|app|client|functions|master)-key", re.IGNORECASE
-)
-_WEAK_LAST_WORDS = frozenset({"auth", "oauth", "jwt", "cookie", "cookies", "pwd", "pw"})
-# A name that ends so says where a secret is or what it is about, not what it is.
-_ABOUT_SECRETS = frozenset(
-    {"name", "file", "path", "dir", "env", "var", "field", "column", "prefix", "length", "policy"}
-)
-# The end of the name of a column about persons, ``has_phone`` and ``email_count`` being none.
-_PERSONAL = re.compile(
-    r"\b(?:e ?mail|(?:tele)?phone|(?:mobile|card|passport|account|insurance|tax|national|social security)"
-    r"(?: (?:number|no|nr|id))|(?:credit ?card)|ssn|iban|dob|birth ?day|birth ?date|date of birth|surname|street"
-    r"|(?:first|last|full|family|middle|maiden|given|user|customer|patient|person|holder) ?name|(?:ip ?)?address)"
-    r"(?: (?:number|no|nr|address|line|\d+))*$"
-)
-_ABOUT_PERSONAL = re.compile(r"(?:has|is|no?|num|number|count|same|valid|verified)\b")
-_PRIVATE_SHAPE = re.compile(
-    r"(?<![\w.+-])[\w.+-]++@[\w-]{1,64}\.\w"  # an e-mail address
-    r"|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}[ ]?[A-Z0-9]{0,4}\b"  # an IBAN
-    r"|\b\d{3}-\d{2}-\d{4}\b|\b(?:\d{4}[ -]){3}\d{4}\b|\b\d{16}\b|\+\d[\d ()/-]{7,20}\d"  # numbers of persons
-)
-_NAMES_OF_FOLDERS = frozenset({"PWD", "OLDPWD"})
-
-
-@lru_cache(maxsize=4096)
-def _suspicion(name: str) -> _Suspicion:
-    words = _words(name)
-    while words and (words[-1].isdigit() or words[-1] in {"value", "string"}):
-        words.pop()
-    if not words or name in _NAMES_OF_FOLDERS or words[-1] in _ABOUT_SECRETS:
-        return _Suspicion.NONE
-    if any(map(_STRONG_WORD.fullmatch, words)) or _has_secret_key(words) or _HEADER_WITH_KEY.fullmatch(name):
-        return _Suspicion.STRONG
-    if _ends_in_secret(words):
-        return _Suspicion.WEAK
-    return _Suspicion.FAINT if words == ["tokens"] else _Suspicion.NONE
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name[:200])]
-
-
-def _has_secret_key(words: Sequence[str]) -> bool:
-    pairs = itertools.pairwise(words)
-    return any(word in {"key", "keys", "tokens"} and kind in _SECRET_KIND for kind, word in pairs)
-
-
-def _ends_in_secret(words: Sequence[str]) -> bool:
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last == "token":
-        return before not in _TEXT_TOKEN
-    return last in _WEAK_LAST_WORDS or (last == "pass" and (not before or before in _ACCOUNT))
-
-
-# ---- values ----------------------------------------------------------------------------------------------------------
-
-_HARMLESS = re.compile(
-    r"true|false|none|null|yes|no|on|off|[\W_]*|\[redacted\].*"
-    r"|\$\{[^{}]*\}|\{[\w.]*\}|\$?\{\{[^{}]*\}\}|\$\([^()]*\)|<[^<>]*>|%\w+%|%s|%\(\w+\)s"  # to be filled in
-    r"|x{3,}|your?[-_ ][\w -]*",
-    re.IGNORECASE | re.DOTALL,
-)
-_SHELL_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
-_FIELD = re.compile(r"\$\{[^{}]*\}|\{[\w.()\[\]'\"-]*(?:![rsa])?\}")
-_SCHEME = re.compile(r"(?:Bearer|Basic|token)?[\W_]*", re.IGNORECASE)
-_HARMLESS_IF_WEAK = re.compile(
-    r"[-+]?\d[\d.,_]*+(?:[eE][-+]?\d+)?(?:%|ms|us|s|k|M|/\d+)?"  # a number
-    r"|[<\[{(].*"  # <pad>, [MASK], [1, 2
-    r"|[A-Za-z_][\w.]*+\(.*",  # a call
-    re.DOTALL,
-)
-# Letters and digits in one word that is no number with a unit.
-_MADE_BY_A_MACHINE = re.compile(
-    r"(?=\S{8})(?=\S{0,200}?[A-Za-z])(?=\S{0,200}?\d)(?![-+]?\d[\d.,_]*+[A-Za-z/]{0,9}+$)\S++"
-)
-
-
-def _is_harmless(value: str, suspicion: _Suspicion) -> bool:
-    if suspicion is _Suspicion.NONE or _HARMLESS.fullmatch(value) or _SHELL_VARIABLE.fullmatch(value):
-        return True
-    if _SCHEME.fullmatch(_FIELD.sub("", value)):  # only what is filled in is secret
-        return True
-    if suspicion is _Suspicion.FAINT and not _MADE_BY_A_MACHINE.fullmatch(value):
-        return True
-    return suspicion is not _Suspicion.STRONG and _HARMLESS_IF_WEAK.fullmatch(value) is not None
+    suspicion = suspicion_of(name)
+    return value if suspicion is Suspicion.NONE else _value(value, suspicion)
 
 
 def _bound(name: str, value: str) -> str:
     """The text ``value``, as far as it may be shown under ``name``."""
-    return redact_text(value) if _is_harmless(value, _suspicion(name)) else REDACTED
+    return redact_text(value) if is_harmless(value, suspicion_of(name)) else REDACTED
 
 
-def _value(value: Any, suspicion: _Suspicion) -> Any:
+def _value(value: Any, suspicion: Suspicion) -> Any:
     """``value`` as far as it may be shown under a name of such suspicion."""
     if isinstance(value, str):
-        return redact_text(value) if _is_harmless(value, suspicion) else REDACTED
+        return redact_text(value) if is_harmless(value, suspicion) else REDACTED
     if isinstance(value, Mapping):
-        return {key: _value(item, max(suspicion, _suspicion(str(key)))) for key, item in value.items()}
+        return {key: _value(item, max(suspicion, suspicion_of(str(key)))) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_value(item, suspicion) for item in value]
-    if value is None or isinstance(value, bool) or suspicion is not _Suspicion.STRONG:
+    if value is None or isinstance(value, bool) or suspicion is not Suspicion.STRONG:
         return value
     return REDACTED
 
@@ -313,42 +191,42 @@ def _redact_bindings(text: str, value_pattern: re.Pattern[str] = _VALUE) -> str:
     done = at = 0
     while head := _NAME_AND_SIGN.search(text, at):
         at = head.end()
-        suspicion = _suspicion(head["name"])
-        value = _value_at(text, at, value_pattern, suspicion) if suspicion is not _Suspicion.NONE else None
+        suspicion = suspicion_of(head["name"])
+        value = _value_at(text, at, value_pattern, suspicion) if suspicion is not Suspicion.NONE else None
         if value and (bound := _bound_value(value, suspicion)) != value[0]:
             parts += [text[done:at], bound]
             done = at = value.end()
     return "".join([*parts, text[done:]])
 
 
-def _value_at(text: str, at: int, pattern: re.Pattern[str], suspicion: _Suspicion) -> re.Match[str] | None:
+def _value_at(text: str, at: int, pattern: re.Pattern[str], suspicion: Suspicion) -> re.Match[str] | None:
     """The value that begins there. Of a long bare one the beginning is looked at first, and all of it only where that
     tells of a secret: else a line with many names in it would take time that grows with the square of its length."""
     near = pattern.match(text, at, at + _LOOKED_AT)
     is_quoted = any(quote in text[at : at + _PREFIX] for quote in "\"'`")
     is_long = near is not None and near.end() == at + _LOOKED_AT
-    if is_quoted or (near is not None and is_long and not _is_harmless(near[0], suspicion)):
+    if is_quoted or (near is not None and is_long and not is_harmless(near[0], suspicion)):
         return pattern.match(text, at)
     return near
 
 
-def _bound_value(match: re.Match[str], suspicion: _Suspicion) -> str:
+def _bound_value(match: re.Match[str], suspicion: Suspicion) -> str:
     quote = match["escaped"] or match["double"] or match["single"] or ""
     value = match[0][len(quote) :]
     core = value if quote else value.rstrip(")]},;")  # what closes around a bare value isn't part of it
     is_closing = quote and value[:1] in {",", ")"} and not match.string.startswith(quote[-1], match.end())
     is_done = value.lstrip("[").startswith(REDACTED[1:])
-    if is_closing or is_done or _is_harmless(core, suspicion) or _is_harmless(value, suspicion):
+    if is_closing or is_done or is_harmless(core, suspicion) or is_harmless(value, suspicion):
         return match[0]
     return quote + REDACTED + value[len(core) :]
 
 
 def secret_spans(text: str, *, code: bool = False) -> list[tuple[int, int]]:
     """Where ``text``, several lines of it, binds values to secret names from afar: start and end of each, in order."""
-    found = [(item.start, item.end, _Suspicion(item.degree)) for item in bound_literals(text, _suspicion)]
+    found = [(item.start, item.end, Suspicion(item.degree)) for item in bound_literals(text, suspicion_of)]
     if not code:
         found += _block_values(text)
-    return sorted((start, end) for start, end, suspicion in found if not _is_harmless(text[start:end], suspicion))
+    return sorted((start, end) for start, end, suspicion in found if not is_harmless(text[start:end], suspicion))
 
 
 _BLOCK_HEAD = re.compile(
@@ -363,9 +241,9 @@ _LISTED = re.compile(
 _LISTED_ITEM = re.compile(r"""[^\s"',](?:[^"',]*[^\s"',])?""")
 
 
-def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
+def _block_values(text: str) -> Iterator[tuple[int, int, Suspicion]]:
     """What a YAML document binds to a secret name: a block of text, a list, a mapping."""
-    suspicion, indentation, is_text, start = _Suspicion.NONE, 0, False, 0
+    suspicion, indentation, is_text, start = Suspicion.NONE, 0, False, 0
     for line in text.split("\n"):
         for first, last, degree in _listed_values(line):
             yield start + first, start + last, degree
@@ -376,25 +254,25 @@ def _block_values(text: str) -> Iterator[tuple[int, int, _Suspicion]]:
                 yield start + (own if is_text else item.start("value")), start + item.end("value"), suspicion
         elif line.strip():
             head = _BLOCK_HEAD.fullmatch(line)
-            suspicion = _suspicion(head[2]) if head else _Suspicion.NONE
+            suspicion = suspicion_of(head[2]) if head else Suspicion.NONE
             if head:
                 indentation, is_text = len(head[1]), head[3] is not None
         start += len(line) + 1
 
 
-def _listed_values(line: str) -> Iterator[tuple[int, int, _Suspicion]]:
+def _listed_values(line: str) -> Iterator[tuple[int, int, Suspicion]]:
     listed = _LISTED.fullmatch(line)
-    suspicion = _suspicion(listed["name"]) if listed else _Suspicion.NONE
+    suspicion = suspicion_of(listed["name"]) if listed else Suspicion.NONE
     if listed and suspicion:
         for item in _LISTED_ITEM.finditer(line, *listed.span("items")):
             yield item.start(), item.end(), suspicion
 
 
-def _is_value(key: str | None, suspicion: _Suspicion) -> bool:
+def _is_value(key: str | None, suspicion: Suspicion) -> bool:
     """Whether what stands under ``key`` below something so suspicious is a secret."""
     if key is None or key in {"value", "default", "key"}:
         return True
-    return suspicion is _Suspicion.STRONG and key.lower() not in ABOUT
+    return suspicion is Suspicion.STRONG and key.lower() not in ABOUT
 
 
 def redact_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
@@ -412,13 +290,13 @@ def _redact_from_afar(text: str, *, code: bool) -> str:
 
 
 def _redact_parameter(match: re.Match[str]) -> str:
-    if match["name"].lower() not in _QUERY_NAMES and _is_harmless(match["value"], _suspicion(match["name"])):
+    if match["name"].lower() not in _QUERY_NAMES and is_harmless(match["value"], suspicion_of(match["name"])):
         return match[0]
     return match[0][: -len(match["value"])] + REDACTED
 
 
 def _redact_named(match: re.Match[str]) -> str:
-    if _is_harmless(match["value"], _suspicion(match["name"])):
+    if is_harmless(match["value"], suspicion_of(match["name"])):
         return match[0]
     return match[0][: -len(match["value"])] + REDACTED
 
