@@ -15,7 +15,7 @@ class Error(Exception):
 
 
 class NotFound(Error, LookupError):
-    """What was asked for is not in the store."""
+    """There is no such run, artifact or other thing in the store."""
 
 
 class QueryError(Error, ValueError):
@@ -27,14 +27,14 @@ class Damaged(Error):
 
 
 class TachographWarning(UserWarning):
-    """Something was not recorded, or not as asked; training goes on."""
+    """Something was not recorded, or not as it should have been; training goes on."""
 
 
 class Retry(Error):
     """The sink can't take this now, but may later: not before ``after`` seconds, where it says so.
 
-    An ``OSError`` (no connection, a time-out, a full disk) that comes out of a sink means the same. ``moved`` says that
-    a part of a file got over before: the sink is not down.
+    An ``OSError`` (no connection, a time-out, a full disk) that a sink raises means the same. ``moved`` says that a
+    part of a file got over before: the sink is not down.
     """
 
     moved = False
@@ -45,9 +45,9 @@ class Retry(Error):
 
 
 class Reject(Error):
-    """The sink will never take ``lines``; none where it can't tell which of those that it was given, or takes no file.
+    """The sink will never take ``lines``: none for a file, and where it can't tell which lines are wrong.
 
-    The shipper sets them aside for people to see, and hands the others over again.
+    The shipper sets rejected lines aside for people to see, and sends the others again.
     """
 
     def __init__(self, lines: Sequence[bytes], why: str) -> None:

@@ -4,9 +4,9 @@ An event is one JSON object on one line. Its identity is (run, writer, ``seq``):
 a writer. ``at`` is the wall clock in seconds since 1970 (UTC). A kind that this version does not know is kept as
 :class:`Unknown`, never dropped.
 
-What an event may hold is said here alone, by the types of its fields and :func:`_check`: within these bounds everything
-that reads events (tables, datetimes, processes, Parquet) can do with them. A line that is out of them is damaged, and
-costs itself alone.
+What an event may hold is defined here alone, by the types of its fields and :func:`_check`. Within these bounds every
+reader of events (tables, datetimes, processes, Parquet) can handle them. A line outside of them is damaged: that line
+is lost, and no other.
 
 JSON has no NaN and no infinities. A metric that is not finite is written as the string ``"NaN"``, ``"Infinity"`` or
 ``"-Infinity"``; a parameter, which may also be an honest string, as ``{"$float": "NaN"}``.
@@ -25,8 +25,8 @@ from msgspec import Meta, Struct
 VERSION = 1
 
 MAX_INT = 2**63 - 1  # what every reader can hold, databases too
-DEEPEST = 100  # levels of lists and objects in an event: who reads it needs some of Python's stack for each
-WITNESS = "witness"  # the role of a writer that tells of another one's death
+DEEPEST = 100  # levels of lists and objects in an event: reading needs some of Python's stack for each
+WITNESS = "witness"  # the role of a writer that records the death of another one
 
 Param: TypeAlias = bool | int | float | str | list[Any] | None
 Seq = Annotated[int, Meta(ge=1, le=MAX_INT)]
@@ -61,7 +61,7 @@ class RunStart(Event, tag="run.start", kw_only=True):
     """The first event of each writer: which run, and who writes.
 
     ``role`` is "owner" for the process that opened the run, "worker" for further writers (other ranks, child
-    processes), "witness" for what tells of another writer's death: all else in it is that writer's (see
+    processes), "witness" for the record of another writer's death, with that writer's other fields (see
     :mod:`tachograph.journal.witnesses`). ``host``, ``boot``, ``pid``, ``born``, ``namespace`` and ``machine`` identify
     the process (see :class:`tachograph.runtime.process.Process`), so that a reader can tell whether it still lives.
     ``opener`` is "user" or the name of the plug-in whose call opened the run. ``sinks`` are the URLs that the run is
@@ -90,8 +90,8 @@ class RunStart(Event, tag="run.start", kw_only=True):
 class RunEnd(Event, tag="run.end", kw_only=True):
     """The writer is done. ``seconds`` is measured on the monotonic clock; ``overhead`` is recording's share of it.
 
-    That of a witness is the end of another writer, ``of``, whose last event has the number ``last``: its status is
-    "crashed" and its time that of this event.
+    A witness records the end of another writer, ``of``, whose last event has the number ``last``: the status is
+    "crashed", the time that of this last event.
     """
 
     status: Status
@@ -109,7 +109,7 @@ class Params(Event, tag="params", kw_only=True):
 
 
 class Metrics(Event, tag="metrics", omit_defaults=False):
-    """Points that share one step. Positional and first in line for speed: see ``Journal.metrics``."""
+    """Points that share one step. Positional and first in line for speed: see ``Journal.log``."""
 
     step: Step = 0
     values: dict[str, Number] = {}
@@ -162,7 +162,7 @@ class Artifact(Event, tag="artifact", kw_only=True):
 
 
 class Release(Event, tag="release", kw_only=True):
-    """The writer has let go of blobs that it had kept for artifacts: from here on it doesn't need their bytes."""
+    """The writer no longer needs the bytes of blobs that it had kept for artifacts: they may be deleted."""
 
     digests: list[str]
     reason: str = ""
@@ -278,13 +278,13 @@ def decode_lines(lines: bytes) -> list[Event]:
     """Whole lines at once, each as :func:`decode` gives it. Raises ValueError where one of them is damaged, blank, or
     of an unknown kind."""
     try:
-        found: list[Any] = _decode_known_lines(lines)
+        events: list[Any] = _decode_known_lines(lines)
     except RecursionError:
         raise ValueError("not events: one is nested too deep") from None
-    if not _are_lines(lines, len(found)):
+    if not _are_lines(lines, len(events)):
         raise ValueError("not events, each on a line of its own")
-    least = len(found)  # brackets that there are, however flat the events
-    for event in found:
+    least = len(events)  # brackets that there are, however flat the events
+    for event in events:
         if type(event) is Metrics:
             least += bool(event.values)
         else:
@@ -292,11 +292,11 @@ def decode_lines(lines: bytes) -> list[Event]:
         _check_seq(event)
     if _brackets(lines) - least >= DEEPEST and any(map(_is_too_deep, lines.split(b"\n"))):
         raise ValueError(f"one is nested deeper than {DEEPEST} levels")
-    return found
+    return events
 
 
 def _are_lines(text: bytes, count: int) -> bool:
-    """Whether ``count`` objects, which are all there is in a text, have a line each: JSON allows otherwise."""
+    """Whether the ``count`` objects that make up a text have a line each, which JSON does not ask for."""
     return (
         text.startswith(b"{") and text.endswith(b"}\n")
         and text.count(b"}\n{") + 1 == text.count(b"\n") == count
@@ -353,7 +353,7 @@ def _is_too_deep(line: bytes) -> bool:
     except RecursionError:
         return True
     for _ in range(DEEPEST + 1):
-        contents = [one.values() if isinstance(one, dict) else one for one in level]
+        contents = [value.values() if isinstance(value, dict) else value for value in level]
         level = [child for content in contents for child in content if isinstance(child, dict | list)]
     return bool(level)
 
@@ -363,12 +363,12 @@ def _brackets(text: bytes) -> int:
 
 
 def number(value: float | str | bool) -> float:
-    """A metric's value as it was logged, from the form in which it is written."""
+    """A metric's value as a float, from the form in which it is written."""
     return _NON_FINITE[value] if isinstance(value, str) else float(value)
 
 
 def written_number(value: float) -> Number:
-    """The reverse of :func:`number`."""
+    """The form in which a metric's value is written: the reverse of :func:`number`."""
     return value if isfinite(value) else _written(value)
 
 
@@ -386,7 +386,7 @@ def written_param(value: Any) -> Any:
 
 
 def param(value: Any) -> Any:
-    """The reverse of :func:`written_param`. Raises ValueError for what that does not write."""
+    """A parameter's value, from the form in which it is written. Raises ValueError for what is no such form."""
     if isinstance(value, dict) and "$float" in value:
         return _non_finite(value["$float"])
     if isinstance(value, list):

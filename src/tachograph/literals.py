@@ -1,4 +1,4 @@
-"""Which literals of a source text are bound to which names: a tolerant scanner, no parser of any one language.
+"""Finds the literals of a source text that are bound to certain names: a tolerant scanner, not a parser.
 
 It knows strings (with triple quotes, side by side, added up), names, brackets, commas and ends of lines, which is
 what Python, JSON, JavaScript and most settings have in common; a text may begin or end anywhere, as a difference
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 Judge = Callable[[str], int]
-"""How sure it is that what is bound to a name is wanted; 0 for not at all."""
+"""Says of a name how surely what is bound to it is looked for; 0 for not at all."""
 LIKELY, SURE = 2, 3
 
 
 class Literal(NamedTuple):
-    """The inside of a string that is bound to a wanted name."""
+    """The inside of a string that is bound to a name that is looked for."""
 
     start: int
     end: int
@@ -103,13 +103,13 @@ ABOUT = frozenset(
 
 @dataclass(slots=True)
 class _Frame:
-    """What holds between one pair of brackets."""
+    """The state of the scan between one pair of brackets."""
 
-    inherited: int = 0  # what it is bound to as a whole
-    bound: int = 0  # what the current item is bound to
+    inherited: int = 0  # the degree of what all of it is bound to
+    bound: int = 0  # the degree of what the current item is bound to
     callee: str | None = None  # the last part of the name of what is called; None for a mere bracket
     argument: int = 0
-    named: int = 0  # how wanted the name is that stood among the arguments
+    named: int = 0  # the degree of the name that stood among the arguments
 
 
 class _Scan:
@@ -182,20 +182,20 @@ class _Scan:
 
     def _degree(self, frame: _Frame, token: re.Match[str]) -> int:
         name = self._pending
-        own = self._judge(name) if name else 0
+        degree = self._judge(name) if name else 0
         if (
             name == "tokens"
             and self._last == "string"
             and self._text[token.end() : token.end() + 4].lstrip()[:1] == "["
         ):
-            own = LIKELY  # of a JSON file; in code, tokens are pieces of text
+            degree = LIKELY  # of a JSON file; in code, tokens are pieces of text
         if frame.callee is None:
-            return own if name.lower() in ABOUT else max(own, frame.inherited)
+            return degree if name.lower() in ABOUT else max(degree, frame.inherited)
         if frame.callee in _DECLARING | _PAIRING and name in _DEFAULTS:
-            return max(own, frame.named)
+            return max(degree, frame.named)
         if frame.callee == "login":
-            return SURE if name == "key" else own
-        return max(own, frame.inherited if name in _DEFAULTS else 0)
+            return SURE if name == "key" else degree
+        return max(degree, frame.inherited if name in _DEFAULTS else 0)
 
     def _comma(self, token: re.Match[str]) -> None:
         frame = self._frames[-1]
@@ -213,7 +213,7 @@ class _Scan:
         self._pending = ""
 
     def _nothing(self, token: re.Match[str]) -> None:
-        """Signs without a meaning here."""
+        """Tokens that mean nothing here."""
 
 
 _TAKING: dict[str, Callable[[_Scan, re.Match[str]], Literal | None]] = {

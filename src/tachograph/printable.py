@@ -1,4 +1,4 @@
-"""Texts of others, as they can be shown: on one line, and without what a terminal would obey rather than show."""
+"""Makes any text safe to show: on one line, and without characters that a terminal would obey rather than show."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def line(text: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """A text from the command line or a file system: bytes that Python could not decode are read as UTF-8; what is none
-    becomes the replacement character."""
+    """A text from the command line or a file system in valid Unicode: bytes that Python could not decode are read as
+    UTF-8; those that are no UTF-8 become the replacement character."""
     if text.isascii():
         return text
     try:

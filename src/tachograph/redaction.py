@@ -87,7 +87,7 @@ def redact_mapping(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def redact_value(name: str, value: Any) -> Any:
-    """``value``, cleaned by itself already, as far as it may be shown under ``name``."""
+    """``value``, whose own text is clean already, as far as it may be shown under ``name``."""
     suspicion = suspicion_of(name)
     return value if suspicion is Suspicion.NONE else _value(value, suspicion)
 
@@ -222,11 +222,11 @@ def _bound_value(match: re.Match[str], suspicion: Suspicion) -> str:
 
 
 def secret_spans(text: str, *, code: bool = False) -> list[tuple[int, int]]:
-    """Where ``text``, several lines of it, binds values to secret names from afar: start and end of each, in order."""
-    found = [(item.start, item.end, Suspicion(item.degree)) for item in bound_literals(text, suspicion_of)]
+    """Where ``text`` has secrets whose names stand elsewhere in it, lines before, say: their spans, in order."""
+    bound = [(item.start, item.end, Suspicion(item.degree)) for item in bound_literals(text, suspicion_of)]
     if not code:
-        found += _block_values(text)
-    return sorted((start, end) for start, end, suspicion in found if not is_harmless(text[start:end], suspicion))
+        bound += _block_values(text)
+    return sorted((start, end) for start, end, suspicion in bound if not is_harmless(text[start:end], suspicion))
 
 
 _BLOCK_HEAD = re.compile(
@@ -243,20 +243,20 @@ _LISTED_ITEM = re.compile(r"""[^\s"',](?:[^"',]*[^\s"',])?""")
 
 def _block_values(text: str) -> Iterator[tuple[int, int, Suspicion]]:
     """What a YAML document binds to a secret name: a block of text, a list, a mapping."""
-    suspicion, indentation, is_text, start = Suspicion.NONE, 0, False, 0
+    suspicion, head_indent, is_text, start = Suspicion.NONE, 0, False, 0
     for line in text.split("\n"):
         for first, last, degree in _listed_values(line):
             yield start + first, start + last, degree
-        own = len(line) - len(line.lstrip())
-        is_within = own > indentation or (own == indentation and line.lstrip().startswith("- "))
+        indent = len(line) - len(line.lstrip())
+        is_within = indent > head_indent or (indent == head_indent and line.lstrip().startswith("- "))
         if suspicion and is_within:
             if (item := _BLOCK_ITEM.fullmatch(line)) and (is_text or _is_value(item["key"], suspicion)):
-                yield start + (own if is_text else item.start("value")), start + item.end("value"), suspicion
+                yield start + (indent if is_text else item.start("value")), start + item.end("value"), suspicion
         elif line.strip():
             head = _BLOCK_HEAD.fullmatch(line)
             suspicion = suspicion_of(head[2]) if head else Suspicion.NONE
             if head:
-                indentation, is_text = len(head[1]), head[3] is not None
+                head_indent, is_text = len(head[1]), head[3] is not None
         start += len(line) + 1
 
 

@@ -19,7 +19,7 @@ _chosen: dict[str, Any] = {}
 
 
 def choose(**arguments: Any) -> None:
-    """What ``autolog`` was given as arguments, which win; None takes one back."""
+    """Set what ``autolog`` got as arguments: it wins over environment and file. None unsets a setting."""
     for name, value in arguments.items():
         if value is None:
             _chosen.pop(name, None)
@@ -77,13 +77,13 @@ def root() -> Path:
 
 
 def share_root(root: Path) -> None:
-    """Let child processes record in the same store, whatever folder they are started in."""
+    """Have child processes record in the same store, whatever folder they are started in."""
     if not os.path.isabs(os.path.expanduser(os.environ.get("TACHOGRAPH_DIR", ""))):
         os.environ["TACHOGRAPH_DIR"] = str(root)
 
 
 def _named(name: str) -> Path:
-    """A folder by its name, which stays where it was when that name was first seen."""
+    """The folder of that name, resolved when the name was first seen: a later change of folders doesn't move it."""
     if name not in _seen_names:
         _seen_names[name] = Path(os.path.normpath(os.path.join(_here(), os.path.expanduser(name))))
     return _seen_names[name]
@@ -107,7 +107,7 @@ def _here() -> str:
 
 
 def _working_folder() -> str:
-    """The working folder; where it was removed under us, the one that we were started in."""
+    """The working folder; where that was removed meanwhile, the one in which the process was started."""
     try:
         return os.getcwd()
     except OSError:
@@ -115,7 +115,7 @@ def _working_folder() -> str:
 
 
 def _begin() -> None:
-    """Take note of where we are; see :func:`_here`."""
+    """Remember the working folder now, in a program; see :func:`_here`."""
     if not hasattr(sys, "ps1"):
         _here()
 

@@ -1,9 +1,9 @@
-"""Functions that lead to another one and can't be told from what they stand for.
+"""Stand-ins: functions that jump to hooks, and otherwise can't be told from the function that they stand for.
 
-A hooked function of a module stays the object that it is: only its code is exchanged, for one with the same
-parameters that jumps to the hooks. So whoever holds the function, under whatever name and since whenever, reaches them;
-and all that looks at a function (``pickle`` by its name, ``inspect``, ``functools.wraps``, joblib, a compiler's rules)
-finds what it always found. A stand-in for a method is a function of its own, made in the same way.
+A hooked function of a module stays the object that it is: only its code is exchanged, for one with the same parameters
+that jumps to the hooks. So whoever has the function, under whatever name and since whenever, reaches them; and
+everything that looks at a function (``pickle`` by its name, ``inspect``, ``functools.wraps``, joblib, a compiler's
+rules) finds what it always found. A stand-in for a method is a function of its own, made in the same way.
 
 The code that is put into a module's function holds nothing but names and numbers, so that a compiler which reads
 bytecode (torch's dynamo) can follow it. It finds in this module, by number, where to jump to: ``original_7`` is what
@@ -121,9 +121,9 @@ def _like(function: FunctionType, code: CodeType, closure: tuple[CellType, ...] 
 
 def _code(function: FunctionType, body: str, *more: str) -> CodeType:
     """Code with the parameters, the free variables (and ``more`` of them) and the place of that of ``function``."""
-    own = function.__code__
-    parameters, arguments = _parameters(own)
-    free = [*own.co_freevars, *more]
+    original = function.__code__
+    parameters, arguments = _parameters(original)
+    free = [*original.co_freevars, *more]
     outer = ", ".join(free)
     captured = f"nonlocal {outer}; " if free else ""
     source = f"""
@@ -135,11 +135,11 @@ def outer({outer}):
     exec(source, namespace)
     code: CodeType = namespace["outer"](*free)
     return code.replace(
-        co_filename=own.co_filename,
-        co_firstlineno=own.co_firstlineno,
-        co_name=own.co_name,
-        co_qualname=own.co_qualname,
-        co_flags=own.co_flags & ~_SUSPENDED,
+        co_filename=original.co_filename,
+        co_firstlineno=original.co_firstlineno,
+        co_name=original.co_name,
+        co_qualname=original.co_qualname,
+        co_flags=original.co_flags & ~_SUSPENDED,
     )
 
 

@@ -1,4 +1,4 @@
-"""What users hand over, made into what an event holds. Nothing here raises for odd input: it says what was odd."""
+"""Turns what users hand over into what an event holds. Odd input raises nothing here: complaints say what was odd."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _NOT_IN_FILE_NAMES = re.compile(r"[/\\\0-\x1f]")
 def metrics(values: object) -> tuple[dict[str, events.Number], list[str]]:
     """Points that can be written, and a complaint for each that can't."""
     if not isinstance(values, Mapping):
-        return {}, [f"log takes a mapping of names to numbers, got {_kind(values)}"]
+        return {}, [f"log takes a mapping of names to numbers, got {like(values)}"]
     good: dict[str, events.Number] = {}
     complaints = []
     for key, value in values.items():
-        name, found = _clean(guard.shown(key)), _number(value)
+        name, number = _clean(guard.shown(key)), _number(value)
         if not name:
             complaints.append("a metric's name must not be empty: it was not recorded")
-        elif found is None:
-            complaints.append(f"metric {name[:80]!r} is not a number but {_kind(value)}: it was not recorded")
+        elif number is None:
+            complaints.append(f"metric {name[:80]!r} is not a number but {like(value)}: it was not recorded")
         else:
-            good[name] = events.written_number(found)
+            good[name] = events.written_number(number)
     return good, complaints
 
 
@@ -61,7 +61,7 @@ def step(value: Any) -> int | None:
 def params(values: object) -> tuple[dict[str, Any], list[str]]:
     """Parameters, nested mappings flattened with dots, and complaints. Values under secret names are left out."""
     if not isinstance(values, Mapping):
-        return {}, [f"log_params takes a mapping of names to values, got {_kind(values)}"]
+        return {}, [f"log_params takes a mapping of names to values, got {like(values)}"]
     good: dict[str, Any] = {}
     complaints: list[str] = []
     _flatten("", values, good, complaints, 0)
@@ -81,7 +81,7 @@ def _flatten(prefix: str, values: Mapping[Any, Any], good: dict[str, Any], compl
                 good[prefix + name] = secret(prefix + name, value) or redact_value(prefix + name, param(value))
         except guard.FAULTS as error:  # an object of the user's with errors of its own
             kind = type(error).__name__
-            complaints.append(f"parameter {prefix + name!r} was not recorded: {_kind(value)} can't be read ({kind})")
+            complaints.append(f"parameter {prefix + name!r} was not recorded: {like(value)} can't be read ({kind})")
 
 
 def secret(name: str, value: object) -> str | None:
@@ -113,7 +113,7 @@ def _items(value: Any, depth: int) -> Any:
         return "..."
     items = sorted(value, key=guard.shown) if isinstance(value, set | frozenset) else value
     if len(items) > MAX_ITEMS:
-        return clip(f"{_kind(value)} of {len(items)} items, starting {[param(item, depth + 1) for item in items[:10]]}")
+        return clip(f"{like(value)} of {len(items)} items, starting {[param(item, depth + 1) for item in items[:10]]}")
     return [param(item, depth + 1) for item in items]
 
 
@@ -140,8 +140,8 @@ def _scalar(value: Any) -> bool | int | float | None:
 
 
 def text(value: object) -> str:
-    """Short text for any object, without secrets. It holds no memory address, so that of equal objects it is the same:
-    functions and classes are named, and in the text of what contains some the addresses are left out."""
+    """Short text for any object, without secrets. It has no memory addresses in it, so that equal objects have the same
+    text: functions and classes are named, and addresses in the text of what contains them are left out."""
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str) and callable(value):
         return f"{getattr(value, '__module__', '')}.{name}"
@@ -163,7 +163,7 @@ def class_name(kind: type) -> str:
 
 
 def dtype(value: object) -> str:
-    """A dtype by its name, without what it lists: the categories of an enumeration are values of the data."""
+    """A dtype by its name, without the categories that an enumeration lists: these are values of the data."""
     return _LISTED.sub("Enum", text(value))
 
 
@@ -194,10 +194,6 @@ def _clean(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _kind(value: object) -> str:
-    return f"a value of type {type(value).__name__}"
-
-
 def like(value: object) -> str:
-    """A value in a complaint, by its type alone: it may be large, or a secret."""
+    """What a complaint says of a value: its type alone, since it may be large, or a secret."""
     return f"a value of type {type(value).__name__}"

@@ -88,12 +88,12 @@ def time(at: float) -> datetime | None:
 
 def clock(at: float) -> str:
     """The time of day of a moment, in the reader's own time zone."""
-    found = time(at)
-    return "--:--:--" if found is None else moment(found).partition(" ")[2]
+    when = time(at)
+    return "--:--:--" if when is None else moment(when).partition(" ")[2]
 
 
 def digest(text: str) -> str:
-    """Enough of a digest to tell it from others."""
+    """The first digits of a digest: enough to tell it from others."""
     return text.removeprefix("sha256:")[:12]
 
 
