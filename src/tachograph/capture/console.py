@@ -104,7 +104,7 @@ class _LastLines:
             self._older, self._newer, self._size = self._newer, [], 0
 
     def pieces(self) -> Iterator[tuple[str, str]]:
-        """Stream and text of what is kept, after a line that says how much is not."""
+        """The kept lines as (stream, text), after a line that says how many were left out."""
         kept, size = [*self._older, *self._newer], 0
         first = len(kept)
         while first and size <= self._limit:
@@ -118,7 +118,7 @@ class _LastLines:
 
 
 class _BeforeRuns:
-    """What is printed while there is no run yet."""
+    """The last lines that are printed while there is no run yet."""
 
     def __init__(self) -> None:
         self.lines = _LastLines(BEFORE)

@@ -51,7 +51,7 @@ _SOURCE_SUFFIXES = (
 
 
 class GitState(TypedDict, total=False):
-    """What is known of a repository; a key is absent where its answer could not be had, and ``error`` says why."""
+    """What is known of a repository. A key is absent where git gave no answer, and ``error`` says why."""
 
     root: str  # name of the repository's top folder
     prefix: str  # the asked folder below it, with "/" at the end; "" for the top folder itself
@@ -154,8 +154,8 @@ def _remote(git: _Git) -> str | None:
 
 
 def _status(git: _Git, state: GitState) -> dict[str, str]:
-    """Note whether it is dirty, and untracked paths; gives the digest that each changed file has in the commit, by its
-    path."""
+    """Note whether tracked files differ from the commit, and untracked paths; returns by path the digest that each
+    changed file has in the commit."""
     entries = git.ask("status", "--porcelain=v2", "-z", "--untracked-files=normal", "--no-renames").split("\0")
     untracked = [entry[2:] for entry in entries if entry.startswith("? ")]
     state["dirty"] = any(entry.startswith(("1 ", "2 ", "u ")) for entry in entries)
@@ -167,7 +167,7 @@ def _status(git: _Git, state: GitState) -> dict[str, str]:
 
 
 def _too_large(git: _Git, top: str, changed: Mapping[str, str]) -> dict[str, int]:
-    """Size by path of the changed files that are not compared: each large one, and what is too much together.
+    """Size by path of the changed files that are not compared: large ones, and others when all are too much together.
 
     ``git diff`` takes seconds for tens of megabytes, and reads all of a file to show the first lines of it.
     """

@@ -56,7 +56,7 @@ class Sampler:
         self._at = time.monotonic()
 
     def sample(self) -> dict[str, float]:
-        """The readings of now; takes a millisecond or two. The names are those of the class's description."""
+        """The readings of now, by the names that the class describes. Takes a millisecond or two."""
         if os.getpid() != self._pid:
             self._open()
         values = self._offered(self._memory, self._disk, self._own_memory)
@@ -71,7 +71,7 @@ class Sampler:
         return {f"system/{name}": value for name, value in values.items()}
 
     def _offered(self, *readings: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """What ``readings`` give; a system that hides one of them, as sandboxes do, gives the others."""
+        """The values of all ``readings``. Where the system hides one of them, as sandboxes do, the others are there."""
         values: dict[str, float] = {}
         for reading in readings:
             with contextlib.suppress(OSError, NotImplementedError, self._psutil.Error):
@@ -153,7 +153,8 @@ def _seconds(times: Any) -> float:
 
 @dataclass(frozen=True)
 class ContainerMemory:
-    """Bytes that a control group may use, and does, without the file cache that it would give back at once."""
+    """The memory of a control group in bytes: its limit, and what is used of it without file cache that can be
+    dropped."""
 
     limit: int
     used: int

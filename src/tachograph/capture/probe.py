@@ -1,4 +1,4 @@
-"""Looks for what takes time: packages, git, GPUs. A process of its own, started by ``environment.slow``.
+"""The probe: a process, started by ``environment.slow``, that looks for packages, git and GPUs, which takes time.
 
 Gets one request, ``{"path": [...], "cwd": ..., "entry": ...}``, where ``path`` is the
 training process's ``sys.path`` and ``entry`` its main script or null. Writes one JSON object a line, a fact each, so

@@ -92,7 +92,7 @@ class Arrow:
 
     @contextlib.contextmanager
     def reading(self, destination: Destination, name: str, *texts: str) -> Iterator[Any]:
-        """A ``pyarrow.parquet.ParquetFile``, which gives each text in some columns once.
+        """Open a file as a ``pyarrow.parquet.ParquetFile``; of the columns ``texts`` each text is read once.
 
         Raises :class:`UnreadablePart`, also for what is read from it.
         """

@@ -24,14 +24,14 @@ from tachograph.data.table import (
     unread,
 )
 
-Cut = Callable[[list[int], int, int], Cells]  # columns at these places, rows from, rows up to
+Cut = Callable[[list[int], int, int], Cells]  # columns at these positions, rows from, rows up to
 
 
 def _grouped(dtypes: Iterable[Hashable]) -> dict[str, list[int]]:
     """Places of the columns of each dtype: a few reads of many columns instead of many reads of one."""
     groups: dict[str, list[int]] = {}
-    for place, dtype in enumerate(dtypes):
-        groups.setdefault(str(dtype), []).append(place)
+    for position, dtype in enumerate(dtypes):
+        groups.setdefault(str(dtype), []).append(position)
     return groups
 
 
@@ -49,7 +49,7 @@ def _row_unit(dtype: np.dtype[Any], columns: Sized) -> int | None:
 
 
 def _one_by_one(length: int, columns: dict[int, str], dtype: str, plain: np.dtype[Any], cut: Cut) -> list[ColumnGroup]:
-    """Parts of columns which can only be read one by one: those that are, and those which are too many for it."""
+    """Parts of columns which can only be read one by one: those that are read, and the rest, too many to be read."""
     near, far = dict(list(columns.items())[:COLUMNS]), dict(list(columns.items())[COLUMNS:])
     parts = [
         ColumnGroup(near, dtype, length, partial(cut, list(near)), _row_unit(plain, near), max(1, READS // len(near)))
@@ -92,9 +92,9 @@ def _pandas_parts(frame: Any) -> list[ColumnGroup]:
     dtypes = list(frame.dtypes)
     groups = _grouped(dtypes)
     parts: list[ColumnGroup] = []
-    for places in groups.values():
-        columns = {place: names[place] for place in places}
-        parts += _pandas_group(frame, columns, dtypes[places[0]], alone=len(groups) == 1)
+    for positions in groups.values():
+        columns = {position: names[position] for position in positions}
+        parts += _pandas_group(frame, columns, dtypes[positions[0]], alone=len(groups) == 1)
     return parts
 
 
@@ -105,9 +105,9 @@ def _pandas_group(frame: Any, columns: dict[int, str], dtype: Any, alone: bool) 
         rows = frame.iloc[start:stop]
         return Cells((rows if alone else rows.iloc[:, every]).to_numpy(), None)
 
-    def cut_each(places: list[int], start: int, stop: int) -> Cells:
+    def cut_each(positions: list[int], start: int, stop: int) -> Cells:
         rows = frame.iloc[start:stop]
-        return _stacked([_pandas_cells(rows.iloc[:, place], dtype) for place in places])
+        return _stacked([_pandas_cells(rows.iloc[:, position], dtype) for position in positions])
 
     if isinstance(dtype, np.dtype):
         return [ColumnGroup(columns, spelled(dtype), len(frame), cut, _row_unit(dtype, columns))]
@@ -153,14 +153,14 @@ def polars_lazy(frame: Any, name: str) -> Table:
 
 
 def _polars_parts(frame: Any) -> list[ColumnGroup]:
-    def cut(places: list[int], start: int, stop: int) -> Cells:
+    def cut(positions: list[int], start: int, stop: int) -> Cells:
         rows = frame.slice(start, stop - start)
-        return _stacked([_polars_cells(rows.to_series(place)) for place in places])
+        return _stacked([_polars_cells(rows.to_series(position)) for position in positions])
 
     parts: list[ColumnGroup] = []
-    for dtype, places in _grouped(frame.dtypes).items():
-        columns = {place: frame.columns[place] for place in places}
-        parts += _one_by_one(len(frame), columns, dtype, _polars_plain(frame.dtypes[places[0]]), cut)
+    for dtype, positions in _grouped(frame.dtypes).items():
+        columns = {position: frame.columns[position] for position in positions}
+        parts += _one_by_one(len(frame), columns, dtype, _polars_plain(frame.dtypes[positions[0]]), cut)
     return parts
 
 

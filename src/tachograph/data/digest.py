@@ -37,7 +37,7 @@ def of(tables: Sequence[Table]) -> Digested:
 
 
 class _UnreadableError(Exception):
-    """A value whose content has no bytes that mean the same in the next process."""
+    """A value can't be hashed: it has no bytes that mean the same in another process."""
 
 
 def _add_table(sha: hashlib._Hash, table: Table) -> int:

@@ -1,8 +1,8 @@
 """Statistics of columns: numbers in blocks of many columns at once, everything else column by column.
 
 Texts are kept where they are categories: values that repeat, and don't point to a person. Of names, addresses and free
-text only lengths and kinds of characters are kept. A digest in their place would not do: what comes from a small set,
-a phone number or a name, is found by trying all.
+text only lengths and kinds of characters are kept. A digest in their place would not do: what comes from a small set, a
+phone number or a name, is found by trying all.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ COMPARED = 1024  # characters of a value that are compared: a column of document
 
 def columns(parts: Sequence[ColumnGroup]) -> list[Column]:
     """The columns of a sample, in the data's own order."""
-    by_place = {place: column for part in parts for place, column in zip(part.columns, _describe(part), strict=True)}
-    return [_shown(by_place[place]) for place in sorted(by_place)]
+    by_position = {
+        position: column for part in parts for position, column in zip(part.columns, _describe(part), strict=True)
+    }
+    return [_shown(by_position[position]) for position in sorted(by_position)]
 
 
 def _shown(column: Column) -> Column:
@@ -194,11 +196,11 @@ def _moments(block: NDArray[np.float64], counts: NDArray[Any]) -> tuple[NDArray[
 
 def _quantiles(block: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.float64]:
     """Linear interpolation between the two nearest values, as `numpy.quantile` does."""
-    places = (counts[:, None] - 1) * np.array(list(QUANTILES.values()))
-    below = places.astype(np.intp)
+    positions = (counts[:, None] - 1) * np.array(list(QUANTILES.values()))
+    below = positions.astype(np.intp)
     lower = np.take_along_axis(block, below, axis=1)
     upper = np.take_along_axis(block, np.minimum(below + 1, counts[:, None] - 1), axis=1)
-    between: NDArray[np.float64] = lower + (upper - lower) * (places - below)
+    between: NDArray[np.float64] = lower + (upper - lower) * (positions - below)
     return between
 
 
@@ -226,7 +228,7 @@ def _uncounted(name: str, dtype: str, values: NDArray[Any]) -> Column:
 
 
 def _objects(name: str, dtype: str, cells: Cells, i: int) -> Column:
-    """Objects are taken for what they all are: numbers, dates, or else values to be counted."""
+    """The column of objects: described as numbers or dates where all of them are such, else by counting equal ones."""
     values = _present(cells, i)
     missing = cells.values.shape[1] - len(values)
     kinds = set(map(type, values))
@@ -309,7 +311,7 @@ def _clean(text: str) -> str:
 
 
 def _present(cells: Cells, i: int) -> list[Any]:
-    """What is not missing in row `i`, as Python's own values where numpy has its own."""
+    """The values in row `i` that are not missing, as Python's own types."""
     values = cells.values[i] if cells.missing is None else cells.values[i][~cells.missing[i]]
     plain: list[Any] = values.tolist()
     kinds = set(map(type, plain))

@@ -49,8 +49,8 @@ def read(data: object, name: str = "values") -> Table:
 
 
 def register(package: str, name: str, reader: Reader) -> None:
-    """From now on ``reader(data, name)`` makes the table of what is of a class of that name in that package, unless
-    there is one already."""
+    """Read objects of the class ``name`` of a package by ``reader(data, name)``, unless that class has a reader
+    already."""
     _READERS.setdefault((package, name), reader)
 
 
@@ -142,7 +142,7 @@ def _named_for(key: str, part: ColumnGroup, table: Table, first: int) -> ColumnG
 
 
 def _item_columns(items: list[Any], name: str) -> list[ColumnGroup]:
-    """One column for each key, for each place of rows of equal length, or for all the items."""
+    """One column for each key, for each position of rows of equal length, or for all the items."""
     kinds = set(map(type, items))
     if kinds == {dict}:
         keys = dict.fromkeys(key for item in items for key in item)
@@ -152,11 +152,11 @@ def _item_columns(items: list[Any], name: str) -> list[ColumnGroup]:
     return [_item_column(0, name, items)]
 
 
-def _item_column(place: int, name: str, values: list[Any]) -> ColumnGroup:
+def _item_column(position: int, name: str, values: list[Any]) -> ColumnGroup:
     kinds = set(map(type, values)) - {type(None)}
     dtype = kinds.pop().__name__ if len(kinds) == 1 else "object"
     array = object_array(values)
-    return ColumnGroup({place: name}, dtype, len(values), lambda start, stop: Cells(array[start:stop], None), None)
+    return ColumnGroup({position: name}, dtype, len(values), lambda start, stop: Cells(array[start:stop], None), None)
 
 
 def _tensor(tensor: Any, name: str) -> Table:

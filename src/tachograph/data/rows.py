@@ -13,7 +13,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def render(table: Any) -> tuple[bytes, dict[str, Any]]:
-    """The rows of ``table`` as JSON Lines, and what is to be known of them.
+    """The rows of ``table`` as JSON Lines, and a description: format, number of rows, names of columns.
 
     Takes a list of mappings, a mapping of columns to lists, and the frames of pandas, polars and pyarrow. Numbers that
     are not finite become "NaN", "Infinity" or "-Infinity", dates ISO 8601 texts, missing values null. Raises TypeError
@@ -28,13 +28,13 @@ def render(table: Any) -> tuple[bytes, dict[str, Any]]:
 
 
 def _columns(table: Any) -> dict[Any, Sequence[Any]] | None:
-    """The columns of what is made of columns; None for rows."""
+    """The columns of a table that is made of columns; None for one made of rows."""
     if hasattr(table, "iloc") and hasattr(table, "columns"):
         return _pandas(table)
     if hasattr(table, "get_columns") and hasattr(table, "to_dicts"):
         return {column.name: column.to_list() for column in table.get_columns()}
     if hasattr(table, "column_names") and hasattr(table, "to_pylist"):
-        return {name: table.column(place).to_pylist() for place, name in enumerate(table.column_names)}
+        return {name: table.column(position).to_pylist() for position, name in enumerate(table.column_names)}
     if isinstance(table, Mapping):
         return {name: _listed(values) for name, values in table.items()}
     return None
@@ -47,8 +47,8 @@ def _pandas(frame: Any) -> dict[Any, Sequence[Any]]:
     if type(index).__name__ != "RangeIndex" or index.name is not None:
         for level, name in enumerate(index.names):
             columns["index" if name is None else _label(name)] = index.get_level_values(level).tolist()
-    for place, name in enumerate(frame.columns):
-        columns[_free(_label(name), columns)] = frame.iloc[:, place].tolist()
+    for position, name in enumerate(frame.columns):
+        columns[_free(_label(name), columns)] = frame.iloc[:, position].tolist()
     return columns
 
 

@@ -21,8 +21,8 @@ _LOOKED_AT = 1000  # rows in which repeating values are looked for
 
 def signature(data: object) -> dict[str, dict[str, Any]]:
     """Shape and dtype of each field, by name: the columns of a frame; arrays and tensors, alone ("data") or in dicts,
-    lists and tuples (by key or place). The first dimension of a shape, the rows, is None: it is free. Nothing is read
-    of the values. Empty for what has neither shape nor dtype."""
+    lists and tuples (by key or position). The first dimension of a shape, the rows, is None: it is free. Nothing is
+    read of the values. Empty for what has neither shape nor dtype."""
     return dict(islice(_fields(data), _MOST_FIELDS))
 
 
@@ -38,8 +38,8 @@ def _fields(data: Any, name: str = "data") -> Iterator[tuple[str, dict[str, Any]
         for key, item in data.items():
             yield from _fields(item, values.text_name(key))
     elif isinstance(data, list | tuple) and len(data) <= _MOST_FIELDS:
-        for place, item in enumerate(data):
-            yield from _fields(item, str(place))
+        for position, item in enumerate(data):
+            yield from _fields(item, str(position))
 
 
 def example(data: Any) -> list[Any] | None:
@@ -71,12 +71,14 @@ def classes(class_labels: Any, target: Any) -> list[Any] | None:
 
 
 def _columns(data: Any) -> dict[str, Column]:
-    """The columns of a sample, by name: of an array by place."""
+    """The columns of a sample, by name: of an array by position."""
     from tachograph.data import profile, readers
 
     columns = profile.columns(readers.read(data[:_LOOKED_AT]).sample)
     named = hasattr(data, "columns")
-    return {values.text_name(column.name) if named else str(place): column for place, column in enumerate(columns)}
+    return {
+        values.text_name(column.name) if named else str(position): column for position, column in enumerate(columns)
+    }
 
 
 def _cells(rows: Any) -> Iterator[Any]:
@@ -102,7 +104,7 @@ def _row(row: Any, columns: Mapping[str, Column]) -> Any:
     if isinstance(row, dict):
         names = {values.text_name(name): value for name, value in row.items()}
         return {name: _cell(name, value, columns) for name, value in names.items()}
-    return [_cell(str(place), value, columns) for place, value in enumerate(row)]
+    return [_cell(str(position), value, columns) for position, value in enumerate(row)]
 
 
 def _cell(name: str, value: Any, columns: Mapping[str, Column]) -> Any:

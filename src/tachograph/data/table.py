@@ -26,7 +26,7 @@ Rows = slice | NDArray[np.int64]
 
 
 class Cells(NamedTuple):
-    """Values in C order, row after row; `missing` marks the same places where the values themselves cannot."""
+    """Values in C order, row after row; `missing` marks the same positions where the values themselves cannot."""
 
     values: NDArray[Any]
     missing: NDArray[np.bool_] | None
@@ -36,7 +36,7 @@ class Cells(NamedTuple):
 class ColumnGroup:
     """Columns which have one dtype."""
 
-    columns: dict[int, str]  # place in the table: name
+    columns: dict[int, str]  # position in the table: name
     dtype: str
     length: int  # what `read` counts: the cells of an array, the rows of a frame
     read: Callable[[int, int], Cells]
@@ -86,7 +86,7 @@ class Table:
 def spread(total: int, width: int) -> Rows:
     """At most `ROWS` rows, fewer of wide ones: one from each of as many equal intervals, or all.
 
-    The place within the interval moves by the golden ratio, since rows at a fixed distance would see one class only
+    The position within the interval moves by the golden ratio, since rows at a fixed distance would see one class only
     of data which repeats its classes in turn.
     """
     wanted = min(ROWS, max(1, CELLS // max(1, width)))
@@ -209,7 +209,7 @@ def label(name: object) -> str:
 
 
 def numbered(keys: Iterable[Any]) -> list[tuple[int, Any]]:
-    """The columns that are described, with their places."""
+    """The columns that are described, with their positions."""
     return list(itertools.islice(enumerate(keys), COLUMNS))
 
 

@@ -251,7 +251,7 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> tuple[str, int]:
 
 
 def _chunks(source: BinaryIO) -> Iterator[bytes]:
-    """What is still to be read. An error names the file, which tells it from one with the copy."""
+    """The rest of the file, in chunks. An error names the file, so that it is not taken for one of the copy."""
     try:
         while chunk := source.read(CHUNK):
             yield chunk

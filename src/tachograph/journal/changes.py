@@ -81,7 +81,7 @@ class Changes(NamedTuple):
 
 
 def read(root: Path, position: ReaderPosition) -> Changes:
-    """The changes since ``position``. Those of the last seconds come again the next time."""
+    """The changes since ``position``. Those of the last seconds are given again the next time."""
     try:
         with open(root / FILENAME, "rb") as file:
             first = file.readline()

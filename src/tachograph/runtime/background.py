@@ -121,8 +121,8 @@ class Background:
         return nothing_left.wait(_seconds_until(end))
 
     def end(self, timeout: float) -> None:
-        """:meth:`drain`, and let the thread end: Python ends a thread that is left over in the middle of whatever it
-        does, which some libraries in C++ answer by aborting the process. Jobs that come later are still done."""
+        """:meth:`drain`, then end the thread. Python would end it in the middle of whatever it does when the process
+        ends, which some libraries in C++ answer by aborting the process. Jobs that come later are still done."""
         if self._thread is threading.current_thread():
             return
         end = time.monotonic() + timeout

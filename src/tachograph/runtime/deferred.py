@@ -1,7 +1,7 @@
-"""What is recorded beside a training or once it has returned, so that the training does not wait for it.
+"""Jobs that record something beside a training or once it has returned, so that it does not wait for them.
 
-It is done in the background. What belongs to a run that goes on is done by the end of its training call at the latest;
-all of it before this process reads the store, and before it ends.
+They are done in the background. Those of a run that goes on are done by the end of its training call at the latest; all
+of them before this process reads the store, and before it ends.
 """
 
 from __future__ import annotations

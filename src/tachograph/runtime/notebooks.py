@@ -47,7 +47,8 @@ def is_own_code() -> bool:
 
 
 def notebook() -> str | None:
-    """The name of the notebook whose cell runs, "notebook" where the front end doesn't tell; None for anything else."""
+    """The name of the notebook whose cell runs, "notebook" where the front end doesn't say; None outside of
+    notebooks."""
     shell = _shell()
     if not is_own_code() or not hasattr(shell, "kernel"):
         return None

@@ -230,9 +230,9 @@ class Delivery:
         """Send the files that lines name. Where that took long, the sink may have deleted the first ones again."""
         amount = Amount()
         while digests := [digest for digest in self._present(lines) if digest not in self._refused]:
-            asked = time.monotonic()
+            began = time.monotonic()
             amount = amount.plus(self._send_missing(sink, sink.missing(digests)))
-            if time.monotonic() - asked < FRESH_SECONDS:
+            if time.monotonic() - began < FRESH_SECONDS:
                 break
         return amount
 

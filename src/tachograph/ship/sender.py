@@ -76,12 +76,13 @@ class Sender:
             self._wake.notify_all()
             return self._asked
 
-    def wait(self, asked: int, until: float) -> bool:
-        """Wait until what :meth:`ask` asked for is sent; False when the clock (monotonic) reaches ``until`` first."""
+    def wait(self, ticket: int, until: float) -> bool:
+        """Wait until all is sent that the :meth:`ask` of this ticket was about; False when the clock (monotonic)
+        reaches ``until`` first."""
         with self._wake:
             timeout = max(0.0, until - time.monotonic())
-            self._wake.wait_for(lambda: self._served >= asked or self._thread is None, timeout)
-            return self._served >= asked or (self._thread is None and not self.behind)
+            self._wake.wait_for(lambda: self._served >= ticket or self._thread is None, timeout)
+            return self._served >= ticket or (self._thread is None and not self.behind)
 
     @property
     def behind(self) -> dict[str, int]:

@@ -99,11 +99,11 @@ def scheme(url: str) -> str:
 
 def check(url: str) -> None:
     """Raise ValueError where there is no sink for ``url``."""
-    known = schemes()
+    available = schemes()
     if "\0" in url or "%00" in url:
         raise ValueError("no URL has a zero byte in it")
-    if scheme(url) not in known:
-        raise ValueError(f"there is no sink for {scheme(url)}:// URLs; there is one for {', '.join(known)}")
+    if scheme(url) not in available:
+        raise ValueError(f"there is no sink for {scheme(url)}:// URLs; there is one for {', '.join(available)}")
 
 
 def open_sink(url: str) -> Sink:

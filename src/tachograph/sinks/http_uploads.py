@@ -32,7 +32,7 @@ class Elsewhere(Retry):
 
 
 class Ask(Protocol):
-    """Makes a request, and gives what was answered."""
+    """Makes a request and returns the answer."""
 
     def __call__(self, method: str, path: str, expected: type[T], **more: Any) -> T: ...
 
@@ -128,5 +128,5 @@ class _Part:
 
 def name_of(path: Path) -> str:
     """A name for the upload of the file at ``path``: the same one whenever that is tried, and nobody else's."""
-    place = f"{process.this().host}:{os.path.abspath(path)}"
-    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+    identity = f"{process.this().host}:{os.path.abspath(path)}"
+    return hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
