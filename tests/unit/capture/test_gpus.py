@@ -18,7 +18,7 @@ def test_without_a_driver_there_are_no_gpus_and_no_noise(capfd: pytest.CaptureFi
 
 
 @pytest.mark.skipif(not gpus._has_driver(), reason="there is no NVIDIA driver here")
-def test_gpus() -> None:
+def test_a_gpu_is_described_and_read() -> None:
     ours = gpus.open_gpus({})
     assert ours
     facts = ours[0].describe()
