@@ -65,20 +65,21 @@ class _Detour:
         return self.function.__code__ in (self._code, self.original.__code__)
 
     def add(self, wrap: Wrap) -> None:
-        """Let calls go through ``wrap(what they went to so far)``."""
+        """Let calls go through ``wrap(target)``, where ``target`` is what they went to so far."""
         self._layers.append(wrap)
         self._lead()
         self.function.__code__ = self._code
 
     def remove(self, wrap: Wrap) -> None:
-        """Take ``wrap`` back; with the last one the function has its own code again, unless it was given another."""
+        """Undo :meth:`add`. After the last one the function has its own code again, unless somebody else has changed
+        it."""
         self._layers.remove(wrap)
         self._lead()
         if not self._layers and self.function.__code__ is self._code:
             self.function.__code__ = self.original.__code__
 
     def _lead(self) -> None:
-        # They stay for good: a thread may be on its way here while the last hook is taken back.
+        # These names stay for good: a thread may be on its way here while the last hook is removed.
         target: Function = self.original
         for wrap in self._layers:
             target = wrap(target)
@@ -90,9 +91,9 @@ _numbers = itertools.count(1)
 
 
 def divert(function: FunctionType, wrap: Wrap) -> Callable[[], None]:
-    """Let all calls of ``function`` go through ``wrap(original)``, on top of what it went through so far.
+    """Let all calls of ``function`` go through ``wrap(original)``, around the hooks that it goes through already.
 
-    What is returned takes that back.
+    Returns a function that undoes it.
     """
     _follow_compilers()
     detour = _detours.get(function)
@@ -103,7 +104,8 @@ def divert(function: FunctionType, wrap: Wrap) -> Callable[[], None]:
 
 
 def _follow_compilers() -> None:
-    """torch's compiler takes this for true while it reads code, and leaves out the other branch."""
+    """Let ``tracing`` be torch's own test, which its compiler takes for true while it reads code: so it leaves out the
+    hooks."""
     global tracing
     compiler = getattr(sys.modules.get("torch"), "compiler", None)
     tracing = getattr(compiler, "is_dynamo_compiling", tracing)
