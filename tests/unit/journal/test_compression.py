@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from tachograph import journal
-from tachograph.cli.verify import check
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, encode
 from tachograph.index.index import Index
 from tachograph.runtime import process
 from tachograph.store.follow import Follower
 from tachograph.store.store import Store, open_store
+from tachograph.upkeep.verify import check
 
 GONE = process.Process(process.this().host, "an earlier boot", 7, 7)
 
