@@ -10,14 +10,13 @@ from typing import Protocol
 from tachograph.bucket.blobs import Shelves
 from tachograph.bucket.credentials import Unusable
 from tachograph.bucket.objects import Objects
-from tachograph.errors import Error
+from tachograph.errors import Error, Retry
 from tachograph.journal.blobs import CHUNK, Blobs
 from tachograph.runtime import whole_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.locks import sync_folder
 from tachograph.server.drafts import Drafts
 from tachograph.server.storage import Unavailable
-from tachograph.sinks import Retry
 from tachograph.upkeep import Collected
 from tachograph.upkeep.folder import collect_blobs
 

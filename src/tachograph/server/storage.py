@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from msgspec import Struct
+
 from tachograph.errors import Error
-from tachograph.server.api.batch import Batch
 from tachograph.server.drafts import Drafts
 from tachograph.store.store import Store
 from tachograph.upkeep import Collected
@@ -37,6 +38,20 @@ class Reading(Unavailable):
     def __init__(self, why: str, share: float) -> None:
         super().__init__(why)
         self.share = share
+
+
+class Batch(Struct, frozen=True):
+    """Events of one writer: the lines without their ends, and their sequence numbers, which rise. ``at`` is the first
+    event's time."""
+
+    seqs: Sequence[int]
+    lines: Sequence[bytes]
+    at: float
+
+    def after(self, seq: int) -> Batch:
+        """Those that come after ``seq``."""
+        skipped = sum(own <= seq for own in self.seqs)
+        return Batch(self.seqs[skipped:], self.lines[skipped:], self.at)
 
 
 class IncomingEvent(NamedTuple):

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from msgspec import Struct
+from collections.abc import Iterator
 
 from tachograph import events
 from tachograph.events import Event, RunStart
 from tachograph.server.api.responses import Refused
+from tachograph.server.storage import Batch
 
 TOLD = 100  # wrong lines that are listed
-
-
-class Batch(Struct, frozen=True):
-    """Events of one writer: the lines without their ends, and their sequence numbers, which rise. ``at`` is the first
-    event's time."""
-
-    seqs: Sequence[int]
-    lines: Sequence[bytes]
-    at: float
-
-    def after(self, seq: int) -> Batch:
-        """Those that come after ``seq``."""
-        skipped = sum(own <= seq for own in self.seqs)
-        return Batch(self.seqs[skipped:], self.lines[skipped:], self.at)
 
 
 def read(run: str, writer: str, body: bytes, longest: int) -> Batch:

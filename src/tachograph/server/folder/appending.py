@@ -29,8 +29,7 @@ from tachograph import events, journal
 from tachograph.journal import Sum
 from tachograph.runtime import process
 from tachograph.runtime.locks import locked, sync_folder
-from tachograph.server.api.batch import Batch
-from tachograph.server.storage import Gap
+from tachograph.server.storage import Batch, Gap
 
 SEGMENT_BYTES = 64 << 20
 REST_SECONDS = 3600.0

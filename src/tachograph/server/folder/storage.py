@@ -16,10 +16,9 @@ from tachograph.errors import Error
 from tachograph.events import Unknown
 from tachograph.index.sqlite_file import Database
 from tachograph.journal import Damage, changes, tombstones
-from tachograph.server.api.batch import Batch
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.folder import appending
-from tachograph.server.storage import NAME, Gone, IncomingEvent, Reading
+from tachograph.server.storage import NAME, Batch, Gone, IncomingEvent, Reading
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL
 from tachograph.store.store import Store

@@ -24,11 +24,10 @@ from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, decode_st
 from tachograph.index.projection import TableBatch as Projected
 from tachograph.journal import Block
 from tachograph.runtime import process
-from tachograph.server.api.batch import Batch
 from tachograph.server.blobs import BlobStore
 from tachograph.server.postgres import removal
 from tachograph.server.postgres.pool import Connection, Pool
-from tachograph.server.storage import NAME, Gap, IncomingEvent
+from tachograph.server.storage import NAME, Batch, Gap, IncomingEvent
 from tachograph.store.sql import SqlQuestions
 from tachograph.store.store import Store
 from tachograph.upkeep import Collected

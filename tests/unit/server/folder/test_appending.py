@@ -20,7 +20,7 @@ from tachograph.runtime import process
 from tachograph.server.api import batch
 from tachograph.server.folder import appending
 from tachograph.server.folder.appending import NOTE, DraftNote
-from tachograph.server.storage import Gap
+from tachograph.server.storage import Batch, Gap
 
 RUN, WRITER = "run-1", "0-host-1-abc"
 ALL = lines(RUN, WRITER, 100)
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / RUN / WRITER
 
 
-def made(first: int, last: int) -> batch.Batch:
+def made(first: int, last: int) -> Batch:
     """Events number ``first`` to ``last``."""
     return batch.read(RUN, WRITER, b"\n".join(ALL[first - 1 : last]), 1 << 20)
 
