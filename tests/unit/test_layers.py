@@ -89,6 +89,11 @@ def test_imports_go_one_way() -> None:
     assert not against
 
 
+def test_the_server_neither_records_nor_sends() -> None:
+    used = {other for name in FILES if name.startswith("server.") for other in ours(imports(FILES[name], lazy=True))}
+    assert not {name for name in used if name.partition(".")[0] in ("sinks", "ship", "record", "hooks")}
+
+
 def test_one_file_hears_of_forks() -> None:
     heard = [str(path.relative_to(SOURCE)) for path in FILES.values() if "register_at_fork(" in path.read_text("utf-8")]
     heard += [path.name for path in PLUGINS.rglob("*.py") if "register_at_fork(" in path.read_text("utf-8")]
