@@ -11,7 +11,7 @@ from tachograph.bucket.mirror import Mirror
 from tachograph.events import encode
 from tachograph.journal import tombstones
 from tachograph.upkeep import Collected
-from tachograph.upkeep.references import digests, referred
+from tachograph.upkeep.references import journal_lines, needed
 
 
 class BucketUpkeep:
@@ -36,15 +36,13 @@ class BucketUpkeep:
     def collect(self, dry: bool, days: int) -> Collected:
         """Segments of a bucket are compressed as they are."""
         self._mirror.refresh(everything=True)
-        root = self._mirror.root
-        removed = tombstones.hidden(root)
+        removed = tombstones.hidden(self._mirror.root)
         if not dry:
             self._delete(removed)
-        runs = [folder for folder in root.glob("runs/*") if folder.name not in removed]
-        needed = referred(root, [writer for run in runs for writer in journal.writers(run)])
-        for one in self._objects.listed("registry"):
-            needed |= digests(self._objects.read(one.path))
-        done = Shelves(self._objects).collect(needed, dry)
+        runs = [folder for folder in self._mirror.root.glob("runs/*") if folder.name not in removed]
+        journals = (journal_lines(writer) for run in runs for writer in journal.writers(run))
+        registry = (self._objects.read(each.path) for each in self._objects.listed("registry"))
+        done = Shelves(self._objects).collect(needed(journals, registry), dry)
         done.runs = removed
         return done
 

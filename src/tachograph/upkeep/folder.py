@@ -11,7 +11,7 @@ from tachograph import journal
 from tachograph.journal import tombstones
 from tachograph.journal.blobs import ASIDE, Blobs, Stamp, put_back
 from tachograph.upkeep import GRACE_SECONDS, Collected
-from tachograph.upkeep.references import referred
+from tachograph.upkeep.references import journal_lines, needed
 
 DAY_SECONDS = 86_400.0
 
@@ -31,12 +31,13 @@ class FolderUpkeep:
     def collect(self, dry: bool, days: int) -> Collected:
         root = self._root
         removed = tombstones.hidden(root) if dry else tombstones.sweep(root)
-        found = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
-        done = collect_blobs(root, referred(root, found), dry)
-        abandoned = [path for folder in found for path in journal.abandoned(folder, time.time() - GRACE_SECONDS)]
+        writers = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
+        registry = (path.read_bytes() for path in root.glob("registry/**/*.json"))
+        done = collect_blobs(root, needed(map(journal_lines, writers), registry), dry)
+        abandoned = [path for writer in writers for path in journal.abandoned(writer, time.time() - GRACE_SECONDS)]
         done.bytes += sum(path.stat().st_size for path in abandoned)
         done.files += map(str, abandoned)
-        sealed = [path for folder in found for path in _sealed(folder, days)]
+        sealed = [path for writer in writers for path in _sealed(writer, days)]
         if not dry:
             for path in abandoned:
                 path.unlink(missing_ok=True)

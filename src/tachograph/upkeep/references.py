@@ -1,5 +1,8 @@
-"""Which files are needed: those whose digests stand anywhere in journals, in events of kinds to come, too; but not
-those that the same writer has let go of since."""
+"""Which kept files are still needed: the one rule, for stores in a folder, in a bucket and in PostgreSQL.
+
+A file is needed while its digest stands anywhere in a writer's journal, unless the same writer has released it since,
+or anywhere in the registry. Events of kinds that this version doesn't know count, too: all of a line is searched.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,37 @@ from tachograph import events, journal
 _DIGEST = re.compile(rb"sha256:([0-9a-f]{64})")
 
 
-def referred(root: Path, writers: Iterable[Path]) -> set[str]:
-    """The digests, without what stands before their digits, in these writers' journals and the registry in ``root``."""
-    found: set[str] = set()
-    for folder in writers:
-        found |= held(line for path in journal.segments(folder) for line in _lines(path))
-    for path in root.glob("registry/**/*.json"):
-        found.update(digests(path.read_bytes()))
-    return found
+def needed(journals: Iterable[Iterable[bytes]], registry: Iterable[bytes] = ()) -> set[str]:
+    """The digests of the files that are still needed, without ``sha256:`` before them. ``journals`` has the lines of
+    each writer in their order, ``registry`` the texts of the files in it."""
+    digests: set[str] = set()
+    for lines in journals:
+        digests |= _of_writer(lines)
+    for text in registry:
+        digests |= _digests(text)
+    return digests
 
 
-def held(lines: Iterable[bytes]) -> set[str]:
-    """The digests in a writer's lines, but those that it has let go of since."""
-    found: set[str] = set()
+def journal_lines(writer: Path) -> Iterator[bytes]:
+    """The lines of the journal in a writer's folder."""
+    for path in journal.segments(writer):
+        with journal.opened(path) as file:
+            yield from file
+
+
+def _of_writer(lines: Iterable[bytes]) -> set[str]:
+    digests: set[str] = set()
     for line in lines:
-        own = digests(line)
-        found = found - own if _is_release(line) else found | own
-    return found
+        in_line = _digests(line)
+        if _is_release(line):
+            digests -= in_line
+        else:
+            digests |= in_line
+    return digests
 
 
-def digests(text: bytes) -> set[str]:
-    """All digests in a text."""
+def _digests(text: bytes) -> set[str]:
     return {match.decode() for match in _DIGEST.findall(text)}
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with journal.opened(path) as file:
-        yield from file
 
 
 def _is_release(line: bytes) -> bool:

@@ -14,7 +14,7 @@ from tachograph.index.schema import EMPTYING
 from tachograph.journal.tombstones import Removed
 from tachograph.server.postgres.pool import Connection, Pool
 from tachograph.server.storage import Gone
-from tachograph.upkeep.references import held
+from tachograph.upkeep.references import needed
 
 ROWS = 1000  # that are asked for at once
 
@@ -66,16 +66,14 @@ def meant(pool: Pool, key: str) -> Removed | None:
     return Removed(*rows[0]) if rows else None
 
 
-def referred(pool: Pool) -> set[str]:
-    """The digests that stand in any event, but those that their writer has let go of since."""
-    found: set[str] = set()
-    for _, rows in groupby(_lines(pool), key=lambda row: row[0]):
-        found |= held(line for _, line in rows)
-    return found
+def needed_files(pool: Pool) -> set[str]:
+    """The digests of the files that are still needed, by the events that are kept here."""
+    journals = groupby(_lines_with_digests(pool), key=lambda row: row[0])
+    return needed((line for _, line in rows) for _, rows in journals)
 
 
-def _lines(pool: Pool) -> Iterator[tuple[int, bytes]]:
-    """The events with a digest in them, and their writers, in order."""
+def _lines_with_digests(pool: Pool) -> Iterator[tuple[int, bytes]]:
+    """Each event that has a digest in it, with its writer; a writer's together, in their order."""
     after: Sequence[int] = (0, 0)
     while rows := pool.rows(
         """SELECT writer, seq, line FROM event WHERE (writer, seq) > (?, ?) AND instr(line, ?) > 0

@@ -99,7 +99,7 @@ class Postgres:
         """There is nothing to finish: a removal is done as a whole, or not."""
 
     def collect(self, dry: bool, days: int) -> Collected:
-        return self._blobs.collect(removal.referred(self._pool), dry)
+        return self._blobs.collect(removal.needed_files(self._pool), dry)
 
     # -- files --
 
