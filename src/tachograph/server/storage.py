@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from tachograph.errors import Error
+from tachograph.events import Event, Unknown
 from tachograph.server.drafts import Drafts
 from tachograph.store.store import Store
 from tachograph.upkeep import Collected
@@ -50,8 +51,15 @@ class Batch(Struct, frozen=True):
 
     def after(self, seq: int) -> Batch:
         """Those that come after ``seq``."""
-        skipped = sum(own <= seq for own in self.seqs)
+        skipped = sum(number <= seq for number in self.seqs)
         return Batch(self.seqs[skipped:], self.lines[skipped:], self.at)
+
+    def writer_began(self, started: float | None) -> float:
+        """When the writer began: at ``started``, as its first event that is kept says; else as this batch says, where
+        the first event is in it; else long ago."""
+        if started is not None:
+            return started
+        return self.at if self.seqs[0] == 1 else 0.0
 
 
 class IncomingEvent(NamedTuple):
@@ -61,6 +69,12 @@ class IncomingEvent(NamedTuple):
     seq: int
     kind: str
     line: bytes
+
+    @classmethod
+    def of(cls, writer: str, event: Event, line: bytes) -> IncomingEvent:
+        """That of an event that was read from its line."""
+        kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
+        return cls(writer, event.seq, kind, line)
 
 
 class Tail(Protocol):

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from tachograph import journal
 from tachograph.errors import Error
-from tachograph.events import Unknown
 from tachograph.index.sqlite_file import Database
 from tachograph.journal import Damage, changes, tombstones
 from tachograph.server.blobs import FolderBlobs
@@ -104,9 +103,11 @@ class FolderStorage:
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
         folder = self._run(run) / writer
-        stone = tombstones.removed(self.root).get(run)
-        if stone is not None and _began(folder, batch) <= stone.at:
-            raise Gone(str(stone))
+        tombstone = tombstones.removed(self.root).get(run)
+        if tombstone is not None:
+            header = journal.header(folder)
+            if batch.writer_began(None if header is None else header.at) <= tombstone.at:
+                raise Gone(str(tombstone))
         position, count = appending.append(folder, after, batch)
         changes.announce(folder)  # of what is there already, too: a server that was killed may have told nobody
         return position, count
@@ -154,14 +155,6 @@ class FolderStorage:
         return self._blobs.read(digest, start, length)
 
 
-def _began(folder: Path, batch: Batch) -> float:
-    """When a writer began, whose first events are here or in the batch; else long ago."""
-    header = journal.header(folder)
-    if header is not None:
-        return header.at
-    return batch.at if batch.seqs[0] == 1 else 0.0
-
-
 class Tail:
     """See :class:`tachograph.server.storage.Tail`."""
 
@@ -189,7 +182,6 @@ class Tail:
                 if item is None or isinstance(item, Damage) or item.seq <= self._after.get(folder.name, 0):
                     continue
                 self._after[folder.name] = item.seq
-                kind = item.name if isinstance(item, Unknown) else str(item.__struct_config__.tag)
-                yield item.at, IncomingEvent(folder.name, item.seq, kind, text)
+                yield item.at, IncomingEvent.of(folder.name, item, text)
             if block.end < journal.size(path):
                 return  # the next segment when this one is read to its end

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tachograph import events
-from tachograph.events import Event, Unknown
+from tachograph.events import Event
 from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, decode_start
 from tachograph.index.projection import TableBatch as Projected
 from tachograph.journal import Block
@@ -126,13 +126,8 @@ def make_writer(db: Connection, run: str, writer: str) -> None:
 
 
 def _make_writer(db: Connection, run: str, writer: str, batch: Batch) -> None:
-    removal.check(db, run, _began(None, batch))
+    removal.check(db, run, batch.writer_began(None))
     make_writer(db, run, writer)
-
-
-def _began(started: float | None, batch: Batch) -> float:
-    """When a writer began, whose first events are here or in the batch; else long ago."""
-    return started if started is not None else batch.at if batch.seqs[0] == 1 else 0.0
 
 
 def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int] | None:
@@ -148,7 +143,7 @@ def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> 
         return None
     *state, held, removed = row
     if removed is not None:
-        removal.check(db, run, _began(state[WRITER_COLUMNS.index("started")], batch))
+        removal.check(db, run, batch.writer_began(state[WRITER_COLUMNS.index("started")]))
     if after > held:
         raise Gap(held)
     new = batch.after(held)
@@ -248,5 +243,4 @@ class Tail:
                     continue
                 clock = max(clock, event.at)
                 if event.seq > after:
-                    kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
-                    yield clock, IncomingEvent(writer, event.seq, kind, line)
+                    yield clock, IncomingEvent.of(writer, event, line)
