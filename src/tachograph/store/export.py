@@ -50,6 +50,7 @@ class MetricPoints(NamedTuple):
 
 
 def _series(runs: Iterable[RunRecord], system: bool) -> Iterator[MetricPoints]:
+    """The points of each metric of each run, one after the other."""
     for run in runs:
         for name in [*run.metrics, *(run.system if system else ())]:
             yield MetricPoints(run.id, name, run.history(name))
@@ -81,6 +82,7 @@ def _write_csv_points(path: Path, series: Iterable[MetricPoints]) -> int:
 
 
 def _csv_cell(value: Any) -> Any:
+    """A value as it stands in a cell: a text that a spreadsheet would take for a formula stands behind a '."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) else value
     return document.line(value) if isinstance(value, list | Mapping) else document.plain(value)
@@ -121,27 +123,28 @@ def _time(at: float) -> str:
 
 
 def _write_parquet_runs(path: Path, runs: Sequence[RunRecord]) -> None:
-    _write_parquet(path, {name: _alike(cells) for name, cells in _columns(runs).items()})
+    _write_parquet(path, {name: _of_one_type(cells) for name, cells in _columns(runs).items()})
 
 
 def _write_parquet_points(path: Path, series: Iterable[MetricPoints]) -> int:
     import numpy as np
 
-    known = list(series)
-    lengths = [len(one.history) for one in known]
-    times = [one.history.times for one in known] or [np.zeros(0)]
+    metrics = list(series)
+    lengths = [len(metric.history) for metric in metrics]
+    times = [metric.history.times for metric in metrics] or [np.zeros(0)]
     columns = {
-        "run": np.repeat(np.array([one.run for one in known], object), lengths).tolist(),
-        "name": np.repeat(np.array([one.name for one in known], object), lengths).tolist(),
-        "step": np.concatenate([one.history.steps for one in known] or [np.zeros(0, np.int64)]),
+        "run": np.repeat(np.array([metric.run for metric in metrics], object), lengths).tolist(),
+        "name": np.repeat(np.array([metric.name for metric in metrics], object), lengths).tolist(),
+        "step": np.concatenate([metric.history.steps for metric in metrics] or [np.zeros(0, np.int64)]),
         "time": (np.concatenate(times) * 1e6).astype("datetime64[us]"),
-        "value": np.concatenate([one.history.values for one in known] or [np.zeros(0)]),
+        "value": np.concatenate([metric.history.values for metric in metrics] or [np.zeros(0)]),
     }
     _write_parquet(path, columns)
     return sum(lengths)
 
 
 def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write a table, by polars or else pyarrow. Raises Error where neither is installed."""
     for write in (_by_polars, _by_pyarrow):
         with suppress(ImportError):
             write(path, columns)
@@ -168,17 +171,18 @@ def _by_pyarrow(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def _columns(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    facts = ("id", "name", "experiment", "status", "started", "ended", "parent_id")
-    columns = {name.removesuffix("_id"): [getattr(run, name) for run in runs] for name in facts}
+    """The columns of a table of runs: their own fields, then each parameter, metric and tag that any of them has."""
+    fields = ("id", "name", "experiment", "status", "started", "ended", "parent_id")
+    columns = {name.removesuffix("_id"): [getattr(run, name) for run in runs] for name in fields}
     for kind in ("params", "metrics", "tags"):
         values: list[dict[str, Any]] = [getattr(run, kind) for run in runs]
-        for name in sorted({name for own in values for name in own}):
-            columns[f"{kind}.{name}"] = [own.get(name) for own in values]
+        for name in sorted({name for of_run in values for name in of_run}):
+            columns[f"{kind}.{name}"] = [of_run.get(name) for of_run in values]
     return columns
 
 
-def _alike(cells: list[Any]) -> list[Any]:
-    """Cells that fit a column of one type: as they are, or else as text."""
+def _of_one_type(cells: list[Any]) -> list[Any]:
+    """The cells of a column as values of one type: as they are, or else as text."""
     kinds = {type(cell) for cell in cells if cell is not None}
     if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
         return cells
