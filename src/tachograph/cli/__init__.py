@@ -1,8 +1,9 @@
 """The command line: ``tachograph``, and the same as ``python -m tachograph``.
 
 Each command is a module of this package with a docstring (its help), ``EXAMPLES``, ``configure(parser)`` and
-``run(options)``, which gives the exit status: 0 = success, 1 = what was asked is not so, 2 = wrong usage. Only the
-module of the command that was asked for is imported.
+``run(options)``, which returns the exit status: 0 = success, 1 = what was asked is not so, 2 = wrong usage. A command
+reads options and prints; what it does lives in the packages below. Only the module of the command that is run is
+imported.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ COMMANDS = {
     "doctor": "say whether trainings would be recorded here, and if not, why",
 }
 
-# As a shell has them for programs that end by these signals.
+# The exit statuses that shells have for programs that end by these signals.
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
@@ -63,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def reported(arguments: list[str]) -> int:
-    """Run a command; what it raises on purpose becomes one line on standard error, and an exit status."""
+    """Run a command, and return its exit status. Errors that are meant for users become one line on standard error."""
     output.prepare()
     try:
         status = _run(arguments)
         output.flush()
     except SystemExit as stop:  # argparse has shown the help
         return stop.code if isinstance(stop.code, int) else 0
-    except BrokenPipeError:  # as in `tachograph runs | head`: whoever reads has seen enough
+    except BrokenPipeError:  # as in `tachograph runs | head`: the reader has seen enough
         output.abandon()
         return CLOSED_PIPE
     except KeyboardInterrupt:
@@ -103,7 +104,7 @@ def _overview() -> str:
 
 
 def command(name: str, arguments: list[str]) -> int:
-    """Run the command ``name``."""
+    """Run the command ``name``, and return its exit status."""
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else "tachograph --help lists what there is"

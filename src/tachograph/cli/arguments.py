@@ -1,4 +1,4 @@
-"""How arguments are read, and how wrong ones are answered: with one line."""
+"""Reading the arguments of commands. Wrong ones are answered with one line."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tachograph.printable import decoded
 
 
 class UsageError(Error):
-    """The command was not called as it can be."""
+    """The command was called in a wrong way: the exit status is 2."""
 
 
 class Arguments(ArgumentParser):
-    """Arguments are names, which are text, unless their type says that they are a :func:`place`."""
+    """A parser whose arguments are names, which are text, unless their type is :func:`path_or_url`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.register("type", None, decoded)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is shown as one line; argparse itself would add the whole usage."""
+        """Raise what is shown in one line; argparse itself would add the whole usage."""
         raise UsageError(f"{message} ({self.prog} --help says more)")
 
 
@@ -42,7 +42,7 @@ class Parser(Arguments):
         module.configure(self)
 
     def read(self, arguments: list[str]) -> Namespace:
-        """The arguments, with options before, between and behind the others."""
+        """The arguments. Options may stand before, between and behind the others."""
         has_commands = any(action.nargs == PARSER for action in self._actions)
         return self.parse_args(arguments) if has_commands else self.parse_intermixed_args(arguments)
 
@@ -50,15 +50,15 @@ class Parser(Arguments):
 def add_root(parser: ArgumentParser) -> None:
     """The option that says which store to read."""
     help = "the store: a folder or a URL (default: TACHOGRAPH_DIR, ./.tachograph)"
-    parser.add_argument("--root", metavar="DIR", type=place, help=help)
+    parser.add_argument("--root", metavar="DIR", type=path_or_url, help=help)
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """The option for programs."""
+    """The option that makes a command write JSON, for programs."""
     parser.add_argument("--json", action="store_true", help="write one JSON document")
 
 
-def place(text: str) -> str:
+def path_or_url(text: str) -> str:
     """A type of arguments: a file or folder, whose name may be any bytes, or a URL."""
     return text
 
@@ -75,9 +75,9 @@ def local_root(options: Namespace) -> Path:
     from tachograph.redaction import redact_url
     from tachograph.store.store import open_store
 
-    place = options.root or ""
-    if "://" in place and not place.startswith("file://"):
-        raise UsageError(f"{redact_url(place)} is no folder: this works on the machine where the journals lie")
+    url = options.root or ""
+    if "://" in url and not url.startswith("file://"):
+        raise UsageError(f"{redact_url(url)} is no folder: this works on the machine where the journals lie")
     return existing(open_store(options.root).root)
 
 
@@ -90,10 +90,10 @@ def existing(root: Path) -> Path:
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:
     """``key=value`` texts as a mapping."""
-    found = {}
+    values = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise UsageError(f"a tag is written key=value, got {text!r}")
-        found[key] = value
-    return found
+        values[key] = value
+    return values

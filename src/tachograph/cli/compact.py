@@ -13,7 +13,7 @@ from pathlib import Path
 from tachograph import wording
 from tachograph.bucket.objects import SCHEMES
 from tachograph.cli import with_store
-from tachograph.cli.arguments import UsageError, add_json, add_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, path_or_url
 from tachograph.cli.output import say
 from tachograph.compact import compact, destination_at
 from tachograph.store import document
@@ -28,11 +28,11 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument(
         "--to",
         metavar="PLACE",
-        type=place,
+        type=path_or_url,
         help="a folder or a bucket's URL for the tables (default: the store's tables)",
     )
     add_root(parser)
@@ -43,7 +43,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace, store: Store) -> int:
     """0 when the tables say what the store says."""
     with_store.check(store)
-    report = compact(store, destination_at(options.to or _beside(options.root, store)))
+    report = compact(store, destination_at(options.to or _default_destination(options.root, store)))
     if options.json:
         document.write(report)
         return 0
@@ -59,8 +59,8 @@ def run(options: Namespace, store: Store) -> int:
     return 0
 
 
-def _beside(root: str | None, store: Store) -> str | Path:
-    """Where a store has its tables, unless they are wanted elsewhere."""
+def _default_destination(root: str | None, store: Store) -> str | Path:
+    """Where the tables of a store go without ``--to``. Raises UsageError for a server."""
     scheme = (root or "").partition("://")[0]
     if root and scheme in ("http", "https"):
         raise UsageError(f"{store.name} keeps no tables: say where to put them (--to PLACE)")

@@ -30,7 +30,7 @@ SHOWN_CHANGES = 20  # lines of each run
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two to {MOST} runs: ids, names, or latest")
     add_root(parser)
     add_json(parser)
@@ -43,11 +43,11 @@ def run(options: Namespace, store: Store) -> int:
     if not 2 <= len({run.id for run in runs}) == len(runs) <= MOST:
         raise UsageError(f"name two to {MOST} different runs (tachograph compare --help says more)")
     values = {title: [read(run) for run in runs] for title, read in SECTIONS.items()}
-    differences = {title: _differing(own) for title, own in values.items()}
+    differences = {title: _differing(of_runs) for title, of_runs in values.items()}
     if options.json:
         document.write({"runs": [document.of_run(run) for run in runs], **_by_id(runs, differences)})
     else:
-        _draw(runs, differences, known=[title for title, own in values.items() if any(own)])
+        _draw(runs, differences, recorded=[title for title, of_runs in values.items() if any(of_runs)])
     return 0
 
 
@@ -66,18 +66,18 @@ def _code(run: RunRecord) -> Values:
 
 
 def _environment(run: RunRecord) -> Values:
-    known = run.environment
+    environment = run.environment
     return {
-        **_flat(known, "python", "os", "cpu", "memory", "seeds", "variables"),
-        "gpus": [gpu.get("name") for gpu in plain_values.mappings(known.get("gpus"))],
-        "command": known.get("argv"),
-        "folder": known.get("cwd"),
+        **_flat(environment, "python", "os", "cpu", "memory", "seeds", "variables"),
+        "gpus": [gpu.get("name") for gpu in plain_values.mappings(environment.get("gpus"))],
+        "command": environment.get("argv"),
+        "folder": environment.get("cwd"),
     }
 
 
-def _flat(known: Values, *groups: str) -> dict[str, Any]:
+def _flat(values: Values, *groups: str) -> dict[str, Any]:
     return {
-        f"{group}.{name}": value for group in groups for name, value in plain_values.mapping(known.get(group)).items()
+        f"{group}.{name}": value for group in groups for name, value in plain_values.mapping(values.get(group)).items()
     }
 
 
@@ -92,7 +92,7 @@ SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
 
 
 class Missing:
-    """Stands for what a run does not have."""
+    """Stands for a value that a run doesn't have."""
 
 
 MISSING = Missing()
@@ -102,7 +102,7 @@ Differences = dict[str, list[Any]]  # by name, a value for each run
 def _differing(runs: Sequence[Values]) -> Differences:
     names = dict.fromkeys(name for run in runs for name in run)
     rows = {name: [run.get(name, MISSING) for run in runs] for name in names}
-    # By their text: so NaN is like NaN, and 1 is not like 1.0 or True.
+    # Compared by their text: so NaN equals NaN, and 1 equals neither 1.0 nor True.
     return {name: row for name, row in rows.items() if len({repr(value) for value in row}) > 1}
 
 
@@ -119,7 +119,7 @@ def _by_id(runs: Sequence[RunRecord], differences: Mapping[str, Differences]) ->
 # -- drawing --
 
 
-def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], known: Sequence[str]) -> None:
+def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], recorded: Sequence[str]) -> None:
     console = draw.console()
     draw.show(console, _names(runs))
     for title, rows in differences.items():
@@ -128,9 +128,9 @@ def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], kno
             draw.section(console, title.capitalize(), table)
         if "diff" in rows and title == "code":
             draw.show(console, draw.line(), *_changes(rows["diff"]))
-    same = [title for title in known if not differences[title]]
-    unknown = [title for title in differences if title not in known]
-    rest = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(unknown)}"] * bool(unknown)
+    same = [title for title in recorded if not differences[title]]
+    missing = [title for title in differences if title not in recorded]
+    rest = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(missing)}"] * bool(missing)
     if rest:
         draw.show(console, draw.line(), draw.line(("; ".join(rest), "dim")))
 
@@ -153,8 +153,8 @@ def _table(rows: Differences, room: int) -> draw.Group:
     count = len(next(iter(rows.values())))
     each = max(8, (room - names.width) // count - draw.GAP)
     columns = [
-        draw.TableColumn(letter, draw.clipped([_cell(name, row[place]) for name, row in rows.items()], each))
-        for place, letter in enumerate(ascii_uppercase[:count])
+        draw.TableColumn(letter, draw.clipped([_cell(name, row[index]) for name, row in rows.items()], each))
+        for index, letter in enumerate(ascii_uppercase[:count])
     ]
     return draw.table([names, *columns])
 
@@ -174,8 +174,8 @@ def _metrics(rows: Differences) -> draw.Group:
     ordered = {name: rows[name] for name in ranking.metrics(rows)}
     columns = [draw.TableColumn("", list(map(wording.line, ordered)), style="dim")]
     count = len(next(iter(rows.values())))
-    for place, letter in enumerate(ascii_uppercase[:count]):
-        cells = ["–" if row[place] is MISSING else wording.number(row[place]) for row in ordered.values()]
+    for index, letter in enumerate(ascii_uppercase[:count]):
+        cells = ["–" if row[index] is MISSING else wording.number(row[index]) for row in ordered.values()]
         columns.append(draw.TableColumn(letter, cells, right=True))
     if count == 2:
         columns.append(draw.TableColumn("CHANGE", [_change(*row) for row in ordered.values()], right=True))
@@ -190,11 +190,11 @@ def _change(before: Any, after: Any) -> str:
 
 
 def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
-    """The changed lines that not all of the runs have, each behind the letter of its run."""
+    """The changed lines that are not in all of the runs' diffs, each behind the letter of its run."""
     changes = [[] if diff is MISSING else _changed_lines(diff) for diff in diffs]
     common = set.intersection(*map(set, changes))
-    for letter, own in zip(ascii_uppercase, changes, strict=False):
-        only = [change for change in own if change not in common]
+    for letter, of_run in zip(ascii_uppercase, changes, strict=False):
+        only = [change for change in of_run if change not in common]
         for file, line in only[:SHOWN_CHANGES]:
             style = "green" if line.startswith("+") else "red"
             yield draw.line((f"{letter}  {wording.line(file)}  ", "dim"), (line, style))
@@ -203,11 +203,11 @@ def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
 
 
 def _changed_lines(diff: Any) -> list[tuple[str, str]]:
-    """The lines that a diff adds and takes away, each with its file."""
-    file, found = "", []
+    """The lines that a diff adds and removes, each with its file."""
+    file, changes = "", []
     for line in diff.splitlines() if isinstance(diff, str) else ():
         if line.startswith("diff "):
             file = line.rpartition(" b/")[2]
         elif line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")):
-            found.append((file, line))
-    return found
+            changes.append((file, line))
+    return changes

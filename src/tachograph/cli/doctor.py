@@ -34,7 +34,7 @@ EXAMPLES = """\
   tachograph doctor
   tachograph doctor --json | jq '.plugins[] | select(.state != "ready")'
 """
-# What each setting is where nothing sets it.
+# What each setting is by default, in words.
 SETTINGS = {
     "dir": "the nearest .tachograph, else a new one here",
     "experiment": "default",
@@ -46,7 +46,7 @@ SETTINGS = {
     "off": "no",
     "strict": "no",
 }
-LITTLE = 1 << 30  # bytes that are free
+LITTLE = 1 << 30  # free bytes: fewer are a problem
 STATE_STYLES = {"even": "green", "behind": "yellow", "unknown": "bold red"} | {
     "ready": "green",
     "untested": "yellow",
@@ -57,16 +57,16 @@ STATE_STYLES = {"even": "green", "behind": "yellow", "unknown": "bold red"} | {
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     add_root(parser)
     add_json(parser)
 
 
 @with_store.with_store
 def run(options: Namespace, store: Store) -> int:
-    """Whether something is wrong."""
+    """1 where something is wrong, else 0."""
     plugins = plugin_status.of_all()
-    found = {
+    report = {
         "version": __version__,
         "python": sys.version.split()[0],
         "executable": sys.executable,
@@ -74,13 +74,13 @@ def run(options: Namespace, store: Store) -> int:
         "settings": _settings(),
         "sinks": _sinks(_folder(store)),
         "caches": _caches(),
-        "plugins": [one._asdict() for one in plugins],
+        "plugins": [plugin._asdict() for plugin in plugins],
     }
-    problems = list(_problems(found))
+    problems = list(_problems(report))
     if options.json:
-        document.write({**found, "problems": problems})
+        document.write({**report, "problems": problems})
     else:
-        _draw(found, problems)
+        _draw(report, problems)
     return 1 if problems else 0
 
 
@@ -90,27 +90,28 @@ def _folder(store: Store) -> Path:
 
 
 def _store(store: Store) -> dict[str, Any]:
-    """What there is in it; of a folder also whether it can take more."""
+    """What is in the store; of a folder also whether it can be written, and how much room there is."""
     status = Counter(run.status for run in store.scan(children=True))
-    found = {
+    facts = {
         "root": store.name,
         "runs": status.total(),
         "running": status["running"],
         "crashed": status["crashed"],
-        "damage": [{"path": str(one.path), "line": one.line, "reason": one.reason} for one in store.damage],
+        "damage": [{"path": str(item.path), "line": item.line, "reason": item.reason} for item in store.damage],
     }
     if type(store.questions) is not FolderQuestions:
-        return {**found, "exists": True, "writable": None, "free": None}
-    place = _existing(store.root)
-    writable = place.is_dir() and os.access(place, os.W_OK)
-    return {**found, "exists": store.root.is_dir(), "writable": writable, "free": shutil.disk_usage(place).free}
+        return {**facts, "exists": True, "writable": None, "free": None}
+    folder = _nearest_existing(store.root)
+    writable = folder.is_dir() and os.access(folder, os.W_OK)
+    return {**facts, "exists": store.root.is_dir(), "writable": writable, "free": shutil.disk_usage(folder).free}
 
 
 def _sinks(root: Path) -> list[dict[str, Any]]:
-    """Each sink that is set, or that something of this store is on its way to: how far that got."""
-    known = {one.name: one for one in positions.of_store(root)}
-    known |= {name: positions.Positions(root, name) for name in map(redact_url, settings.sinks()) if name not in known}
-    return [_sink(root, one) for one in known.values()]
+    """Each sink that is set, or that runs of this store were recorded with: how far they were sent."""
+    by_name = {each.name: each for each in positions.of_store(root)}
+    unused = [name for name in map(redact_url, settings.sinks()) if name not in by_name]
+    by_name |= {name: positions.Positions(root, name) for name in unused}
+    return [_sink(root, each) for each in by_name.values()]
 
 
 def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
@@ -135,33 +136,33 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
     }
 
 
-def _lags(root: Path, known: positions.Positions) -> Iterator[Lag]:
-    """What is left to send of each run that can be read; the others are named as such."""
-    for run in known.unsettled():
+def _lags(root: Path, sink: positions.Positions) -> Iterator[Lag]:
+    """What is still to be sent of each run. Runs that can't be read are left out: the store's damage has them."""
+    for run in sink.unsettled():
         with contextlib.suppress(Unread):
             if (root / "runs" / run).is_dir():
-                yield Delivery(known, run).lag()
+                yield Delivery(sink, run).lag()
 
 
 def _caches() -> dict[str, Any]:
-    """What is kept of other stores in the user's cache folder; how much of it was not used for long."""
-    known, unused = caches.known(), caches.unused()
+    """How much is cached of other stores in the user's cache folder, and how much of that was not used for long."""
+    existing, unused = caches.existing(), caches.unused()
     return {
         "folder": str(caches.folder()),
-        "count": len(known),
-        "bytes": sum(one.size for one in known),
-        "unused": sum(one.size for one in unused),
+        "count": len(existing),
+        "bytes": sum(cache.size for cache in existing),
+        "unused": sum(cache.size for cache in unused),
     }
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def _nearest_existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _settings() -> list[dict[str, Any]]:
-    """Each setting, and where it comes from."""
-    found = []
+    """Each setting with its value, and where that comes from."""
+    rows = []
     for name, default in SETTINGS.items():
         variable = f"TACHOGRAPH_{name.upper()}"
         value = settings.get(name)
@@ -170,52 +171,53 @@ def _settings() -> list[dict[str, Any]]:
             value = value and "set"
         elif name == "sinks":
             value = ", ".join(map(redact_url, settings.sinks())) or None
-        found.append({"name": name, "value": default if value is None else value, "source": source})
-    return found
+        rows.append({"name": name, "value": default if value is None else value, "source": source})
+    return rows
 
 
-def _problems(found: dict[str, Any]) -> Iterator[str]:
-    store = found["store"]
+def _problems(report: dict[str, Any]) -> Iterator[str]:
+    """What is wrong, a line for each, which says what to do."""
+    store = report["store"]
     if store["writable"] is False:
         yield f"{store['root']} can't be written: set TACHOGRAPH_DIR to a folder that can"
     if store["free"] is not None and store["free"] < LITTLE:
         yield f"only {wording.size(store['free'])} are free where {store['root']} lies"
     if store["damage"]:
         yield f"{wording.count(len(store['damage']), 'line')} can't be read: tachograph verify says where"
-    if not found["plugins"]:
+    if not report["plugins"]:
         yield "no plug-in is found: tachograph is not installed as a distribution (pip install tachograph)"
-    for one in found["plugins"]:
-        if one["state"] == "failed":
-            yield f"plug-in {one['name']}: {one['reason']}"
-    for one in found["sinks"]:
-        if one["state"] == "unknown":
-            yield f"{one['url']}: there is no sink for such URLs; there is one for {', '.join(sinks.schemes())}"
-        if one["error"] and one["state"] == "behind":
-            yield f"{one['url']} takes nothing, as of {wording.ago(one['error']['at'])}: {one['error']['reason']}"
-        for aside in one["rejected"]:
-            what = wording.count(aside["count"], "line")
-            yield f"{one['url']} did not take {what} of run {aside['run']}: {aside['file']} has them, and why"
+    for plugin in report["plugins"]:
+        if plugin["state"] == "failed":
+            yield f"plug-in {plugin['name']}: {plugin['reason']}"
+    for sink in report["sinks"]:
+        if sink["state"] == "unknown":
+            yield f"{sink['url']}: there is no sink for such URLs; there is one for {', '.join(sinks.schemes())}"
+        if sink["error"] and sink["state"] == "behind":
+            yield f"{sink['url']} takes nothing, as of {wording.ago(sink['error']['at'])}: {sink['error']['reason']}"
+        for rejected in sink["rejected"]:
+            what = wording.count(rejected["count"], "line")
+            yield f"{sink['url']} did not take {what} of run {rejected['run']}: {rejected['file']} has them, and why"
     if settings.off():
         yield "TACHOGRAPH_OFF is set: nothing is recorded"
 
 
-def _draw(found: dict[str, Any], problems: list[str]) -> None:
+def _draw(report: dict[str, Any], problems: list[str]) -> None:
     console = draw.console()
-    store, plugins = found["store"], found["plugins"]
-    draw.show(console, draw.line(f"tachograph {found['version']}, python {found['python']} ({found['executable']})"))
+    plugins = report["plugins"]
+    draw.show(console, draw.line(f"tachograph {report['version']}, python {report['python']} ({report['executable']})"))
     sections = {
-        "Store": _pairs(_told(store)),
+        "Store": _store_columns(report["store"]),
         "Settings": [
-            draw.TableColumn("", [one[key] for one in found["settings"]]) for key in ("name", "value", "source")
+            draw.TableColumn("", [row[key] for row in report["settings"]]) for key in ("name", "value", "source")
         ],
-        "Sinks": _told_sinks(found["sinks"]),
-        "Caches": [draw.TableColumn("", [_told_caches(found["caches"])])],
+        "Sinks": _sink_columns(report["sinks"]),
+        "Caches": [draw.TableColumn("", [_cache_line(report["caches"])])],
         "Plug-ins": [
-            draw.TableColumn("NAME", [one["name"] for one in plugins]),
-            draw.TableColumn("STATE", [one["state"] for one in plugins], styles=STATE_STYLES),
-            draw.TableColumn("INSTALLED", [one["installed"] or "" for one in plugins]),
-            draw.TableColumn("NEEDS", [" or ".join(one["requires"]) for one in plugins], rank=2),
-            draw.TableColumn("WHY", [one["reason"] for one in plugins], rank=1),
+            draw.TableColumn("NAME", [plugin["name"] for plugin in plugins]),
+            draw.TableColumn("STATE", [plugin["state"] for plugin in plugins], styles=STATE_STYLES),
+            draw.TableColumn("INSTALLED", [plugin["installed"] or "" for plugin in plugins]),
+            draw.TableColumn("NEEDS", [" or ".join(plugin["requires"]) for plugin in plugins], rank=2),
+            draw.TableColumn("WHY", [plugin["reason"] for plugin in plugins], rank=1),
         ],
     }
     for title, columns in sections.items():
@@ -227,33 +229,34 @@ def _draw(found: dict[str, Any], problems: list[str]) -> None:
         draw.show(console, draw.line(("nothing is wrong", "green")))
 
 
-def _told(store: dict[str, Any]) -> dict[str, str]:
+def _store_columns(store: dict[str, Any]) -> list[draw.TableColumn]:
     state = "" if store["exists"] else " (made by the first run)"
     free = {} if store["free"] is None else {"free": wording.size(store["free"])}
-    return {
+    lines = {
         "root": store["root"] + state,
         **free,
         "runs": f"{store['runs']:,}, of them {store['running']:,} running, {store['crashed']:,} crashed",
     }
+    return [draw.TableColumn("", list(lines)), draw.TableColumn("", list(lines.values()))]
 
 
-def _told_sinks(found: list[dict[str, Any]]) -> list[draw.TableColumn]:
-    if not found:
+def _sink_columns(rows: list[dict[str, Any]]) -> list[draw.TableColumn]:
+    if not rows:
         return [draw.TableColumn("", ["none: what is recorded stays on this machine"])]
     return [
-        draw.TableColumn("URL", [one["url"] for one in found]),
-        draw.TableColumn("STATE", [one["state"] for one in found], styles=STATE_STYLES),
-        draw.TableColumn("SENT", [wording.count(one["sent"], "run") for one in found], rank=2),
-        draw.TableColumn("LEFT TO SEND", [_lag(one) for one in found]),
-        draw.TableColumn("OLDEST", [wording.ago(one["oldest"]) if one["oldest"] else "" for one in found], rank=1),
-        draw.TableColumn("REJECTED", [str(sum(aside["count"] for aside in one["rejected"]) or "") for one in found]),
+        draw.TableColumn("URL", [sink["url"] for sink in rows]),
+        draw.TableColumn("STATE", [sink["state"] for sink in rows], styles=STATE_STYLES),
+        draw.TableColumn("SENT", [wording.count(sink["sent"], "run") for sink in rows], rank=2),
+        draw.TableColumn("LEFT TO SEND", [_lag(sink) for sink in rows]),
+        draw.TableColumn("OLDEST", [wording.ago(sink["oldest"]) if sink["oldest"] else "" for sink in rows], rank=1),
+        draw.TableColumn("REJECTED", [str(sum(lines["count"] for lines in sink["rejected"]) or "") for sink in rows]),
     ]
 
 
-def _told_caches(found: dict[str, Any]) -> str:
-    much = f"{wording.size(found['bytes'])} of {wording.count(found['count'], 'store')} in {found['folder']}"
-    old = f", {wording.size(found['unused'])} unused for long: tachograph gc deletes that" if found["unused"] else ""
-    return much + old if found["count"] else "none"
+def _cache_line(row: dict[str, Any]) -> str:
+    much = f"{wording.size(row['bytes'])} of {wording.count(row['count'], 'store')} in {row['folder']}"
+    old = f", {wording.size(row['unused'])} unused for long: tachograph gc deletes that" if row["unused"] else ""
+    return much + old if row["count"] else "none"
 
 
 def _lag(sink: dict[str, Any]) -> str:
@@ -261,7 +264,3 @@ def _lag(sink: dict[str, Any]) -> str:
         return ""
     events, runs = wording.count(sink["events"], "event"), wording.count(sink["runs"], "run")
     return f"{events} ({wording.size(sink['bytes'])}) of {runs}"
-
-
-def _pairs(values: dict[str, str]) -> list[draw.TableColumn]:
-    return [draw.TableColumn("", list(values)), draw.TableColumn("", list(values.values()))]

@@ -27,7 +27,7 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """What may stand before the script."""
+    """Add the options that may stand before the script."""
     parser.usage = USAGE
     parser.add_argument("--experiment", metavar="E", help="experiment that the runs belong to")
     parser.add_argument("--name", metavar="N", help="name of the runs")
@@ -37,7 +37,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the script, and return 0 when it comes to its end. What it raises goes through."""
+    """Run the script, and return 0 when it comes to its end. What it raises goes through, as under python itself."""
     try:
         code = _prepare(arguments)
     except UsageError as error:
@@ -48,17 +48,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> CodeType:
+    """Switch recording on, and load the program; its code. Raises UsageError."""
     # Before the script's folder is on the path: what we import should not be found there.
     from tachograph.hooks import autologging
 
-    ours, theirs = _split(arguments)
+    own_options, program_line = _split(arguments)
     parser = Parser("exec", sys.modules[__name__])
-    options = parser.parse_args(ours)
-    if not theirs:
+    options = parser.parse_args(own_options)
+    if not program_line:
         parser.error("name a script to run, or -m and a module")
     tags = pairs(options.tag)
     _set_up(options)
-    program = launch.Program(theirs[0], theirs[1:], options.is_module)
+    program = launch.Program(program_line[0], program_line[1:], options.is_module)
     program.enter()
     autologging.autolog(tags=tags)
     autologging.run_name(options.name)
@@ -66,7 +67,8 @@ def _prepare(arguments: list[str]) -> CodeType:
 
 
 def _set_up(options: Namespace) -> None:
-    """Experiment and sinks as settings, so that they also count for what the script itself opens, and its children."""
+    """Set experiment and sinks as settings, so that they also count for runs that the script itself opens, and in its
+    child processes."""
     try:
         check_text(experiment=options.experiment, name=options.name)
         check_sinks(options.sink)
@@ -79,7 +81,7 @@ def _set_up(options: Namespace) -> None:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Our own options, and the program with its arguments, which may well look like options of ours."""
+    """The options of this command, and the program with its arguments, which may look like such options."""
     end = 0
     while end < len(arguments) and arguments[end].startswith("-"):
         if arguments[end] in ("-m", "--"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tachograph import wording
 from tachograph.cli import with_store
-from tachograph.cli.arguments import UsageError, add_json, add_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, path_or_url
 from tachograph.cli.output import say
 from tachograph.printable import decoded
 from tachograph.store import document
@@ -30,10 +30,10 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.usage = "tachograph export [options] [RUN ...] --format {csv,jsonl,parquet} DEST"
     parser.add_argument(
-        "places", metavar="RUN ... DEST", nargs="+", type=place, help="ids or names of runs, and the folder"
+        "places", metavar="RUN ... DEST", nargs="+", type=path_or_url, help="ids or names of runs, and the folder"
     )
     parser.add_argument("--format", required=True, choices=FORMATS, help="parquet needs pyarrow or polars")
     parser.add_argument("--system", action="store_true", help="the samples of the hardware, too")

@@ -31,7 +31,7 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument(
         "--compress-after", metavar="DAYS", type=whole_number, default=30,
@@ -44,28 +44,30 @@ def configure(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Always 0."""
     upkeep = upkeep_of(options.root)
-    done = upkeep.collect(options.dry_run, options.compress_after)
+    collected = upkeep.collect(options.dry_run, options.compress_after)
     old = caches.unused()
     if not options.dry_run:
-        for one in old:
-            caches.delete(one)
+        for cache in old:
+            caches.delete(cache)
     if options.json:
-        document.write({"root": upkeep.name, **document.plain(done), "caches": [str(one.folder) for one in old]})
+        folders = [str(cache.folder) for cache in old]
+        document.write({"root": upkeep.name, **document.plain(collected), "caches": folders})
     else:
-        _say(upkeep.name, done, old)
+        _say(upkeep.name, collected, old)
     return 0
 
 
-def _say(root: str, done: Collected, old: list[caches.Cache]) -> None:
-    would = "" if done.deleted else "would be "
-    if done.runs:
-        say(f"what was left of {wording.count(len(done.runs), 'removed run')} {would}deleted in {root}")
-    if done.compressed:
-        gain = f" ({wording.size(done.freed)} freed)" if done.deleted else ""
-        say(f"{wording.count(len(done.compressed), 'journal file')} {would}compressed{gain} in {root}")
+def _say(root: str, collected: Collected, old: list[caches.Cache]) -> None:
+    would = "" if collected.deleted else "would be "
+    if collected.runs:
+        say(f"what was left of {wording.count(len(collected.runs), 'removed run')} {would}deleted in {root}")
+    if collected.compressed:
+        gain = f" ({wording.size(collected.freed)} freed)" if collected.deleted else ""
+        say(f"{wording.count(len(collected.compressed), 'journal file')} {would}compressed{gain} in {root}")
     if old:
-        size = wording.size(sum(one.size for one in old))
+        size = wording.size(sum(cache.size for cache in old))
         say(f"{wording.count(len(old), 'cache folder')} ({size}), unused for long, {would}deleted")
-    if done.later:
-        say(f"{wording.count(done.later, 'file')} {would}marked in {root}: a later call, from an hour on, deletes them")
-    say(f"{wording.count(len(done.files), 'file')} ({wording.size(done.bytes)}) {would}deleted in {root}")
+    if collected.later:
+        marked = wording.count(collected.later, "file")
+        say(f"{marked} {would}marked in {root}: a later call, from an hour on, deletes them")
+    say(f"{wording.count(len(collected.files), 'file')} ({wording.size(collected.bytes)}) {would}deleted in {root}")

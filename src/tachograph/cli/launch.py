@@ -1,6 +1,6 @@
-"""Runs a Python program inside this process as the interpreter would run it by itself.
+"""Running a Python program inside this process as the interpreter would run it by itself.
 
-The program gets ``__main__``, ``sys.argv`` and the first place of ``sys.path``, and keeps them until the process ends,
+The program gets ``__main__``, ``sys.argv`` and the first entry of ``sys.path``, and keeps them until the process ends,
 so that exit handlers, pickling and ``multiprocessing`` find what they expect. What it raises goes out as it is: the
 interpreter shows it, sets the exit status and dies of Ctrl-C in its own way. Only the frames between the interpreter
 and the program are taken out of the traceback.
@@ -33,19 +33,19 @@ class Program:
     is_module: bool = False
 
     def enter(self) -> None:
-        """Put ``sys.argv`` and ``sys.path`` as python has them when it runs this program."""
+        """Set ``sys.argv`` and ``sys.path`` as python sets them for this program."""
         sys.argv = ["-m" if self.is_module else self.target, *self.arguments]
         if sys.flags.safe_path:
             if self._is_importable:
                 sys.path.insert(0, self._path)
         elif self.is_module:
-            sys.path[0] = os.getcwd()  # there the interpreter had put the place of this program
+            sys.path[0] = os.getcwd()  # where the interpreter had put the folder of the program it was started with
         else:
             sys.path[0] = self._path if self._is_importable else os.path.dirname(os.path.realpath(self.target))
 
     def load(self) -> CodeType:
         """Make the ``__main__`` of this program, and return its code. Raises UsageError where there is none."""
-        with _Alone():
+        with _CleanTraceback():
             if self.is_module:
                 return _load_module(self.target)
             if self._is_importable:
@@ -54,7 +54,7 @@ class Program:
 
     @property
     def _path(self) -> str:
-        return os.path.join(os.getcwd(), self.target)  # not made simpler, for tracebacks show it
+        return os.path.join(os.getcwd(), self.target)  # not normalized, since tracebacks show it
 
     @property
     def _is_importable(self) -> bool:
@@ -62,8 +62,8 @@ class Program:
 
 
 def run(code: CodeType) -> None:
-    """Run the code of a program that was loaded."""
-    with _Alone():
+    """Run the code of a program that :meth:`Program.load` has returned."""
+    with _CleanTraceback():
         exec(code, vars(sys.modules["__main__"]))
 
 
@@ -90,45 +90,45 @@ def _load_script(path: str) -> CodeType:
 
 def _load_module(name: str) -> CodeType:
     # What `python -m` itself calls, and pdb; runpy's public functions would put the old __main__ back at the end.
-    spec, code = _located(runpy._get_module_details, name)  # type: ignore[attr-defined]
+    spec, code = _find(runpy._get_module_details, name)  # type: ignore[attr-defined]
     sys.argv[0] = spec.origin or name
-    _make_main(_facts(spec))
+    _make_main(_module_attributes(spec))
     return code
 
 
 def _load_archive() -> CodeType:
-    spec, code = _located(runpy._get_main_module_details)  # type: ignore[attr-defined]
-    _make_main(_facts(spec))
+    spec, code = _find(runpy._get_main_module_details)  # type: ignore[attr-defined]
+    _make_main(_module_attributes(spec))
     return code
 
 
-def _located(locate: Callable[..., tuple[str, ModuleSpec, CodeType]], *names: str) -> tuple[ModuleSpec, CodeType]:
-    unable: type[Exception] = runpy._Error  # type: ignore[attr-defined]
+def _find(locate: Callable[..., tuple[str, ModuleSpec, CodeType]], *names: str) -> tuple[ModuleSpec, CodeType]:
+    not_found: type[Exception] = runpy._Error  # type: ignore[attr-defined]
     try:
-        _, spec, code = locate(*names, unable)
-    except unable as error:
+        _, spec, code = locate(*names, not_found)
+    except not_found as error:
         raise UsageError(error) from error
     return spec, code
 
 
-def _facts(spec: ModuleSpec) -> dict[str, Any]:
+def _module_attributes(spec: ModuleSpec) -> dict[str, Any]:
     return {
         "__package__": spec.parent, "__loader__": spec.loader, "__spec__": spec,
         "__file__": spec.origin, "__cached__": spec.cached,
     }  # fmt: skip
 
 
-def _make_main(facts: dict[str, Any]) -> None:
+def _make_main(attributes: dict[str, Any]) -> None:
     module = ModuleType("__main__")
-    vars(module).update({"__annotations__": {}, "__builtins__": builtins, **facts})
+    vars(module).update({"__annotations__": {}, "__builtins__": builtins, **attributes})
     sys.modules["__main__"] = module
 
 
 # -- what the program raises --
 
 
-class _Alone:
-    """A block whose uncaught exception is shown as if there were nothing between the interpreter and the program."""
+class _CleanTraceback:
+    """A block whose exception is shown as if there were nothing between the interpreter and the program."""
 
     def __enter__(self) -> None:
         return None
@@ -140,11 +140,11 @@ class _Alone:
             return
         for other in _chain(error):
             other.__traceback__ = _relinked(_of_program(other.__traceback__))
-        _show_with(error.__traceback__)
+        _show_traceback(error.__traceback__)
 
 
-def _show_with(trace: TracebackType | None) -> None:
-    """Let the hook that shows the exception see ``trace``: on its way out, frames of ours are added once more."""
+def _show_traceback(trace: TracebackType | None) -> None:
+    """Let the hook that shows the exception see ``trace``: on its way out, frames of ours are added again."""
     hook = getattr(sys, "excepthook", sys.__excepthook__)
 
     def show(kind: type[BaseException], error: BaseException, longer: TracebackType | None) -> None:
@@ -157,15 +157,15 @@ def _show_with(trace: TracebackType | None) -> None:
 
 def _chain(error: BaseException) -> list[BaseException]:
     """``error``, and every exception that is shown with it."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        other = waiting.pop()
-        if other is not None and not any(other is known for known in found):
-            found.append(other)
-            waiting += [other.__cause__, other.__context__]
-            waiting += getattr(other, "exceptions", ()) if isinstance(other, BaseExceptionGroup) else ()
-    return found
+    chain: list[BaseException] = []
+    pending: list[BaseException | None] = [error]
+    while pending:
+        other = pending.pop()
+        if other is not None and not any(other is seen for seen in chain):
+            chain.append(other)
+            pending += [other.__cause__, other.__context__]
+            pending += getattr(other, "exceptions", ()) if isinstance(other, BaseExceptionGroup) else ()
+    return chain
 
 
 def _of_program(trace: TracebackType | None) -> list[TracebackType]:

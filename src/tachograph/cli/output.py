@@ -1,8 +1,8 @@
-"""The way out of the commands: what they write to standard output and standard error.
+"""What the commands write to standard output and standard error.
 
-Every text is made printable here, whoever wrote it: it stays on its line, and a terminal shows it instead of obeying
-it. Beside this module only :mod:`tachograph.cli.view.draw`, for what has styles, and :mod:`tachograph.store.document`,
-for JSON, write anything; a test holds that.
+Every text is made printable here, whoever wrote it: it stays on its line, and a terminal shows control characters
+instead of obeying them. Beside this module only :mod:`tachograph.cli.view.draw`, for what has styles, and
+:mod:`tachograph.store.document`, for JSON, write anything; a test holds that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tachograph.printable import line, printable
 
 
 def prepare() -> None:
-    """What a terminal can't show is no reason to fail, nor is an output that was closed."""
+    """See to it that a command doesn't fail where a terminal can't show a character, or standard output was closed."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -24,12 +24,12 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Hand on what was written."""
+    """Flush standard output."""
     sys.stdout.flush()
 
 
 def abandon() -> None:
-    """Nobody reads standard output any more."""
+    """Discard the rest: nobody reads standard output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -39,9 +39,9 @@ def say(text: str) -> None:
 
 
 def say_page(text: str) -> None:
-    """Write a text of ours, of several lines, to standard output."""
-    for one in text.splitlines():
-        say(one)
+    """Write a text of several lines to standard output."""
+    for each in text.splitlines():
+        say(each)
 
 
 def complain(error: object) -> None:
@@ -50,33 +50,34 @@ def complain(error: object) -> None:
 
 
 def answer(question: str) -> str:
-    """What is typed on the terminal after a question."""
+    """Ask a question on the terminal; what is typed after it."""
     print(printable(question), end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
 
 
 def can_ask() -> bool:
-    """Whether there is somebody to answer."""
+    """Whether there is a terminal to ask on."""
     return bool(sys.stdin) and sys.stdin.isatty()
 
 
 class Status:
-    """The last line of a terminal's standard error, written anew as things go on; nothing where that is no terminal."""
+    """A line at the end of a terminal that is written again and again while work goes on. Where standard error is no
+    terminal, nothing is written."""
 
     def __init__(self) -> None:
-        self.is_seen = sys.stderr is not None and sys.stderr.isatty()
-        self._is_there = False
+        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = False
 
     def show(self, text: str) -> None:
-        """Write it anew, as far as there is room."""
-        if self.is_seen:
-            self._is_there = True
+        """Replace the line, as far as there is room."""
+        if self.is_terminal:
+            self._is_shown = True
             self._write(printable(text)[: shutil.get_terminal_size().columns - 1])
 
     def clear(self) -> None:
         """Leave the line empty."""
-        if self._is_there:
-            self._is_there = False
+        if self._is_shown:
+            self._is_shown = False
             self._write("")
 
     def _write(self, text: str) -> None:

@@ -33,7 +33,7 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help='id, beginning of an id, name, or "latest"')
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
@@ -48,40 +48,41 @@ def run(options: Namespace) -> int:
     if not options.dry_run:
         upkeep.sweep()
     with closing(open_store(options.root)) as store:
-        named, all_of_them = _found(store, options.runs)
-    for one in () if options.force else all_of_them.values():
-        _refuse_running(one)
-    what = _described(named, len(all_of_them) - len(named))
-    if not options.dry_run and not (options.yes or _is_wanted(what)):
+        named, removed = _chosen(store, options.runs)
+    for record in () if options.force else removed:
+        _refuse_running(record)
+    what = _described(named, len(removed) - len(named))
+    if not options.dry_run and not (options.yes or _is_confirmed(what)):
         complain("nothing was removed")
         return 1
     if not options.dry_run:
-        runs = [(one.id, one.name) for one in reversed(all_of_them.values())]  # those above others last
-        upkeep.remove(runs, options.force)
+        children_first = [(record.id, record.name) for record in reversed(removed)]
+        upkeep.remove(children_first, options.force)
     if options.json:
-        found = [{"id": one.id, "name": one.name} for one in all_of_them.values()]
-        document.write({"root": upkeep.name, "runs": found, "removed": not options.dry_run})
+        runs = [{"id": record.id, "name": record.name} for record in removed]
+        document.write({"root": upkeep.name, "runs": runs, "removed": not options.dry_run})
     else:
         say(f"{what} {'would be ' if options.dry_run else ''}removed from {upkeep.name}")
     return 0
 
 
-def _found(store: Store, keys: list[str]) -> tuple[list[RunRecord], dict[str, RunRecord]]:
-    """The runs that were named, but for those that another one brings along; and by id all that go."""
-    asked = {run.id: run for run in map(store.run, keys)}
-    all_of_them = {run.id: run for top in asked.values() for run in with_children(top)}
-    below = {run.id for top in asked.values() for run in with_children(top) if run.id != top.id}
-    return [run for id, run in asked.items() if id not in below], all_of_them
+def _chosen(store: Store, keys: list[str]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """The runs that were named, but for those below another one of them; and all that are removed with them."""
+    named = {run.id: run for run in map(store.run, keys)}
+    removed = {run.id: run for top in named.values() for run in with_children(top)}
+    below = {run.id for top in named.values() for run in with_children(top) if run.id != top.id}
+    return [run for id, run in named.items() if id not in below], list(removed.values())
 
 
 def _refuse_running(run: RunRecord) -> None:
+    """Raise Error where a run reads as running."""
     here = process.this().host
     hosts = {writer.host for writer in run.writers if writer.status == "running"} - {""}
     if run.status == "running" or here in hosts:
         where = f" on {wording.line(', '.join(sorted(hosts)))}" if hosts else ""
-        known = "" if here in hosts else f" as far as is known here (its last event came {wording.ago(run.latest)})"
+        doubt = "" if here in hosts else f" as far as is known here (its last event came {wording.ago(run.latest)})"
         raise Error(
-            f"run {run.id} ({wording.line(run.name)}) is still running{where}{known}: nothing was removed; "
+            f"run {run.id} ({wording.line(run.name)}) is still running{where}{doubt}: nothing was removed; "
             "--force removes it all the same"
         )
 
@@ -92,7 +93,7 @@ def _described(named: list[RunRecord], children: int) -> str:
     return runs + (f" with {wording.count(children, 'child')}" if children else "")
 
 
-def _is_wanted(what: str) -> bool:
+def _is_confirmed(what: str) -> bool:
     if not output.can_ask():
         raise UsageError("there is no terminal to ask on: --yes removes without asking, --dry-run says what")
     return output.answer(f"remove {what} for good? [y/N]").lower() in ("y", "yes")

@@ -35,7 +35,7 @@ FEW = 12  # columns of metrics and parameters, where there is any amount of room
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("--experiment", metavar="E", help="runs of this experiment only")
     parser.add_argument("--where", metavar="QUERY", help="runs for which this holds")
     parser.add_argument("--order-by", metavar="FIELDS", help="fields, each with asc or desc; left out: newest first")
@@ -47,7 +47,7 @@ def configure(parser: ArgumentParser) -> None:
 
 @with_store.with_store
 def run(options: Namespace, store: Store) -> int:
-    """Always 0: no runs are an answer, too. What can't be read is named, since a run that is not shown isn't gone."""
+    """Always 0: that there are no runs is an answer, too. What can't be read is named: such a run is not gone."""
     runs = store.runs(options.experiment, options.where, options.order_by, options.limit, options.children)
     is_whole = not with_store.name_unreadable(store)
     if options.json:
@@ -72,27 +72,27 @@ def _draw(runs: list[RunRecord], tree: bool) -> None:
 
 
 def table(runs: list[RunRecord], console: draw.Console, indents: list[int] | None = None) -> draw.Group:
-    """Runs with what says most about them, as far as it fits."""
+    """A table of runs, with the columns that say most about them, as far as they fit."""
     widest = WIDEST if console.is_terminal else draw.UNBOUNDED
     columns = [*_facts(runs, indents or [0] * len(runs), widest), *_values(runs, widest)]
     return draw.table(draw.fitting(columns, console.width))
 
 
 def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
-    """The runs with nested ones below their parents, oldest first, and how deep each is."""
-    known = {run.id for run in runs}
+    """How deep each run is nested, and the runs: nested ones below their parents, oldest first."""
+    ids = {run.id for run in runs}
     nested: dict[str | None, list[RunRecord]] = {}
     for run in runs:
-        nested.setdefault(run.parent_id if run.parent_id in known else None, []).append(run)
-    found: dict[str, tuple[int, RunRecord]] = {}
-    # Behind those without a parent come all: where parents stand in a circle, the first one is shown above the others.
-    waiting = [(0, run) for run in reversed([*nested.get(None, []), *runs])]
-    while waiting:
-        depth, run = waiting.pop()
-        if run.id not in found:
-            found[run.id] = depth, run
-            waiting += [(depth + 1, child) for child in nested.pop(run.id, [])]
-    return [depth for depth, _ in found.values()], [run for _, run in found.values()]
+        nested.setdefault(run.parent_id if run.parent_id in ids else None, []).append(run)
+    placed: dict[str, tuple[int, RunRecord]] = {}
+    # All runs come behind those without a parent: where parents stand in a circle, the first one is shown on top.
+    pending = [(0, run) for run in reversed([*nested.get(None, []), *runs])]
+    while pending:
+        depth, run = pending.pop()
+        if run.id not in placed:
+            placed[run.id] = depth, run
+            pending += [(depth + 1, child) for child in nested.pop(run.id, [])]
+    return [depth for depth, _ in placed.values()], [run for _, run in placed.values()]
 
 
 def _facts(runs: list[RunRecord], indents: list[int], widest: int) -> list[draw.TableColumn]:
@@ -118,7 +118,7 @@ def _status(runs: list[RunRecord]) -> draw.TableColumn:
 
 
 def _of_experiment(runs: list[RunRecord]) -> str:
-    """The experiment, where it is one and the same."""
+    """The experiment, where all runs are of the same one."""
     names = {run.experiment for run in runs}
     return f" of experiment {wording.line(names.pop() or '')}" if len(names) == 1 else ""
 

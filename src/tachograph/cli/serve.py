@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from tachograph import settings
-from tachograph.cli.arguments import UsageError, place, whole_number
+from tachograph.cli.arguments import UsageError, path_or_url, whole_number
 from tachograph.errors import Error
 
 EXAMPLES = """\
@@ -27,12 +27,15 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     help = "the store's folder (default: TACHOGRAPH_DIR, ./.tachograph)"
-    parser.add_argument("--root", metavar="DIR", type=place, help=help)
+    parser.add_argument("--root", metavar="DIR", type=path_or_url, help=help)
     parser.add_argument("--database", metavar="URL", help="keep the runs in PostgreSQL: postgresql://user@host/name")
     parser.add_argument(
-        "--blobs", metavar="URL", type=place, help="with --database, where files go: s3://, gs://, az://, a folder"
+        "--blobs",
+        metavar="URL",
+        type=path_or_url,
+        help="with --database, where files go: s3://, gs://, az://, a folder",
     )
     parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="PORT", type=whole_number, default=8321, help="default: 8321; 0: a free one")
@@ -53,6 +56,6 @@ def run(options: Namespace) -> int:
     except ModuleNotFoundError as error:
         raise Error(f"{error.name} is not installed: pip install 'tachograph[server]' brings it") from None
     root = Path(options.root).expanduser().absolute() if options.root else settings.root()
-    place = StorageAddress(root, options.database, options.blobs)
-    serve(place, options.host, options.port, options.certfile, options.keyfile)
+    address = StorageAddress(root, options.database, options.blobs)
+    serve(address, options.host, options.port, options.certfile, options.keyfile)
     return 0

@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("run", metavar="RUN", help='id, beginning of an id, name, or "latest"')
     add_root(parser)
     add_json(parser)
@@ -34,13 +34,13 @@ def configure(parser: ArgumentParser) -> None:
 @with_store.with_store
 def run(options: Namespace, store: Store) -> int:
     """0; an unknown run raises."""
-    found = store.run(options.run)
+    record = store.run(options.run)
     if options.json:
-        document.write(document.of_everything(found))
+        document.write(document.of_everything(record))
         return 0
     console = draw.console()
-    draw.show(console, *_header(found))
-    for title, content in _sections(found, console):
+    draw.show(console, *_header(record))
+    for title, content in _sections(record, console):
         draw.section(console, title, *content)
     return 0
 
@@ -48,7 +48,7 @@ def run(options: Namespace, store: Store) -> int:
 def _header(run: RunRecord) -> Iterator[draw.Text]:
     now = datetime.now(UTC)
     yield draw.line((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
-    yield draw.line(*_course(run, now))
+    yield draw.line(*_progress(run, now))
     if run.seconds and run.overhead:
         share = f" ({100 * run.overhead / run.seconds:.1f}% of {wording.duration(run.seconds)})"
         yield draw.line((f"recording took {wording.duration(run.overhead)}{share}", "dim"))
@@ -59,8 +59,8 @@ def _header(run: RunRecord) -> Iterator[draw.Text]:
         yield draw.line(("tags  ", "dim"), "  ".join(tags))
 
 
-def _course(run: RunRecord, now: datetime) -> Iterator[draw.Part]:
-    """How it went until now."""
+def _progress(run: RunRecord, now: datetime) -> Iterator[draw.Part]:
+    """Status, duration and start of a run, as parts of a line."""
     took = wording.duration(((run.ended or now) - run.started).total_seconds())
     yield run.status, draw.STATUS_STYLES.get(run.status, "")
     yield f" {'for' if run.ended is None else 'after'} {took}"

@@ -23,7 +23,7 @@ from typing import Any
 from msgspec import Struct
 
 from tachograph import settings, sinks, wording
-from tachograph.cli.arguments import UsageError, add_json, add_root, local_root, place
+from tachograph.cli.arguments import UsageError, add_json, add_root, local_root, path_or_url
 from tachograph.cli.output import complain, say
 from tachograph.cli.view.progress import Progress
 from tachograph.journal import tombstones, witnesses
@@ -42,13 +42,12 @@ EXAMPLES = """\
   tachograph sync baseline --to file:///mnt/share/team
 """
 BATCH_BYTES = 512 << 10
-ATTEMPTS = 5  # that get nothing over one after the other, before a sink is given up
+ATTEMPTS = 5  # in a row that get nothing over: then a sink is given up
 LONGEST_WAIT = 60.0
 
 
 class SyncedRun(Struct):
-    """What became of a run on its way to a sink. Lines and files, and bytes of them, were sent or, on a dry run, would
-    be."""
+    """What was sent of a run to a sink, or on a dry run would be: lines and files, with their bytes."""
 
     run: str
     lines: int = 0
@@ -56,20 +55,20 @@ class SyncedRun(Struct):
     files: int = 0
     file_bytes: int = 0
     rejected: int = 0
-    there: bool = False
-    error: str | None = None  # where it can't be read here
+    there: bool = False  # the sink has all of it
+    error: str | None = None  # why it can't be read here
 
     def add(self, amount: Amount) -> None:
-        """So much more."""
+        """Count what was sent."""
         self.lines += amount.lines
         self.bytes += amount.bytes
         self.files += amount.files
         self.file_bytes += amount.file_bytes
 
 
-class Way(Struct):
-    """What became of all of them on their way to a sink; ``error`` where it was given up. The sink is "" for runs of
-    which it can't be read where they were to go."""
+class SyncedSink(Struct):
+    """What was sent to a sink; ``error`` where it was given up. The sink is "" for runs of which it can't be read where
+    they were to go."""
 
     sink: str
     runs: list[SyncedRun]
@@ -77,16 +76,16 @@ class Way(Struct):
 
     @property
     def there(self) -> bool:
-        return self.error is None and all(part.there for part in self.runs)
+        return self.error is None and all(synced.there for synced in self.runs)
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", help='id, beginning of an id, name, or "latest" (default: all)'
     )
     parser.add_argument(
-        "--to", metavar="URL", type=place, help="send them there, not to where they were recorded to go"
+        "--to", metavar="URL", type=path_or_url, help="send them there, not to where they were recorded to go"
     )
     parser.add_argument(
         "--again", action="store_true", help="ask for runs that were all there, too: it may have lost some"
@@ -101,25 +100,26 @@ def run(options: Namespace) -> int:
     if options.to is not None:
         _check(options.to)
     root = local_root(options)
-    chosen = _named(root, options.runs) if options.runs else _all(root)
+    runs = _named(root, options.runs) if options.runs else _all(root)
     if not options.dry_run:
-        witnesses.testify(root, chosen, partial(begin_again, root))
-    ways: list[Way] = []
+        witnesses.testify(root, runs, partial(begin_again, root))
+    results: list[SyncedSink] = []
     try:
-        wanted, unread = _wanted(root, chosen, options.to)
-        ways += [Way("", unread)] * bool(unread)
-        for url, runs in wanted.items():
-            ways.append(Way(redact_url(url), [SyncedRun(run) for run in runs]))
-            _send(root, url, ways[-1], options.dry_run, asks_all=bool(options.runs or options.again))
+        runs_of, unread = _by_sink(root, runs, options.to)
+        results += [SyncedSink("", unread)] * bool(unread)
+        for url, runs_to_send in runs_of.items():
+            results.append(SyncedSink(redact_url(url), [SyncedRun(run) for run in runs_to_send]))
+            _send(root, url, results[-1], options.dry_run, asks_all=bool(options.runs or options.again))
     except KeyboardInterrupt:
-        _say(ways, options.dry_run)
+        _say(results, options.dry_run)
         complain("interrupted: what is left goes with the next tachograph sync")
         raise
+    is_there = all(result.there for result in results)
     if options.json:
-        document.write({"root": str(root), "sinks": [_plain(way) for way in ways], "there": all(w.there for w in ways)})
+        document.write({"root": str(root), "sinks": list(map(_plain, results)), "there": is_there})
     else:
-        _say(ways, options.dry_run)
-    return 0 if all(way.there for way in ways) else 1
+        _say(results, options.dry_run)
+    return 0 if is_there else 1
 
 
 def _check(url: str) -> None:
@@ -129,123 +129,126 @@ def _check(url: str) -> None:
         raise UsageError(str(error)) from None
 
 
-def _wanted(root: Path, chosen: list[str], to: str | None) -> tuple[dict[str, list[str]], list[SyncedRun]]:
-    """The runs to send by the URL to send them to; and those of which that can't be read."""
-    urls = {redact_url(url): url for url in settings.sinks()}  # what is recorded of them lacks what is secret
+def _by_sink(root: Path, runs: list[str], to: str | None) -> tuple[dict[str, list[str]], list[SyncedRun]]:
+    """The runs to send to each sink, by its URL; and those of which it can't be read where to send them."""
+    urls = {redact_url(url): url for url in settings.sinks()}  # the recorded ones lack what is secret
     noted = _noted(root) if to is None else {}
-    found: dict[str, list[str]] = {}
+    runs_of: dict[str, list[str]] = {}
     unread: list[SyncedRun] = []
-    for run in chosen:
+    for run in runs:
         try:
             names = [to] if to is not None else noted.get(run) or recorded_with(root / "runs" / run)
         except Unread as error:
             unread.append(SyncedRun(run, error=str(error)))
             continue
         for name in names:
-            found.setdefault(urls.get(name, name), []).append(run)
-    return found, unread
+            runs_of.setdefault(urls.get(name, name), []).append(run)
+    return runs_of, unread
 
 
 def _noted(root: Path) -> dict[str, list[str]]:
-    """By run the sinks that it is on its way to, as far as that was noted: their journals need not be opened."""
-    found: dict[str, list[str]] = {}
+    """The sinks that each run is to be sent to, as far as positions say so: then its journal need not be opened."""
+    sinks_of: dict[str, list[str]] = {}
     for positions in of_store(root):
         for run in dict.fromkeys((*positions.unsettled(), *positions.settled())):
-            found.setdefault(run, []).append(positions.name)
-    return found
+            sinks_of.setdefault(run, []).append(positions.name)
+    return sinks_of
 
 
 def _all(root: Path) -> list[str]:
+    """The ids of all runs but removed ones."""
     hidden = set(tombstones.hidden(root))
     return sorted(folder.name for folder in root.glob("runs/*") if folder.is_dir() and folder.name not in hidden)
 
 
 def _named(root: Path, keys: list[str]) -> list[str]:
+    """The ids of the runs that are named, and of those below them."""
     store = open_store(root)
     try:
-        return list(dict.fromkeys(one.id for key in keys for one in with_children(store.run(key))))
+        return list(dict.fromkeys(run.id for key in keys for run in with_children(store.run(key))))
     finally:
         store.close()
 
 
-def _send(root: Path, url: str, way: Way, dry: bool, asks_all: bool) -> None:
-    """Send each of a way's runs, and note in it what became of them."""
+def _send(root: Path, url: str, result: SyncedSink, dry: bool, asks_all: bool) -> None:
+    """Send the runs of a result, and note in it what became of each."""
     try:
-        sink = _opened(url)
+        sink = _open(url)
     except ValueError as error:
-        way.error = str(error)
+        result.error = str(error)
         return
     act = _count(set()) if dry else _deliver
-    positions = Positions(root, way.sink)
-    left = _left(positions, way.runs, asks_all)
-    progress = Progress(way.sink, [behind for *_, behind in left])
+    positions = Positions(root, result.sink)
+    unsent = _unsent(positions, result.runs, asks_all)
+    progress = Progress(result.sink, [behind for *_, behind in unsent])
     try:
-        for part, delivery, _ in left:
-            with _noted_in(part):
-                _patiently(partial(act, delivery, part, sink, progress), delivery)
-                part.rejected = len(positions.rejected(part.run))
-                part.there = not part.rejected and not (dry and part.lines)
+        for synced, delivery, _ in unsent:
+            with _noted_in(synced):
+                _patiently(partial(act, delivery, synced, sink, progress), delivery)
+                synced.rejected = len(positions.rejected(synced.run))
+                synced.there = not synced.rejected and not (dry and synced.lines)
                 if not dry and delivery.is_complete():
-                    positions.settle(part.run)
+                    positions.settle(synced.run)
             progress.next_run()
         positions.note_error("")
     except (Retry, OSError) as error:
-        way.error = str(error) or type(error).__name__
-        positions.note_error(way.error)
+        result.error = str(error) or type(error).__name__
+        positions.note_error(result.error)
     finally:
         progress.end()
         sink.close()
 
 
-def _opened(url: str) -> Sink:
+def _open(url: str) -> Sink:
     if REDACTED in url:
         raise ValueError("a part of its URL is secret and not on record: set TACHOGRAPH_SINKS, or --to, to all of it")
     return sinks.open_sink(url)
 
 
 @contextmanager
-def _noted_in(part: SyncedRun) -> Iterator[None]:
-    """That a run can't be read here is noted, and keeps no other one from being sent."""
+def _noted_in(synced: SyncedRun) -> Iterator[None]:
+    """Note that a run can't be read here, and let the others be sent."""
     try:
         yield
     except Unread as error:
-        part.error, part.there = str(error), False
+        synced.error, synced.there = str(error), False
 
 
-def _left(positions: Positions, parts: list[SyncedRun], asks_all: bool) -> list[tuple[SyncedRun, Delivery, int]]:
-    """The runs of which something may not be there, and how many bytes; the others are noted as there."""
+def _unsent(positions: Positions, runs: list[SyncedRun], asks_all: bool) -> list[tuple[SyncedRun, Delivery, int]]:
+    """The runs that the sink may not have all of, each with how many bytes may be missing. The others are noted as
+    there."""
     settled = set() if asks_all else set(positions.settled()) - set(positions.runs_with_rejects())
-    found = []
-    for part in parts:
-        delivery = Delivery(positions, part.run)
-        with _noted_in(part):
+    unsent = []
+    for synced in runs:
+        delivery = Delivery(positions, synced.run)
+        with _noted_in(synced):
             behind = delivery.behind()
-            part.there = part.run in settled and not behind
-            if not part.there:
-                found.append((part, delivery, behind))
-    return found
+            synced.there = synced.run in settled and not behind
+            if not synced.there:
+                unsent.append((synced, delivery, behind))
+    return unsent
 
 
 Act = Callable[[Delivery, SyncedRun, Sink, Progress], None]
 
 
 def _count(counted: set[str]) -> Act:
-    """Count what would be sent, each file once."""
+    """What counts what would be sent of a run, where ``counted`` files count once."""
 
-    def act(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress) -> None:
+    def act(delivery: Delivery, synced: SyncedRun, sink: Sink, progress: Progress) -> None:
         files = set(counted)
-        part.add(delivery.count(sink, files, BATCH_BYTES))
+        synced.add(delivery.count(sink, files, BATCH_BYTES))
         counted.update(files)
 
     return act
 
 
-def _deliver(delivery: Delivery, part: SyncedRun, sink: Sink, progress: Progress) -> None:
+def _deliver(delivery: Delivery, synced: SyncedRun, sink: Sink, progress: Progress) -> None:
     delivery.expecting = progress.expecting
     if isinstance(sink, ReportsProgress):
         sink.on_progress = progress.moved
     for amount in delivery.send(sink, BATCH_BYTES):
-        part.add(amount)
+        synced.add(amount)
         progress.sent(amount)
 
 
@@ -266,30 +269,30 @@ def _patiently(act: Callable[[], None], delivery: Delivery) -> None:
             time.sleep(delay)
 
 
-def _plain(way: Way) -> dict[str, Any]:
-    return {"sink": way.sink, "runs": way.runs, "error": way.error, "there": way.there}
+def _plain(result: SyncedSink) -> dict[str, Any]:
+    return {"sink": result.sink, "runs": result.runs, "error": result.error, "there": result.there}
 
 
-def _say(ways: list[Way], dry: bool) -> None:
-    if not ways:
+def _say(results: list[SyncedSink], dry: bool) -> None:
+    if not results:
         say("no run here was recorded with a sink: --to URL names one")
-    for way in ways:
-        parts, total = way.runs, SyncedRun("")
-        for part in parts:
-            total.add(Amount(part.lines, part.bytes, part.files, part.file_bytes))
-        for part in parts:
-            if part.error is not None:
-                complain(f"run {part.run} was not sent: {part.error}")
-        if not way.sink:
+    for result in results:
+        runs, total = result.runs, SyncedRun("")
+        for synced in runs:
+            total.add(Amount(synced.lines, synced.bytes, synced.files, synced.file_bytes))
+        for synced in runs:
+            if synced.error is not None:
+                complain(f"run {synced.run} was not sent: {synced.error}")
+        if not result.sink:
             continue
         much = f"{wording.count(total.lines, 'line')} ({wording.size(total.bytes)})"
         if total.files:
             much += f" and {wording.count(total.files, 'file')} ({wording.size(total.file_bytes)})"
-        state = f"{sum(part.there for part in parts):,} of {wording.count(len(parts), 'run')} all there"
-        say(f"{way.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
-        if way.error is not None:
-            complain(f"{way.sink} was given up ({way.error}): run tachograph sync again later")
-        if rejected := sum(part.rejected for part in parts):
+        state = f"{sum(synced.there for synced in runs):,} of {wording.count(len(runs), 'run')} all there"
+        say(f"{result.sink}: {much} {'would be sent' if dry else 'sent'}, {state}")
+        if result.error is not None:
+            complain(f"{result.sink} was given up ({result.error}): run tachograph sync again later")
+        if rejected := sum(synced.rejected for synced in runs):
             complain(
-                f"{way.sink} did not take {wording.count(rejected, 'line')}: tachograph doctor says where they are"
+                f"{result.sink} did not take {wording.count(rejected, 'line')}: tachograph doctor says where they are"
             )

@@ -25,13 +25,13 @@ EXAMPLES = """\
   tachograph tail baseline --lines 100
   tachograph tail latest && tachograph export latest --format csv results
 """
-FLOOD = 50  # lines of one look; of more than these the last ones are shown
+FLOOD = 50  # new lines at a time: of more only the last ones are shown
 LINES = 10
 SHOWN = (events.Metrics, events.Console, events.Note, events.Artifact)
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its options."""
+    """Add its options."""
     parser.add_argument("run", metavar="RUN", nargs="?", default="latest", help='id, name, or "latest" (the default)')
     help = f"begin with the last N lines (left out: {LINES}; with --json: all)"
     parser.add_argument("--lines", metavar="N", type=whole_number, help=help)
@@ -41,30 +41,30 @@ def configure(parser: ArgumentParser) -> None:
 
 @with_store.with_store
 def run(options: Namespace, store: Store) -> int:
-    """Whether the run finished."""
-    found = store.run(options.run)
-    viewer: Viewer = _Document(options.lines) if options.json else _Lines(found, options.lines)
+    """0 where the run finished, 1 where it ended otherwise."""
+    record = store.run(options.run)
+    viewer: Viewer = _Document(options.lines) if options.json else _Lines(record, options.lines)
     try:
-        for heard in follow(store, found, is_all=options.json and options.lines is None):
-            viewer.show(heard)
-        found = store.run(found.id)
-        viewer.end(found)
+        for new in follow(store, record, is_all=options.json and options.lines is None):
+            viewer.show(new)
+        record = store.run(record.id)
+        viewer.end(record)
     finally:
         viewer.close()
-    return 0 if found.status == "finished" else 1
+    return 0 if record.status == "finished" else 1
 
 
 class Viewer(Protocol):
-    """Shows what was heard of a run."""
+    """Shows the events of a run that is followed."""
 
-    def show(self, heard: list[FollowedEvent]) -> None:
-        """Show what is new."""
+    def show(self, new: list[FollowedEvent]) -> None:
+        """Show new events."""
 
     def end(self, run: RunRecord) -> None:
         """Show how the run ended."""
 
     def close(self) -> None:
-        """Nothing more comes, be it that the run ended or that nobody wants to see more."""
+        """End: the run has ended, or nobody wants to see more of it."""
 
 
 class _Lines:
@@ -76,22 +76,22 @@ class _Lines:
         self._ranks = {writer.id: writer.rank for writer in run.writers}
         self._add((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
 
-    def show(self, heard: list[FollowedEvent]) -> None:
-        lines = [line for one in heard for line in self._lines(one)]
+    def show(self, new: list[FollowedEvent]) -> None:
+        lines = [line for event in new for line in self._lines(event)]
         for line in lines[max(0, len(lines) - self._limit) :]:
             self._add(*line)
-        if heard:
+        if new:
             self._limit = FLOOD
         output.flush()
 
-    def _lines(self, heard: FollowedEvent) -> Iterator[tuple[draw.Part, draw.Part]]:
-        event = heard.event
+    def _lines(self, followed: FollowedEvent) -> Iterator[tuple[draw.Part, draw.Part]]:
+        event = followed.event
         if isinstance(event, events.RunStart):
-            self._ranks[heard.writer] = event.rank
-        rank = self._ranks.get(heard.writer, 0)
+            self._ranks[followed.writer] = event.rank
+        rank = self._ranks.get(followed.writer, 0)
         at = f"{wording.clock(event.at)}  " + f"rank {rank}  " * bool(rank)
-        for told in _told(event):
-            yield (at, "dim"), told
+        for text_and_style in _shown(event):
+            yield (at, "dim"), text_and_style
 
     def end(self, run: RunRecord) -> None:
         took = wording.duration(((run.ended or run.started) - run.started).total_seconds())
@@ -105,8 +105,8 @@ class _Lines:
         draw.add(self._console, draw.line(*parts))
 
 
-def _told(event: events.Event) -> Iterator[tuple[str, str]]:
-    """What to say of an event, and in what style. Nothing of hardware samples and of what is set once."""
+def _shown(event: events.Event) -> Iterator[tuple[str, str]]:
+    """The lines that show an event, each with its style; none for samples of the hardware and for what is set once."""
     match event:
         case events.Metrics() if not _is_hardware(event):
             points = (
@@ -128,11 +128,11 @@ class _Document:
         self._limit, self._empty = lines, True
         self._say("[")
 
-    def show(self, heard: list[FollowedEvent]) -> None:
-        items = [_item(one) for one in heard if isinstance(one.event, SHOWN) and not _is_hardware(one.event)]
+    def show(self, new: list[FollowedEvent]) -> None:
+        items = [_item(each) for each in new if isinstance(each.event, SHOWN) and not _is_hardware(each.event)]
         for item in items if self._limit is None else items[max(0, len(items) - self._limit) :]:
             self._add(item)
-        if heard:
+        if new:
             self._limit = None
 
     def end(self, run: RunRecord) -> None:
@@ -142,7 +142,7 @@ class _Document:
         self._say("]")
 
     def _add(self, item: dict[str, Any]) -> None:
-        # The comma stands first, so that each line is whole as soon as it is there.
+        # The comma stands first, so that each line is whole as soon as it is written.
         self._say(f"{' ' if self._empty else ','} {document.line(item)}")
         self._empty = False
 
@@ -151,11 +151,11 @@ class _Document:
         output.flush()
 
 
-def _item(heard: FollowedEvent) -> dict[str, Any]:
-    event = heard.event
+def _item(followed: FollowedEvent) -> dict[str, Any]:
+    event = followed.event
     at = wording.time(event.at)
     fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in ("v", "seq", "at")}
-    return {"kind": event.__struct_config__.tag, "at": at, "writer": heard.writer, **fields}
+    return {"kind": event.__struct_config__.tag, "at": at, "writer": followed.writer, **fields}
 
 
 def _is_hardware(event: events.Event) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tachograph import settings, wording
-from tachograph.cli.arguments import Arguments, UsageError, add_json, existing, place
+from tachograph.cli.arguments import Arguments, UsageError, add_json, existing, path_or_url
 from tachograph.cli.output import say
 from tachograph.cli.view import draw
 from tachograph.server.tokens import ROLES, FolderTokens, Token, Tokens
@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Its commands."""
+    """Add its commands and their options."""
     commands = parser.add_subparsers(
         dest="command", metavar="create | list | revoke", required=True, parser_class=Arguments
     )
@@ -35,11 +35,11 @@ def configure(parser: ArgumentParser) -> None:
     listing = commands.add_parser("list", help="all tokens, but for their secrets")
     revoke = commands.add_parser("revoke", help="let a token be good no more")
     revoke.add_argument("name", metavar="NAME")
-    for one in (create, listing, revoke):
+    for command in (create, listing, revoke):
         help = "the server's folder (default: TACHOGRAPH_DIR, ./.tachograph)"
-        one.add_argument("--root", metavar="DIR", type=place, help=help)
-        one.add_argument("--database", metavar="URL", help="the server's database, if it has one: postgresql://...")
-        add_json(one)
+        command.add_argument("--root", metavar="DIR", type=path_or_url, help=help)
+        command.add_argument("--database", metavar="URL", help="the server's database, if it has one: postgresql://...")
+        add_json(command)
 
 
 def run(options: Namespace) -> int:
@@ -69,16 +69,16 @@ def _create(tokens: Tokens, options: Namespace) -> None:
 
 
 def _list(tokens: Tokens, options: Namespace) -> None:
-    known = tokens.all()
+    all_tokens = tokens.all()
     if options.json:
-        document.write([_described(token) for token in known])
-    elif known:
+        document.write([_described(token) for token in all_tokens])
+    elif all_tokens:
         columns = [
-            draw.TableColumn("NAME", [wording.line(token.name) for token in known]),
-            draw.TableColumn("ROLE", [token.role for token in known]),
-            draw.TableColumn("CREATED", [wording.moment(_moment(token.created)) for token in known]),
+            draw.TableColumn("NAME", [wording.line(token.name) for token in all_tokens]),
+            draw.TableColumn("ROLE", [token.role for token in all_tokens]),
+            draw.TableColumn("CREATED", [wording.moment(_moment(token.created)) for token in all_tokens]),
             draw.TableColumn(
-                "REVOKED", [wording.moment(_moment(token.revoked)) if token.revoked else "" for token in known]
+                "REVOKED", [wording.moment(_moment(token.revoked)) if token.revoked else "" for token in all_tokens]
             ),
         ]
         draw.show(draw.console(), draw.table(columns))

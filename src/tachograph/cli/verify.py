@@ -22,28 +22,29 @@ EXAMPLES = """\
 
 
 def configure(parser: ArgumentParser) -> None:
+    """Add its options."""
     add_root(parser)
     add_json(parser)
 
 
 def run(options: Namespace) -> int:
     """0 where nothing is damaged, else 1."""
-    found = check(local_root(options))
+    findings = check(local_root(options))
     if options.json:
-        write(found.document())
+        write(findings.document())
     else:
-        _say(found)
-    return 1 if found.damage else 0
+        _say(findings)
+    return 1 if findings.damage else 0
 
 
-def _say(found: Findings) -> None:
-    for damage in found.damage:
+def _say(findings: Findings) -> None:
+    for damage in findings.damage:
         say(str(damage) if damage.line else f"{damage.path}: {damage.reason}")
     checked = [
-        wording.count(found.runs, "run"),
-        wording.count(found.events, "event"),
-        wording.count(found.blobs, "blob"),
+        wording.count(findings.runs, "run"),
+        wording.count(findings.events, "event"),
+        wording.count(findings.blobs, "blob"),
     ]
-    verdict = wording.count(len(found.damage), "damage") if found.damage else "no damage"
-    torn = f" ({wording.count(found.torn, 'line')} cut off when a writer was killed)" if found.torn else ""
-    say(f"{', '.join(checked)} in {found.root}: {verdict}{torn}")
+    verdict = wording.count(len(findings.damage), "damage") if findings.damage else "no damage"
+    torn = f" ({wording.count(findings.torn, 'line')} cut off when a writer was killed)" if findings.torn else ""
+    say(f"{', '.join(checked)} in {findings.root}: {verdict}{torn}")

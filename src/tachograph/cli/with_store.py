@@ -1,4 +1,4 @@
-"""The store that a command reads."""
+"""Opening the store that a command reads, and showing what it waits for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tachograph.cli.output import Status, complain
 from tachograph.store.local import FolderQuestions
 from tachograph.store.store import Store, open_store
 
-PATIENCE = 1.0
+PATIENCE = 1.0  # seconds before it is shown that journals are read
 
 
 def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespace], int]:
@@ -35,13 +35,13 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
 
 
 def check(store: Store) -> None:
-    """Raise NotFound where a store's folder is not there. (A mirror of a bucket is made when it is asked.)"""
+    """Raise NotFound where a store's folder is not there. (The mirror of a bucket is made when the store is asked.)"""
     if type(store.questions) is FolderQuestions:
         existing(store.root)
 
 
 def name_unreadable(store: Store) -> bool:
-    """Say what of the store can't be read: a run that is not shown isn't gone. Whether there is anything."""
+    """Name what can't be read in the store, as a run that is not shown isn't gone; whether there is anything."""
     unreadable = store.questions.unreadable()
     for path, reason in unreadable:
         complain(f"{path}: {reason}")
@@ -59,7 +59,7 @@ def told_while_waiting(store: Store) -> Iterator[None]:
         nonlocal told
         told += 1
         status.show(why)
-        if told == 1 and not status.is_seen:
+        if told == 1 and not status.is_terminal:
             complain(why)
 
     if isinstance(store.questions, HttpQuestions):
@@ -72,23 +72,23 @@ def told_while_waiting(store: Store) -> Iterator[None]:
 
 @contextmanager
 def _shown() -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how a first reading goes on, once it takes a second. It may be interrupted: the next one goes
-    on from there."""
+    """Show on a terminal how many bytes of journals were read, once that takes a second. After an interrupt the next
+    command continues from there."""
     began, total, status = time.monotonic(), 0, Status()
 
-    def reading(size: int) -> None:
+    def on_read(size: int) -> None:
         nonlocal total
         total += size
         if time.monotonic() - began > PATIENCE:
             status.show(f"reading what is new: {wording.size(total)}")
 
     try:
-        yield reading
+        yield on_read
     finally:
         status.clear()
 
 
 def explain_nothing(store: Store) -> None:
-    """Say why there is nothing to see, and what to do about it."""
+    """Say that nothing is recorded yet, and how to change that."""
     hint = "run a script with `tachograph exec train.py`, or call tachograph.autolog() in it"
     complain(f"nothing is recorded in {store.name} yet: {hint}")

@@ -1,5 +1,6 @@
-"""What is kept of stores in the user's cache folder: mirrors of buckets, files of servers, indexes of folders that
-can't be written. All of it can be had again.
+"""The user's cache folder: mirrors of buckets, files of servers, and indexes of folders that can't be written.
+
+All of it can be deleted at any time, and is made again when it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _is_ours = re.compile(r"[0-9a-f]{16}").fullmatch
 
 
 class Cache(NamedTuple):
-    """A folder: its size in bytes, and when it was last used, in seconds since 1970."""
+    """What is cached of one store: its folder, its size in bytes, and when it was last used (seconds since 1970)."""
 
     folder: Path
     size: int
@@ -28,20 +29,20 @@ class Cache(NamedTuple):
 
 
 def folder() -> Path:
-    """Where they lie."""
+    """The folder that all caches are in."""
     return cache_folder("").parent
 
 
-def known() -> list[Cache]:
-    """All there are, the longest unused first."""
-    place = folder()
-    folders = [one for one in place.iterdir() if _is_ours(one.name) and one.is_dir()] if place.is_dir() else []
-    return sorted(map(_cache, folders), key=lambda one: one.used)
+def existing() -> list[Cache]:
+    """All caches, the longest unused first."""
+    parent = folder()
+    folders = [path for path in parent.iterdir() if _is_ours(path.name) and path.is_dir()] if parent.is_dir() else []
+    return sorted(map(_measured, folders), key=lambda cache: cache.used)
 
 
 def unused() -> list[Cache]:
-    """Those that have not been used for 30 days."""
-    return [one for one in known() if one.used < time.time() - UNUSED_SECONDS]
+    """The caches that have not been used for 30 days."""
+    return [cache for cache in existing() if cache.used < time.time() - UNUSED_SECONDS]
 
 
 def delete(cache: Cache) -> None:
@@ -51,12 +52,12 @@ def delete(cache: Cache) -> None:
             shutil.rmtree(cache.folder)
 
 
-def _cache(place: Path) -> Cache:
-    """A cache was used when a file came into its folder or went, as SQLite's do, or was written to."""
-    size, used = 0, place.stat().st_mtime
-    for parent, _, names in os.walk(place):
+def _measured(folder: Path) -> Cache:
+    """A cache counts as used when a file came into its folder or went, as SQLite's do, or was written to."""
+    size, used = 0, folder.stat().st_mtime
+    for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(parent, name))
                 size, used = size + status.st_size, max(used, status.st_mtime)
-    return Cache(place, size, used)
+    return Cache(folder, size, used)

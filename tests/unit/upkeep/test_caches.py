@@ -73,7 +73,7 @@ def test_an_index_that_is_read_is_used(store: Path, cache: Path, monkeypatch: py
         reader = open_store(store)
         assert len(reader.runs()) == 1
         reader.close()
-        [known] = caches.known()
+        [known] = caches.existing()
         assert known.used > time.time() - 60
         for path in (*known.folder.iterdir(), known.folder):
             os.utime(path, (LONG_AGO, LONG_AGO))

@@ -1,1 +1,1 @@
-"""What the commands draw: tables, sections, progress."""
+"""How the commands show things on a terminal: tables, curves, the sections of a run, progress."""

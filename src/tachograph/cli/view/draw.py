@@ -2,8 +2,8 @@
 
 On a terminal what is drawn fits its width. Into a file or a pipe everything is written whole, without colours.
 
-Lines and columns are made of texts, and styles that stand beside them: what a text holds can neither break a line nor
-colour it. Nobody else in this package uses rich, or writes what has a style.
+Texts and styles are kept apart: whatever is in a text can neither break a line nor colour it. Only this module uses
+rich, and writes what has a style.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille cha
 
 
 def console() -> Console:
-    """Where to draw."""
+    """The console to draw on: standard output."""
     from rich.console import Console
 
     return Console(
@@ -53,14 +53,14 @@ def console() -> Console:
 
 
 def line(*parts: Part, cut: bool = False) -> Text:
-    """One line of texts; where it does not fit, it goes on below, or is ``cut``."""
+    """A line of texts. Where it does not fit, it continues below, or is ``cut``."""
     from rich.text import Text
 
-    found = Text(no_wrap=cut, overflow="ellipsis" if cut else None)
+    joined = Text(no_wrap=cut, overflow="ellipsis" if cut else None)
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
-        found.append(printable(text), style)
-    return found
+        joined.append(printable(text), style)
+    return joined
 
 
 @dataclass
@@ -79,14 +79,14 @@ class TableColumn:
 
     @property
     def width(self) -> int:
-        """The places it takes in a terminal, with the gap after it."""
+        """How many characters wide it is in a terminal, with the gap after it."""
         from rich.cells import cell_len
 
         return max(map(cell_len, (self.header, *self.cells))) + GAP
 
 
 def fitting(columns: Sequence[TableColumn], room: int) -> list[TableColumn]:
-    """Those columns for which there is room, in their order."""
+    """The columns for which there is room, in their order."""
     chosen = set()
     for index, column in sorted(enumerate(columns), key=lambda item: item[1].rank):
         if column.width - GAP <= room:
@@ -96,15 +96,15 @@ def fitting(columns: Sequence[TableColumn], room: int) -> list[TableColumn]:
 
 
 def clipped(cells: Iterable[str], width: int) -> list[str]:
-    """Cells that are cut where they take more than ``width`` places."""
+    """Cells that are cut where they are more than ``width`` characters wide."""
     from rich.cells import cell_len, set_cell_size
 
-    shown = map(printable, cells)
-    return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in shown]
+    texts = map(printable, cells)
+    return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in texts]
 
 
 def table(columns: Sequence[TableColumn]) -> Group:
-    """Columns without lines between them; what does not fit is cut off. (rich's own tables take their time.)"""
+    """Columns without lines between them; what does not fit is cut off. (rich's own tables are slow.)"""
     from rich.cells import cell_len
     from rich.console import Group
 
@@ -128,13 +128,13 @@ def table(columns: Sequence[TableColumn]) -> Group:
 
 
 def grid(values: Mapping[str, str]) -> Drawn:
-    """Names, and beside them what there is to say of each, in as many lines as it needs."""
+    """Names, and beside each its text, in as many lines as it needs."""
     from rich.table import Table
 
-    found = Table.grid(padding=(0, GAP))
+    rows = Table.grid(padding=(0, GAP))
     for name, text in values.items():
-        found.add_row(line((name, "dim")), line(text))
-    return found
+        rows.add_row(line((name, "dim")), line(text))
+    return rows
 
 
 def side_by_side(lines: Sequence[Text], console: Console) -> Drawn:
@@ -187,18 +187,18 @@ def chart(title: str, steps: ArrayLike, values: ArrayLike, width: int, height: i
     lines = [f"{label:>{MARGIN - 1}} {dots}" for label, dots in drawn]
     first, last = (wording.number(float(step)) for step in (np.min(steps), np.max(steps)))
     below = " " * MARGIN + first + last.rjust(width - MARGIN - len(first))
-    return [_cut(one, width) for one in (printable(title), *lines, below)]
+    return [_cut(text, width) for text in (printable(title), *lines, below)]
 
 
 def _cut(text: str, width: int) -> str:
-    """``text`` in exactly ``width`` places of the terminal; wide characters take two."""
+    """``text`` in exactly ``width`` columns of the terminal; wide characters take two."""
     from rich.cells import set_cell_size
 
     return set_cell_size(text, width)
 
 
 def _curve(steps: ArrayLike, values: ArrayLike, count: int, stretch: bool = True) -> NDArray[Any]:
-    """The finite values at ``count`` places at even distances; unless ``stretch``, no more than there are points."""
+    """The finite values at ``count`` steps at even distances; unless ``stretch``, no more than there are points."""
     import numpy as np
 
     x, y = np.asarray(steps, float), np.asarray(values, float)
@@ -226,15 +226,15 @@ def _heights(curve: NDArray[Any]) -> list[float]:
 
 
 def _resampled(x: NDArray[Any], y: NDArray[Any], count: int) -> NDArray[Any]:
-    """Means of ``count`` stretches of equal length; what has no point is on the line between its neighbours."""
+    """The means of ``count`` intervals of equal length; one without a point is on the line between its neighbours."""
     import numpy as np
 
     if len(y) <= count:
         return np.asarray(np.interp(np.linspace(x[0], x[-1], count), x, y))
-    places = ((x - x[0]) / (x[-1] - x[0]) * count).astype(int).clip(0, count - 1)
-    points = np.bincount(places, minlength=count)
+    intervals = ((x - x[0]) / (x[-1] - x[0]) * count).astype(int).clip(0, count - 1)
+    points = np.bincount(intervals, minlength=count)
     filled = np.flatnonzero(points)
-    means = np.bincount(places, weights=y, minlength=count)[filled] / points[filled]
+    means = np.bincount(intervals, weights=y, minlength=count)[filled] / points[filled]
     return np.asarray(np.interp(np.arange(count), filled, means))
 
 
@@ -244,9 +244,9 @@ def _braille(heights: list[float], rows: int) -> list[str]:
     if not heights:
         return [""] * rows
     levels = [round((1 - height) * (rows * 4 - 1)) for height in heights]
-    for place, (before, level) in enumerate(zip([levels[0], *levels], levels, strict=False)):
+    for index, (before, level) in enumerate(zip([levels[0], *levels], levels, strict=False)):
         # From beside the dot before up to this one, so that a steep line has no holes.
         start = before + (level > before) - (level < before)
         for dot in range(min(start, level), max(start, level) + 1):
-            grid[dot // 4][place // 2] |= _DOTS[place % 2][dot % 4]
+            grid[dot // 4][index // 2] |= _DOTS[index % 2][dot % 4]
     return ["".join(chr(0x2800 + cell) for cell in row) for row in grid]

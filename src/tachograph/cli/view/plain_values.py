@@ -1,5 +1,4 @@
-"""What was recorded as plain values, by whatever version or program: what has another shape than ours counts as not
-there."""
+"""Reading plain values that any version or program has recorded: one of an unexpected type counts as missing."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ def items(value: Any) -> list[Any]:
 
 
 def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Those items of a list that are mappings."""
+    """The items of a list that are mappings."""
     return (item for item in items(value) if isinstance(item, Mapping))
 
 
@@ -30,7 +29,7 @@ def text(value: Any) -> str:
 
 
 def number(value: Any) -> float:
-    """A number that is not less than 0; else 0."""
+    """A number, if it is not less than 0; else 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
     try:

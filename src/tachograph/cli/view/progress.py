@@ -1,4 +1,4 @@
-"""How sending goes on, shown on a terminal."""
+"""The progress of sending, shown on a terminal."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ BAR = 24  # characters
 
 
 class Progress:
-    """A bar on the last line of a terminal; nothing where standard error is none.
+    """A bar on the last line of a terminal; nothing where standard error is no terminal.
 
-    ``behind`` has how many bytes of lines each run is thought to have left. The sink may hold more of one than is known
+    ``behind`` has for each run how many bytes of lines may have to be sent. The sink may have more of it than is known
     here, so a run that is done counts in full.
     """
 
     def __init__(self, sink: str, behind: Sequence[int]) -> None:
         self._sink, self._behind = sink, behind
-        self._done, self._here = 0, 0  # runs, bytes of the present one
+        self._done_runs, self._run_bytes = 0, 0  # runs that are done; bytes sent of the present one
         self._amount = Amount()
-        self._expected = self._moving = (
-            0  # bytes of files: that were, or are to be, sent; that went of the present ones
-        )
+        self._file_bytes, self._moving = 0, 0  # of files: to be sent in all; sent of the present ones
         self._status = Status()
         self._shown = 0.0
 
     def sent(self, amount: Amount) -> None:
-        """So much more of the present run."""
-        self._here, self._moving = self._here + amount.bytes, 0
+        """Count what was sent of the present run."""
+        self._run_bytes, self._moving = self._run_bytes + amount.bytes, 0
         self._amount = self._amount.plus(amount)
         self._show()
 
     def expecting(self, size: int) -> None:
-        """Files of so many bytes are to be sent next."""
-        self._expected, self._moving = self._amount.file_bytes + size, 0
+        """Files of ``size`` bytes together are to be sent next."""
+        self._file_bytes, self._moving = self._amount.file_bytes + size, 0
 
     def moved(self, size: int) -> None:
-        """So many bytes of these went."""
-        self._moving = min(self._moving + size, self._expected - self._amount.file_bytes)
+        """``size`` bytes of these files were sent."""
+        self._moving = min(self._moving + size, self._file_bytes - self._amount.file_bytes)
         self._show()
 
     def next_run(self) -> None:
         """The present run is done."""
-        self._done, self._here = self._done + 1, 0
+        self._done_runs, self._run_bytes = self._done_runs + 1, 0
         self._show()
 
     def end(self) -> None:
@@ -56,20 +54,20 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much is done, from 0 to 1, of what is known: which files are to go shows on the way."""
-        if self._done == len(self._behind):
+        """How much is done, from 0 to 1, of what is known so far: which files are to be sent shows on the way."""
+        if self._done_runs == len(self._behind):
             return 1.0
-        whole, done = sum(self._behind) + self._expected, sum(self._behind[: self._done])
-        done += min(self._here, self._behind[self._done]) + self._amount.file_bytes + self._moving
-        return min(done / whole, 1.0) if whole else self._done / len(self._behind)
+        whole, done = sum(self._behind) + self._file_bytes, sum(self._behind[: self._done_runs])
+        done += min(self._run_bytes, self._behind[self._done_runs]) + self._amount.file_bytes + self._moving
+        return min(done / whole, 1.0) if whole else self._done_runs / len(self._behind)
 
     def _show(self) -> None:
-        if self._status.is_seen and time.monotonic() - self._shown > EVERY:
+        if self._status.is_terminal and time.monotonic() - self._shown > EVERY:
             self._shown = time.monotonic()
             self._status.show(self._line())
 
     def _line(self) -> str:
         filled = int(self.share * BAR)
         size = wording.size(self._amount.bytes + self._amount.file_bytes + self._moving)
-        runs = f"{self._done:,} of {wording.count(len(self._behind), 'run')}"
+        runs = f"{self._done_runs:,} of {wording.count(len(self._behind), 'run')}"
         return f"[{'#' * filled}{'.' * (BAR - filled)}] {int(self.share * 100):3}%  {runs}, {size} to {self._sink}"

@@ -1,4 +1,4 @@
-"""Which of many metrics and parameters say most about a run: what is shown first where there is no room for all."""
+"""Which metrics and parameters say most about a run: they are shown first where there is no room for all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# What was measured on data that was not trained on says more than what was; how long it took says least.
+# Metrics of data that was not trained on say most; those of how the training went on (steps, times) say least.
 _HELD_OUT = re.compile(r"(^|[^a-z])(val|valid|validation|test|eval|evaluate|dev|holdout|best|score)([^a-z]|$)")
 _QUALITY = re.compile(r"acc|auc|f1|precision|recall|r2|loss|err|rmse|mse|mae|perplexity|iou|bleu|rouge|dice|map|score")
 _ASIDE = re.compile(r"(^|[^a-z])(epoch|step|iteration|n_iter|lr|seconds|time|samples_per_second)([^a-z]|$)")
