@@ -1,7 +1,8 @@
-"""Upkeep of a store: runs are removed, and what nothing refers to any more is deleted. One way for each kind of place.
+"""Upkeep of a store: runs are removed, and files that nothing refers to any more are deleted.
 
-A removal is a fact on record first, a tombstone for each run; only then is anything deleted. Whatever was interrupted
-is finished by the next removal or collection.
+There is one class for each kind of store: in a folder, in a bucket, behind a server. A removal is put on record first,
+by a tombstone for each run; only then is anything deleted. Whatever was interrupted is finished by the next removal or
+collection.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 
 
 class Upkeep(Protocol):
-    """What is done to the runs of a place."""
+    """What can be done to a store; ``name`` is what people call it."""
 
     name: str
 
     def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
-        """Remove runs in this order, each given by its id and its name, for good. A server refuses those that are
-        running, unless ``force`` is given."""
+        """Remove runs in this order, each given by its id and its name, for good. A server refuses to remove those that
+        are running, unless ``force`` is given."""
 
     def sweep(self) -> None:
         """Finish removals that were interrupted."""
 
     def collect(self, dry: bool, days: int) -> Collected:
-        """Delete what nothing refers to any more; compress journals that were last written ``days`` ago, where there
-        are such. ``dry`` only says what would be done."""
+        """Delete files that nothing refers to any more, and compress journals that were last written ``days`` ago.
+        With ``dry`` nothing is done, and the result says what would be."""
 
 
 def with_children(run: RunRecord) -> Iterator[RunRecord]:
@@ -49,8 +50,8 @@ def with_children(run: RunRecord) -> Iterator[RunRecord]:
 
 
 def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
-    """That of the place which :func:`tachograph.store.store.open_store` opens under this name. Raises ``NotFound``
-    where there is no such folder."""
+    """The upkeep of the store that :func:`tachograph.store.store.open_store` opens under this URL, or in this folder.
+    Raises ``NotFound`` where there is no such folder."""
     scheme = urlsplit(place).scheme if isinstance(place, str) and "://" in place else ""
     if isinstance(place, str) and scheme in ("http", "https"):
         from tachograph.upkeep.server import ServerUpkeep

@@ -1,4 +1,4 @@
-"""Upkeep of a store in a bucket. What there is to say of it comes from its mirror; what is deleted are its objects."""
+"""Upkeep of a store in a bucket: its local mirror says what is there, and objects of the bucket are deleted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tachograph.upkeep.references import journal_lines, needed
 
 
 class BucketUpkeep:
-    """See :class:`tachograph.upkeep.Upkeep`, which this is."""
+    """The :class:`tachograph.upkeep.Upkeep` of a store in a bucket."""
 
     def __init__(self, url: str) -> None:
         self._mirror = Mirror(url)
@@ -34,7 +34,7 @@ class BucketUpkeep:
         self._delete(tombstones.hidden(self._mirror.root))
 
     def collect(self, dry: bool, days: int) -> Collected:
-        """Segments of a bucket are compressed as they are."""
+        """Nothing is compressed: segments are compressed when they come into the bucket."""
         self._mirror.refresh(everything=True)
         removed = tombstones.hidden(self._mirror.root)
         if not dry:
@@ -42,15 +42,16 @@ class BucketUpkeep:
         runs = [folder for folder in self._mirror.root.glob("runs/*") if folder.name not in removed]
         journals = (journal_lines(writer) for run in runs for writer in journal.writers(run))
         registry = (self._objects.read(each.path) for each in self._objects.listed("registry"))
-        done = Shelves(self._objects).collect(needed(journals, registry), dry)
-        done.runs = removed
-        return done
+        collected = Shelves(self._objects).collect(needed(journals, registry), dry)
+        collected.runs = removed
+        return collected
 
     def _delete(self, runs: Iterable[str]) -> None:
-        """Delete what is known of these runs. What others begin meanwhile under the same id is theirs."""
+        """Delete the objects of these runs, but for segments of writers that the mirror doesn't have: those began under
+        the same id after the run was removed."""
         for run in runs:
-            known = {folder.name for folder in journal.writers(self._mirror.root / layout.RUNS / run)}
-            listed = (one.path for one in self._objects.listed(layout.run_folder(run)))
-            mine = [path for path in listed if (found := layout.segment(path)) is None or found.writer in known]
-            for some in pieces(mine):
-                self._objects.delete(some)
+            writers = {folder.name for folder in journal.writers(self._mirror.root / layout.RUNS / run)}
+            paths = (each.path for each in self._objects.listed(layout.run_folder(run)))
+            removed = [path for path in paths if (part := layout.segment(path)) is None or part.writer in writers]
+            for batch in pieces(removed):
+                self._objects.delete(batch)

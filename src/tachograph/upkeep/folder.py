@@ -17,7 +17,7 @@ DAY_SECONDS = 86_400.0
 
 
 class FolderUpkeep:
-    """See :class:`tachograph.upkeep.Upkeep`, which this is."""
+    """The :class:`tachograph.upkeep.Upkeep` of a store in a folder."""
 
     def __init__(self, root: Path) -> None:
         self._root, self.name = root, str(root)
@@ -33,21 +33,22 @@ class FolderUpkeep:
         removed = tombstones.hidden(root) if dry else tombstones.sweep(root)
         writers = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
         registry = (path.read_bytes() for path in root.glob("registry/**/*.json"))
-        done = collect_blobs(root, needed(map(journal_lines, writers), registry), dry)
+        collected = collect_blobs(root, needed(map(journal_lines, writers), registry), dry)
         abandoned = [path for writer in writers for path in journal.abandoned(writer, time.time() - GRACE_SECONDS)]
-        done.bytes += sum(path.stat().st_size for path in abandoned)
-        done.files += map(str, abandoned)
+        collected.bytes += sum(path.stat().st_size for path in abandoned)
+        collected.files += map(str, abandoned)
         sealed = [path for writer in writers for path in _sealed(writer, days)]
         if not dry:
             for path in abandoned:
                 path.unlink(missing_ok=True)
-            done.freed = sum(map(_compress, sealed))
-        done.runs, done.compressed = removed, list(map(str, sealed))
-        return done
+            collected.freed = sum(map(_compress, sealed))
+        collected.runs, collected.compressed = removed, list(map(str, sealed))
+        return collected
 
 
 def collect_blobs(root: Path, needed: set[str], dry: bool) -> Collected:
-    """Delete the blobs of a folder that nobody needs, but for those that were kept or asked for within the hour."""
+    """Delete the blobs of a folder that are not ``needed`` (digests without ``sha256:``), but for those that were kept
+    or asked for within the last hour."""
     blobs = Blobs(root)
     if not dry:
         _put_back(blobs)
@@ -67,6 +68,7 @@ def _sealed(writer: Path, days: int) -> Iterator[Path]:
 
 
 def _compress(path: Path) -> int:
+    """Compress a segment; how many bytes that freed."""
     try:
         return journal.compress(path)
     except FileNotFoundError:
@@ -74,17 +76,17 @@ def _compress(path: Path) -> int:
 
 
 def _old_files(folder: Path) -> Iterator[tuple[Path, Stamp]]:
-    """Kept files, and drafts of such whose writers died."""
+    """The kept files that are older than an hour, and the drafts that a killed process left, with their stamps."""
     before = (time.time() - GRACE_SECONDS) * 1e9
     for path in sorted((*folder.glob("*/*"), *folder.glob(".draft-*"))):
-        with contextlib.suppress(FileNotFoundError):  # a run lets go of it just now
+        with contextlib.suppress(FileNotFoundError):  # a run is deleting it just now
             stamp = Stamp.of(path)
             if path.is_file() and stamp.modified < before and path.suffix != ASIDE:
                 yield path, stamp
 
 
 def _put_back(blobs: Blobs) -> None:
-    """What processes put aside that were killed before they had looked whether it was needed."""
+    """Put back the blobs that were put aside to be deleted by processes that were killed meanwhile."""
     before = time.time() - GRACE_SECONDS
     for aside in blobs.asides():
         with contextlib.suppress(FileNotFoundError):
@@ -93,7 +95,7 @@ def _put_back(blobs: Blobs) -> None:
 
 
 def _delete(path: Path, stamp: Stamp, blobs: Blobs) -> None:
-    """Delete a file; a blob only if nobody has come to need it since it was looked at."""
+    """Delete a draft; or a blob, if nobody has touched it since it had this stamp."""
     if path.name.startswith("."):
         path.unlink(missing_ok=True)
     else:

@@ -12,11 +12,11 @@ from tachograph.client.connection import Server
 from tachograph.errors import NotFound
 from tachograph.upkeep import Collected
 
-WHOLE = 6 * 3600.0  # seconds that a collection may take
+COLLECTION_SECONDS = 6 * 3600.0  # that a collection may take
 
 
 class ServerUpkeep:
-    """See :class:`tachograph.upkeep.Upkeep`, which this is."""
+    """The :class:`tachograph.upkeep.Upkeep` of the store of a server."""
 
     def __init__(self, url: str) -> None:
         self._server = Server(url)
@@ -32,5 +32,5 @@ class ServerUpkeep:
 
     def collect(self, dry: bool, days: int) -> Collected:
         query = f"dry_run={'true' if dry else 'false'}&compress_after={days}"
-        answer = self._server.ask(f"/collect?{query}", b"", "application/json", whole=WHOLE)
+        answer = self._server.ask(f"/collect?{query}", b"", "application/json", whole=COLLECTION_SECONDS)
         return msgspec.json.decode(answer, type=Collected)

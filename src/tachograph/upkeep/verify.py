@@ -1,4 +1,4 @@
-"""Checking a store in a folder: every journal and every blob against its checksums."""
+"""Checking a store in a folder: what can be read, what checksums match, and which kept files are there."""
 
 from __future__ import annotations
 
@@ -23,68 +23,68 @@ class Findings:
     blobs: int = 0
     torn: int = 0
     damage: list[Damage] = field(default_factory=list)
-    artifacts: dict[str, str] = field(default_factory=dict)  # digests that runs refer to, and by which name
+    artifacts: dict[str, str] = field(default_factory=dict)  # by the digest of a file that a run has kept, its name
 
     def document(self) -> dict[str, object]:
         """As plain values."""
         damage = [
-            {"path": str(one.path), "line": one.line or None, "offset": one.offset, "reason": one.reason}
-            for one in self.damage
+            {"path": str(each.path), "line": each.line or None, "offset": each.offset, "reason": each.reason}
+            for each in self.damage
         ]
         counts = {"runs": self.runs, "events": self.events, "blobs": self.blobs, "torn": self.torn}
         return {"root": str(self.root), **counts, "damage": damage}
 
 
 def check(root: Path) -> Findings:
-    """Read all that is in a store."""
-    found = _check_runs(root)
+    """Read all journals and blobs of the store in ``root``, and compare them with their checksums."""
+    findings = _check_runs(root)
     blobs = Blobs(root)
-    present = set(_check_blobs(blobs, found))
-    missing = {digest: name for digest, name in found.artifacts.items() if digest not in present}
-    if missing:  # a run may have let go of them since
+    present = set(_check_blobs(blobs, findings))
+    missing = {digest: name for digest, name in findings.artifacts.items() if digest not in present}
+    if missing:  # a run may have released them since its journal was read
         missing = {digest: missing[digest] for digest in _check_runs(root).artifacts if digest in missing}
     for digest, name in missing.items():
-        found.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
-    return found
+        findings.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
+    return findings
 
 
 def _check_runs(root: Path) -> Findings:
-    found = Findings(root)
+    findings = Findings(root)
     for run in _folders(root / "runs"):
-        found.runs += 1
-        for writer in _readable(journal.writers, run, found):
-            _check_writer(writer, found)
-    return found
+        findings.runs += 1
+        for writer in _readable(journal.writers, run, findings):
+            _check_writer(writer, findings)
+    return findings
 
 
-def _check_writer(folder: Path, found: Findings) -> None:
-    last, held = 0, dict[str, str]()
-    for path in _readable(journal.segments, folder, found):
+def _check_writer(folder: Path, findings: Findings) -> None:
+    last, kept = 0, dict[str, str]()
+    for path in _readable(journal.segments, folder, findings):
         for item in _read(path):
             if isinstance(item, Damage):
-                found.torn += item.torn
-                found.damage += [] if item.torn else [item]
+                findings.torn += item.torn
+                findings.damage += [] if item.torn else [item]
                 last += not item.torn  # there was an event on that line
                 continue
             if item.seq > last + 1:
                 gone = wording.count(item.seq - last - 1, "event")
-                found.damage.append(Damage(path, 0, 0, f"{gone} before number {item.seq} missing"))
+                findings.damage.append(Damage(path, 0, 0, f"{gone} before number {item.seq} missing"))
             last = max(last, item.seq)
-            found.events += 1
-            held.update(_kept(item, folder.parent.name))
+            findings.events += 1
+            kept.update(_kept_files(item, folder.parent.name))
             for digest in item.digests if isinstance(item, Release) else ():
-                held.pop(digest, None)
-        with contextlib.suppress(OSError):  # which reading it has told
-            found.damage += journal.check_sums(path)
-    found.artifacts.update(held)
+                kept.pop(digest, None)
+        with contextlib.suppress(OSError):  # which was reported when it was read
+            findings.damage += journal.check_sums(path)
+    findings.artifacts.update(kept)
 
 
-def _readable(listed: Callable[[Path], Iterable[Path]], folder: Path, found: Findings) -> list[Path]:
-    """What is in a folder, if that can be read."""
+def _readable(list_folder: Callable[[Path], Iterable[Path]], folder: Path, findings: Findings) -> list[Path]:
+    """What ``list_folder`` gives of a folder; nothing, and a finding, where that can't be read."""
     try:
-        return list(listed(folder))
+        return list(list_folder(folder))
     except OSError as error:
-        found.damage.append(Damage(folder, 0, 0, f"can't be read: {error.strerror}"))
+        findings.damage.append(Damage(folder, 0, 0, f"can't be read: {error.strerror}"))
         return []
 
 
@@ -95,8 +95,8 @@ def _read(path: Path) -> Iterator[Event | Damage]:
         yield Damage(path, 0, 0, f"can't be read: {error.strerror}")
 
 
-def _kept(event: Event, run: str) -> Iterator[tuple[str, str]]:
-    """The blobs that an event refers to."""
+def _kept_files(event: Event, run: str) -> Iterator[tuple[str, str]]:
+    """The digests of the files that an event says were kept, and what to call each."""
     if not isinstance(event, Artifact):
         return
     label = f"artifact {event.name!r} of run {run}"
@@ -106,23 +106,23 @@ def _kept(event: Event, run: str) -> Iterator[tuple[str, str]]:
         yield member.digest, f"{member.path} in {label}"
 
 
-def _check_blobs(blobs: Blobs, found: Findings) -> Iterator[str]:
-    """The digests of the files that are there."""
+def _check_blobs(blobs: Blobs, findings: Findings) -> Iterator[str]:
+    """Check each blob; the digests of those that are there, be they as they should be or not."""
     for folder in _folders(blobs.folder):
-        for path in sorted(_readable(Path.iterdir, folder, found)):
-            if not path.is_file():  # to read from what is none may take for ever
-                found.damage += [Damage(path, 0, 0, "is no file")] if path.exists() else []
+        for path in sorted(_readable(Path.iterdir, folder, findings)):
+            if not path.is_file():  # reading a pipe may take for ever
+                findings.damage += [Damage(path, 0, 0, "is no file")] if path.exists() else []
                 continue
-            found.blobs += 1
-            named = f"sha256:{path.name.partition('.')[0]}"  # what is put aside has more of a name
-            yield named
+            findings.blobs += 1
+            digest = f"sha256:{path.name.partition('.')[0]}"  # while it is being deleted its name is longer
+            yield digest
             try:
-                if digest_of(path) != named:
-                    found.damage.append(Damage(path, 0, 0, "does not match its digest"))
-            except FileNotFoundError:  # a run has let go of it meanwhile
+                if digest_of(path) != digest:
+                    findings.damage.append(Damage(path, 0, 0, "does not match its digest"))
+            except FileNotFoundError:  # it was deleted meanwhile
                 continue
             except OSError as error:
-                found.damage.append(Damage(path, 0, 0, f"can't be read: {error.strerror}"))
+                findings.damage.append(Damage(path, 0, 0, f"can't be read: {error.strerror}"))
 
 
 def _folders(parent: Path) -> Iterable[Path]:
