@@ -204,5 +204,5 @@ def test_no_request_makes_a_server_on_postgresql_fail(tmp_path: Path) -> None:
 
     from tachograph.server.postgres import opening
 
-    _, storage, tokens = opening.opened(postgres.running().new_database(), None, tmp_path / "served")
+    _, storage, tokens = opening.open_database(postgres.running().new_database(), None, tmp_path / "served")
     check(storage, tokens)

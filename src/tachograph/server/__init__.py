@@ -1,14 +1,17 @@
-"""The server: it takes what sinks send, keeps it, and answers questions about it, by HTTP.
+"""The server: it receives what sinks send, keeps it, and answers questions about it, by HTTP.
 
-    api/        HTTP: routes (app), who may and how often (access), events and files that come in (receiving), large
-                files in parts (uploads), questions (asking), the live stream of a run (live), what is sent back
-    storage     what the API needs of a place that keeps runs
-    folder/     that for a store in a folder, with ``blobs``, ``drafts`` and ``tokens``
-    postgres/   that for PostgreSQL
+    api/        HTTP: the routes (app), who may do what and how often (access), receiving events and files (receiving),
+                large files in parts (uploads), questions (asking), the live stream of a run (live), removal (upkeep),
+                the description of all that (openapi, from the table in operations)
+    storage     the interface between the API and what keeps the runs
+    folder/     runs kept in a store's folder
+    postgres/   runs kept in PostgreSQL
+    blobs       files, in a folder or a bucket; ``drafts``: files that are being received
+    tokens      what a client shows to be let in
     listen      the socket, and the process that serves
 
-The embedded server keeps a store as everybody has one (see :mod:`tachograph.journal`): every command reads it as it is,
-also while the server runs, and several servers may have one store.
+A server that keeps its runs in a folder keeps them as every store does (see :mod:`tachograph.journal`): all commands
+read them there, also while the server runs, and several servers may share one store.
 
 What is defended, and against whom
 ----------------------------------

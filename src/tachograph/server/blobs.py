@@ -1,4 +1,4 @@
-"""Where a server keeps files: in a folder, or in a bucket."""
+"""Where a server keeps files: in its folder, or in a bucket."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ from tachograph.upkeep.folder import collect_blobs
 
 
 class BlobStore(Protocol):
-    """Files by their digests, which are in them; see :class:`tachograph.store.questions.Files`, too."""
+    """Keeps files by their digests. It is also what a store reads files from: a
+    :class:`tachograph.store.questions.Files`."""
 
     drafts: Drafts
 
     def size(self, digest: str) -> int | None:
-        """How many bytes it has; None where there is none."""
+        """How many bytes the file has; None where it is not kept."""
 
     def read(self, digest: str, start: int, length: int) -> Iterator[bytes]:
-        """``length`` bytes from ``start`` on, piece by piece."""
+        """``length`` bytes of the file from ``start`` on, piece by piece."""
 
     @property
     def copies(self) -> Path:
-        """A folder for copies under their own names."""
+        """The folder for copies of files under their own names."""
 
     def blob(self, digest: str) -> Path:
-        """A local file with these bytes."""
+        """A local file with the content of that digest."""
 
     def lacking(self, digests: Sequence[str]) -> Sequence[str]:
-        """Those of ``digests`` whose bytes are not held."""
+        """Those of ``digests`` that are not kept, for readers."""
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
-        """The same, for those who send: the others will be held for an hour, and then as long as they are needed."""
+        """The same for senders: the others stay for an hour at least, so that events may refer to them until then."""
 
     def collect(self, needed: set[str], dry: bool) -> Collected:
-        """Delete what nobody needs any more; ``needed`` are digests, without what stands before their digits."""
+        """Delete the files that are not ``needed``, which are digests without ``sha256:``."""
 
 
 class FolderBlobs:
@@ -70,11 +71,11 @@ class FolderBlobs:
                 yield block
 
     def _publish(self, path: Path, digest: str) -> bool:
-        made = self._blobs.publish(path, digest) is not None
+        is_new = self._blobs.publish(path, digest) is not None
         folder = self._blobs.path(digest).parent
         sync_folder(folder)
         sync_folder(folder.parent)
-        return made
+        return is_new
 
     @property
     def copies(self) -> Path:
@@ -94,7 +95,7 @@ class FolderBlobs:
 
 
 class BucketBlobs:
-    """Files in a bucket; those on their way in lie in a folder of this server's own."""
+    """Files in a bucket. Drafts, which are not whole yet, lie in a folder of this server."""
 
     def __init__(self, url: str, root: Path) -> None:
         self._objects, self._root = Objects(url), root
@@ -117,11 +118,11 @@ class BucketBlobs:
         return cache_folder(self._root) / "cache"
 
     def blob(self, digest: str) -> Path:
-        """A copy, which stays."""
+        """A local copy, which is made when it is first asked for and stays."""
         target = self.copies / "blobs" / _path(digest)
         if not target.exists() and self.size(digest) is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_files.draft(target) as made, open(made, "wb") as file, _available():
+            with whole_files.draft(target) as draft, open(draft, "wb") as file, _available():
                 file.writelines(self._objects.pieces(_path(digest)))
         return target
 
@@ -138,13 +139,14 @@ class BucketBlobs:
             return self._shelves.collect(needed, dry)
 
 
-def opened(url: str | None, root: Path) -> BlobStore:
-    """Where ``url`` says: a folder, or a bucket; without it in ``root``. Raises ``Error``."""
+def open_blobs(url: str | None, root: Path) -> BlobStore:
+    """The blob store at ``url``, a folder or a bucket; without it the one in ``root``. Raises ``Error`` where a bucket
+    can't be used."""
     if url is None or "://" not in url:
         return FolderBlobs(Path(url).expanduser().absolute() if url else root)
     try:
         blobs = BucketBlobs(url, root)
-        blobs.size("sha256:" + "0" * 64)  # whether it can be asked at all
+        blobs.size("sha256:" + "0" * 64)  # fails where the bucket can't be reached
     except (Unusable, Unavailable) as error:
         raise Error(str(error)) from None
     return blobs
@@ -157,6 +159,7 @@ def _path(digest: str) -> str:
 
 @contextmanager
 def _available() -> Iterator[None]:
+    """Say of a bucket that can't be reached now that it is unavailable."""
     try:
         yield
     except Retry as error:

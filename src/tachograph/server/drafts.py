@@ -1,14 +1,14 @@
-"""Files on their way in.
+"""Drafts: files that are being received.
 
-    <root>/blobs/.draft-<pid>-<random>               sent in one request, and gone with it
-    <root>/blobs/.draft-of-<owner>-<name>-<digest>   sent in as many as it takes: it stays until all is there
+    <root>/blobs/.draft-<pid>-<random>               received in one request, and gone with it
+    <root>/blobs/.draft-of-<owner>-<name>-<digest>   received in several requests: it stays until all is there
 
-The second kind, an upload, is what a transfer that was cut off goes on with, also after this server or the client was
-begun anew. Who sends it gives it a name, so that two that send the same file don't write to one draft; owners are
-tokens, so that nobody goes on with what another one sent. A lock lets one request at a time write to it.
+The second kind is called an upload. A transfer that was cut off continues with it, also after this server or the client
+was restarted. The sender gives it a name, so that two senders of the same file don't write to one draft. Its owner is a
+token, so that nobody continues what somebody else began. A lock lets one request at a time write to it.
 
-What has come is not trusted before all of it has been read and has the digest. An upload that nobody went on with for
-some days is thrown away when the next one is begun; ``tachograph gc`` does that too.
+What was received becomes a blob only when all of it has been read again and has the digest. An upload that nobody has
+written to for some days is deleted when the next one is begun, and by ``tachograph gc``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class TooMany(Error):
 
 
 class Draft:
-    """See :class:`tachograph.server.storage.Draft`. ``publish`` makes a blob of a file, given its path and digest."""
+    """A file that is being received. ``publish`` makes a blob of a file, given its path and digest; False where there
+    is that blob already. A draft that ``lasts`` stays when it is closed."""
 
     def __init__(self, path: Path, descriptor: int, publish: Callable[[Path, str], bool], lasts: bool) -> None:
         self._path, self._publish, self._lasts = path, publish, lasts
@@ -44,51 +45,51 @@ class Draft:
         self.size = self._file.seek(0, os.SEEK_END)
 
     def write(self, content: bytes | bytearray) -> None:
-        """Add to its end."""
-        left = memoryview(content)
-        while left:
-            written = self._file.write(left)
-            left = left[written:]
+        """Write ``content`` to its end."""
+        remaining = memoryview(content)
+        while remaining:
+            written = self._file.write(remaining)
+            remaining = remaining[written:]
             self.size += written
 
     def digest(self) -> str:
-        """The digest of all of it, read anew."""
+        """The digest of all of it, as it is read from the disk."""
         return digest_of(self._path)
 
     def keep(self, digest: str) -> bool:
-        """Let it be the blob of that digest, which is known to be its own. False where there was one already."""
+        """Make it the blob of that digest, which must be its own. False where that blob was there already."""
         os.fsync(self._file.fileno())
-        made = self._publish(self._path, digest)
+        is_new = self._publish(self._path, digest)
         self.discard()
-        return made
+        return is_new
 
     def discard(self) -> None:
-        """Throw it away."""
-        if os.name == "nt":  # what is open can't be deleted there; elsewhere the lock stays until it is
+        """Delete it."""
+        if os.name == "nt":  # an open file can't be deleted there; elsewhere it stays locked until it is deleted
             self._file.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Done for now: only an upload stays."""
+        """End this request's use of it: an upload stays, another draft is deleted."""
         if not self._lasts:
             self.discard()
         self._file.close()  # and with it goes the lock
 
 
 class Drafts:
-    """Those in a folder, which is made where it isn't there."""
+    """The drafts in a folder, which is made where it isn't there."""
 
     def __init__(self, folder: Path, publish: Callable[[Path, str], bool]) -> None:
         self._folder, self._publish = folder, publish
 
     def new(self) -> Draft:
-        """One for a single request."""
+        """A new draft, for a single request."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f".draft-{os.getpid()}-{os.urandom(6).hex()}"
         return Draft(path, os.open(path, _FLAGS | os.O_EXCL, 0o600), self._publish, lasts=False)
 
     def size(self, owner: str, name: str, digest: str) -> int:
-        """How many bytes of an upload have come: 0 where it was not begun. Raises :class:`Busy`."""
+        """How many bytes of an upload were received; 0 where there is none. Raises :class:`Busy`."""
         try:
             descriptor = _locked(self._path(owner, name, digest), os.O_RDWR)
         except FileNotFoundError:
@@ -98,19 +99,19 @@ class Drafts:
         finally:
             os.close(descriptor)
 
-    def upload(self, owner: str, name: str, digest: str, most: int, rest: float) -> Draft:
-        """An upload to begin or to go on with. An owner may have ``most`` of them; those that nobody wrote to for
-        ``rest`` seconds are thrown away. Raises :class:`Busy` and :class:`TooMany`."""
+    def upload(self, owner: str, name: str, digest: str, limit: int, idle: float) -> Draft:
+        """An upload, which is begun where there is none. An owner may have ``limit`` of them; those that nobody wrote
+        to for ``idle`` seconds are deleted. Raises :class:`Busy` and :class:`TooMany`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(owner, name, digest)
         if not path.exists():
-            self._sweep(time.time() - rest)
-            if sum(1 for _ in self._folder.glob(f"{UPLOAD}{owner}-*")) >= most:
-                raise TooMany(f"{most} uploads with this token are unfinished: finish or delete some first")
+            self._sweep(time.time() - idle)
+            if sum(1 for _ in self._folder.glob(f"{UPLOAD}{owner}-*")) >= limit:
+                raise TooMany(f"{limit} uploads with this token are unfinished: finish or delete some first")
         return Draft(path, _locked(path), self._publish, lasts=True)
 
     def forget(self, owner: str, name: str, digest: str) -> None:
-        """Throw an upload away. Raises :class:`Busy`."""
+        """Delete an upload. Raises :class:`Busy`."""
         with contextlib.suppress(FileNotFoundError):
             _discard(self._path(owner, name, digest))
 
@@ -136,7 +137,8 @@ def _discard(path: Path) -> None:
 
 
 def _locked(path: Path, flags: int = _FLAGS) -> int:
-    """The file, for us alone. It may become a blob, or be thrown away, between being opened and being ours."""
+    """The descriptor of a file that only we have open. Between opening and locking it the file may become a blob, or be
+    deleted: then it is opened again."""
     while True:
         descriptor = os.open(path, flags, 0o600)
         try:

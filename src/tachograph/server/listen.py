@@ -1,4 +1,4 @@
-"""Listening: what ``tachograph serve`` does."""
+"""The socket, and the process that serves: what ``tachograph serve`` does."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from tachograph.server.folder.storage import FolderStorage
 from tachograph.server.storage import Storage
 from tachograph.server.tokens import FolderTokens, Tokens
 
-GRACE = 10  # seconds that requests have to end in, when the server is told to
+GRACE = 10  # seconds for requests to end in, when the server is told to end
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox")]
 
 
 class StorageAddress(NamedTuple):
-    """Where runs are kept: in the folder ``root``, or in a database. Then ``blobs`` says where files go."""
+    """Where runs are kept: in the folder ``root``, or in a database; then ``blobs`` says where files are kept."""
 
     root: Path
     database: str | None = None
     blobs: str | None = None
 
-    def opened(self) -> tuple[str, Storage, Tokens]:
-        """What to call it, and what the server needs of it. Raises ``Error`` where it can't be used."""
+    def open(self) -> tuple[str, Storage, Tokens]:
+        """Its name for people, its storage and its tokens. Raises ``Error`` where it can't be used."""
         if self.database is None:
             return str(self.root), FolderStorage(self.root), FolderTokens(self.root)
         from tachograph.server.postgres import opening
 
-        return opening.opened(self.database, self.blobs, self.root)
+        return opening.open_database(self.database, self.blobs, self.root)
 
 
 def serve(
-    place: StorageAddress, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None
+    address: StorageAddress, host: str, port: int, certfile: Path | None = None, keyfile: Path | None = None
 ) -> None:
-    """Serve the runs of a place until the process is told to end.
+    """Serve the runs at an address until the process is told to end.
 
-    Raises ``Error`` where nobody else should be let in but nothing would keep them out.
+    Raises ``Error`` where other machines can reach the server, but there is no token to keep them out.
     """
-    name, storage, tokens = place.opened()
+    name, storage, tokens = address.open()
     local = is_loopback(host)
     if not local and not tokens.all():
-        where = "--database URL" if place.database else f"--root {place.root}"
+        where = "--database URL" if address.database else f"--root {address.root}"
         raise Error(
             f"{host} can be reached from other machines, and there is no token yet: make one first, with "
             f"`tachograph token create NAME --role write {where}`"
         )
-    place.root.mkdir(parents=True, exist_ok=True)
+    address.root.mkdir(parents=True, exist_ok=True)
     storage.begin()
     config = uvicorn.Config(
         build(storage, tokens, local), host, port, log_level="warning", access_log=False, server_header=False,
@@ -69,22 +69,23 @@ def serve(
 
 
 def _allow_connections() -> None:
-    """As many as this process may have: the usual 1,024 are few, with one for each training and each live stream."""
+    """Allow as many connections as the system lets this process have. The usual 1,024 are few, with one for each
+    training and each live stream."""
     if sys.platform != "win32":
         import resource
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):  # "as many as there are" is not taken everywhere
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # not every system takes "unlimited"
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that connections wait on from now, so that who reads where it is can connect at once."""
+    """A socket that listens already: whoever reads its address can connect at once."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind(socket_address)
         listener.listen(2048)
     except OSError as error:
         raise Error(f"can't listen on {host}, port {port}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""What the API needs of a place that keeps runs."""
+"""The interface between the API and what keeps the runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tachograph.store.store import Store
 from tachograph.upkeep import Collected
 
 T = TypeVar("T")
-NAME = "this store"  # as readers are told: where it lies is no matter of theirs
+NAME = "this store"  # for readers, who need not know where it lies
 
 
 class Gap(Error):
-    """Events before those that came are not held; ``position`` is the number of the last one that is."""
+    """Events are missing before those that were sent; ``position`` is the number of the last one that is kept."""
 
     def __init__(self, position: int) -> None:
         super().__init__(f"events after number {position} are missing: send them first")
@@ -30,11 +30,11 @@ class Gone(Error):
 
 
 class Unavailable(Error):
-    """What keeps the runs is not to be had at the moment. Nothing was kept; it may be better later."""
+    """The storage can't be reached at the moment. Nothing was kept; later it may work."""
 
 
 class Reading(Unavailable):
-    """No question is answered before what is new was read; ``share`` of that is done."""
+    """Questions wait until what is new was read; ``share`` of that is done."""
 
     def __init__(self, why: str, share: float) -> None:
         super().__init__(why)
@@ -50,7 +50,7 @@ class Batch(Struct, frozen=True):
     at: float
 
     def after(self, seq: int) -> Batch:
-        """Those that come after ``seq``."""
+        """The events after number ``seq``."""
         skipped = sum(number <= seq for number in self.seqs)
         return Batch(self.seqs[skipped:], self.lines[skipped:], self.at)
 
@@ -63,7 +63,7 @@ class Batch(Struct, frozen=True):
 
 
 class IncomingEvent(NamedTuple):
-    """An event as it came: who wrote it, its number, kind, and the line."""
+    """An event as it was received: its writer, number, kind, and line."""
 
     writer: str
     seq: int
@@ -72,7 +72,7 @@ class IncomingEvent(NamedTuple):
 
     @classmethod
     def of(cls, writer: str, event: Event, line: bytes) -> IncomingEvent:
-        """That of an event that was read from its line."""
+        """From an event and the line that it was read from."""
         kind = event.name if isinstance(event, Unknown) else str(event.__struct_config__.tag)
         return cls(writer, event.seq, kind, line)
 
@@ -81,36 +81,36 @@ class Tail(Protocol):
     """Follows a run."""
 
     def new(self) -> Sequence[IncomingEvent]:
-        """What came since the last call, a bounded amount of it; nothing where nothing did."""
+        """The events that came since the last call: some of them, where they are many."""
 
 
 class Storage(Protocol):
-    """Keeps runs. Each method may be called from any thread, and by several processes at once."""
+    """What keeps runs. Each method may be called from any thread, and by several processes at once."""
 
     def begin(self) -> None:
-        """Get ready for questions, in the background."""
+        """Get ready for questions, in the background; called once, when the server starts."""
 
     def readiness(self) -> float:
-        """How much is done of what questions wait for: 1.0 when they are answered. Raises :class:`Unavailable`."""
+        """How much is read of what questions wait for; 1.0 when they are answered. Raises :class:`Unavailable`."""
 
     def positions(self, run: str) -> Mapping[str, int]:
-        """By the id of each writer of a run the number of the last event that is held; empty for a run not known."""
+        """The number of the last event that is kept of each writer of a run; empty where there is no such run."""
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
-        """Keep those events that are not held yet: all of them or none, and for good when this returns.
+        """Keep the events of a batch that are not kept yet: all of them or none, and for good when this returns.
 
-        Gives the position, and how many events were new. Raises :class:`Gap` where the last event that is held comes
-        before ``after``, :class:`Gone` where the run was removed.
+        Returns the number of the last event that is kept, and how many were new. Raises :class:`Gap` where events up
+        to ``after`` are missing, :class:`Gone` where the run was removed.
         """
 
     def tail(self, run: str, after: Mapping[str, int]) -> Tail:
-        """A run's events, those of each writer from after the number that is given (left out: from the first)."""
+        """Follow a run: each writer's events after the number that ``after`` has for it, else from the first."""
 
     def ask(self, question: Callable[[Store], T]) -> T:
-        """What ``question`` gives of the store, in which there is all that was appended before."""
+        """Call ``question`` with the store, in which there is all that was appended before; what it returns."""
 
     def remove(self, runs: Sequence[tuple[str, str]], by: str) -> None:
-        """Remove runs, each given by its id and its name, for good; ``by`` says who does."""
+        """Remove runs, each given by its id and its name, for good; ``by`` is the name of who does."""
 
     def sweep(self) -> None:
         """Finish removals that were interrupted."""
@@ -119,10 +119,11 @@ class Storage(Protocol):
         """See :class:`tachograph.upkeep.Upkeep`."""
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
-        """Those of ``digests`` that are not held. The others will be for an hour: who asks relies on them."""
+        """Those of ``digests`` that are not kept, for senders: the others stay for an hour at least, so that events may
+        refer to them until then."""
 
     def lacking(self, digests: Sequence[str]) -> Sequence[str]:
-        """The same, for who only wants to know."""
+        """The same for readers."""
 
     def blob_size(self, digest: str) -> int | None:
         """How many bytes the blob has; None where there is none."""
@@ -132,4 +133,4 @@ class Storage(Protocol):
 
     @property
     def drafts(self) -> Drafts:
-        """Where files come in."""
+        """The files that are being received."""

@@ -9,7 +9,7 @@ from tests.integrations.server.serving import Server
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.postgres.pool import Pool
 from tachograph.server.postgres.schema import prepare
-from tachograph.server.postgres.storage import Postgres
+from tachograph.server.postgres.storage import PostgresStorage
 from tachograph.server.postgres.tokens import DatabaseTokens
 from tachograph.server.tokens import Tokens
 from tachograph.store.store import Store
@@ -24,9 +24,9 @@ class DatabaseServer(Server):
         super().__init__(root, "--database", database, *options)
 
     @property
-    def kept(self) -> Postgres:
+    def kept(self) -> PostgresStorage:
         """What is in the database, without the server."""
-        return Postgres(self.pool, FolderBlobs(self.root))
+        return PostgresStorage(self.pool, FolderBlobs(self.root))
 
     @property
     def place(self) -> list[str]:

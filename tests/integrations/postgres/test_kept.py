@@ -22,23 +22,23 @@ from tachograph.server.api import batch
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.postgres.pool import Pool
 from tachograph.server.postgres.schema import prepare
-from tachograph.server.postgres.storage import Postgres
+from tachograph.server.postgres.storage import PostgresStorage
 from tachograph.server.storage import Gap
 from tachograph.store.store import Store, open_store
 
 
 @pytest.fixture
-def kept(database: str, tmp_path: Path) -> Iterator[Postgres]:
+def kept(database: str, tmp_path: Path) -> Iterator[PostgresStorage]:
     pool = prepared(database)
-    yield Postgres(pool, FolderBlobs(tmp_path))
+    yield PostgresStorage(pool, FolderBlobs(tmp_path))
     pool.close()
 
 
-def send(kept: Postgres, run: str, writer: str, sent: list[bytes], after: int = 0) -> tuple[int, int]:
+def send(kept: PostgresStorage, run: str, writer: str, sent: list[bytes], after: int = 0) -> tuple[int, int]:
     return kept.append(run, writer, after, batch.read(run, writer, b"\n".join(sent) + b"\n", 1 << 24))
 
 
-def store(kept: Postgres) -> Store:
+def store(kept: PostgresStorage) -> Store:
     return kept.ask(lambda store: store)
 
 
@@ -46,7 +46,7 @@ def start(run: str) -> bytes:
     return lines(run, "0-w", 0)[0]
 
 
-def record(kept: Postgres, root: Path, run: str, *happened: Event) -> None:
+def record(kept: PostgresStorage, root: Path, run: str, *happened: Event) -> None:
     """The same in PostgreSQL and in a store on a folder."""
     sent = [start(run)]
     for seq, event in enumerate(happened, start=2):
@@ -226,7 +226,7 @@ def test_a_new_version_makes_its_tables_of_what_came(kept, database):
         other.execute("UPDATE tachograph.version SET version = 1")
         other.execute("DROP TABLE tachograph.metric, tachograph.chunk")
     pool = prepared(database)
-    after = store(Postgres(pool, FolderBlobs(Path()))).run("r")
+    after = store(PostgresStorage(pool, FolderBlobs(Path()))).run("r")
     assert (after.metrics, after.summary("m1"), after.status) == expected
     assert send(kept, "r", "0-w", sent) == (3002, 0)
     assert pool.rows("SELECT version FROM version") == [(SCHEMA_VERSION,)]

@@ -26,25 +26,25 @@ from tachograph import events
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags
 from tachograph.server.api import batch
 from tachograph.server.blobs import FolderBlobs
-from tachograph.server.postgres.storage import Postgres
+from tachograph.server.postgres.storage import PostgresStorage
 from tachograph.store.store import Store
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresStorage]:
     pool = prepared(postgres.running().new_database())
-    yield Postgres(pool, FolderBlobs(tmp_path_factory.mktemp("blobs")))
+    yield PostgresStorage(pool, FolderBlobs(tmp_path_factory.mktemp("blobs")))
     pool.close()
 
 
 @pytest.fixture(scope="module")
-def store(kept: Postgres) -> Store:
+def store(kept: PostgresStorage) -> Store:
     for id, run in RUNS.items():
         record(kept, id, run)
     return kept.ask(lambda store: store)
 
 
-def record(kept: Postgres, id: str, run: dict[str, Any]) -> None:
+def record(kept: PostgresStorage, id: str, run: dict[str, Any]) -> None:
     happened: list[Event] = [
         RunStart(run=id, writer="0-w", role="owner", host="elsewhere", boot="b", pid=1, born=1,
                  name=f"run {id}", experiment=run["experiment"]),

@@ -15,7 +15,7 @@ from tachograph.bucket import blobs as shelves
 from tachograph.events import Artifact, Release, RunStart
 from tachograph.server.api import batch
 from tachograph.server.blobs import BucketBlobs, FolderBlobs
-from tachograph.server.postgres.storage import Postgres
+from tachograph.server.postgres.storage import PostgresStorage
 from tachograph.server.storage import Gap, Gone
 
 TABLES = ("run", "writer", "batch", "segment", "event", "chunk", "metric", "param", "tag", "damage")
@@ -63,7 +63,7 @@ def test_a_run_that_goes_on_is_only_removed_by_force(server: DatabaseServer) -> 
 def test_a_removal_beside_senders(database: str, tmp_path: Path) -> None:
     """Whichever comes first, no batch and no writer is left of a run that was removed, and nobody waits for ever."""
     pool = prepared(database)
-    kept = Postgres(pool, FolderBlobs(tmp_path))
+    kept = PostgresStorage(pool, FolderBlobs(tmp_path))
     ended: list[str] = []
 
     def send(number: int) -> None:
@@ -104,7 +104,7 @@ def test_files_go_when_nothing_refers_to_them(
     url = seaweedfs.running().new_bucket() if kind == "bucket" else ""
     blobs = BucketBlobs(url, tmp_path) if url else FolderBlobs(tmp_path)
     pool = prepared(database)
-    kept = Postgres(pool, blobs)
+    kept = PostgresStorage(pool, blobs)
     digests = {name: digest_of(name.encode()) for name in ("used", "gone", "let go", "nobody's")}
     for name, digest in digests.items():
         draft = kept.drafts.new()
@@ -123,7 +123,7 @@ def test_files_go_when_nothing_refers_to_them(
     monkeypatch.setattr("tachograph.upkeep.folder.GRACE_SECONDS", -20.0)
     if kind == "bucket":
         assert kept.collect(dry=False, days=30).later == 3
-        other = Postgres(pool, BucketBlobs(url, tmp_path))
+        other = PostgresStorage(pool, BucketBlobs(url, tmp_path))
         assert other.missing([digests["nobody's"]]) == []  # who asks relies on it
         assert kept.collect(dry=False, days=30).later == 1
     done = kept.collect(dry=False, days=30)

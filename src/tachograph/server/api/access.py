@@ -27,7 +27,7 @@ class Access:
         self._wrong = Rates(limits.wrong_rate, limits.wrong_burst)
 
     def guarded(self, role: str, endpoint: Endpoint) -> Endpoint:
-        """``endpoint``, for those who have that role."""
+        """``endpoint``, but only for requests with a token of that role."""
 
         async def inner(request: Request) -> Response:
             await self.check(request, role)
@@ -36,15 +36,15 @@ class Access:
         return inner
 
     async def check(self, request: Request, role: str) -> None:
-        """Raises :class:`Refused`: 401, 403 or 429."""
+        """Raise :class:`Refused` (401, 403 or 429) unless the request may do what ``role`` may."""
         address = request.client.host if request.client else ""
-        known = await self._known()
-        if self._local and not known:
+        tokens = await self._all_tokens()
+        if self._local and not tokens:
             _check_is_local(request)
             _let_pass(self._rates.take(address))
             return
-        token = _shown(request, known)
-        if token is None:  # counted apart: who guesses keeps out nobody that comes from the same proxy with a good one
+        token = _token_of(request, tokens)
+        if token is None:  # counted apart: who guesses tokens keeps out nobody with a good one behind the same proxy
             _let_pass(self._wrong.take(address))
             raise Refused(401, "a valid token is needed: set TACHOGRAPH_TOKEN (tachograph token create makes one)")
         _let_pass(self._rates.take(token.hash))
@@ -52,30 +52,31 @@ class Access:
             raise Refused(403, f"this needs a token with the role {role}, and yours has {token.role}")
 
     async def is_good(self, request: Request, role: str) -> bool:
-        """Whether a request that was let in would be let in again: tokens are revoked while streams go on."""
-        known = await self._known()
-        if self._local and not known:
+        """Whether a request that was let in would be let in again: a token may be revoked while a stream goes on."""
+        tokens = await self._all_tokens()
+        if self._local and not tokens:
             return True
-        token = _shown(request, known)
+        token = _token_of(request, tokens)
         return token is not None and token.may(role)
 
     async def owner(self, request: Request) -> str:
-        """What tells holders of one token from those of another, as 16 hexadecimal digits."""
-        token = _shown(request, await self._known())
+        """What the uploads of a request belong to: its token, as 16 hexadecimal digits."""
+        token = _token_of(request, await self._all_tokens())
         return "0" * 16 if token is None else token.hash[:16]
 
     async def name(self, request: Request) -> str:
         """The name of the token that a request shows; "" where it needs none."""
-        token = _shown(request, await self._known())
+        token = _token_of(request, await self._all_tokens())
         return "" if token is None else token.name
 
-    async def _known(self) -> list[Token]:
+    async def _all_tokens(self) -> list[Token]:
         return self._tokens.all() if self._tokens.is_near else await run_sync(self._tokens.all)
 
 
-def _shown(request: Request, known: list[Token]) -> Token | None:
+def _token_of(request: Request, tokens: list[Token]) -> Token | None:
+    """The good token that a request shows, if any."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    return matching(known, secret.strip()) if scheme.lower() == "bearer" else None
+    return matching(tokens, secret.strip()) if scheme.lower() == "bearer" else None
 
 
 def _let_pass(wait: float) -> None:
@@ -84,8 +85,8 @@ def _let_pass(wait: float) -> None:
 
 
 def _check_is_local(request: Request) -> None:
-    """A name that somebody made point at this machine is not this machine's: else a page of his could ask us. And what
-    a proxy passes on comes from anywhere."""
+    """Raise :class:`Refused` unless a request comes from this machine. A host name that only points here is not enough:
+    a web page under such a name could ask us. And what a proxy passes on may come from anywhere."""
     host = request.headers.get("host", "")
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     if not is_loopback(name):

@@ -1,4 +1,4 @@
-"""Questions: runs, histories, files."""
+"""The endpoints that answer questions: runs, histories, files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tachograph.store.questions import Query
 from tachograph.store.run_record import RunRecord
 from tachograph.store.store import Store
 
-RUNS = 1000  # that are listed at once
+RUNS = 1000  # in one answer at most
 QUERY = {"experiment", "where", "order_by", "limit", "children", "cursor"}
 QUESTION_BYTES = 1 << 20
 
@@ -34,7 +34,7 @@ _is_range = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII).fullmatch
 
 
 class Asking:
-    """The endpoints that tell something."""
+    """The endpoints for readers."""
 
     def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage, self._limits = storage, limits
@@ -44,34 +44,35 @@ class Asking:
 
         async def answer(request: Request) -> Response:
             most, patience = QUESTION_BYTES, self._limits.patience
-            asked = _arguments(name, await bodies.plain(request, wire_format.MEDIA_TYPE, most, most, patience))
-            content = await self._answer(lambda store: wire_format.encode(_asked(store, name, asked)))
+            body = await bodies.plain(request, wire_format.MEDIA_TYPE, most, most, patience)
+            arguments = _arguments(name, body)
+            content = await self._answer(lambda store: wire_format.encode(_answer_of(store, name, arguments)))
             return Response(content, media_type=wire_format.MEDIA_TYPE)
 
         return answer
 
     async def runs(self, request: Request) -> Response:
-        """Runs, and in a header where those after them are."""
+        """A list of runs; the header ``Link`` has the address of those after them."""
         query, cursor, limit = _query(request)
-        found, after = await self._answer(lambda store: _listed(store, query, cursor, min(limit, RUNS)))
+        runs, after = await self._answer(lambda store: _listed(store, query, cursor, min(limit, RUNS)))
         headers = {}
         if after is not None and limit > RUNS:
             more = {"cursor": after, "limit": limit - RUNS}
             headers["Link"] = f'<{request.url.include_query_params(**more).replace(scheme="", netloc="")}>; rel="next"'
-        return document(found, headers=headers)
+        return document(runs, headers=headers)
 
     async def run(self, request: Request) -> Response:
         key = request.path_params["run"]
-        return await self._told(lambda store: plain(of_everything(store.run(key))))
+        return await self._document(lambda store: plain(of_everything(store.run(key))))
 
     async def history(self, request: Request) -> Response:
         key, metric = request.path_params["run"], request.query_params.get("name")
         if not metric:
             raise Refused(400, "name says which metric")
-        return await self._told(lambda store: _history(store.run(key), metric))
+        return await self._document(lambda store: _history(store.run(key), metric))
 
-    async def _told(self, question: Callable[[Store], Any]) -> Response:
-        """What a question gives, which are plain values."""
+    async def _document(self, question: Callable[[Store], Any]) -> Response:
+        """The answer to a question, which is made of plain values, as JSON."""
         return document(await self._answer(question))
 
     async def _answer(self, question: Callable[[Store], T]) -> T:
@@ -83,7 +84,7 @@ class Asking:
             raise Refused(400, str(error), query=True) from None
 
     async def blob(self, request: Request) -> Response:
-        """A file or a part of it; for HEAD what there is to say of it."""
+        """A file or a part of it; for HEAD only its headers."""
         digest = path_names.digest(request.path_params["digest"])
         size = await run_sync(self._storage.blob_size, digest)
         if size is None:
@@ -120,11 +121,12 @@ def _arguments(question: str, body: bytes) -> tuple[Any, ...]:
         raise Refused(422, f"that is not what this question takes: {error}") from None
 
 
-def _asked(store: Store, question: str, asked: tuple[Any, ...]) -> Any:
-    """The answer. With these questions people begin: what was recorded until now has to be in the answers."""
-    if question in ("find", "experiments") or (question in ("runs", "states", "damage") and asked[-2] is None):
+def _answer_of(store: Store, question: str, arguments: tuple[Any, ...]) -> Any:
+    """The answer to a question. Readers begin with some of them: those answers must have all that was recorded until
+    now, while later parts go on from there."""
+    if question in ("find", "experiments") or (question in ("runs", "states", "damage") and arguments[-2] is None):
         store.refresh()
-    return getattr(store.questions, question)(*asked)
+    return getattr(store.questions, question)(*arguments)
 
 
 def _listed(store: Store, query: Query, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
@@ -134,26 +136,26 @@ def _listed(store: Store, query: Query, cursor: str | None, limit: int) -> tuple
 
 
 def _query(request: Request) -> tuple[Query, str | None, int]:
-    """What is asked for, from where on, and how many runs at most."""
-    given = request.query_params
-    if unknown := given.keys() - QUERY:
+    """Which runs are asked for, the cursor to go on from, and how many at most."""
+    parameters = request.query_params
+    if unknown := parameters.keys() - QUERY:
         raise Refused(400, f"there is no parameter {sorted(unknown)[0]!r}: there are {', '.join(sorted(QUERY))}")
-    limit = given.get("limit", str(RUNS))
+    limit = parameters.get("limit", str(RUNS))
     if not (limit.isascii() and limit.isdecimal()) or len(limit) > 9:
         raise Refused(400, "limit is a number of runs, 0 or more")
-    children = given.get("children", "false")
+    children = parameters.get("children", "false")
     if children not in ("true", "false"):
         raise Refused(400, "children is true or false")
-    texts = {name: given.get(name) for name in ("experiment", "where", "order_by")}
-    return Query(**texts, children=children == "true"), given.get("cursor"), int(limit)
+    texts = {name: parameters.get(name) for name in ("experiment", "where", "order_by")}
+    return Query(**texts, children=children == "true"), parameters.get("cursor"), int(limit)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int, int]:
-    """From which byte up to which, and the status. Several ranges at once are answered with all of it."""
-    found = _is_range(header or "")
-    if found is None or found.group() == "bytes=-":
+    """The first byte, the end, and the status. A header with several ranges is answered with the whole file."""
+    match = _is_range(header or "")
+    if match is None or match.group() == "bytes=-":
         return 0, size, 200
-    first, last = found.groups()
+    first, last = match.groups()
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if first and last and int(last) < start:

@@ -1,4 +1,4 @@
-"""Which lines of a batch are taken."""
+"""Reading a batch of events from a request's body, and saying which of its lines are wrong."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tachograph.events import Event, RunStart
 from tachograph.server.api.responses import Refused
 from tachograph.server.storage import Batch
 
-TOLD = 100  # wrong lines that are listed
+MOST_LISTED = 100  # wrong lines in an answer
 
 
 def read(run: str, writer: str, body: bytes, longest: int) -> Batch:
-    """The batch in a body of JSON Lines. Raises :class:`Refused`, which tells each line that is wrong."""
+    """The batch in a body of JSON Lines. Raises :class:`Refused`, which lists the lines that are wrong."""
     _check_text(body)
     lines = body.removesuffix(b"\n").split(b"\n")
     if lines == [b""]:
         raise Refused(422, "there are no events in it")
     reader = _Reader(run, writer, longest)
-    found = [reader.read(number, line) for number, line in enumerate(lines, start=1)]
+    batch_events = [reader.read(number, line) for number, line in enumerate(lines, start=1)]
     if reader.wrong:
         number, reason = next(iter(reader.wrong.items()))
-        told = [{"line": number, "reason": reason} for number, reason in list(reader.wrong.items())[:TOLD]]
-        raise Refused(422, f"line {number}: {reason}", rejected=told)
-    return Batch([event.seq for event in found if event], lines, found[0].at if found[0] else 0.0)
+        rejected = [{"line": number, "reason": reason} for number, reason in list(reader.wrong.items())[:MOST_LISTED]]
+        raise Refused(422, f"line {number}: {reason}", rejected=rejected)
+    return Batch([event.seq for event in batch_events if event], lines, batch_events[0].at if batch_events[0] else 0.0)
 
 
 def _check_text(body: bytes) -> None:

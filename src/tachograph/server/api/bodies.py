@@ -1,4 +1,4 @@
-"""Reading what was sent, within limits."""
+"""Reading the bodies of requests, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PART = "application/partial-upload"
 
 
 async def plain(request: Request, media_type: str, packed_limit: int, limit: int, patience: float) -> bytes:
-    """A body, unpacked where it is compressed with gzip, within ``patience`` seconds. Raises :class:`Refused`."""
+    """A whole body, unpacked where it is compressed with gzip. It has to come within ``patience`` seconds. Raises
+    :class:`Refused`."""
     check_media_type(request, media_type)
     unpack = _unpacker(request.headers.get("content-encoding", "identity"), limit)
     check_length(request, packed_limit)
@@ -31,7 +32,7 @@ async def plain(request: Request, media_type: str, packed_limit: int, limit: int
 
 
 async def pieces(request: Request, media_type: str, limit: int, patience: float) -> AsyncIterator[bytes]:
-    """A body piece by piece, each within ``patience`` seconds. Raises :class:`Refused`."""
+    """A body piece by piece. Each has to come within ``patience`` seconds. Raises :class:`Refused`."""
     check_media_type(request, media_type)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "files are sent as they are, without a content encoding")
@@ -49,7 +50,7 @@ async def pieces(request: Request, media_type: str, limit: int, patience: float)
 
 
 async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The pieces of a body as they come."""
+    """The pieces of a body as they come. Raises :class:`Refused` where they are too large together."""
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -60,13 +61,13 @@ async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 def check_media_type(request: Request, wanted: str) -> None:
-    """A browser sends this type for a page of another site only where we had allowed it."""
+    """Refuse another media type. Browsers don't send these for pages of other sites, unless the server allows it."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
         raise Refused(415, f"the content type has to be {wanted}")
 
 
 def check_length(request: Request, limit: int) -> None:
-    """Refuse before it is sent what says that it is too large."""
+    """Refuse a body whose header says that it is too large, before it is sent."""
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limit:
         raise Refused(413, f"the body is larger than {limit} bytes")

@@ -1,9 +1,9 @@
 """The live stream of a run: server-sent events.
 
-Each has the event's kind as its type and ``{"writer": ..., "event": ...}`` as its data. The id of the last one of a
-look is how far each writer was sent; a client that shows it (``Last-Event-ID``) goes on from there. ``run.over`` with
-the run's status is the last of all. What is sent next is read when what was sent before has gone out, so that a slow
-reader costs a buffer and nothing else.
+Each has the kind of the run's event as its type, and ``{"writer": ..., "event": ...}`` as its data. The last one of a
+chunk has an id: the positions of all writers. A client that shows it (``Last-Event-ID``) continues from there. The last
+of all is ``run.over``, with the run's status. A chunk is read when the one before has been sent, so that a slow reader
+costs one buffer and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tachograph.server.api.responses import LATER, Refused
 from tachograph.server.storage import Storage, Tail, Unavailable
 
 PERIOD = 0.25  # seconds between two looks where nothing is new
-LOOKS = 2  # at a time
+LOOKS = 2  # at the same time
 RECHECK = 1.0  # seconds between two looks at the token, and at whether the run is over
 QUIET = 15.0  # seconds after which an empty line shows that the connection lives
 
@@ -59,13 +59,13 @@ class Live:
         )
 
     def _status(self, key: str) -> tuple[str, str]:
-        """The run's id, and whether it still runs."""
+        """The run's id and status."""
         run = self._storage.ask(lambda store: store.run(key))
         return run.id, run.status
 
     @cached_property
-    def _few(self) -> CapacityLimiter:
-        """Lets a few threads at a time look for streams, however many there are: the others are for all the rest."""
+    def _looks(self) -> CapacityLimiter:
+        """Lets few threads look for new events, however many streams there are: the others are for all else."""
         return CapacityLimiter(LOOKS)
 
     async def _counted(self, request: Request, run: str, tail: Tail, positions: dict[str, int]) -> AsyncIterator[bytes]:
@@ -83,12 +83,12 @@ class Live:
             if time.monotonic() - checked > RECHECK:
                 if not await self._access.is_good(request, "read"):
                     return
-                # Asked before what is new is read, so that what came just before the end is not missed.
+                # The status is read before what is new, so that what came just before the end is not missed.
                 try:
-                    (_, status), checked = await run_sync(self._status, run, limiter=self._few), time.monotonic()
-                except (NotFound, Unavailable):  # who comes again is told: it was removed, or there is much to read
+                    (_, status), checked = await run_sync(self._status, run, limiter=self._looks), time.monotonic()
+                except (NotFound, Unavailable):  # a client that comes again learns why
                     return
-            chunk = await run_sync(_new, tail, positions, limiter=self._few)
+            chunk = await run_sync(_next_chunk, tail, positions, limiter=self._looks)
             if chunk:
                 yield chunk
                 sent = time.monotonic()
@@ -102,13 +102,13 @@ class Live:
             await asyncio.sleep(PERIOD)
 
 
-def _new(tail: Tail, positions: dict[str, int]) -> bytes:
-    """What is new, as it is sent; ``positions`` go with it."""
+def _next_chunk(tail: Tail, positions: dict[str, int]) -> bytes:
+    """The new events as they are sent; ``positions`` is brought up to date."""
     parts = []
-    for one in tail.new():
-        positions[one.writer] = one.seq
-        kind = one.kind if one.kind in KINDS else "unknown"
-        data = b'{"writer":%s,"event":%s}' % (msgspec.json.encode(one.writer), one.line.replace(b"\r", b" "))
+    for event in tail.new():
+        positions[event.writer] = event.seq
+        kind = event.kind if event.kind in KINDS else "unknown"
+        data = b'{"writer":%s,"event":%s}' % (msgspec.json.encode(event.writer), event.line.replace(b"\r", b" "))
         parts.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
     if not parts:
         return b""

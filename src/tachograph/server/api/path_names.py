@@ -1,4 +1,4 @@
-"""Names that come from outside and become parts of paths."""
+"""Names in addresses that become parts of paths on disk: what they may look like."""
 
 from __future__ import annotations
 

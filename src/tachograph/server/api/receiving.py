@@ -1,4 +1,4 @@
-"""What comes in: events and files."""
+"""The endpoints that receive events and files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tachograph.server.storage import Gap, Gone, Storage
 _decode_digests = msgspec.json.Decoder(list[str]).decode
 
 
-class Sending:
-    """The endpoints that take something."""
+class Receiving:
+    """The endpoints for senders."""
 
     def __init__(self, storage: Storage, limits: Limits, access: Access) -> None:
         self._storage, self._limits, self._access = storage, limits, access
@@ -27,7 +27,7 @@ class Sending:
         return document({"run": run, "positions": await run_sync(self._storage.positions, run)})
 
     async def events(self, request: Request) -> Response:
-        """Take a batch of events, once."""
+        """Keep a batch of events; those that are kept already are left as they are."""
         run = path_names.name(request.path_params["run"], "run")
         writer = path_names.name(request.path_params["writer"], "writer")
         after = _after(request)
@@ -42,25 +42,25 @@ class Sending:
         return document({"position": position, "stored": stored})
 
     def _append(self, run: str, writer: str, after: int | None, body: bytes) -> tuple[int, int]:
-        found = batch.read(run, writer, body, self._limits.line)
-        return self._storage.append(run, writer, found.seqs[0] - 1 if after is None else after, found)
+        events = batch.read(run, writer, body, self._limits.line)
+        return self._storage.append(run, writer, events.seqs[0] - 1 if after is None else after, events)
 
     async def missing(self, request: Request) -> Response:
-        """Which of some digests are not held."""
+        """Which of the digests in the body are not kept."""
         limits = self._limits
         body = await bodies.plain(request, bodies.JSON, limits.body, limits.body, limits.patience)
         try:
-            asked = _decode_digests(body)
+            texts = _decode_digests(body)
         except ValueError as error:
             raise Refused(422, f"that is no list of digests: {error}") from None
-        if len(asked) > limits.digests:
+        if len(texts) > limits.digests:
             raise Refused(413, f"ask for {limits.digests} digests at most")
-        digests = list(dict.fromkeys(map(path_names.digest, asked)))
+        digests = list(dict.fromkeys(map(path_names.digest, texts)))
         ask = self._storage.missing if await self._access.is_good(request, "write") else self._storage.lacking
         return document({"missing": list(await run_sync(ask, digests))})
 
     async def blob(self, request: Request) -> Response:
-        """Take a file, if it is what its digest says."""
+        """Keep a file, if it has the digest of its address."""
         digest = path_names.digest(request.path_params["digest"])
         draft = await run_sync(self._storage.drafts.new)
         try:

@@ -1,4 +1,4 @@
-"""What is sent back: JSON, and for what is refused a reason in it."""
+"""Answers: JSON documents, and refusals, which have a reason in them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-LATER = 5.0  # seconds after which to come again, where nothing better is known
+LATER = 5.0  # seconds after which to come again, where nothing else is known
 
 
 class Refused(Exception):
-    """A request that is not done, with its status, one line of reason, and what else the sender needs to know."""
+    """A request is refused: with a status, a reason in one line, seconds after which to come again, and ``facts`` that
+    the sender needs to know."""
 
     def __init__(self, status: int, reason: str, after: float | None = None, **facts: Any) -> None:
         super().__init__(reason)
         self.status, self.reason, self.after, self.facts = status, " ".join(reason.split()), after, facts
 
     def answer(self) -> Response:
-        """As a response."""
+        """The response that says so."""
         headers = {}
         if self.after is not None:
             headers["Retry-After"] = str(math.ceil(self.after))

@@ -1,4 +1,4 @@
-"""Upkeep: runs are removed, and what nothing refers to any more is deleted."""
+"""The endpoints for upkeep: removing runs, and deleting files that nothing refers to any more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DAYS = 36_500
 
 
 class Upkeep:
-    """The endpoints that delete something."""
+    """The endpoints that delete."""
 
     def __init__(self, storage: Storage, access: Access) -> None:
         self._storage, self._access = storage, access
@@ -36,7 +36,7 @@ class Upkeep:
         return document({"removed": [{"id": run.id, "name": run.name} for run in runs]})
 
     def _remove(self, id: str, force: bool, by: str) -> list[RunRecord]:
-        runs = self._storage.ask(lambda store: _found(store, id))
+        runs = self._storage.ask(lambda store: _run_with_children(store, id))
         for run in runs:
             if run.status == "running" and not force:
                 raise Refused(409, f"run {run.id} ({run.name}) is still running: nothing was removed")
@@ -44,7 +44,7 @@ class Upkeep:
         return runs
 
     async def collect(self, request: Request) -> Response:
-        """Delete what nothing refers to. That may take long: meanwhile there come empty lines."""
+        """Delete files that nothing refers to. While that takes long, empty lines are sent."""
         dry, days = _is_true(request, "dry_run"), _days(request)
         work = asyncio.ensure_future(run_sync(self._collect, dry, days))
         await asyncio.wait([work], timeout=QUIET)
@@ -63,12 +63,12 @@ async def _awaited(work: asyncio.Future[bytes]) -> AsyncIterator[bytes]:
     yield work.result()
 
 
-def _found(store: Store, id: str) -> list[RunRecord]:
+def _run_with_children(store: Store, id: str) -> list[RunRecord]:
     """The run of that id and all below it. Raises :class:`Refused`."""
     store.refresh()
     if store.questions.find(id).how != "id":
-        told = store.questions.removed(id)
-        raise Refused(410, told) if told else Refused(404, f"there is no run {id}")
+        removal = store.questions.removed(id)
+        raise Refused(410, removal) if removal else Refused(404, f"there is no run {id}")
     return list(with_children(store.run(id)))
 
 

@@ -1,11 +1,11 @@
-"""Files that come in parts: an upload that was cut off is gone on with where it held.
+"""Uploads: files that are received in parts. One that was cut off continues where it ended.
 
 This has the shape of the IETF's *Resumable Uploads for HTTP* (draft-ietf-httpbis-resumable-upload), which clients and
-proxies may come to know by themselves: ``HEAD`` says in ``Upload-Offset`` how much has come, ``PATCH`` adds to it from
-there on, with ``Upload-Complete: ?1`` for the last part, ``DELETE`` throws it away. In two things it is simpler. An
-upload isn't created first: its address follows from the file's digest and a name that the sender chooses, so a sender
-that was killed, or never heard an answer, finds it again without having noted anything. And nothing is said in between
-(104), since no client library hears that.
+proxies may come to support by themselves: ``HEAD`` says in ``Upload-Offset`` how much was received, ``PATCH`` adds a
+part from there on, with ``Upload-Complete: ?1`` for the last one, ``DELETE`` deletes the upload. In two things it is
+simpler. An upload isn't created first: its address follows from the file's digest and a name that the sender chooses,
+so a sender that was killed, or never heard an answer, finds it again without having noted anything. And there are no
+interim responses (104), since no client library passes them on.
 
 Parts may be as small as a proxy likes; one that hands requests on only when it has all of them then loses one part.
 """
@@ -31,7 +31,7 @@ from tachograph.server.storage import Storage
 
 PIECE = 1 << 20  # of a file, that is written at a time
 MINUTE = 60.0
-PATIENCE = 2.0  # seconds
+PATIENCE = 2.0  # seconds to wait for another request to the same upload
 
 T = TypeVar("T")
 
@@ -45,31 +45,31 @@ class Uploads:
         self._storage, self._limits, self._access = storage, limits, access
 
     async def answer(self, request: Request) -> Response:
-        """Tell how far an upload is, go on with it, or throw it away."""
+        """Say how much of an upload was received, add to it, or delete it."""
         upload = await self._access.owner(request), _name(request), path_names.digest(request.path_params["digest"])
         if request.method == "PATCH":
             return await self._go_on(request, upload)
         if request.method == "DELETE":
-            await self._alone(self._storage.drafts.forget, *upload)
-        return _told(await self._alone(self._storage.drafts.size, *upload), is_complete=False)
+            await self._when_free(self._storage.drafts.forget, *upload)
+        return _progress(await self._when_free(self._storage.drafts.size, *upload), is_complete=False)
 
     async def _go_on(self, request: Request, upload: tuple[str, str, str]) -> Response:
         offset, is_last = _offset(request), _is_last(request)
         limits, drafts = self._limits, self._storage.drafts
-        draft = await self._alone(drafts.upload, *upload, limits.uploads, limits.rest)
+        draft = await self._when_free(drafts.upload, *upload, limits.uploads, limits.rest)
         try:
             if offset != draft.size:
                 raise Refused(409, "that is not where the upload goes on", offset=draft.size)
             await receive(request, bodies.PART, self._limits, draft)
             if not is_last:
-                return _told(draft.size, is_complete=False)
+                return _progress(draft.size, is_complete=False)
             return await keep(request, self._access, draft, upload[2])
         finally:
             await run_sync(draft.close)
 
-    async def _alone(self, act: Callable[..., T], *arguments: Any) -> T:
-        """Do something to an upload, when nobody else is at it. Of a sender that was cut off, and comes again at once,
-        the request before may still be."""
+    async def _when_free(self, act: Callable[..., T], *arguments: Any) -> T:
+        """Call ``act`` on an upload when no other request uses it. A sender that was cut off and comes again at once
+        may find its own request before that one still at work."""
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -83,34 +83,34 @@ class Uploads:
 
 
 async def receive(request: Request, media_type: str, limits: Limits, draft: Draft) -> None:
-    """Take a body; what has come of one that is cut off is written, too."""
-    held = bytearray()
+    """Write a body to a draft; also what was received of one that is cut off."""
+    buffer = bytearray()
     try:
         async for chunk in bodies.pieces(request, media_type, limits.blob - draft.size, limits.patience):
-            held += chunk
-            if len(held) >= PIECE:
-                piece, held = held, bytearray()
+            buffer += chunk
+            if len(buffer) >= PIECE:
+                piece, buffer = buffer, bytearray()
                 await run_sync(draft.write, piece)
     finally:
-        if held:
-            await run_sync(draft.write, held)
+        if buffer:
+            await run_sync(draft.write, buffer)
 
 
 async def keep(request: Request, access: Access, draft: Draft, digest: str) -> Response:
-    """All of a file is there: keep it, if it is what its digest says; else throw it away."""
+    """Make a blob of a draft that is whole, if it has that digest; else delete it."""
     if not await access.is_good(request, "write"):
         raise Refused(401, "the token was revoked")
-    size, found = draft.size, await run_sync(draft.digest)
-    if found != digest:
+    size, actual = draft.size, await run_sync(draft.digest)
+    if actual != digest:
         await run_sync(draft.discard)
-        raise Refused(422, f"the content does not have that digest, but {found}")
-    made = await run_sync(draft.keep, digest)
-    answer = document({"digest": digest, "size": size}, 201 if made else 200)
+        raise Refused(422, f"the content does not have that digest, but {actual}")
+    is_new = await run_sync(draft.keep, digest)
+    answer = document({"digest": digest, "size": size}, 201 if is_new else 200)
     answer.headers.update(_headers(size, is_complete=True))
     return answer
 
 
-def _told(size: int, is_complete: bool) -> Response:
+def _progress(size: int, is_complete: bool) -> Response:
     answer = document({"offset": size})
     answer.headers.update({**_headers(size, is_complete), "Cache-Control": "no-store"})
     return answer

@@ -1,15 +1,15 @@
-"""A writer's folder that is filled by servers.
+"""Appending events to a writer's folder, as a server does with those that it receives.
 
-    <root>/runs/<run>/<writer>/.received    the lock; which segment was begun by a server, and up to where it was whole
-                                            before the append that is going on, or was when the server was killed
+    <root>/runs/<run>/<writer>/.received    the lock, and a note: which segment was begun by a server, and where in it
+                                            the append begins that is going on, or was when the server was killed
 
-An append first notes where it begins, then writes, forces it to disk and adds the checksum; with the note taken back it
-is done. An append that was cut off is undone by the next one: a batch is there whole or not at all. After a power
-failure the note may be older than what is on disk, so then every whole line is kept. A batch is forced to disk once;
-the batches of several writers at the same time, between which the file system shares the work.
+An append notes where it begins, writes, forces that to disk, adds the checksum, and takes the note back. An append that
+was cut off is undone by the next one: a batch is there whole or not at all. After a power failure the note may be older
+than what is on disk, so then every whole line is kept. Each batch is forced to disk once; where several writers do that
+at the same time, the file system shares the work.
 
-Servers only ever write to segments that they have begun. Where a local process wrote the others, those stay as they
-are. A segment that has rested for an hour is not gone on with: somebody may be compressing it.
+Servers only write to segments that servers have begun: those that a local process wrote stay as they are. A segment
+that was not written to for an hour is left as it is, since somebody may be compressing it; a new one is begun.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | ge
 
 
 class DraftNote(Struct, omit_defaults=True):
-    """What is in the file. ``segment`` is the first sequence number of the newest segment of ours, 0 where there is
-    none; ``start`` where the append begins that is going on, -1 where none is."""
+    """The content of ``.received``. ``segment`` is the first sequence number of the newest segment that a server has
+    begun, 0 where there is none; ``start`` is where the append begins that is going on, -1 where none is."""
 
     segment: int = 0
     start: int = -1
@@ -49,11 +49,11 @@ class DraftNote(Struct, omit_defaults=True):
 
 
 def position(folder: Path) -> int:
-    """The number of a writer's last event that is held for good; 0 where there is none."""
+    """The number of a writer's last event that is kept for good; 0 where there is none."""
     note = _read_note(folder / NOTE)
     for path in reversed(journal.segments(folder)):
-        going_on = note.start >= 0 and int(path.stem) == note.segment
-        if last := _last(path, _undone(path, note) if going_on else None):
+        is_appending = note.start >= 0 and int(path.stem) == note.segment
+        if last := _last_number(path, _good_end(path, note) if is_appending else None):
             return last
     return 0
 
@@ -70,18 +70,19 @@ def append(folder: Path, after: int, batch: Batch) -> tuple[int, int]:
         if note.start >= 0:
             note = DraftNote(note.segment)
             _write_note(fd, note)
-        held = position(folder)
-        if after > held:
-            raise Gap(held)
-        new = batch.after(held)
+        last = position(folder)
+        if after > last:
+            raise Gap(last)
+        new = batch.after(last)
         if not new.seqs:
-            return held, 0
+            return last, 0
         _write(fd, folder, _segment(folder, note, new.seqs[0]), new)
     return new.seqs[-1], len(new.seqs)
 
 
 def _segment(folder: Path, note: DraftNote, first: int) -> int:
-    """The segment to go on with: the newest one if it is ours, not too long, and not at rest; else a new one."""
+    """The segment to write to: the newest one, if a server began it, it is not too long and was written to lately; else
+    a new one, which begins with number ``first``."""
     newest = max((int(path.stem) for path in journal.segments(folder)), default=0)
     if newest and newest == note.segment:
         try:
@@ -106,16 +107,16 @@ def _write(note: int, folder: Path, segment: int, batch: Batch) -> None:
             _write_note(note, DraftNote(segment))
             raise
         if start == 0:
-            for made in (folder, *folder.parents[:3]):
-                sync_folder(made)
+            for parent in (folder, *folder.parents[:3]):
+                sync_folder(parent)
         _add_sum(path, fd)
     _write_note(note, DraftNote(segment))
 
 
 def _write_all(fd: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(fd, left) :]
+    remaining = memoryview(content)
+    while remaining:
+        remaining = remaining[os.write(fd, remaining) :]
 
 
 @contextmanager
@@ -131,20 +132,20 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _repair(path: Path, note: DraftNote) -> None:
-    """Cut off what an append left that did not come to its end."""
+    """Cut off what an append has left that did not come to its end."""
     if not path.exists():
         return
     with _opened(path) as fd:
         size = os.fstat(fd).st_size
-        whole = _undone(path, note) if note.start >= 0 else _whole_lines(path, _last_line(path, size))
-        if max(whole, _covered(path)) < size:
-            os.ftruncate(fd, whole)
+        end = _good_end(path, note) if note.start >= 0 else _whole_lines(path, _last_line(path, size))
+        if max(end, _checksummed_end(path)) < size:
+            os.ftruncate(fd, end)
 
 
-def _undone(path: Path, note: DraftNote) -> int:
-    """Up to where a segment is good when ``note`` is all that is known of the last append."""
-    summed = _covered(path)
-    if summed > note.start:  # it came to its end, but for taking back the note
+def _good_end(path: Path, note: DraftNote) -> int:
+    """Up to where a segment is good whose last append is going on or was cut off, as ``note`` says."""
+    summed = _checksummed_end(path)
+    if summed > note.start:  # the append came to its end, but for taking back the note
         return summed
     is_same_boot = bool(note.boot) and note.boot == process.this().boot
     return note.start if is_same_boot else _whole_lines(path, note.start)
@@ -173,7 +174,7 @@ def _last_line(path: Path, size: int) -> int:
     return begin + tail[:-1].rfind(b"\n") + 1
 
 
-def _last(path: Path, end: int | None) -> int:
+def _last_number(path: Path, end: int | None) -> int:
     """The number of the last whole line of a segment that can be read, up to ``end``; 0 where there is none."""
     for tail in journal.tails(path, end):
         whole = tail.data[: tail.data.rfind(b"\n") + 1]
@@ -184,6 +185,7 @@ def _last(path: Path, end: int | None) -> int:
 
 
 def _number(line: bytes) -> int:
+    """The sequence number of the event in a line; 0 where it can't be read."""
     try:
         return events.decode(line).seq
     except ValueError:
@@ -213,9 +215,9 @@ def _write_note(fd: int, note: DraftNote) -> None:
 
 
 def _add_sum(path: Path, fd: int) -> None:
-    """Add the checksum of all that has none yet."""
+    """Add a checksum for the end of the segment that has none yet."""
     to = os.fstat(fd).st_size
-    start = min(_covered(path), to)
+    start = min(_checksummed_end(path), to)
     crc, at = 0, os.lseek(fd, start, os.SEEK_SET)
     while at < to and (block := os.read(fd, min(1 << 20, to - at))):
         crc, at = zlib.crc32(block, crc), at + len(block)
@@ -223,7 +225,7 @@ def _add_sum(path: Path, fd: int) -> None:
         _write_all(sums, msgspec.json.encode(Sum(start, to, f"{crc:08x}")) + b"\n")
 
 
-def _covered(path: Path) -> int:
+def _checksummed_end(path: Path) -> int:
     """Up to where a segment has checksums."""
     try:
         with open(path.with_suffix(".sums"), "rb") as file:

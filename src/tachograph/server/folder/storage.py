@@ -1,4 +1,4 @@
-"""The embedded server's storage: a store as everybody has one, in a folder."""
+"""The storage of a server that keeps its runs in a store's folder, where all commands read them, too."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ from tachograph.upkeep.folder import FolderUpkeep
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 PATIENCE = 15.0  # seconds that a question waits for others; clients wait twice as long for a sign of life
+FIRST_PATIENCE = 1.0  # the same, while all that is new is read for the first time
 ALMOST = 0.99
-SHORT = 1.0  # the same while all is read that is new
 LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
 
 
 class _Questions(FolderQuestions):
-    """Those of a folder, answered without a word on where it lies: that is no matter of its readers."""
+    """The questions to a folder. The answers don't say where it lies, which readers need not know."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.name, self.root = NAME, None
 
     def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
-        found = super().unreadable()
-        inside = [(os.path.relpath(path, self.index.root), reason) for path, reason in found]
-        return [one for one in inside if after is None or one[0] > after[0]][:limit]
+        paths = [(os.path.relpath(path, self.index.root), reason) for path, reason in super().unreadable()]
+        return [(path, reason) for path, reason in paths if after is None or path > after[0]][:limit]
 
 
 class FolderStorage:
-    """See :class:`tachograph.server.storage.Storage`, which this is."""
+    """The :class:`tachograph.server.storage.Storage` in a folder. Questions are answered one at a time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,8 +53,8 @@ class FolderStorage:
         self.drafts = self._blobs.drafts
         self._questions = _Questions(root)
         self._store = Store(self._questions)
-        self._asking = threading.Lock()
-        self._is_reading, self._done, self._all, self._runs = False, 0, 0, 0
+        self._questions_lock = threading.Lock()
+        self._is_reading, self._read_bytes, self._all_bytes, self._run_count = False, 0, 0, 0
 
     # -- getting ready --
 
@@ -64,42 +63,42 @@ class FolderStorage:
         threading.Thread(target=self._read, name="tachograph reading", daemon=True).start()
 
     def _read(self) -> None:
-        """Finish removals that were interrupted, and read all that is new, before the first question needs it."""
+        """Finish removals that were interrupted, and read all that is new before the first question waits for it."""
         try:
-            with self._asking:
+            with self._questions_lock:
                 tombstones.sweep(self.root)
                 self._measure()
                 self._questions.index.reading = self._count
                 self._store.refresh()
         except (Error, OSError) as error:
-            _log.warning("%s can't be read yet: %s", self.root, error)  # who asks is told
+            _log.warning("%s can't be read yet: %s", self.root, error)  # whoever asks next gets the error
         finally:
             self._is_reading = False
 
     def _measure(self) -> None:
-        """How much there is, and how much of it the index has."""
+        """Find out how much there is to read, and how much of it the index has already."""
         if not (self.root / "runs").is_dir():
             return
         folders = list((self.root / "runs").iterdir())
-        self._runs = len(folders)
-        self._all = sum(path.stat().st_size for folder in folders for path in folder.glob("*/*.jsonl*"))
+        self._run_count = len(folders)
+        self._all_bytes = sum(path.stat().st_size for folder in folders for path in folder.glob("*/*.jsonl*"))
         database = Database(self.root)
         with contextlib.suppress(sqlite3.Error), contextlib.closing(database):
             database.connect()
-            ((known,),) = database.connection.execute('SELECT sum("offset") FROM segment')
-            self._done = known or 0
+            ((indexed,),) = database.connection.execute('SELECT sum("offset") FROM segment')
+            self._read_bytes = indexed or 0
 
     def _count(self, size: int) -> None:
-        self._done += size
+        self._read_bytes += size
 
     def readiness(self) -> float:
-        return min(self._done / max(self._all, 1), ALMOST) if self._is_reading else 1.0
+        return min(self._read_bytes / max(self._all_bytes, 1), ALMOST) if self._is_reading else 1.0
 
     # -- events --
 
     def positions(self, run: str) -> dict[str, int]:
-        found = {folder.name: appending.position(folder) for folder in journal.writers(self._run(run))}
-        return {writer: seq for writer, seq in found.items() if seq}
+        last = {folder.name: appending.position(folder) for folder in journal.writers(self._run(run))}
+        return {writer: seq for writer, seq in last.items() if seq}
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
         folder = self._run(run) / writer
@@ -121,13 +120,13 @@ class FolderStorage:
     # -- questions --
 
     def ask(self, question: Callable[[Store], T]) -> T:
-        if not self._asking.acquire(timeout=SHORT if self._is_reading else PATIENCE):
+        if not self._questions_lock.acquire(timeout=FIRST_PATIENCE if self._is_reading else PATIENCE):
             share = min(self.readiness(), ALMOST)
-            raise Reading(f"the server is reading {self._runs:,} runs, {share:.0%} done", share)
+            raise Reading(f"the server is reading {self._run_count:,} runs, {share:.0%} done", share)
         try:
             return question(self._store)
         finally:
-            self._asking.release()
+            self._questions_lock.release()
 
     # -- upkeep --
 

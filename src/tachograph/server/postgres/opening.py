@@ -1,4 +1,4 @@
-"""A server's runs, files and tokens where it keeps its runs in PostgreSQL."""
+"""Opening the storage and the tokens of a server that keeps its runs in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from tachograph.server.tokens import Tokens
 try:
     from tachograph.server.postgres.pool import Pool
     from tachograph.server.postgres.schema import prepare
-    from tachograph.server.postgres.storage import Postgres
+    from tachograph.server.postgres.storage import PostgresStorage
     from tachograph.server.postgres.tokens import DatabaseTokens
 except ImportError:  # no psycopg, or one without its library
     raise Error("a database needs a part that is missing: pip install 'tachograph[postgresql]' brings it") from None
 
 
-def opened(url: str, files: str | None, root: Path) -> tuple[str, Storage, Tokens]:
-    """What to call the database at ``url``, its runs and tokens; ``files`` says where files go, else to ``root``.
+def open_database(url: str, blob_url: str | None, root: Path) -> tuple[str, Storage, Tokens]:
+    """The database at ``url``: its name for people, its storage and its tokens. Files are kept at ``blob_url``, or
+    without it in ``root``.
 
     Raises ``Error`` where one of them can't be used.
     """
     pool = Pool(url)
     prepare(pool)
-    return pool.name, Postgres(pool, blobs.opened(files, root)), DatabaseTokens(pool)
+    return pool.name, PostgresStorage(pool, blobs.open_blobs(blob_url, root)), DatabaseTokens(pool)
 
 
 def tokens(url: str) -> Tokens:

@@ -1,11 +1,11 @@
-"""Connections to PostgreSQL: a few for each server process, lent out for one transaction or question at a time.
+"""Connections to PostgreSQL: a few for each server process, each lent for one transaction or question at a time.
 
-After a restart of PostgreSQL the connections that are left are dead. Work that meets a dead one is done again over a
-new one, once; it may be done again because a question changes nothing, and a batch that is there already is not taken
-twice. Where a new one can't be had either, :class:`~tachograph.server.storage.Unavailable` says so.
+When PostgreSQL was restarted, the connections that are left are dead. Work that meets a dead one is done again over a
+new one, once. That does no harm: a question changes nothing, and a batch that is kept already is not kept twice. Where
+there is no new connection either, :class:`~tachograph.server.storage.Unavailable` is raised.
 
-Between us and PostgreSQL there may be a pooler, as PgBouncer, that gives each transaction another session, which other
-programs use too. So behind one all is done in transactions, settings hold for one of them, and nothing is prepared.
+Between us and PostgreSQL there may be a pooler, such as PgBouncer, which gives each transaction another session, which
+other programs use, too. Behind one all is done in transactions, settings hold for one of them, and nothing is prepared.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tachograph.server.storage import Unavailable
 
 MOST = 16  # connections of a server process: PostgreSQL has a hundred for all
 WAIT_SECONDS = 30.0  # for one of them
-ATTEMPTS = 5  # at a transaction that was in the way of another one
+ATTEMPTS = 5  # at a transaction that conflicts with another one
 OLDEST = 140000  # the first version whose exact numbers know infinity
-# A dead network is found out within half a minute, on either side.
+# Either side notices within half a minute that the network is dead.
 TIMES = {
     "connect_timeout": "5", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "30000",
@@ -42,15 +42,15 @@ SET idle_in_transaction_session_timeout TO '60s'
 """
 SETTINGS_OF_A_TRANSACTION = SETTINGS.replace("SET ", "SET LOCAL ")
 # Connection, state, resources, locks, shutdown, system: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ("08", "25", "53", "55", "57", "58")
-_IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
+_UNAVAILABLE = ("08", "25", "53", "55", "57", "58")
+_CONFLICTS = (errors.DeadlockDetected, errors.SerializationFailure)
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
 class _Text(StrDumper):
-    """PostgreSQL's texts can't have the character with the number 0: its picture stands for it."""
+    """PostgreSQL's texts can't have the character with the number 0: the symbol for it takes its place."""
 
     oid = 0
 
@@ -59,13 +59,13 @@ class _Text(StrDumper):
 
 
 class _Number(FloatDumper):
-    """Without a type, so that all its digits count, whether it meets floating or exact numbers."""
+    """A float that is sent without a type, so that all its digits count in columns of floating and of exact numbers."""
 
     oid = 0
 
 
 class _Exact(NumericBinaryLoader):
-    """An exact number as it was put in."""
+    """An exact number, read as the int or float that was written."""
 
     def load(self, data: Any) -> Any:
         value = super().load(data)
@@ -73,7 +73,7 @@ class _Exact(NumericBinaryLoader):
 
 
 class Connection:
-    """See :class:`tachograph.index.dialect.Connection`, which this is."""
+    """A :class:`tachograph.index.dialect.Connection` to PostgreSQL."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -83,39 +83,39 @@ class Connection:
         return self._connection.execute(postgresql(sql), values, binary=True)
 
     def script(self, sql: str) -> None:
-        """Carry out several statements without values, which are PostgreSQL's own."""
+        """Execute several statements in PostgreSQL's own dialect, without values."""
         self._connection.execute(sql)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
-        known = list(rows)
-        if len(known) == 1:
-            self.execute(sql, known[0])
-        elif known and (at_once := many(sql)):
-            self._connection.execute(at_once.sql, _arrays(known, at_once))
-        elif known:
-            self._connection.cursor().executemany(postgresql(sql), known)
+        values = list(rows)
+        if len(values) == 1:
+            self.execute(sql, values[0])
+        elif values and (at_once := many(sql)):
+            self._connection.execute(at_once.sql, _arrays(values, at_once))
+        elif values:
+            self._connection.cursor().executemany(postgresql(sql), values)
 
     def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
         at_once = many(sql) if len(rows) > 1 else None
         if at_once is None:
             return [self.execute(sql, values).fetchall() for values in rows]
-        found: list[list[Any]] = [[] for _ in rows]
-        for place, *row in self._connection.execute(at_once.sql, _arrays(rows, at_once), binary=True):
-            found[place - 1].append(tuple(row))
-        return found
+        answers: list[list[Any]] = [[] for _ in rows]
+        for number, *row in self._connection.execute(at_once.sql, _arrays(rows, at_once), binary=True):
+            answers[number - 1].append(tuple(row))
+        return answers
 
     def hold(self, run: int, /) -> None:
         self.execute("SELECT no FROM run WHERE no = ? FOR UPDATE", (run,))
 
 
 def _arrays(rows: Sequence[Sequence[Any]], at_once: Many) -> list[str]:
-    """The columns of several rows as PostgreSQL writes arrays, which takes psycopg five times as long."""
+    """The columns of several rows as PostgreSQL's text for arrays. (psycopg takes five times as long to write them.)"""
     return [_array(column, kind) for column, kind in zip(zip(*rows, strict=True), at_once.types, strict=True)]
 
 
 def _array(values: Sequence[Any], kind: str) -> str:
-    written = _WRITTEN.get(kind, repr)
-    return f"{{{','.join('NULL' if value is None else written(value) for value in values)}}}"
+    write = _WRITERS.get(kind, repr)
+    return f"{{{','.join('NULL' if value is None else write(value) for value in values)}}}"
 
 
 def _quoted(text: str) -> str:
@@ -127,7 +127,7 @@ def _hexadecimal(content: bytes) -> str:
     return rf'"\\x{content.hex()}"'
 
 
-_WRITTEN: dict[str, Callable[[Any], str]] = {"TEXT": _quoted, "BYTEA": _hexadecimal}
+_WRITERS: dict[str, Callable[[Any], str]] = {"TEXT": _quoted, "BYTEA": _hexadecimal}
 
 
 class Pool:
@@ -135,18 +135,19 @@ class Pool:
 
     def __init__(self, url: str) -> None:
         self._parts = _parts(url)
-        self._secrets = _secrets(url, self._parts)
+        self._secrets = _secrets(self._parts)
         self._settings = make_conninfo("", **{**TIMES, **self._parts})
-        self.name = _shown(self._parts)
+        self.name = _name(self._parts)
         self._idle: list[psycopg.Connection[Any]] = []
         self._room = threading.BoundedSemaphore(MOST)
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
-        """The rows that a query gives."""
+        """The rows that are the answer to a query."""
         return self._work(lambda connection: Connection(connection).execute(sql, values).fetchall())
 
     def transact(self, work: Callable[[Connection], T]) -> T:
-        """``work``, all of it or nothing; for good when this returns. It may be called more than once."""
+        """Call ``work`` in a transaction: all of it is done, or nothing; for good when this returns. ``work`` may be
+        called more than once."""
 
         def transaction(connection: psycopg.Connection[Any]) -> T:
             with connection.transaction():
@@ -155,7 +156,7 @@ class Pool:
         for _ in range(ATTEMPTS - 1):
             try:
                 return self._work(transaction)
-            except _IN_THE_WAY:
+            except _CONFLICTS:
                 continue
         return self._work(transaction)
 
@@ -164,14 +165,14 @@ class Pool:
             with self._lent() as connection:
                 return work(connection)
         except psycopg.Error as error:
-            if not _is_away(error):
+            if not _is_unavailable(error):
                 raise
-            self.close()  # what is idle was lost with it
+            self.close()  # idle connections were lost with it
         try:
             with self._lent() as connection:
                 return work(connection)
         except psycopg.Error as error:
-            if not _is_away(error):
+            if not _is_unavailable(error):
                 raise
             _log.warning("PostgreSQL: %s", self.reason(error))
             raise Unavailable("the server's database is not to be had at the moment: come again later") from None
@@ -183,7 +184,7 @@ class Pool:
         try:
             connection = self._take()
             try:
-                with _settled(connection):
+                with _with_settings(connection):
                     yield connection
             finally:
                 self._put_back(connection)
@@ -215,7 +216,7 @@ class Pool:
         return connection
 
     def check(self) -> None:
-        """Raises ``Error`` where the database can't be reached, or is not as it has to be."""
+        """Raise ``Error`` where the database can't be reached, is too old, or has another encoding than UTF-8."""
         try:
             with self._lent() as connection:
                 version = connection.info.server_version
@@ -236,20 +237,20 @@ class Pool:
         return text
 
     def close(self) -> None:
-        """Close the connections that nobody uses now."""
+        """Close the connections that are idle."""
         while self._idle:
             self._idle.pop().close()
 
 
 def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the process that we were told of is not the one that answers."""
-    told = connection.info.backend_pid
-    return connection.execute("SELECT pg_backend_pid()").fetchone() != (told,)
+    """Whether there is a pooler: then the process that answers is not the one that we connected to."""
+    pid = connection.info.backend_pid
+    return connection.execute("SELECT pg_backend_pid()").fetchone() != (pid,)
 
 
 @contextmanager
-def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """While our settings hold."""
+def _with_settings(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """While our settings hold: behind a pooler within a transaction, else always."""
     if connection.prepare_threshold is not None:
         yield
         return
@@ -258,11 +259,11 @@ def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
         yield
 
 
-def _is_away(error: psycopg.Error) -> bool:
+def _is_unavailable(error: psycopg.Error) -> bool:
     """Whether it may work over another connection, or later."""
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate.startswith(_AWAY)
+    return error.sqlstate.startswith(_UNAVAILABLE)
 
 
 def _parts(url: str) -> dict[str, Any]:
@@ -274,11 +275,13 @@ def _parts(url: str) -> dict[str, Any]:
         raise Error("that is no URL of a database: in a password, @ / : # ? % are written %40 and so on") from None
 
 
-def _secrets(url: str, parts: dict[str, Any]) -> list[str]:
-    known = [str(parts[name]) for name in ("password", "sslpassword") if parts.get(name)]
-    return sorted({form for text in known for form in (text, quote(text, safe=""), unquote(text))}, key=len)[::-1]
+def _secrets(parts: dict[str, Any]) -> list[str]:
+    """The passwords in every form in which an error may show them, the longest first."""
+    passwords = [str(parts[name]) for name in ("password", "sslpassword") if parts.get(name)]
+    return sorted({form for text in passwords for form in (text, quote(text, safe=""), unquote(text))}, key=len)[::-1]
 
 
-def _shown(parts: dict[str, Any]) -> str:
+def _name(parts: dict[str, Any]) -> str:
+    """The database's URL without anything secret."""
     host, port = parts.get("host") or parts.get("hostaddr") or "localhost", parts.get("port")
     return f"postgresql://{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"

@@ -1,7 +1,8 @@
-"""Runs that are removed from PostgreSQL: a tombstone comes, and all that is of the run goes, in one transaction.
+"""Removing runs from PostgreSQL: a tombstone is written and all of the run is deleted, in one transaction.
 
-Whoever adds to a run holds its writer's row, then the run's, or makes a writer while it holds the run's: a removal
-takes them in the same order before it deletes anything. So a batch was there before, and goes, or finds the tombstone.
+Whoever adds to a run locks its writer's row, then the run's, or makes a writer while it has the run's row locked. A
+removal locks them in the same order before it deletes anything. So a batch was there before, and is deleted, or finds
+the tombstone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from tachograph.server.postgres.pool import Connection, Pool
 from tachograph.server.storage import Gone
 from tachograph.upkeep.references import needed
 
-ROWS = 1000  # that are asked for at once
+ROWS = 1000  # that are read at once
 
 
 def remove(db: Connection, id: str, name: str, by: str) -> None:
-    """Remove a run, for good. What began in the future goes, too: clocks are wrong."""
-    _hold_writers(db, id)
+    """Remove a run, for good; also writers that began in the future, as some clocks are wrong."""
+    _lock_writers(db, id)
     db.execute("SELECT no FROM run WHERE id = ? FOR UPDATE", (id,))
-    at = max([time.time(), *_hold_writers(db, id)])  # those too that were made before the run was held
+    at = max([time.time(), *_lock_writers(db, id)])  # also those that were made before the run was locked
     db.execute(
         """INSERT INTO removed (id, name, at, by) VALUES (?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET name = excluded.name, at = excluded.at, by = excluded.by""",
@@ -35,8 +36,8 @@ def remove(db: Connection, id: str, name: str, by: str) -> None:
     db.execute("DELETE FROM run WHERE id = ?", (id,))
 
 
-def _hold_writers(db: Connection, id: str) -> list[float]:
-    """Wait for whoever adds to a run, and let nobody add to it; when its writers began."""
+def _lock_writers(db: Connection, id: str) -> list[float]:
+    """Lock the writers of a run, once nobody adds to them; the times at which they began."""
     rows = db.execute(
         "SELECT started FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) ORDER BY no FOR UPDATE", (id,)
     ).fetchall()
@@ -44,20 +45,20 @@ def _hold_writers(db: Connection, id: str) -> list[float]:
 
 
 def check(db: Connection, id: str, began: float) -> None:
-    """Raises ``Gone`` where a run was removed since that time."""
-    found = stone(db, id)
-    if found is not None and began <= found.at:
-        raise Gone(str(found))
+    """Raise ``Gone`` where a run was removed since a writer began at that time."""
+    tombstone = tombstone_of(db, id)
+    if tombstone is not None and began <= tombstone.at:
+        raise Gone(str(tombstone))
 
 
-def stone(db: Connection, id: str) -> Removed | None:
-    """What there is to say of a run that was removed."""
+def tombstone_of(db: Connection, id: str) -> Removed | None:
+    """The tombstone of a run, if it was removed."""
     rows = db.execute("SELECT id, name, at, by FROM removed WHERE id = ?", (id,)).fetchall()
     return Removed(*rows[0]) if rows else None
 
 
-def meant(pool: Pool, key: str) -> Removed | None:
-    """The run that was removed which ``key`` means: the last one of those whose id, its beginning, or name it is."""
+def find_tombstone(pool: Pool, key: str) -> Removed | None:
+    """The newest tombstone of a run whose id, its beginning, or name is ``key``."""
     rows = pool.rows(
         "SELECT id, name, at, by FROM removed WHERE id = ? OR name = ? OR (? <> '' AND substr(id, 1, ?) = ?) "
         "ORDER BY at DESC LIMIT 1",

@@ -1,10 +1,12 @@
-"""The tables that servers have in PostgreSQL, in a schema of their own: made, and made anew for a new version.
+"""The tables that servers have in PostgreSQL, in a schema of their own.
 
-batch    the truth: the lines as they came, compressed with zlib
+batch    the truth: the lines as they were received, compressed with zlib
 token    who is let in
 removed  which runs were removed
-version  of all this
-others   those of every store (see :mod:`tachograph.index.schema`), which can be made again from the batches
+version  of the other tables
+
+The other tables are those of every store (see :mod:`tachograph.index.schema`). They are derived from the batches, and
+derived again where their version is older than this program's.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from tachograph.index.dialect import postgresql_schema
 from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter
 from tachograph.index.schema import SCHEMA, SCHEMA_VERSION
 from tachograph.server.postgres.pool import Connection, Pool
-from tachograph.server.postgres.storage import make_writer, project, unpacked
+from tachograph.server.postgres.storage import batches_after, fold, make_writer
 
 KEPT = """
 CREATE SCHEMA tachograph;
@@ -52,7 +54,7 @@ _LOCK = 0x7461_6368_6F67_7261  # any number that nobody else takes
 
 
 def prepare(pool: Pool) -> None:
-    """Let all be there in the database, also where several servers begin at once. Raises ``Error``."""
+    """Make what is missing in the database; several servers may do so at once. Raises ``Error``."""
     pool.check()
     try:
         pool.transact(lambda db: _prepare(db, pool.name))
@@ -69,11 +71,11 @@ def _prepare(db: Connection, name: str) -> None:
     if version > SCHEMA_VERSION:
         raise Error(f"{name} was set up by a newer tachograph (version {version}): upgrade this one ({SCHEMA_VERSION})")
     if version < SCHEMA_VERSION:
-        _make(db)
+        _derive_tables(db)
 
 
-def _make(db: Connection) -> None:
-    """Make the tables that are asked, out of what came."""
+def _derive_tables(db: Connection) -> None:
+    """Make the tables that questions are answered from, out of the batches."""
     db.script(FORGOTTEN)
     db.script(postgresql_schema(MADE))
     for run, writer in db.execute("SELECT DISTINCT run, writer FROM batch ORDER BY run, writer").fetchall():
@@ -83,10 +85,11 @@ def _make(db: Connection) -> None:
 
 
 def _replay(db: Connection, run: str, writer: str) -> None:
+    """Fold all batches of a writer into the derived tables."""
     columns = ", ".join(f"writer.{column}" for column in WRITER_COLUMNS)
     sql = f"SELECT {columns} FROM writer JOIN run ON run.no = writer.run WHERE run.id = ? AND writer.id = ?"
     last = 0
-    while batches := unpacked(lambda text, *values: db.execute(text, values).fetchall(), run, writer, last):
+    while batches := batches_after(lambda text, *values: db.execute(text, values).fetchall(), run, writer, last):
         for first, last, content in batches:
             state = db.execute(sql, (run, writer)).fetchone()
-            project(db, IndexedWriter.loaded(state), first, last, content)
+            fold(db, IndexedWriter.loaded(state), first, last, content)

@@ -1,12 +1,12 @@
 """Runs kept in PostgreSQL, for several servers side by side.
 
-The truth are the lines as they came, batch by batch. The tables that are asked, those of every store, say the same once
-more; both are written in one transaction for each batch. A writer's row is locked meanwhile, so that two servers take
-its batches one after the other, while other writers don't wait for it. What is there already is not taken again, so
-that a batch may be sent again whenever its answer was lost.
+The truth are the lines as they were received, batch by batch. The tables that questions are answered from, those of
+every store, are derived from them; both are written in one transaction for each batch. Meanwhile the writer's row is
+locked, so that two servers keep its batches one after the other, while other writers don't wait for it. Events that are
+kept already are not kept again, so that a batch may be sent again whenever its answer was lost.
 
-Live streams look for what is new, as often as for a store in a folder: one look at an index for each stream. PostgreSQL
-could tell by itself (LISTEN), but then all commits wait for each other to tell in order, each server needs a connection
+Live streams look for new events, as often as for a store in a folder: one look at an index for each stream. PostgreSQL
+could notify us (LISTEN), but then all commits wait for each other to notify in order, each server needs a connection
 for nothing else, and poolers between them break it.
 """
 
@@ -20,8 +20,7 @@ from typing import TypeVar
 
 from tachograph import events
 from tachograph.events import Event
-from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, decode_start
-from tachograph.index.projection import TableBatch as Projected
+from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, TableBatch, decode_start
 from tachograph.journal import Block
 from tachograph.runtime import process
 from tachograph.server.blobs import BlobStore
@@ -32,14 +31,14 @@ from tachograph.store.sql import SqlQuestions
 from tachograph.store.store import Store
 from tachograph.upkeep import Collected
 
-LOOK_BYTES = 32 << 10  # of a writer's packed lines, that a live stream takes at a time; but a batch at least
-PACK_LEVEL = 1  # three times as fast as the usual one, and nearly as small
+LOOK_BYTES = 32 << 10  # of a writer's compressed lines that are read at a time; but a batch at least
+COMPRESSION_LEVEL = 1  # three times as fast as the usual one, and nearly as small
 
 T = TypeVar("T")
 
 
-class Postgres:
-    """See :class:`tachograph.server.storage.Storage`, which this is."""
+class PostgresStorage:
+    """The :class:`tachograph.server.storage.Storage` in PostgreSQL."""
 
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs
@@ -47,7 +46,7 @@ class Postgres:
         self.drafts = blobs.drafts
 
     def begin(self) -> None:
-        """All is there."""
+        """Nothing is to be done: the tables are always up to date."""
 
     def readiness(self) -> float:
         self._pool.rows("SELECT 1")
@@ -65,12 +64,12 @@ class Postgres:
         )
 
     def append(self, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int]:
-        taken = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
-        if taken is not None:
-            return taken
+        result = self._pool.transact(lambda db: _append(db, run, writer, after, batch))
+        if result is not None:
+            return result
         if after:
             raise Gap(0)
-        # Apart, since the next to meet a row that is being made waits until that is done.
+        # In a transaction of its own: another one that makes the same row waits until this has ended.
         self._pool.transact(lambda db: _make_writer(db, run, writer, batch))
         return self.append(run, writer, after, batch)
 
@@ -78,9 +77,9 @@ class Postgres:
         return Tail(self._pool, run, after)
 
     def lines(self, run: str, writer: str) -> Iterator[bytes]:
-        """The lines that a writer sent, as they came: many of them at a time, with their ends."""
+        """The lines that a writer sent, as they were received: many of them at a time, with their line ends."""
         last = 0
-        while batches := unpacked(self._pool.rows, run, writer, last):
+        while batches := batches_after(self._pool.rows, run, writer, last):
             for _, last, content in batches:  # noqa: B007 - where to go on
                 yield content
 
@@ -131,7 +130,8 @@ def _make_writer(db: Connection, run: str, writer: str, batch: Batch) -> None:
 
 
 def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> tuple[int, int] | None:
-    """Take a batch; the position, and how many events were new. None where the writer is not known."""
+    """Keep a batch; the number of the last event that is kept, and how many were new. None where there is no row for
+    the writer yet."""
     columns = ", ".join(f"writer.{column}" for column in WRITER_COLUMNS)
     row = db.execute(
         f"""SELECT {columns}, held, (SELECT at FROM removed WHERE removed.id = run.id)
@@ -141,72 +141,72 @@ def _append(db: Connection, run: str, writer: str, after: int, batch: Batch) -> 
     ).fetchone()
     if row is None:
         return None
-    *state, held, removed = row
+    *state, last_kept, removed = row
     if removed is not None:
         removal.check(db, run, batch.writer_began(state[WRITER_COLUMNS.index("started")]))
-    if after > held:
-        raise Gap(held)
-    new = batch.after(held)
+    if after > last_kept:
+        raise Gap(last_kept)
+    new = batch.after(last_kept)
     if not new.seqs:
-        return held, 0
+        return last_kept, 0
     content = b"\n".join(new.lines) + b"\n"
     first, last = new.seqs[0], new.seqs[-1]
     db.execute(
         "INSERT INTO batch (run, writer, first, last, lines) VALUES (?, ?, ?, ?, ?)",
-        (run, writer, first, last, zlib.compress(content, PACK_LEVEL)),
+        (run, writer, first, last, zlib.compress(content, COMPRESSION_LEVEL)),
     )
-    project(db, IndexedWriter.loaded(tuple(state)), first, last, content)
+    fold(db, IndexedWriter.loaded(tuple(state)), first, last, content)
     return last, len(new.seqs)
 
 
-def project(db: Connection, writer: IndexedWriter, first: int, last: int, content: bytes) -> None:
-    """Let the tables say what a batch says. The writer's row is locked."""
+def fold(db: Connection, writer: IndexedWriter, first: int, last: int, content: bytes) -> None:
+    """Fold a batch into the derived tables. The writer's row must be locked."""
     db.execute("UPDATE writer SET held = ?, sealed = FALSE WHERE no = ?", (last, writer.no))
-    Projected(writer, Block(Path(f"{first}.jsonl"), 0, 1, content)).write(db)
+    TableBatch(writer, Block(Path(f"{first}.jsonl"), 0, 1, content)).write(db)
 
 
-def unpacked(
+def batches_after(
     rows: Callable[..., Sequence[tuple[int, int, bytes]]], run: str, writer: str, after: int
 ) -> list[tuple[int, int, bytes]]:
-    """Some of a writer's batches, from the one on that has what comes after number ``after``: first and last number,
-    and the lines."""
-    found = rows(
+    """Some of a writer's batches, from the one on that has events after number ``after``: each with its first and last
+    number, and its lines."""
+    batches = rows(
         """SELECT first, last, lines FROM (
                SELECT first, last, lines, sum(length(lines)) OVER (ORDER BY first) - length(lines) AS before
                FROM batch WHERE run = ? AND writer = ? AND last > ? ORDER BY first LIMIT 100) AS next
            WHERE before < ? ORDER BY first""",
         run, writer, after, LOOK_BYTES,
     )  # fmt: skip
-    return [(first, last, zlib.decompress(lines)) for first, last, lines in found]
+    return [(first, last, zlib.decompress(lines)) for first, last, lines in batches]
 
 
 class PostgresQuestions(SqlQuestions):
-    """See :class:`tachograph.store.questions.Questions`, which this is."""
+    """The :class:`tachograph.store.questions.Questions` to a database."""
 
     def __init__(self, pool: Pool, files: BlobStore) -> None:
         super().__init__(Tables(pool), files, NAME)
         self._pool = pool
 
     def removed(self, key: str) -> str | None:
-        found = removal.meant(self._pool, key)
-        return None if found is None else str(found)
+        tombstone = removal.find_tombstone(self._pool, key)
+        return None if tombstone is None else str(tombstone)
 
 
 class Tables:
-    """See :class:`tachograph.store.sql.Tables`, which this is."""
+    """The :class:`tachograph.store.sql.Tables` in a database."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.rows = pool.rows
 
     def refresh(self) -> None:
-        """Find out which of the processes on this machine are gone. Those of others may go on for all that is known."""
+        """Mark the writers whose processes on this machine are gone. Of other machines' processes nobody here knows."""
         is_gone = lru_cache(maxsize=None)(process.is_gone)
-        open_ones = self.rows(
+        unsealed = self.rows(
             'SELECT no, header FROM writer WHERE NOT sealed AND "end" IS NULL AND instr(header, ?) > 0',
             b'"host":%s' % events.encode(process.this().host),
         )
-        gone = [(no,) for no, header in open_ones if is_gone(_process(header))]
+        gone = [(no,) for no, header in unsealed if is_gone(_process(header))]
         if gone:
             self._pool.transact(lambda db: db.executemany("UPDATE writer SET sealed = TRUE WHERE no = ?", gone))
 
@@ -219,27 +219,27 @@ def _process(header: bytes) -> process.Process:
 
 
 class Tail:
-    """See :class:`tachograph.server.storage.Tail`."""
+    """A :class:`tachograph.server.storage.Tail` that reads the batches of a run."""
 
     def __init__(self, pool: Pool, run: str, after: Mapping[str, int]) -> None:
         self._pool, self._run, self._after = pool, run, dict(after)
 
     def new(self) -> list[IncomingEvent]:
-        held = self._pool.rows(
+        last_kept = self._pool.rows(
             "SELECT writer.id, held FROM writer JOIN run ON run.no = writer.run WHERE run.id = ? ORDER BY writer.id",
             self._run,
         )
-        behind = [writer for writer, last in held if last > self._after.get(writer, 0)]
-        found = [heard for writer in behind for heard in self._of_writer(writer)]
-        return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+        behind = [writer for writer, last in last_kept if last > self._after.get(writer, 0)]
+        timed = [each for writer in behind for each in self._of_writer(writer)]
+        return [event for _, event in sorted(timed, key=lambda each: each[0])]
 
     def _of_writer(self, writer: str) -> Iterator[tuple[float, IncomingEvent]]:
-        after, clock = self._after.get(writer, 0), 0.0  # which is taken to stand still where it is set back
-        for _, last, content in unpacked(self._pool.rows, self._run, writer, after):
+        after, clock = self._after.get(writer, 0), 0.0  # stands still where the machine's was set back
+        for _, last, content in batches_after(self._pool.rows, self._run, writer, after):
             self._after[writer] = last
             items = Block(Path("1.jsonl"), 0, 1, content).items()
             for event, line in zip(items, content.split(b"\n"), strict=False):
-                if not isinstance(event, Event):  # an older version took what is damage by now
+                if not isinstance(event, Event):  # an older version kept what this one takes for damage
                     continue
                 clock = max(clock, event.at)
                 if event.seq > after:

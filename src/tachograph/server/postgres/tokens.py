@@ -1,15 +1,15 @@
-"""The tokens of servers that keep their runs in PostgreSQL: all of them know what one was told, at once."""
+"""The tokens of servers that keep their runs in PostgreSQL: a change counts for all of them at once."""
 
 from __future__ import annotations
 
 import time
 
 from tachograph.server.postgres.pool import Connection, Pool
-from tachograph.server.tokens import Token, made, unknown
+from tachograph.server.tokens import Token, new_token, no_such_token
 
 
 class DatabaseTokens:
-    """See :class:`tachograph.server.tokens.Tokens`, which this is."""
+    """The :class:`tachograph.server.tokens.Tokens` in a database."""
 
     is_near = False
 
@@ -28,9 +28,9 @@ class DatabaseTokens:
 
 
 def _create(db: Connection, name: str, role: str) -> str:
-    db.execute("LOCK TABLE token IN SHARE ROW EXCLUSIVE MODE")  # two of one name at once
-    known = db.execute("SELECT name, role, hash, created, revoked FROM token").fetchall()
-    secret, token = made([Token(*row) for row in known], name, role)
+    db.execute("LOCK TABLE token IN SHARE ROW EXCLUSIVE MODE")  # so that two of one name can't be made at once
+    rows = db.execute("SELECT name, role, hash, created, revoked FROM token").fetchall()
+    secret, token = new_token([Token(*row) for row in rows], name, role)
     db.execute(
         "INSERT INTO token (name, role, hash, created) VALUES (?, ?, ?, ?)",
         (token.name, token.role, token.hash, token.created),
@@ -39,6 +39,6 @@ def _create(db: Connection, name: str, role: str) -> str:
 
 
 def _revoke(db: Connection, name: str) -> None:
-    done = db.execute("UPDATE token SET revoked = ? WHERE name = ? AND revoked IS NULL", (time.time(), name))
-    if not done.rowcount:
-        raise unknown(name)
+    updated = db.execute("UPDATE token SET revoked = ? WHERE name = ? AND revoked IS NULL", (time.time(), name))
+    if not updated.rowcount:
+        raise no_such_token(name)

@@ -63,4 +63,4 @@ def test_an_empty_body_and_one_that_is_no_text():
 
 
 def test_of_very_many_wrong_lines_the_first_are_told():
-    assert len(refusal(*[b"x"] * 1000).facts["rejected"]) == batch.TOLD
+    assert len(refusal(*[b"x"] * 1000).facts["rejected"]) == batch.MOST_LISTED
