@@ -1,17 +1,12 @@
-"""What a mirror knows, and how it goes ahead of what it waits for."""
+"""What a mirror knows of its bucket."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tachograph.bucket.mirror import listing
-from tachograph.bucket.mirror.listing import ahead
 from tachograph.bucket.mirror.state import Known, MirroredWriter, MirrorState
 
 
@@ -57,26 +52,3 @@ def test_a_damaged_database_says_so(tmp_path):
     (tmp_path / "mirror.sqlite").write_bytes(b"nonsense" * 100)
     with pytest.raises(sqlite3.DatabaseError):
         MirrorState(tmp_path)
-
-
-def test_jobs_run_ahead_in_order_and_within_bounds(monkeypatch):
-    monkeypatch.setattr(listing, "AHEAD_BYTES", 50)
-    begun: list[int] = []
-    lock = threading.Lock()
-
-    def job(number: int) -> int:
-        with lock:
-            begun.append(number)
-        time.sleep(0.001 * (number % 3))
-        return number * 2
-
-    with ThreadPoolExecutor(4) as pool:
-        jobs = ((number, 10, lambda number=number: job(number)) for number in range(40))
-        for count, (number, result) in enumerate(ahead(pool, jobs)):
-            assert (number, result) == (count, 2 * count)
-            assert len(begun) <= count + 7  # five of ten bytes, one more, and this one
-
-
-def test_a_fault_of_a_job_comes_out():
-    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        list(ahead(pool, ((number, 0, lambda number=number: 1 // (3 - number)) for number in range(9))))
