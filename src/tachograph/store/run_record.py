@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,6 +16,7 @@ from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
 from tachograph.index.projection import decode_start
 from tachograph.printable import decoded, printable
+from tachograph.store import notebook
 from tachograph.store.artifacts import Artifact
 from tachograph.store.questions import PIECE, Questions, Row
 
@@ -80,23 +80,7 @@ class RunRecord:
         return printable(f"<tachograph run {self.name} ({self.id}), {self.status}>")
 
     def _repr_html_(self) -> str:
-        facts = {
-            "id": self.id, "experiment": self.experiment, "status": self.status, "started": self.started,
-            "ended": self.ended, **self.params, **self.metrics, **self.tags,
-        }  # fmt: skip
-        rows = "".join(
-            f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td><td>{self._plot(name)}</td></tr>"
-            for name, value in facts.items()
-        )
-        return f"<table><caption>{escaped(self.name)}</caption>{rows}</table>"
-
-    def _plot(self, name: str) -> str:
-        from tachograph.store.plots import curve
-
-        if name not in self.metrics:
-            return ""
-        history = self.history(name)
-        return curve(history.steps, history.values)
+        return notebook.run(self)
 
     # -- what was set --
 
@@ -370,14 +354,6 @@ def _outlived(writers: list[Writer]) -> list[Writer]:
 def moment(at: float) -> datetime:
     """Seconds since 1970 as an aware datetime."""
     return datetime.fromtimestamp(at, UTC)
-
-
-def escaped(value: object) -> str:
-    """Text that is safe to stand in HTML."""
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
-    return html.escape(printable(text))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tachograph import settings
@@ -16,13 +16,8 @@ from tachograph.printable import decoded, printable
 from tachograph.redaction import redact_url
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL, PIECE, Found, Page, Query, Questions, Row
-from tachograph.store.run_record import ReadTogether, RunRecord, escaped
-
-if TYPE_CHECKING:
-    import pandas
-    import polars
-
-__all__ = ["Runs", "Store", "open_store"]
+from tachograph.store.run_record import ReadTogether, RunRecord
+from tachograph.store.runs import Runs
 
 SHOWN_CANDIDATES = 5
 
@@ -201,50 +196,6 @@ class Store:
         self.questions.close()
 
 
-class Runs(list[RunRecord]):
-    """Runs, as a list that shows itself as a table."""
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """One row for each run: id, name, experiment, status, started, ended, params.*, metrics.*, tags.*"""
-        import pandas
-
-        return pandas.DataFrame(self._columns())
-
-    def to_polars(self) -> polars.DataFrame:
-        """The same columns as :meth:`to_pandas`. A parameter whose type differs from run to run becomes text."""
-        import polars
-
-        columns = self._columns()
-        return polars.DataFrame([polars.Series(name, _alike(columns[name]), strict=False) for name in columns])
-
-    def _columns(self) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {
-            name: [getattr(run, name) for run in self]
-            for name in ("id", "name", "experiment", "status", "started", "ended")
-        }
-        for kind in ("params", "metrics", "tags"):
-            values = [getattr(run, kind) for run in self]
-            for name in sorted({name for own in values for name in own}):
-                columns[f"{kind}.{name}"] = [own.get(name) for own in values]
-        return columns
-
-    def _repr_html_(self) -> str:
-        columns = self._columns()
-        head = "".join(f"<th>{escaped(name)}</th>" for name in columns)
-        rows = zip(*columns.values(), strict=True)
-        body = "".join(f"<tr>{''.join(f'<td>{escaped(value)}</td>' for value in row)}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def _text(given: Any) -> Any:
     """What is asked for, as it is recorded; what is no text is refused where it is read."""
     return decoded(given) if isinstance(given, str) else given
-
-
-def _alike(values: Iterable[Any]) -> list[Any]:
-    """Values that fit one column of a typed frame: as they are where their types agree, else as text."""
-    known = list(values)
-    kinds = {type(value) for value in known if value is not None}
-    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
-        return known
-    return [None if value is None else str(value) for value in known]

@@ -1,4 +1,4 @@
-"""Small plots of curves."""
+"""What a notebook shows of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tachograph
-from tachograph.store.plots import HEIGHT, MOST_POINTS, WIDTH, curve
+from tachograph.store.notebook import HEIGHT, MOST_POINTS, WIDTH, curve
 
 
 def points(drawn: str) -> list[tuple[float, float]]:
@@ -46,3 +46,13 @@ def test_a_run_in_a_notebook_shows_its_curves(root: Path) -> None:
         run.log({"once": 1.0})
     page = tachograph.open_store().run(run.id)._repr_html_()
     assert page.count("<svg") == 1
+
+
+def test_html_is_escaped(root: Path) -> None:
+    bad = "<script>alert('x')</script>"
+    with tachograph.start_run(bad, experiment=bad, params={bad: bad}, tags={bad: bad}) as run:
+        run.log({bad: 1})
+    store = tachograph.open_store()
+    for page in (store.run(run.id)._repr_html_(), store.runs()._repr_html_()):
+        assert "<script" not in page
+        assert "&lt;script&gt;" in page

@@ -1,0 +1,53 @@
+"""Runs that were asked for together: a list, which is a table for whoever wants one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tachograph.store import notebook
+from tachograph.store.run_record import RunRecord
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+
+class Runs(list[RunRecord]):
+    """Runs, as a list that shows itself as a table."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each run: id, name, experiment, status, started, ended, params.*, metrics.*, tags.*"""
+        import pandas
+
+        return pandas.DataFrame(self._columns())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The same columns as :meth:`to_pandas`. A parameter whose type differs from run to run becomes text."""
+        import polars
+
+        columns = self._columns()
+        return polars.DataFrame([polars.Series(name, _alike(columns[name]), strict=False) for name in columns])
+
+    def _columns(self) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {
+            name: [getattr(run, name) for run in self]
+            for name in ("id", "name", "experiment", "status", "started", "ended")
+        }
+        for kind in ("params", "metrics", "tags"):
+            values = [getattr(run, kind) for run in self]
+            for name in sorted({name for own in values for name in own}):
+                columns[f"{kind}.{name}"] = [own.get(name) for own in values]
+        return columns
+
+    def _repr_html_(self) -> str:
+        return notebook.table(self._columns())
+
+
+def _alike(values: Iterable[Any]) -> list[Any]:
+    """Values that fit one column of a typed frame: as they are where their types agree, else as text."""
+    known = list(values)
+    kinds = {type(value) for value in known if value is not None}
+    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
+        return known
+    return [None if value is None else str(value) for value in known]
