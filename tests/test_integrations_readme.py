@@ -23,7 +23,7 @@ from tests.trainings import SINGLE, TRAININGS
 
 import tachograph
 from tachograph.hooks import plugin
-from tachograph.store import artifacts
+from tachograph.store import loaders
 from tachograph.testing import recorded
 
 TOP = Path(__file__).parent.parent
@@ -204,7 +204,7 @@ def formats() -> dict[str, list[str]]:
 
 def test_every_format_is_told() -> None:
     loaded = {name for name, cells in formats().items() if "no loader" not in cells[1]}
-    assert loaded == {point.name for point in entry_points(group=artifacts.LOADERS)} | set(artifacts._UNSAFE)
+    assert loaded == {point.name for point in entry_points(group=loaders.LOADERS)} | set(loaders.UNSAFE)
 
 
 @pytest.mark.parametrize("framework", SINGLE)

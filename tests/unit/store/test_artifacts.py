@@ -1,205 +1,86 @@
-"""Nothing that was kept runs code when it is loaded, unless its reader says that it is trusted."""
+"""Verified copies of what was kept."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import os
-import pickle
-from collections.abc import Callable
+import hashlib
+import stat
 from pathlib import Path
-from typing import Any
 
-import joblib
-import numpy as np
 import pytest
 
 import tachograph
-from tachograph.store.artifacts import Artifact
+from tachograph import events
+from tachograph.store import artifacts
+from tachograph.store.local import FolderFiles
+from tachograph.store.run_record import RunRecord
 
 
-class Evil:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.path,)
-
-
-def by_torch(evil: Evil) -> bytes:
-    torch = pytest.importorskip("torch")
-    content = io.BytesIO()
-    torch.save({"weight": torch.zeros(1), "evil": evil}, content)
-    return content.getvalue()
-
-
-def by_old_torch(evil: Evil) -> bytes:
-    torch = pytest.importorskip("torch")
-    content = io.BytesIO()
-    torch.save({"weight": torch.zeros(1), "evil": evil}, content, _use_new_zipfile_serialization=False)
-    return content.getvalue()
+def test_artifacts(recorded: RunRecord) -> None:
+    assert [(each.name, each.kind) for each in recorded.artifacts] == [
+        ("confusion", "table"), ("data.txt", "data"), ("folder", "file"),
+    ]  # fmt: skip
+    found = recorded.artifact("data.txt")
+    assert (found.size, found.step, found.filename) == (5, 3, "data.txt")
+    assert found.digest == "sha256:" + hashlib.sha256(b"hello").hexdigest()
+    assert found.path().name == "data.txt"
+    assert found.path().read_text() == "hello"
+    assert not stat.S_IMODE(found.path().stat().st_mode) & 0o222
+    assert found.load() == "hello"
+    folder = recorded.artifact("folder")
+    assert folder.members is not None
+    assert [member.path for member in folder.members] == ["inner/x.json"]
+    assert folder.path().name == "folder"
+    assert (folder.path() / "inner" / "x.json").read_text() == "[1, 2]"
+    with pytest.raises(tachograph.NotFound, match=r"has no artifact 'nope'; it has confusion, data.txt, folder$"):
+        recorded.artifact("nope")
 
 
-def by_numpy(evil: Evil) -> bytes:
-    content = io.BytesIO()
-    np.save(content, np.array([evil, None], object), allow_pickle=True)
-    return content.getvalue()
-
-
-def by_numpy_in_a_zip(evil: Evil) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, evil=np.array([evil, None], object))
-    return content.getvalue()
-
-
-def by_joblib(evil: Evil) -> bytes:
-    content = io.BytesIO()
-    joblib.dump(evil, content)
-    return content.getvalue()
-
-
-MAKERS = [pickle.dumps, by_joblib, by_numpy, by_numpy_in_a_zip, by_torch, by_old_torch]
-SUFFIXES = [
-    "pkl", "pickle", "joblib", "npy", "npz", "pt", "pth", "ckpt", "safetensors", "ubj", "json", "jsonl", "csv", "txt",
-    "keras", "bin",
-]  # fmt: skip
-FORMATS = [
-    "text", "json", "jsonl", "jsonl-table", "csv", "numpy", "joblib", "pickle", "xgboost-ubj", "torch-safetensors",
-    "torch-state-dict", ".ckpt", "nobody's",
-]  # fmt: skip
-
-
-def kept(content: bytes, filename: str, format: str = "") -> Artifact:
-    with tachograph.start_run() as run:
-        run.recorder.keep_bytes(content, "artifact", "model", filename, None, {"format": format} if format else {})
-    return tachograph.open_store().run(run.id).artifact("artifact")
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize(("suffix", "format"), [*((one, "") for one in SUFFIXES), *(("x", one) for one in FORMATS)])
-def test_no_pickle_is_run(root: Path, tmp_path: Path, make: Callable[[Evil], bytes], suffix: str, format: str) -> None:
-    trap = tmp_path / "trap"
-    content = make(Evil(trap))
-    found = kept(content, f"file.{suffix}", format)
-    with contextlib.suppress(Exception):  # what else it says is the matter of each loader
+def test_a_blob_that_was_changed_or_lost_is_damage(recorded: RunRecord, root: Path) -> None:
+    found = recorded.artifact("data.txt")
+    found.path()
+    blob = root / "blobs" / found.digest[7:9] / found.digest[7:]
+    blob.chmod(0o644)
+    blob.write_text("other")
+    for path in (root / "cache").rglob("data.txt"):
+        path.unlink()
+    with pytest.raises(tachograph.Damaged, match=r"^artifact data.txt: .* does not match its digest; restore it from"):
+        found.path()
+    blob.unlink()
+    with pytest.raises(tachograph.Damaged, match=r"is missing; restore it"):
         found.load()
-    assert not trap.exists()
 
 
-@pytest.mark.parametrize(
-    ("make", "suffix"),
-    [(pickle.dumps, "pkl"), (by_joblib, "joblib"), (by_numpy, "npy"), (by_numpy_in_a_zip, "npz"), (by_torch, "ckpt"),
-     (by_old_torch, "pt")],
-)  # fmt: skip
-def test_the_error_says_what_to_do_and_trusting_does_it(
-    root: Path, tmp_path: Path, make: Callable[[Evil], bytes], suffix: str
-) -> None:
-    found = kept(make(Evil(tmp_path / "trap")), f"file.{suffix}")
-    with pytest.raises(tachograph.Error, match=r"can run code when loaded: if you trust its origin, load\(trusted"):
-        found.load()
-    assert not (tmp_path / "trap").exists()
-    found.load(trusted=True)
-    assert (tmp_path / "trap").exists()
+def test_a_copy_that_was_changed_is_made_again(recorded: RunRecord) -> None:
+    found = recorded.artifact("folder")
+    for path in [found.path() / "inner" / "x.json", found.path() / "inner" / "more.txt"]:
+        path.unlink(missing_ok=True)
+        path.write_text("changed")
+    assert (found.path() / "inner" / "x.json").read_text() == "[1, 2]"
+    assert [path.name for path in found.path().rglob("*")] == ["inner", "x.json"]
 
 
-def test_arrays(root: Path) -> None:
-    content = io.BytesIO()
-    np.save(content, np.arange(3))
-    for trusted in (False, True):
-        assert kept(content.getvalue(), "x.npy").load(trusted).tolist() == [0, 1, 2]
-    content = io.BytesIO()
-    np.savez(content, a=np.arange(2), b=np.ones(1))
-    loaded = kept(content.getvalue(), "x.npz").load()
-    assert {name: array.tolist() for name, array in loaded.items()} == {"a": [0, 1], "b": [1.0]}
+HOSTILE = ["../../evil", "/etc/evil", "a/../../evil", "..", "", ".", "a\0b"]
 
 
-def test_a_checkpoint_of_tensors_needs_no_trust(root: Path) -> None:
-    torch = pytest.importorskip("torch")
-    content = io.BytesIO()
-    torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch": 3, "names": ["a"]}, content)
-    for suffix in ("pt", "pth", "ckpt"):
-        assert kept(content.getvalue(), f"x.{suffix}").load()["epoch"] == 3
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_that_lead_elsewhere_are_refused(root: Path, name: str) -> None:
+    content = b"evil"
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    blob = root / "blobs" / digest[7:9] / digest[7:]
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(content)
+    members = [events.Member(name, digest, 4)]
+    listed = "sha256:" + hashlib.sha256(events.encode(members)).hexdigest()
+    for event in (
+        events.Artifact(name="x", type="file", digest=listed, size=4, filename="folder", members=members),
+        events.Artifact(name="x", type="file", digest=digest, size=4, filename=name),
+    ):
+        with pytest.raises(tachograph.Damaged, match="is no file name that can be trusted"):
+            artifacts.Artifact(FolderFiles(root), event).path()
+    assert not list(root.parent.rglob("evil"))
 
 
-def by_numpy_cut_off() -> bytes:
-    content = io.BytesIO()
-    np.savez(content, a=np.arange(1000))
-    return content.getvalue()[:-300]
-
-
-def by_torch_cut_off() -> bytes:
-    torch = pytest.importorskip("torch")
-    content = io.BytesIO()
-    torch.save({"weight": torch.zeros(100)}, content)
-    return content.getvalue()[:-30]
-
-
-def an_array() -> bytes:
-    content = io.BytesIO()
-    np.save(content, np.arange(1000))
-    return content.getvalue()
-
-
-BROKEN: list[tuple[str, Callable[[], bytes]]] = [
-    ("train.log", lambda: "größe".encode("latin-1")),
-    ("big.json", lambda: b'{"x": 1e999}'),
-    ("deep.json", lambda: b"[" * 100_000 + b"]" * 100_000),
-    ("deep.jsonl", lambda: b"[" * 100_000 + b"]" * 100_000),
-    ("not.json", lambda: b"{"),
-    ("latin.csv", lambda: "größe,1\n".encode("latin-1")),
-    ("cut.npz", by_numpy_cut_off),
-    ("cut.npy", lambda: an_array()[:200]),
-    ("header.npy", lambda: an_array()[:20]),
-    ("not.npy", lambda: b"hello there"),
-    ("not.npz", lambda: b"PK hello there"),
-    ("empty.npy", lambda: b""),
-    ("cut.ckpt", by_torch_cut_off),
-    ("not.pt", lambda: b"hello there"),
-    ("empty.pth", lambda: b""),
-    ("not.safetensors", lambda: b"hello there, this is nothing"),
-    ("not.keras", lambda: b"hello there"),
-    ("not.ubj", lambda: b"hello there"),
-    ("cut.pkl", lambda: pickle.dumps(list(range(1000)))[:-30]),
-    ("not.joblib", lambda: b"hello there"),
-]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("filename", "content"), BROKEN, ids=[name for name, _ in BROKEN])
-def test_a_broken_file_is_an_error_that_names_it_trusted_or_not(
-    root: Path, filename: str, content: Callable[[], bytes]
-) -> None:
-    format = "xgboost-ubj" if filename.endswith(".ubj") else ""
-    if format:
-        pytest.importorskip("xgboost")
-    found = kept(content(), filename, format)
-    for trusted in (False, True):
-        if not trusted and filename.endswith((".pkl", ".joblib")):
-            continue
-        with pytest.raises(tachograph.Error, match="artifact artifact") as told:
-            found.load(trusted)
-        assert len(str(told.value).splitlines()) == 1
-        assert "trusted=True" not in str(told.value)
-
-
-def test_a_field_of_any_length_is_read(root: Path) -> None:
-    long = "x" * 200_000
-    before = csv.field_size_limit()
-    assert kept(f"a,b\n{long},1\n".encode(), "long.csv").load() == [{"a": long, "b": "1"}]
-    assert csv.field_size_limit() == before
-
-
-def test_what_a_loader_needs_is_named_with_the_artifact(root: Path) -> None:
-    class Lost:
-        pass
-
-    Lost.__qualname__, Lost.__module__ = "Lost", __name__
-    globals()["Lost"] = Lost
-    content = pickle.dumps(Lost())
-    del globals()["Lost"]
-    with pytest.raises(tachograph.Error, match="artifact artifact: it needs a class that can't be imported here"):
-        kept(content, "x.pkl").load(trusted=True)
+def test_a_list_of_members_that_was_changed_is_damage(root: Path) -> None:
+    event = events.Artifact(name="x", type="file", digest="sha256:00", size=0, filename="f", members=[])
+    with pytest.raises(tachograph.Damaged, match="its list of files does not match its digest"):
+        artifacts.Artifact(FolderFiles(root), event).path()

@@ -1,0 +1,142 @@
+"""What loads an artifact, by its format.
+
+What is not safe to load is named so: unpickling runs whatever code the file says, so it takes ``trusted=True``. A
+framework's own formats are loaded by functions found through the entry-point group ``tachograph.loaders``: the name is
+the format, or for files that don't say theirs a suffix such as ".pt", the value a function of ``(path, meta)``. One
+that can run code from the file has an attribute ``unsafe = True``. One that can do more where code may run has an
+attribute ``trusted``: the function that is called with ``load(trusted=True)``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tachograph import events
+from tachograph.errors import Error
+
+LOADERS = "tachograph.loaders"
+_LONGEST_FIELD = (1 << 31) - 1  # of a CSV file
+_limit = threading.Lock()  # which all of a process has in common
+_ARRAYS, _PICKLE = (b"\x93NUMPY", b"PK\x03\x04"), b"\x80"  # what files begin with
+
+Loader = Callable[[Path, dict[str, Any]], Any]
+
+
+def from_plugin(format: str) -> Loader | None:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=LOADERS, name=format):
+        loader: Loader = point.load()
+        return loader
+    return None
+
+
+def _text(path: Path, meta: dict[str, Any]) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _json(path: Path, meta: dict[str, Any]) -> Any:
+    return msgspec.json.decode(path.read_bytes())
+
+
+def _json_lines(path: Path, meta: dict[str, Any]) -> list[Any]:
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line.strip()]
+
+
+def _table(path: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    return [_finite_or_not(row) for row in _json_lines(path, meta)]
+
+
+def _finite_or_not(value: Any) -> Any:
+    """Numbers that are not finite from their names: a table has no other way to write them."""
+    if isinstance(value, dict):
+        return {name: _finite_or_not(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_not(item) for item in value]
+    return events.number(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file, _fields_of_any_length():
+        return list(csv.DictReader(file))
+
+
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    with _limit:
+        before = csv.field_size_limit(_LONGEST_FIELD)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def _numpy(path: Path, meta: dict[str, Any]) -> Any:
+    try:
+        return _arrays(path, pickles=False)
+    except ValueError as error:
+        if "allow_pickle" not in str(error) or not _begins_as(path, *_ARRAYS, _PICKLE):
+            raise  # what is no array is taken for a pickle
+        raise Error("it can run code when loaded: if you trust its origin, load(trusted=True)") from error
+
+
+def _numpy_with_pickles(path: Path, meta: dict[str, Any]) -> Any:
+    with _known_classes():
+        return _arrays(path, pickles=True)
+
+
+def _arrays(path: Path, pickles: bool) -> Any:
+    import numpy as np
+
+    found = np.load(path, allow_pickle=pickles)
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        return found
+    with found:
+        return {name: found[name] for name in found.files}
+
+
+def _begins_as(path: Path, *signs: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(6).startswith(signs)
+
+
+def _joblib(path: Path, meta: dict[str, Any]) -> Any:
+    import joblib
+
+    with _known_classes():
+        return joblib.load(path)
+
+
+def _pickle(path: Path, meta: dict[str, Any]) -> Any:
+    import pickle
+
+    with open(path, "rb") as file, _known_classes():
+        return pickle.load(file)
+
+
+@contextlib.contextmanager
+def _known_classes() -> Iterator[None]:
+    """A pickle names its classes, and does not hold them: say so where one is missing here."""
+    try:
+        yield
+    except (AttributeError, ImportError) as error:
+        raise Error(f"it needs a class that can't be imported here ({error}): import or define that first") from error
+
+
+_numpy.trusted = _numpy_with_pickles  # type: ignore[attr-defined]
+SAFE: dict[str, Loader] = {
+    "text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv, "numpy": _numpy,
+}  # fmt: skip
+UNSAFE: dict[str, Loader] = {"joblib": _joblib, "pickle": _pickle}
+SUFFIXES = {
+    ".txt": "text", ".md": "text", ".log": "text", ".svg": "text", ".yaml": "text", ".yml": "text", ".toml": "text",
+    ".py": "text", ".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".joblib": "joblib", ".pkl": "pickle",
+    ".pickle": "pickle", ".npy": "numpy", ".npz": "numpy",
+}  # fmt: skip
