@@ -100,17 +100,16 @@ class Artifact:
         suffix = PurePosixPath(self.filename).suffix.lower()
         format = str(self.meta.get("format") or loaders.SUFFIXES.get(suffix, suffix))
         with self._told(f"can't be loaded as {format or 'what it is'}"):
-            loader = loaders.SAFE.get(format) or loaders.UNSAFE.get(format) or loaders.from_plugin(format)
+            loader = loaders.find(format)
         if loader is None:
             what = self.meta.get("format") or self.filename
             raise Error(f"artifact {self.name}: there is no loader for {what!r}; read the file at .path() yourself")
-        if not trusted and (format in loaders.UNSAFE or getattr(loader, "unsafe", False)):
+        load = loader.trusted if trusted else loader.safe
+        if load is None:
             raise Error(f"artifact {self.name} can run code when loaded: if you trust its origin, load(trusted=True)")
-        if trusted:
-            loader = getattr(loader, "trusted", loader)
         path = self.path()
         with self._told(f"can't be loaded as {format}"):
-            return loader(path, self.meta)
+            return load(path, self.meta)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:

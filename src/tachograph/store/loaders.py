@@ -1,9 +1,11 @@
 """What loads an artifact, by its format.
 
-What is not safe to load is named so: unpickling runs whatever code the file says, so it takes ``trusted=True``. A
-framework's own formats are loaded by functions found through the entry-point group ``tachograph.loaders``: the name is
-the format, or for files that don't say theirs a suffix such as ".pt", the value a function of ``(path, meta)``. One
-that can run code from the file has an attribute ``unsafe = True``. One that can do more where code may run has an
+A pickle runs whatever code it names when it is loaded. So formats that can run code are loaded only where the reader
+says ``trusted=True``, and some formats can do more then.
+
+A framework's own formats are loaded by functions found through the entry-point group ``tachograph.loaders``. The name
+is the format, or for files that don't say theirs a suffix such as ".pt"; the value is a function of ``(path, meta)``.
+One that can run code from the file has an attribute ``unsafe = True``. One that can do more where code may run has an
 attribute ``trusted``: the function that is called with ``load(trusted=True)``.
 """
 
@@ -14,27 +16,40 @@ import csv
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tachograph import events
 from tachograph.errors import Error
 
-LOADERS = "tachograph.loaders"
+GROUP = "tachograph.loaders"
 _LONGEST_FIELD = (1 << 31) - 1  # of a CSV file
-_limit = threading.Lock()  # which all of a process has in common
+_csv_limit = threading.Lock()  # csv has one limit for the whole process
 _ARRAYS, _PICKLE = (b"\x93NUMPY", b"PK\x03\x04"), b"\x80"  # what files begin with
 
-Loader = Callable[[Path, dict[str, Any]], Any]
+Load = Callable[[Path, dict[str, Any]], Any]
 
 
-def from_plugin(format: str) -> Loader | None:
+class Loader(NamedTuple):
+    """How files of a format are loaded: in a way in which no code of theirs can run, None where there is no such way,
+    and in the way for files whose origin is trusted."""
+
+    safe: Load | None
+    trusted: Load
+
+
+def find(format: str) -> Loader | None:
+    """The loader of a format: one of ours, else a plug-in's; None where there is none."""
+    return BUILT_IN.get(format) or _from_plugin(format)
+
+
+def _from_plugin(format: str) -> Loader | None:
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=LOADERS, name=format):
-        loader: Loader = point.load()
-        return loader
+    for point in entry_points(group=GROUP, name=format):
+        load = point.load()
+        return Loader(None if getattr(load, "unsafe", False) else load, getattr(load, "trusted", load))
     return None
 
 
@@ -70,7 +85,7 @@ def _csv(path: Path, meta: dict[str, Any]) -> list[dict[str, str]]:
 
 @contextlib.contextmanager
 def _fields_of_any_length() -> Iterator[None]:
-    with _limit:
+    with _csv_limit:
         before = csv.field_size_limit(_LONGEST_FIELD)
         try:
             yield
@@ -130,11 +145,16 @@ def _known_classes() -> Iterator[None]:
         raise Error(f"it needs a class that can't be imported here ({error}): import or define that first") from error
 
 
-_numpy.trusted = _numpy_with_pickles  # type: ignore[attr-defined]
-SAFE: dict[str, Loader] = {
-    "text": _text, "json": _json, "jsonl": _json_lines, "jsonl-table": _table, "csv": _csv, "numpy": _numpy,
-}  # fmt: skip
-UNSAFE: dict[str, Loader] = {"joblib": _joblib, "pickle": _pickle}
+BUILT_IN = {
+    "text": Loader(_text, _text),
+    "json": Loader(_json, _json),
+    "jsonl": Loader(_json_lines, _json_lines),
+    "jsonl-table": Loader(_table, _table),
+    "csv": Loader(_csv, _csv),
+    "numpy": Loader(_numpy, _numpy_with_pickles),
+    "joblib": Loader(None, _joblib),
+    "pickle": Loader(None, _pickle),
+}
 SUFFIXES = {
     ".txt": "text", ".md": "text", ".log": "text", ".svg": "text", ".yaml": "text", ".yml": "text", ".toml": "text",
     ".py": "text", ".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".joblib": "joblib", ".pkl": "pickle",
