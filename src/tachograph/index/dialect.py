@@ -7,11 +7,12 @@ that has to be spelled differently is spelled here for PostgreSQL. No text of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from tachograph.index.schema import SCHEMA
+from tachograph.index import schema
+from tachograph.index.schema import SqlIndex, SqlTable
 
 
 class Cursor(Protocol):
@@ -57,19 +58,46 @@ def postgresql(sql: str) -> str:
     return sql
 
 
-def postgresql_schema(sql: str) -> str:
-    """The same for the tables. Text compares byte by byte, as in SQLite. An entry of an index there has at most 2,704
-    bytes, so that what is text, and may be long, doesn't become one."""
-    for ours, theirs in (
-        ("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY"),
-        ("BLOB", "BYTEA"),
-        (" TEXT", ' TEXT COLLATE "C"'),
-        (" WITHOUT ROWID", ""),
-        ("(label, text)", "(label)"),
-        ("ON run (parent)", "ON run USING hash (parent)"),
-    ):
-        sql = sql.replace(ours, theirs)
-    return sql
+# What PostgreSQL calls otherwise. Text compares byte by byte there, as in SQLite.
+_POSTGRESQL_TYPES = {
+    schema.NUMBERED: "INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY",
+    schema.TEXT: 'TEXT COLLATE "C"',
+    schema.BLOB: "BYTEA",
+}
+# By table and column of what type an array of its values is in PostgreSQL.
+_ARRAY_TYPES = {
+    table.name: {
+        name.strip('"'): {schema.NUMBERED: "INTEGER", schema.BLOB: "BYTEA"}.get(type, type)
+        for name, type, _ in table.columns
+    }
+    for table in schema.TABLES
+}
+
+
+def sqlite_schema() -> str:
+    """The statements that make the tables of a store in SQLite."""
+    tables = [_table(table, {}, " WITHOUT ROWID") for table in (*schema.TABLES, *schema.LOCAL_TABLES)]
+    indexes = [_index(index, f"({index.columns})") for index in (*schema.INDEXES, *schema.LOCAL_INDEXES)]
+    return "\n".join([*tables, *indexes, schema.RECORD, schema.LOCAL_ROWS])
+
+
+def postgresql_schema() -> str:
+    """The statements that make the tables of servers in PostgreSQL."""
+    tables = [_table(table, _POSTGRESQL_TYPES, "") for table in schema.TABLES]
+    indexes = [_index(index, index.postgresql or f"({index.columns})") for index in schema.INDEXES]
+    return "\n".join([*tables, *indexes, schema.RECORD])
+
+
+def _table(table: SqlTable, types: Mapping[str, str], in_order_of_key: str) -> str:
+    parts = [f"{name} {types.get(type, type)} {constraint}".rstrip() for name, type, constraint in table.columns]
+    parts += [f"UNIQUE ({table.unique})"] if table.unique else []
+    parts += [f"PRIMARY KEY ({table.key})"] if table.key else []
+    return f"CREATE TABLE {table.name} ({', '.join(parts)}){in_order_of_key * bool(table.key)};"
+
+
+def _index(index: SqlIndex, indexed: str) -> str:
+    of_some = f" WHERE {index.where}" if index.where else ""
+    return f"CREATE INDEX {index.name} ON {index.table} {indexed}{of_some};"
 
 
 class Many(NamedTuple):
@@ -88,9 +116,9 @@ def many(sql: str) -> Many | None:
     ``SELECT ... FROM t WHERE a = ? ...``, with tables of the schema.
     """
     asked = re.search(r"(INSERT INTO|DELETE FROM|FROM) (\w+)", sql)
-    if asked is None or asked[2] not in _TYPES:
+    if asked is None or asked[2] not in _ARRAY_TYPES:
         return None
-    verb, table = asked[1], _TYPES[asked[2]]
+    verb, table = asked[1], _ARRAY_TYPES[asked[2]]
     if verb == "INSERT INTO":
         found = re.fullmatch(r"(INSERT INTO \w+ )\(([^)]*)\) VALUES \([?, ]*\)([^?]*)", sql)
         if found is None:
@@ -115,17 +143,3 @@ def many(sql: str) -> Many | None:
 
 def _arrays(types: list[str]) -> str:
     return f"unnest({', '.join(f'?::{kind}[]' for kind in types)})"
-
-
-def _types() -> dict[str, dict[str, str]]:
-    """By table and column of what type it is in PostgreSQL."""
-    plain = re.sub(r"--.*|PRIMARY KEY \(.*?\)|UNIQUE \(.*?\)", "", SCHEMA)
-    tables = re.findall(r"CREATE TABLE (\w+) \((.*?)\)[^()]*;", plain, re.DOTALL)
-    columns = r'"?(\w+)"? (INTEGER|BIGINT|DOUBLE PRECISION|NUMERIC|TEXT|BLOB|BOOLEAN)'
-    return {
-        table: {name: kind.replace("BLOB", "BYTEA") for name, kind in re.findall(columns, text)}
-        for table, text in tables
-    }
-
-
-_TYPES = _types()

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph.index.schema import EMPTYING
+from tachograph.index.schema import EMPTYING, UNSETTLED
 from tachograph.index.sqlite_file import Connection, Database
 from tachograph.journal import changes, tombstones
 
 RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
-_UNSETTLED = """
-SELECT id FROM run WHERE folder_time = 0 OR leader IS NULL
+_UNSETTLED = f"""
+SELECT id FROM run WHERE {UNSETTLED}
 UNION SELECT run.id FROM run JOIN writer ON writer.run = run.no WHERE NOT writer.sealed
 """
 _WRITERS = "SELECT writer.id FROM writer JOIN run ON run.no = writer.run WHERE run.id = ?"

@@ -1,77 +1,125 @@
-"""The tables. SQLite holds those of a store; PostgreSQL, as :mod:`tachograph.index.dialect` spells them, those of
-servers."""
+"""The tables, as data. SQLite holds those of a store, PostgreSQL those of servers.
+
+The statements that make them in either are printed by :mod:`tachograph.index.dialect`.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 SCHEMA_VERSION = 5
 
-SCHEMA = """
-CREATE TABLE run (
-    no INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-    folder_time BIGINT NOT NULL DEFAULT 0,  -- when the folder was last changed, in ns; 0 = look again
-    name TEXT, experiment TEXT, parent TEXT, opener TEXT,
-    leader BIGINT,                          -- the writer that decides how the run ended
-    status TEXT, ended DOUBLE PRECISION,    -- as the leader recorded them, or a witness of its death
-    started DOUBLE PRECISION, latest DOUBLE PRECISION  -- times of the first and the last event
-);
-CREATE INDEX run_by_start ON run (started);
-CREATE INDEX run_by_parent ON run (parent);
-CREATE TABLE writer (
-    no INTEGER PRIMARY KEY AUTOINCREMENT, run BIGINT NOT NULL, id TEXT NOT NULL,
-    revision BIGINT NOT NULL DEFAULT 0,     -- how many blocks were read
-    sealed BOOLEAN NOT NULL DEFAULT FALSE,  -- whether nothing more is to be expected
-    header BLOB, "end" BLOB,                -- the events
-    started DOUBLE PRECISION, clock DOUBLE PRECISION NOT NULL DEFAULT 0,
-    seen BLOB NOT NULL DEFAULT '[]',        -- ranges of sequence numbers
-    UNIQUE (run, id)
-);
-CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;
-CREATE TABLE segment (
-    writer BIGINT NOT NULL, first BIGINT NOT NULL, "offset" BIGINT NOT NULL, line BIGINT NOT NULL,
-    PRIMARY KEY (writer, first)
-) WITHOUT ROWID;
-CREATE TABLE event (
-    run BIGINT NOT NULL, writer BIGINT NOT NULL, seq BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL,
-    kind TEXT NOT NULL, line BLOB NOT NULL
-);
-CREATE INDEX event_by_run ON event (run, kind);
-CREATE INDEX event_by_kind ON event (kind);
-CREATE INDEX event_by_writer ON event (writer);
-CREATE TABLE label (no INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
-CREATE TABLE chunk (
-    first_seq BIGINT NOT NULL, last_seq BIGINT NOT NULL,
-    clock DOUBLE PRECISION NOT NULL,        -- the writer's latest time up to and in it
-    writer INTEGER NOT NULL, label INTEGER NOT NULL, count INTEGER NOT NULL,
-    points BLOB NOT NULL,                   -- see tachograph.index.chunk_codec
-    digest BLOB,                            -- what a summary needs, where the points are many
-    PRIMARY KEY (writer, label, first_seq)
-) WITHOUT ROWID;
+# What columns hold, as SQLite spells it.
+NUMBERED = "INTEGER PRIMARY KEY AUTOINCREMENT"  # given by the database, each number once
+INTEGER, BIGINT, DOUBLE, NUMERIC = "INTEGER", "BIGINT", "DOUBLE PRECISION", "NUMERIC"
+TEXT, BLOB, BOOLEAN = "TEXT", "BLOB", "BOOLEAN"
+NULLABLE = ""
 
--- Last values. What is no number and no text is null or, if that is told, NaN; a metric without a number is NaN.
-CREATE TABLE metric (
-    number DOUBLE PRECISION, step BIGINT NOT NULL, clock DOUBLE PRECISION NOT NULL, seq BIGINT NOT NULL,
-    run INTEGER NOT NULL, label INTEGER NOT NULL, author INTEGER NOT NULL, PRIMARY KEY (run, label)
-) WITHOUT ROWID;
-CREATE INDEX metric_by_number ON metric (label, number);
-CREATE TABLE param (
-    run INTEGER NOT NULL, label INTEGER NOT NULL,
-    number NUMERIC, text TEXT, nan BOOLEAN NOT NULL, written BLOB NOT NULL,
-    clock DOUBLE PRECISION NOT NULL, author INTEGER NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, label)
-) WITHOUT ROWID;
-CREATE INDEX param_by_number ON param (label, number);
-CREATE INDEX param_by_text ON param (label, text);
-CREATE TABLE tag (
-    run INTEGER NOT NULL, label INTEGER NOT NULL, text TEXT NOT NULL,
-    clock DOUBLE PRECISION NOT NULL, author INTEGER NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (run, label)
-) WITHOUT ROWID;
-CREATE INDEX tag_by_text ON tag (label, text);
-CREATE TABLE damage (
-    writer BIGINT NOT NULL, segment BIGINT NOT NULL, line BIGINT NOT NULL, "offset" BIGINT NOT NULL,
-    reason TEXT NOT NULL, torn BOOLEAN NOT NULL
-);
-CREATE INDEX damage_by_writer ON damage (writer);
 
--- A run as people see it. A writer without an end is sealed only once its process is gone, as can be proven here.
+class SqlColumn(NamedTuple):
+    """A column. Words of SQL stand in double quotes in its name."""
+
+    name: str
+    type: str
+    constraint: str = "NOT NULL"
+
+
+class SqlTable(NamedTuple):
+    """A table. With ``key``, several columns, the rows lie in the order of that key; otherwise as they came."""
+
+    name: str
+    columns: list[SqlColumn]
+    key: str = ""
+    unique: str = ""
+
+
+class SqlIndex(NamedTuple):
+    """An index of the rows for which ``where`` holds, or of all. ``postgresql`` is what PostgreSQL makes an index of,
+    where that differs: an entry has at most 2,704 bytes there, so that text, which may be long, doesn't become one."""
+
+    name: str
+    table: str
+    columns: str
+    where: str = ""
+    postgresql: str = ""
+
+
+TABLES = [
+    SqlTable("run", [
+        SqlColumn("no", NUMBERED, NULLABLE), SqlColumn("id", TEXT, "NOT NULL UNIQUE"),
+        SqlColumn("folder_time", BIGINT, "NOT NULL DEFAULT 0"),  # when the folder was changed, in ns; 0: look again
+        SqlColumn("name", TEXT, NULLABLE), SqlColumn("experiment", TEXT, NULLABLE),
+        SqlColumn("parent", TEXT, NULLABLE), SqlColumn("opener", TEXT, NULLABLE),
+        SqlColumn("leader", BIGINT, NULLABLE),  # the writer that decides how the run ended
+        # As the leader recorded them, or a witness of its death.
+        SqlColumn("status", TEXT, NULLABLE), SqlColumn("ended", DOUBLE, NULLABLE),
+        # Times of the first and the last event.
+        SqlColumn("started", DOUBLE, NULLABLE), SqlColumn("latest", DOUBLE, NULLABLE),
+    ]),
+    SqlTable("writer", [
+        SqlColumn("no", NUMBERED, NULLABLE), SqlColumn("run", BIGINT), SqlColumn("id", TEXT),
+        SqlColumn("revision", BIGINT, "NOT NULL DEFAULT 0"),  # how many blocks were read
+        SqlColumn("sealed", BOOLEAN, "NOT NULL DEFAULT FALSE"),  # whether nothing more is to be expected
+        SqlColumn("header", BLOB, NULLABLE), SqlColumn('"end"', BLOB, NULLABLE),  # the events
+        SqlColumn("started", DOUBLE, NULLABLE), SqlColumn("clock", DOUBLE, "NOT NULL DEFAULT 0"),
+        SqlColumn("seen", BLOB, "NOT NULL DEFAULT '[]'"),  # ranges of sequence numbers
+    ], unique="run, id"),
+    SqlTable("segment", [
+        SqlColumn("writer", BIGINT), SqlColumn("first", BIGINT), SqlColumn('"offset"', BIGINT),
+        SqlColumn("line", BIGINT),
+    ], key="writer, first"),
+    SqlTable("event", [
+        SqlColumn("run", BIGINT), SqlColumn("writer", BIGINT), SqlColumn("seq", BIGINT), SqlColumn("clock", DOUBLE),
+        SqlColumn("kind", TEXT), SqlColumn("line", BLOB),
+    ]),
+    SqlTable("label", [
+        SqlColumn("no", NUMBERED, NULLABLE), SqlColumn("digest", BLOB, "NOT NULL UNIQUE"), SqlColumn("text", TEXT),
+    ]),
+    SqlTable("chunk", [
+        SqlColumn("first_seq", BIGINT), SqlColumn("last_seq", BIGINT),
+        SqlColumn("clock", DOUBLE),  # the writer's latest time up to and in it
+        SqlColumn("writer", INTEGER), SqlColumn("label", INTEGER), SqlColumn("count", INTEGER),
+        SqlColumn("points", BLOB),  # see tachograph.index.chunk_codec
+        SqlColumn("digest", BLOB, NULLABLE),  # what a summary needs, where the points are many
+    ], key="writer, label, first_seq"),
+
+    # Last values. What is no number and no text is null or, if that is known, NaN; a metric without a number is NaN.
+    SqlTable("metric", [
+        SqlColumn("number", DOUBLE, NULLABLE), SqlColumn("step", BIGINT), SqlColumn("clock", DOUBLE),
+        SqlColumn("seq", BIGINT), SqlColumn("run", INTEGER), SqlColumn("label", INTEGER),
+        SqlColumn("author", INTEGER),
+    ], key="run, label"),
+    SqlTable("param", [
+        SqlColumn("run", INTEGER), SqlColumn("label", INTEGER), SqlColumn("number", NUMERIC, NULLABLE),
+        SqlColumn("text", TEXT, NULLABLE), SqlColumn("nan", BOOLEAN), SqlColumn("written", BLOB),
+        SqlColumn("clock", DOUBLE), SqlColumn("author", INTEGER), SqlColumn("seq", BIGINT),
+    ], key="run, label"),
+    SqlTable("tag", [
+        SqlColumn("run", INTEGER), SqlColumn("label", INTEGER), SqlColumn("text", TEXT), SqlColumn("clock", DOUBLE),
+        SqlColumn("author", INTEGER), SqlColumn("seq", BIGINT),
+    ], key="run, label"),
+    SqlTable("damage", [
+        SqlColumn("writer", BIGINT), SqlColumn("segment", BIGINT), SqlColumn("line", BIGINT),
+        SqlColumn('"offset"', BIGINT), SqlColumn("reason", TEXT), SqlColumn("torn", BOOLEAN),
+    ]),
+]  # fmt: skip
+
+INDEXES = [
+    SqlIndex("run_by_start", "run", "started"),
+    SqlIndex("run_by_parent", "run", "parent", postgresql="USING hash (parent)"),
+    SqlIndex("writer_unsealed", "writer", "no", where="NOT sealed"),
+    SqlIndex("event_by_run", "event", "run, kind"),
+    SqlIndex("event_by_kind", "event", "kind"),
+    SqlIndex("event_by_writer", "event", "writer"),
+    SqlIndex("metric_by_number", "metric", "label, number"),
+    SqlIndex("param_by_number", "param", "label, number"),
+    SqlIndex("param_by_text", "param", "label, text", postgresql="(label)"),
+    SqlIndex("tag_by_text", "tag", "label, text", postgresql="(label)"),
+    SqlIndex("damage_by_writer", "damage", "writer"),
+]
+
+# A run as people see it. A writer without an end is sealed only once its process is gone, as can be proven here.
+RECORD = """
 CREATE VIEW record AS
 SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.started, run.latest,
     coalesce(run.status, CASE WHEN leader.sealed THEN 'crashed' ELSE 'running' END) AS status,
@@ -79,15 +127,17 @@ SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.sta
 FROM run JOIN writer AS leader ON leader.no = run.leader;
 """
 
+# Runs of which nothing could be read yet, or whose folder was just changed.
+UNSETTLED = "folder_time = 0 OR leader IS NULL"
 # Up to where the index of a folder knows what is there: see :mod:`tachograph.index.discovery`.
-LOCAL = """
-CREATE TABLE look (
-    folder_time BIGINT NOT NULL, removed BIGINT NOT NULL, news BLOB NOT NULL, news_end BIGINT NOT NULL,
-    looked DOUBLE PRECISION NOT NULL  -- when at everything, in seconds since 1970
-);
-CREATE INDEX run_unsettled ON run (no) WHERE folder_time = 0 OR leader IS NULL;
-INSERT INTO look VALUES (0, 0, '', 0, 0.0);
-"""
+LOCAL_TABLES = [
+    SqlTable("look", [
+        SqlColumn("folder_time", BIGINT), SqlColumn("removed", BIGINT), SqlColumn("news", BLOB),
+        SqlColumn("news_end", BIGINT), SqlColumn("looked", DOUBLE),  # when at everything, in seconds since 1970
+    ]),
+]  # fmt: skip
+LOCAL_INDEXES = [SqlIndex("run_unsettled", "run", "no", where=UNSETTLED)]
+LOCAL_ROWS = "INSERT INTO look VALUES (0, 0, '', 0, 0.0);"
 
 _RUN = "(SELECT no FROM run WHERE id = ?)"
 # Delete all that is there of a run but its own row; each takes the run's id.

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tachograph.errors import Error
-from tachograph.index.schema import LOCAL, SCHEMA, SCHEMA_VERSION
+from tachograph.index.dialect import sqlite_schema
+from tachograph.index.schema import SCHEMA_VERSION
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.sqlite_errors import code, is_damaged
 
@@ -225,7 +226,9 @@ def _alone(path: Path) -> Iterator[None]:
 def _prepared(name: str) -> Connection:
     connection = _connection(name)
     connection.executescript(
-        f"PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; {SCHEMA} {LOCAL} PRAGMA user_version = {SCHEMA_VERSION};"
+        f"""PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;
+            {sqlite_schema()}
+            PRAGMA user_version = {SCHEMA_VERSION};"""
     )
     return connection
 

@@ -1,10 +1,34 @@
-"""One statement for several rows, as PostgreSQL takes it."""
+"""The tables in both dialects, and one statement for several rows, as PostgreSQL takes it."""
 
 from __future__ import annotations
 
 import pytest
 
-from tachograph.index.dialect import many
+from tachograph.index.dialect import many, postgresql_schema, sqlite_schema
+
+
+def test_the_tables_in_both_dialects() -> None:
+    columns = 'writer BIGINT NOT NULL, first BIGINT NOT NULL, "offset" BIGINT NOT NULL, line BIGINT NOT NULL'
+    segment = f"CREATE TABLE segment ({columns}, PRIMARY KEY (writer, first))"
+    numbered, identity = "no INTEGER PRIMARY KEY AUTOINCREMENT", "no INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY"
+    sqlite, postgresql = sqlite_schema().splitlines(), postgresql_schema().splitlines()
+    for line in (
+        f"{segment} WITHOUT ROWID;",
+        f"CREATE TABLE label ({numbered}, digest BLOB NOT NULL UNIQUE, text TEXT NOT NULL);",
+        "CREATE INDEX tag_by_text ON tag (label, text);",
+        "CREATE INDEX run_by_parent ON run (parent);",
+        "CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;",
+        "CREATE INDEX run_unsettled ON run (no) WHERE folder_time = 0 OR leader IS NULL;",
+    ):
+        assert line in sqlite
+    for line in (
+        f"{segment};",
+        f'CREATE TABLE label ({identity}, digest BYTEA NOT NULL UNIQUE, text TEXT COLLATE "C" NOT NULL);',
+        "CREATE INDEX tag_by_text ON tag (label);",
+        "CREATE INDEX run_by_parent ON run USING hash (parent);",
+        "CREATE INDEX writer_unsealed ON writer (no) WHERE NOT sealed;",
+    ):
+        assert line in postgresql
 
 
 def test_statements_for_several_rows() -> None:

@@ -16,7 +16,7 @@ import psycopg
 from tachograph.errors import Error
 from tachograph.index.dialect import postgresql_schema
 from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter
-from tachograph.index.schema import SCHEMA, SCHEMA_VERSION
+from tachograph.index.schema import SCHEMA_VERSION
 from tachograph.server.postgres.pool import Connection, Pool
 from tachograph.server.postgres.storage import batches_after, fold, make_writer
 
@@ -24,24 +24,25 @@ KEPT = """
 CREATE SCHEMA tachograph;
 CREATE TABLE tachograph.version (version BIGINT NOT NULL);
 CREATE TABLE tachograph.batch (
-    run TEXT NOT NULL, writer TEXT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL, lines BLOB NOT NULL,
-    PRIMARY KEY (run, writer, first)
+    run TEXT COLLATE "C" NOT NULL, writer TEXT COLLATE "C" NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL,
+    lines BYTEA NOT NULL, PRIMARY KEY (run, writer, first)
 );
 ALTER TABLE tachograph.batch ALTER COLUMN lines SET STORAGE EXTERNAL;
 CREATE TABLE tachograph.token (
-    name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL UNIQUE,
+    name TEXT COLLATE "C" NOT NULL, role TEXT COLLATE "C" NOT NULL, hash TEXT COLLATE "C" NOT NULL UNIQUE,
     created DOUBLE PRECISION NOT NULL, revoked DOUBLE PRECISION
 );
-CREATE FUNCTION tachograph.instr(BLOB, BLOB) RETURNS INTEGER LANGUAGE sql IMMUTABLE RETURN position($2 IN $1);
+CREATE FUNCTION tachograph.instr(BYTEA, BYTEA) RETURNS INTEGER LANGUAGE sql IMMUTABLE RETURN position($2 IN $1);
 INSERT INTO tachograph.version VALUES (0);
 """
 SINCE = """
 CREATE TABLE IF NOT EXISTS tachograph.removed (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, by TEXT NOT NULL
+    id TEXT COLLATE "C" PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, at DOUBLE PRECISION NOT NULL,
+    by TEXT COLLATE "C" NOT NULL
 );
 """
 MADE = f"""
-{SCHEMA}
+{postgresql_schema()}
 ALTER TABLE writer ADD COLUMN held BIGINT NOT NULL DEFAULT 0;  -- the number of the last event
 -- PostgreSQL's own compression takes most of the time that a batch takes, and gains little on arrays.
 ALTER TABLE chunk ALTER COLUMN points SET STORAGE EXTERNAL;
@@ -65,8 +66,8 @@ def prepare(pool: Pool) -> None:
 def _prepare(db: Connection, name: str) -> None:
     db.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
     if db.execute("SELECT to_regclass('tachograph.version')").fetchone() == (None,):
-        db.script(postgresql_schema(KEPT))
-    db.script(postgresql_schema(SINCE))
+        db.script(KEPT)
+    db.script(SINCE)
     (version,) = db.execute("SELECT version FROM version").fetchone()
     if version > SCHEMA_VERSION:
         raise Error(f"{name} was set up by a newer tachograph (version {version}): upgrade this one ({SCHEMA_VERSION})")
@@ -77,7 +78,7 @@ def _prepare(db: Connection, name: str) -> None:
 def _derive_tables(db: Connection) -> None:
     """Make the tables that questions are answered from, out of the batches."""
     db.script(FORGOTTEN)
-    db.script(postgresql_schema(MADE))
+    db.script(MADE)
     for run, writer in db.execute("SELECT DISTINCT run, writer FROM batch ORDER BY run, writer").fetchall():
         make_writer(db, run, writer)
         _replay(db, run, writer)
