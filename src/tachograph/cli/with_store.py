@@ -12,7 +12,7 @@ from tachograph import wording
 from tachograph.cli.arguments import existing
 from tachograph.cli.output import Status, complain
 from tachograph.store.local import FolderQuestions
-from tachograph.store.store import Store, open_store
+from tachograph.store.store import Store, open_observed
 
 PATIENCE = 1.0  # seconds before it is shown that journals are read
 
@@ -22,14 +22,14 @@ def with_store(command: Callable[[Namespace, Store], int]) -> Callable[[Namespac
 
     @functools.wraps(command)
     def run(options: Namespace) -> int:
-        with closing(open_store(options.root)) as store, _shown() as reading:
+        with (
+            _shown() as on_read,
+            _told_while_waiting() as on_wait,
+            closing(open_observed(options.root, on_read, on_wait)) as store,
+        ):
             if options.root:
                 check(store)
-            if isinstance(store.questions, FolderQuestions):
-                store.questions.index.reading = reading
-                return command(options, store)
-            with told_while_waiting(store):
-                return command(options, store)
+            return command(options, store)
 
     return run
 
@@ -49,10 +49,8 @@ def name_unreadable(store: Store) -> bool:
 
 
 @contextmanager
-def told_while_waiting(store: Store) -> Iterator[None]:
+def _told_while_waiting() -> Iterator[Callable[[str], None]]:
     """While a server reads what is new before it answers, say so: on a terminal how far it is, elsewhere once."""
-    from tachograph.store.http import HttpQuestions
-
     status, told = Status(), 0
 
     def waiting(why: str) -> None:
@@ -62,10 +60,8 @@ def told_while_waiting(store: Store) -> Iterator[None]:
         if told == 1 and not status.is_terminal:
             complain(why)
 
-    if isinstance(store.questions, HttpQuestions):
-        store.questions.server.waiting = waiting
     try:
-        yield
+        yield waiting
     finally:
         status.clear()
 

@@ -49,16 +49,17 @@ class _Refusal(msgspec.Struct):
 class Server:
     """A server's API. Safe to use from several threads, and in a forked child. Connects to nothing yet.
 
-    ``waiting`` is called with what to tell a person while a server that is asked reads what is new.
+    ``on_wait`` is called again and again while the server reads what is new before it answers, with a text for people
+    that says so.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, on_wait: Callable[[str], None] | None = None) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
             raise Error(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
         self.name = url.rstrip("/")
         self._sessions: dict[int, requests.Session] = {}
-        self.waiting: Callable[[str], None] = lambda why: None
+        self._on_wait = on_wait
 
     def ask(self, path: str, content: bytes, media_type: str, whole: float = WHOLE) -> bytes:
         """The answer to a question that is sent; all of it comes within ``whole`` seconds."""
@@ -89,8 +90,8 @@ class Server:
                 attempts += not is_reading
                 if error.after is None or attempts == ATTEMPTS:
                     raise
-                if is_reading:
-                    self.waiting(str(error))
+                if is_reading and self._on_wait:
+                    self._on_wait(str(error))
                 time.sleep(min(error.after, LONGEST_WAIT))
 
     @contextmanager

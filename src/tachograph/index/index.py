@@ -45,10 +45,10 @@ T = TypeVar("T")
 class Index:
     """The tables of the store in ``root``. Safe to use from several threads and processes.
 
-    ``reading`` is called with the number of bytes after each piece of journals that was read, for whoever shows that.
+    ``on_read`` is called after each piece of the journals that was read, with its number of bytes.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, on_read: Callable[[int], None] | None = None) -> None:
         self.root = root
         self._runs = root / "runs"
         self._database = Database(root)
@@ -56,7 +56,7 @@ class Index:
         self._lock = threading.RLock()
         self._due = 0.0
         self._refused: dict[Path, str] = {}
-        self.reading: Callable[[int], None] = lambda size: None
+        self._on_read = on_read
 
     # -- asking --
 
@@ -246,7 +246,8 @@ class Index:
         if not block.data:
             return False
         added.take(writer, TableBatch(IndexedWriter.loaded(state[0]), block))
-        self.reading(len(block.data))
+        if self._on_read:
+            self._on_read(len(block.data))
         return block.end < writer.sizes[first]
 
 

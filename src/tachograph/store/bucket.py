@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tachograph.bucket import layout
@@ -31,8 +31,8 @@ class MirrorFiles(FolderFiles):
 class MirrorQuestions(FolderQuestions):
     """See :class:`tachograph.store.questions.Questions`, which this is."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        super().__init__(mirror.root)
+    def __init__(self, mirror: Mirror, on_read: Callable[[int], None] | None = None) -> None:
+        super().__init__(mirror.root, on_read)
         self._mirror = mirror
         self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
         self.journals = mirror.root / layout.RUNS

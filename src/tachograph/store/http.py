@@ -16,8 +16,8 @@ class HttpQuestions:
 
     root = None
 
-    def __init__(self, url: str) -> None:
-        self.server = Server(url)
+    def __init__(self, url: str, on_wait: Callable[[str], None] | None = None) -> None:
+        self.server = Server(url, on_wait)
         self.name = self.server.name
         self.files = Downloads(self.server)
 

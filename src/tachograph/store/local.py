@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tachograph.index.index import Index
@@ -17,8 +17,8 @@ from tachograph.store.sql import SqlQuestions
 class FolderQuestions(SqlQuestions):
     """See :class:`tachograph.store.questions.Questions`, which this is."""
 
-    def __init__(self, root: Path) -> None:
-        self.index = Index(root)
+    def __init__(self, root: Path, on_read: Callable[[int], None] | None = None) -> None:
+        self.index = Index(root, on_read)
         super().__init__(self.index, FolderFiles(root), str(root), root)
 
     def removed(self, key: str) -> str | None:

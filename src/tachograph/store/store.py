@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,24 +29,39 @@ def open_store(url: str | os.PathLike[str] | None = None) -> Store:
     A folder that isn't there is an empty store, and is not created. Nothing is asked through a network yet. Raises
     ``NotFound`` for an address that this version can't open.
     """
-    return Store(_questions(settings.root() if url is None else url))
+    return open_observed(url)
 
 
-def _questions(url: str | os.PathLike[str]) -> Questions:
+def open_observed(
+    url: str | os.PathLike[str] | None,
+    on_read: Callable[[int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> Store:
+    """The same store, for somebody who shows what a question waits for.
+
+    ``on_read`` is called with the number of bytes after each piece of journals that was read here; ``on_wait`` while a
+    server reads, with a text for people that says so.
+    """
+    return Store(_questions(settings.root() if url is None else url, on_read, on_wait))
+
+
+def _questions(
+    url: str | os.PathLike[str], on_read: Callable[[int], None] | None, on_wait: Callable[[str], None] | None
+) -> Questions:
     if not isinstance(url, str) or "://" not in url:
-        return FolderQuestions(Path(os.path.abspath(os.path.expanduser(url))))
+        return FolderQuestions(Path(os.path.abspath(os.path.expanduser(url))), on_read)
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         from tachograph.store.http import HttpQuestions
 
-        return HttpQuestions(url)
+        return HttpQuestions(url, on_wait)
     if parts.scheme in ("s3", "gs", "az"):
         from tachograph.bucket.mirror import Mirror
         from tachograph.store.bucket import MirrorQuestions
 
-        return MirrorQuestions(Mirror(url))
+        return MirrorQuestions(Mirror(url), on_read)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return FolderQuestions(Path(unquote(parts.path).lstrip("/" if os.name == "nt" else "")))
+        return FolderQuestions(Path(unquote(parts.path).lstrip("/" if os.name == "nt" else "")), on_read)
     raise NotFound(
         f"can't open {redact_url(url)}: a store is a folder, or behind file://, https:// or s3://, gs://, az://"
     )

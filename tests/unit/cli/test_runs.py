@@ -198,10 +198,11 @@ def test_a_pipe_that_is_closed_early(record, store):
 def test_ctrl_c_is_quiet(record, program):
     record("one")
     code = (
-        "import sys, _thread, tachograph.store.store as s; s.open_store = lambda url: _thread.interrupt_main() or {}[0]"
+        "import sys, _thread, tachograph.store.store as s\n"
+        "s.open_observed = lambda *arguments: _thread.interrupt_main() or {}[0]\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", f"{code}; import tachograph.cli as c; sys.exit(c.main(['runs']))"],
+        [sys.executable, "-c", f"{code}import tachograph.cli as c; sys.exit(c.main(['runs']))"],
         capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")

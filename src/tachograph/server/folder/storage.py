@@ -35,8 +35,8 @@ LOOK_BYTES = 128 << 10  # of each segment, that a live stream takes at a time
 class _Questions(FolderQuestions):
     """The questions to a folder. The answers don't say where it lies, which readers need not know."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, on_read: Callable[[int], None]) -> None:
+        super().__init__(root, on_read)
         self.name, self.root = NAME, None
 
     def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ class FolderStorage:
         self.root = root
         self._blobs = FolderBlobs(root)
         self.drafts = self._blobs.drafts
-        self._questions = _Questions(root)
+        self._questions = _Questions(root, self._count)
         self._store = Store(self._questions)
         self._questions_lock = threading.Lock()
         self._is_reading, self._read_bytes, self._all_bytes, self._run_count = False, 0, 0, 0
@@ -68,7 +68,6 @@ class FolderStorage:
             with self._questions_lock:
                 tombstones.sweep(self.root)
                 self._measure()
-                self._questions.index.reading = self._count
                 self._store.refresh()
         except (Error, OSError) as error:
             _log.warning("%s can't be read yet: %s", self.root, error)  # whoever asks next gets the error
