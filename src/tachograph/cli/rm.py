@@ -21,8 +21,9 @@ from tachograph.errors import Error
 from tachograph.runtime import process
 from tachograph.store import document
 from tachograph.store.run_record import RunRecord
+from tachograph.store.runs import with_children
 from tachograph.store.store import Store, open_store
-from tachograph.upkeep import upkeep_of, with_children
+from tachograph.upkeep import upkeep_of
 
 EXAMPLES = """\
   tachograph rm 20261123-0147

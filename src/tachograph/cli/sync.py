@@ -33,8 +33,8 @@ from tachograph.ship.delivery import Amount, Delivery, Unread, recorded_with
 from tachograph.ship.positions import Positions, begin_again, of_store
 from tachograph.sinks import ReportsProgress, Retry, Sink
 from tachograph.store import document
+from tachograph.store.runs import with_children
 from tachograph.store.store import open_store
-from tachograph.upkeep import with_children
 
 EXAMPLES = """\
   tachograph sync

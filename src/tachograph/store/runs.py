@@ -1,8 +1,8 @@
-"""Runs that were asked for together: a list, which is a table for whoever wants one."""
+"""Several runs: a list, which is a table for whoever wants one, and a run with all below it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tachograph.store import notebook
@@ -42,6 +42,17 @@ class Runs(list[RunRecord]):
 
     def _repr_html_(self) -> str:
         return notebook.table(self._columns())
+
+
+def with_children(run: RunRecord) -> Iterator[RunRecord]:
+    """A run and all below it, each once: parents may stand in a circle."""
+    seen, pending = {run.id}, [run]
+    while pending:
+        parent = pending.pop()
+        yield parent
+        children = [child for child in parent.children if child.id not in seen]
+        seen.update(child.id for child in children)
+        pending += reversed(children)
 
 
 def _alike(values: Iterable[Any]) -> list[Any]:

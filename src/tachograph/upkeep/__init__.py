@@ -8,17 +8,14 @@ collection.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from tachograph.bucket.objects import SCHEMES
 from tachograph.errors import NotFound
 from tachograph.journal.blobs import GRACE_SECONDS as GRACE_SECONDS
 from tachograph.journal.blobs import Collected as Collected
-
-if TYPE_CHECKING:
-    from tachograph.store.run_record import RunRecord
 
 
 class Upkeep(Protocol):
@@ -36,17 +33,6 @@ class Upkeep(Protocol):
     def collect(self, dry: bool, days: int) -> Collected:
         """Delete files that nothing refers to any more, and compress journals that were last written ``days`` ago.
         With ``dry`` nothing is done, and the result says what would be."""
-
-
-def with_children(run: RunRecord) -> Iterator[RunRecord]:
-    """A run and all below it, each once: parents may stand in a circle."""
-    seen, left = {run.id}, [run]
-    while left:
-        one = left.pop()
-        yield one
-        children = [child for child in one.children if child.id not in seen]
-        seen.update(child.id for child in children)
-        left += reversed(children)
 
 
 def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:

@@ -15,8 +15,8 @@ from tachograph.server.api.access import Access
 from tachograph.server.api.responses import Refused, document
 from tachograph.server.storage import Storage
 from tachograph.store.run_record import RunRecord
+from tachograph.store.runs import with_children
 from tachograph.store.store import Store
-from tachograph.upkeep import with_children
 
 QUIET = 10.0  # seconds after which an empty line shows that the connection lives
 MOST_DAYS = 36_500
