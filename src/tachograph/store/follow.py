@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tachograph import journal
 from tachograph.events import Event
-from tachograph.journal import Damage
+from tachograph.journal import Block, Damage
 from tachograph.store.bucket import MirrorQuestions
 from tachograph.store.run_record import RunRecord
 from tachograph.store.store import Store
@@ -71,22 +71,45 @@ class Follower:
     """Reads each line of a run's journals once, also of writers and segments that appear meanwhile."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+        self._reader = JournalReader(folder)
 
     def new(self) -> list[FollowedEvent]:
         """What was appended since the last call, in the order of time."""
-        heard = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
-        return sorted(heard, key=lambda heard: heard.event.at)
+        followed = [
+            FollowedEvent(writer, item)
+            for writer, block in self._reader.blocks()
+            for item in block.items()
+            if item is not None and not isinstance(item, Damage)
+        ]
+        return sorted(followed, key=lambda one: one.event.at)
 
-    def _of_writer(self, folder: Path) -> Iterator[FollowedEvent]:
-        for path in journal.segments(folder):
-            offset, line = self._places.get(path, (0, 1))
-            if journal.size(path) <= offset:
-                continue
-            while (block := journal.read_block(path, offset, line)).data:
-                for item in block.items():
-                    if item is not None and not isinstance(item, Damage):
-                        yield FollowedEvent(folder.name, item)
-                offset, line = block.end, block.next_line
-            self._places[path] = offset, line
+
+class JournalReader:
+    """Reads the journals of a run on and on, each line once: at a time about ``limit`` bytes of each writer, or all."""
+
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self._folder, self._limit = folder, limit
+        self._positions: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+
+    def blocks(self) -> Iterator[tuple[str, Block]]:
+        """The next lines of each writer that has any, with the name of its folder."""
+        for writer in journal.writers(self._folder):
+            for block in self._blocks_of(writer):
+                yield writer.name, block
+
+    def _blocks_of(self, writer: Path) -> Iterator[Block]:
+        for path in journal.segments(writer):
+            while (block := self._next_block(path)) is not None:
+                yield block
+                if self._limit is not None and block.end < journal.size(path):
+                    return  # the next segment when this one is read to its end
+
+    def _next_block(self, path: Path) -> Block | None:
+        offset, line = self._positions.get(path, (0, 1))
+        if journal.size(path) <= offset:
+            return None
+        block = journal.read_block(path, offset, line, limit=self._limit or journal.BLOCK_BYTES)
+        if not block.data:  # a line that is being written; or was, when its writer died
+            return None
+        self._positions[path] = block.end, block.next_line
+        return block

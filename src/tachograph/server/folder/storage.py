@@ -14,10 +14,11 @@ from typing import TypeVar
 from tachograph import journal
 from tachograph.errors import Error
 from tachograph.index.sqlite_file import Database
-from tachograph.journal import Damage, changes, tombstones
+from tachograph.journal import Block, Damage, changes, tombstones
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.folder import appending
 from tachograph.server.storage import NAME, Batch, Gone, IncomingEvent, Reading
+from tachograph.store.follow import JournalReader
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL
 from tachograph.store.store import Store
@@ -157,29 +158,18 @@ class Tail:
     """See :class:`tachograph.server.storage.Tail`."""
 
     def __init__(self, folder: Path, after: Mapping[str, int]) -> None:
-        self._folder, self._after = folder, dict(after)
-        self._places: dict[Path, tuple[int, int]] = {}  # of each segment: the next byte, the next line
+        self._reader, self._after = JournalReader(folder, LOOK_BYTES), dict(after)
 
     def new(self) -> list[IncomingEvent]:
-        while True:
-            places = dict(self._places)
-            found = [heard for writer in journal.writers(self._folder) for heard in self._of_writer(writer)]
-            if found or places == self._places:  # else all that was read is known, and there may be more
+        while blocks := list(self._reader.blocks()):  # the client may have all that is in them
+            found = [heard for writer, block in blocks for heard in self._of_block(writer, block)]
+            if found:
                 return [heard for _, heard in sorted(found, key=lambda timed: timed[0])]
+        return []
 
-    def _of_writer(self, folder: Path) -> Iterator[tuple[float, IncomingEvent]]:
-        for path in journal.segments(folder):
-            offset, line = self._places.get(path, (0, 1))
-            if journal.size(path) <= offset:
+    def _of_block(self, writer: str, block: Block) -> Iterator[tuple[float, IncomingEvent]]:
+        for item, text in zip(block.items(), block.data.split(b"\n"), strict=False):
+            if item is None or isinstance(item, Damage) or item.seq <= self._after.get(writer, 0):
                 continue
-            block = journal.read_block(path, offset, line, limit=LOOK_BYTES)
-            if not block.data:  # a line that is being written; or was, when its writer died
-                continue
-            self._places[path] = block.end, block.next_line
-            for item, text in zip(block.items(), block.data.split(b"\n"), strict=False):
-                if item is None or isinstance(item, Damage) or item.seq <= self._after.get(folder.name, 0):
-                    continue
-                self._after[folder.name] = item.seq
-                yield item.at, IncomingEvent.of(folder.name, item, text)
-            if block.end < journal.size(path):
-                return  # the next segment when this one is read to its end
+            self._after[writer] = item.seq
+            yield item.at, IncomingEvent.of(writer, item, text)
