@@ -18,6 +18,7 @@ from tachograph import events
 from tachograph.events import Event, Metrics, Params, RunEnd, RunStart, Tags, Unknown
 from tachograph.index import labels
 from tachograph.index.dialect import Connection
+from tachograph.index.schema import WRITER_HAS_BEGUN
 from tachograph.journal import Block, Damage
 
 LONGEST_KIND = 100  # that is told from others; those that we know are shorter
@@ -277,7 +278,7 @@ def fold_run(db: Connection, run: int) -> None:
     writer does.
     """
     db.hold(run)
-    found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND started IS NOT NULL", (run,))
+    found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND {WRITER_HAS_BEGUN}", (run,))
     everybody = [IndexedWriter.loaded(row) for row in found.fetchall()]
     writers = [writer for writer in everybody if not writer.is_witness]
     if not writers:

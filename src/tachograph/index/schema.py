@@ -127,8 +127,10 @@ SELECT run.no, run.id, run.name, run.experiment, run.parent, run.opener, run.sta
 FROM run JOIN writer AS leader ON leader.no = run.leader;
 """
 
-# Runs of which nothing could be read yet, or whose folder was just changed.
-UNSETTLED = "folder_time = 0 OR leader IS NULL"
+# Conditions of SQL. A run and a writer have begun once an event of theirs was read: until then there is but a folder.
+RUN_HAS_BEGUN = "run.leader IS NOT NULL"
+WRITER_HAS_BEGUN = "writer.started IS NOT NULL"
+UNSETTLED = "folder_time = 0 OR leader IS NULL"  # of runs whose folder is to be looked at again
 # Up to where the index of a folder knows what is there: see :mod:`tachograph.index.discovery`.
 LOCAL_TABLES = [
     SqlTable("look", [

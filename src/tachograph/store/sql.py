@@ -16,18 +16,19 @@ from msgspec.structs import astuple
 
 from tachograph import events
 from tachograph.index import labels, projection
+from tachograph.index.schema import RUN_HAS_BEGUN, WRITER_HAS_BEGUN
 from tachograph.store import paging, query
 from tachograph.store.conditions import Sql
 from tachograph.store.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, RunState
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
-_TOP = "(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE leader IS NOT NULL))"
+_TOP = f"(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE {RUN_HAS_BEGUN}))"
 # The runs that have others below them, from the top on. Those whose parents stand in a circle are not among them.
 _ABOVE = f"""WITH RECURSIVE above (id) AS (
-    SELECT id FROM run WHERE leader IS NOT NULL AND id IN (SELECT parent FROM run) AND {_TOP}
+    SELECT id FROM run WHERE {RUN_HAS_BEGUN} AND id IN (SELECT parent FROM run) AND {_TOP}
     UNION ALL SELECT run.id FROM above JOIN run ON run.parent = above.id
-    WHERE run.leader IS NOT NULL AND run.id IN (SELECT parent FROM run)) SELECT id FROM above"""
+    WHERE {RUN_HAS_BEGUN} AND run.id IN (SELECT parent FROM run)) SELECT id FROM above"""
 # A child whose parent was deleted, or is below the child itself, would otherwise never be seen.
 TOP_LEVEL = f"(parent IS NULL OR parent NOT IN ({_ABOVE}))"
 # A run of which nothing can be read is found by its id alone, so that it can be looked at and removed.
@@ -82,7 +83,7 @@ class SqlQuestions:
         rows = self.tables.rows(
             f"""SELECT {fields}, writer.id, writer.seen
                 FROM (SELECT * FROM record WHERE (started, id) > (?, ?) ORDER BY started, id LIMIT ?) AS page
-                JOIN writer ON writer.run = page.no AND writer.started IS NOT NULL
+                JOIN writer ON writer.run = page.no AND {WRITER_HAS_BEGUN}
                 ORDER BY page.started, page.id, writer.id""",
             *(after or (-1.0, "")), limit,
         )  # fmt: skip
@@ -225,8 +226,8 @@ class SqlQuestions:
         self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
     ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
         rows = self._part(
-            """SELECT started, id, header, "end", sealed FROM writer
-               WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL
+            f"""SELECT started, id, header, "end", sealed FROM writer
+               WHERE run = (SELECT no FROM run WHERE id = ?) AND {WRITER_HAS_BEGUN}
                AND (header IS NULL OR instr(header, ?) = 0)""",
             [id, WITNESS], ["started", "id"], after, limit,
         )  # fmt: skip
@@ -238,7 +239,7 @@ class SqlQuestions:
 
     def _witnessed(self, id: str) -> dict[str, bytes]:
         """By writer of a run the end that it has, where there are witnesses."""
-        among = "FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) AND started IS NOT NULL"
+        among = f"FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) AND {WRITER_HAS_BEGUN}"
         if not self.tables.rows(f"SELECT 1 {among} AND instr(header, ?) > 0 LIMIT 1", id, WITNESS):
             return {}
         rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {among}", id)
