@@ -25,11 +25,11 @@ class Artifact:
 
     ``kind`` is what it was logged as ("file", "model", "table" ...), ``size`` is in bytes, ``step`` the step it belongs
     to or None, ``filename`` its own name, ``members`` the files of a folder (``.path .digest .size``) or None, ``meta``
-    what its recorder knew of it.
+    what was recorded of it beside that, such as its format.
     """
 
-    def __init__(self, files: Files, event: events.Artifact, let_go: Mapping[str, str] | None = None) -> None:
-        self._files, self._let_go = files, let_go or {}
+    def __init__(self, files: Files, event: events.Artifact, released: Mapping[str, str] | None = None) -> None:
+        self._files, self._released = files, released or {}  # digests of files that the run let go of, and why
         self.name, self.kind, self.digest, self.size = event.name, event.type, event.digest, event.size
         self.step, self.filename, self.members, self.meta = event.step, event.filename, event.members, event.meta
 
@@ -38,13 +38,13 @@ class Artifact:
 
     @property
     def released(self) -> bool:
-        """Whether its bytes were let go of, as those of most checkpoints are."""
-        gone = [digest for digest in self._digests() if digest in self._let_go]
-        return bool(gone and self._files.lacking(gone))
+        """Whether its bytes were let go of and are gone, as those of most checkpoints are."""
+        released = [digest for digest in self._digests() if digest in self._released]
+        return bool(released and self._files.lacking(released))
 
-    def _gone(self) -> NotFound:
+    def _released_error(self) -> NotFound:
         step = "" if self.step is None else f" of step {self.step}"
-        why = next(self._let_go[digest] for digest in self._digests() if digest in self._let_go)
+        why = next(self._released[digest] for digest in self._digests() if digest in self._released)
         return NotFound(f"artifact {self.name}{step}: its bytes were let go of, because of {why}")
 
     def _digests(self) -> list[str]:
@@ -78,14 +78,14 @@ class Artifact:
         if target.is_file() and digest_of(target) == digest:
             return
         blob = self._files.blob(digest)
-        if digest in self._let_go and not blob.is_file():
-            raise self._gone()
+        if digest in self._released and not blob.is_file():
+            raise self._released_error()
         if not blob.is_file() or digest_of(blob) != digest:
             fault = "does not match its digest" if blob.is_file() else "is missing"
             raise Damaged(f"artifact {self.name}: {blob} {fault}; restore it from a copy of the store")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_files.draft(target) as made:
-            _link_or_copy(blob, made)
+        with whole_files.draft(target) as draft:
+            _link_or_copy(blob, draft)
 
     def load(self, trusted: bool = False) -> Any:
         """What was kept, as an object: text as str, JSON as it is, tables and CSV as a list of dicts, a framework's
@@ -96,10 +96,10 @@ class Artifact:
         is not what its format says: whatever its loader raises becomes one.
         """
         if self.released:
-            raise self._gone()
+            raise self._released_error()
         suffix = PurePosixPath(self.filename).suffix.lower()
         format = str(self.meta.get("format") or loaders.SUFFIXES.get(suffix, suffix))
-        with self._told(f"can't be loaded as {format or 'what it is'}"):
+        with self._named(f"can't be loaded as {format or 'what it is'}"):
             loader = loaders.find(format)
         if loader is None:
             what = self.meta.get("format") or self.filename
@@ -108,12 +108,12 @@ class Artifact:
         if load is None:
             raise Error(f"artifact {self.name} can run code when loaded: if you trust its origin, load(trusted=True)")
         path = self.path()
-        with self._told(f"can't be loaded as {format}"):
+        with self._named(f"can't be loaded as {format}"):
             return load(path, self.meta)
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """What a loader raises, by intent or by accident, as an error that names the artifact."""
+    def _named(self, what: str) -> Iterator[None]:
+        """Turns what a loader raises, by intent or by accident, into an error that names the artifact."""
         try:
             yield
         except Error as error:
@@ -126,10 +126,10 @@ class Artifact:
 
 
 def _inside(path: str, artifact: Artifact) -> Path:
-    """A relative path that stays where it is put. Raises ``Damaged`` for any other: nobody honest wrote it."""
+    """``path``, which is relative and stays inside its folder. Raises ``Damaged`` for any other: that was forged."""
     parts = PurePosixPath(path).parts
-    odd = not parts or path.startswith("/") or ".." in parts or "\0" in path
-    if odd or (os.name == "nt" and any(character in path for character in "\\:")):
+    leads_out = not parts or path.startswith("/") or ".." in parts or "\0" in path
+    if leads_out or (os.name == "nt" and any(character in path for character in "\\:")):
         raise Damaged(f"artifact {artifact.name}: {path!r} is no file name that can be trusted; log it again")
     return Path(*parts)
 

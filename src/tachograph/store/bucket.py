@@ -1,4 +1,4 @@
-"""What is asked of a bucket's store: answered by its mirror on this machine."""
+"""The questions of a store in a bucket, answered by its mirror on this machine; and its files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class MirrorQuestions(FolderQuestions):
     def __init__(self, mirror: Mirror, on_read: Callable[[int], None] | None = None) -> None:
         super().__init__(mirror.root, on_read)
         self._mirror = mirror
-        self.name, self.files, self.root = mirror.name, MirrorFiles(mirror), None  # its folder is nobody's to write to
+        self.name, self.files = mirror.name, MirrorFiles(mirror)
+        self.root = None  # nobody else may write to the mirror's folder
         self.journals = mirror.root / layout.RUNS
 
     def refresh(self) -> None:

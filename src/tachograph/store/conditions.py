@@ -1,4 +1,4 @@
-"""What can be said of a run's fields, in SQL: conditions, and terms of an order. Texts of a caller's are but values."""
+"""Conditions on a run's fields, and terms of an order, as SQL. A caller's texts are values, never a part of the SQL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Term(NamedTuple):
 
 
 class Field(Struct):
-    """``table`` is None for the run's own fields."""
+    """A field that a query names, at column ``at`` of its text. ``table`` is None for the run's own fields."""
 
     table: str | None
     name: str
@@ -70,12 +70,13 @@ def on(field: Field, test: Sql) -> Sql:
     """``test`` of a field's columns, as a condition on the run, which is never NULL."""
     if field.table is None:
         return Sql(f"({field.name} IS NOT NULL AND ({test.text}))", test.values)
-    found = f"(no IN (SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({test.text})))"
-    return Sql(found, [digest(field.name), *test.values])
+    condition = f"(no IN (SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({test.text})))"
+    return Sql(condition, [digest(field.name), *test.values])
 
 
 def comparison(field: Field, operator: str, value: Any) -> Sql:
-    """What is NULL where the field holds no value of this kind: text and numbers don't compare."""
+    """The comparison of a field with a value. It is NULL where the field holds none of this kind: text and numbers
+    don't compare."""
     if isinstance(value, float) and isnan(value):
         return nan(field, operator == "<>")
     if isinstance(value, Day):
@@ -88,6 +89,7 @@ def comparison(field: Field, operator: str, value: Any) -> Sql:
 
 
 def nan(field: Field, negated: bool) -> Sql:
+    """Whether a field is NaN; ``negated``: whether it is any other number."""
     if not negated:
         return Sql(field.is_nan, [])
     column = field.columns.get("number")
@@ -95,32 +97,35 @@ def nan(field: Field, negated: bool) -> Sql:
 
 
 def membership(field: Field, values: list[Any], negated: bool) -> Sql:
+    """Whether a field is one of several values, or ``negated``: none of those that are of its kind."""
     if any(isinstance(value, Day) for value in values):
         parts = [comparison(field, "<>" if negated else "=", value) for value in values]
         joined = (" AND " if negated else " OR ").join(f"({text})" for text, _ in parts)
-        return on(field, Sql(joined, [value for _, own in parts for value in own]))
+        return on(field, Sql(joined, [value for part in parts for value in part.values]))
     parts = [_among(field, kind, values, negated) for kind in field.columns]
     if not negated and any(value != value for value in values):
         parts.append(nan(field, negated))
-    found = [part for part in parts if part is not NEVER] or [NEVER]
-    return on(field, Sql(" OR ".join(text for text, _ in found), [value for _, own in found for value in own]))
+    possible = [part for part in parts if part is not NEVER] or [NEVER]
+    joined = " OR ".join(part.text for part in possible)
+    return on(field, Sql(joined, [value for part in possible for value in part.values]))
 
 
 def _among(field: Field, kind: str, values: list[Any], negated: bool) -> Sql:
     """Those of ``values`` that are of a kind: what is of another one is not compared."""
     alike = [_plain(value) for value in values if _kind(value) == kind]
-    own = [value for value in alike if value == value]  # the rest is NaN
-    if own:
-        return Sql(f"{field.columns[kind]} {'NOT ' * negated}IN ({', '.join('?' * len(own))})", own)
+    comparable = [value for value in alike if value == value]  # the rest is NaN
+    if comparable:
+        return Sql(f"{field.columns[kind]} {'NOT ' * negated}IN ({', '.join('?' * len(comparable))})", comparable)
     return nan(field, negated) if alike and negated else NEVER
 
 
 def presence(field: Field, wanted: bool) -> Sql:
+    """Whether a run has a field; without ``wanted``, whether it lacks it."""
     if field.table is None:
         return Sql(f"({field.name} IS {'NOT ' * wanted}NULL)", [])
-    there = " OR ".join([*(f"{column} IS NOT NULL" for column in field.columns.values()), field.is_nan])
-    found = f"SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({there})"
-    return Sql(f"no {'NOT ' * (not wanted)}IN ({found})", [digest(field.name)])
+    present = " OR ".join([*(f"{column} IS NOT NULL" for column in field.columns.values()), field.is_nan])
+    runs = f"SELECT run FROM {field.table} WHERE label = {NUMBER} AND ({present})"
+    return Sql(f"no {'NOT ' * (not wanted)}IN ({runs})", [digest(field.name)])
 
 
 def _kind(value: Any) -> str:
@@ -135,6 +140,6 @@ def terms(field: Field, descending: bool) -> list[Term]:
     """The order by a field: numbers are less than texts."""
     if field.table is None:
         return [Term(field.name, [], descending, field.is_time)]
-    found, values = f"FROM {field.table} WHERE run = no AND label = {NUMBER}", [digest(field.name)]
+    row, values = f"FROM {field.table} WHERE run = no AND label = {NUMBER}", [digest(field.name)]
     columns = sorted(field.columns, reverse=descending)
-    return [Term(f"(SELECT {column} {found})", values, descending, column == "number") for column in columns]
+    return [Term(f"(SELECT {column} {row})", values, descending, column == "number") for column in columns]

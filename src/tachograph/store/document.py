@@ -37,12 +37,12 @@ def line(document: Any) -> str:
 
 
 def _visible(text: str) -> str:
-    """JSON whose texts hold no control character: but for this one, they are written as escapes anyway."""
+    """JSON without control characters. All but this one are escaped already."""
     return text.replace("\x7f", "\\u007f")
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """``value`` as JSON can hold it, and its readers, too: what is nested deeper than anything honest is left out."""
+    """``value`` in types that JSON has. What is nested deeper than ``DEEPEST`` is left out, for the sake of readers."""
     if isinstance(value, float):
         return value if math.isfinite(value) else written_number(value)
     if isinstance(value, datetime):
@@ -59,7 +59,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def of_run(run: RunRecord) -> dict[str, Any]:
-    """What a list of runs says of each."""
+    """A run in a list of runs."""
     return {
         "id": run.id, "name": run.name, "experiment": run.experiment, "status": run.status,
         "started": run.started, "ended": run.ended, "params": run.params, "metrics": run.metrics, "tags": run.tags,
@@ -67,7 +67,7 @@ def of_run(run: RunRecord) -> dict[str, Any]:
 
 
 def of_everything(run: RunRecord) -> dict[str, Any]:
-    """All that is known of a run but its points and its console."""
+    """A run by itself: all that is known of it but its points and its console."""
     return {
         **of_run(run),
         "latest": run.latest,

@@ -16,8 +16,8 @@ from tachograph.store.store import Store
 
 PERIOD = 0.25  # seconds between two looks at journals
 BUCKET_PERIOD = 5.0  # between two at a bucket: each costs money, and who sends to one hands over what came in a minute
-PATIENCE = 5.0  # seconds for what was there before
-LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would have to come from afar
+PATIENCE = 5.0  # seconds for what was there before, until a part of it is shown
+LAST_EVENTS = 2000  # of each writer, in which the last lines are looked for where all would come through a network
 
 
 class FollowedEvent(NamedTuple):
@@ -28,11 +28,12 @@ class FollowedEvent(NamedTuple):
 
 
 def follow(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[FollowedEvent]]:
-    """What was recorded up to now at once, or the end of it; and then what comes, until the run is over."""
+    """The events of a run as they come, until the run is over. Those that are there already come first, together: with
+    ``is_all`` all of them, else the last ones at least."""
     if isinstance(store.questions, MirrorQuestions):
         return _from_journals(store, run, store.questions.journals / run.id, BUCKET_PERIOD)
     if store.questions.root is None:
-        return _from_afar(store, run, is_all)
+        return _from_server(store, run, is_all)
     return _from_journals(store, run, run.dir, PERIOD)
 
 
@@ -46,25 +47,25 @@ def _from_journals(store: Store, run: RunRecord, folder: Path, period: float) ->
             time.sleep(period)
 
 
-def _from_afar(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[FollowedEvent]]:
+def _from_server(store: Store, run: RunRecord, is_all: bool) -> Iterator[list[FollowedEvent]]:
     from tachograph.client import stream
     from tachograph.store.http import HttpQuestions
 
     assert isinstance(store.questions, HttpQuestions)
     server = store.questions.server
-    left = stream.positions(server, run.id)  # what was there before is one batch
-    begin = {} if is_all else {writer: max(0, seq - LAST_EVENTS) for writer, seq in left.items()}
-    held: list[FollowedEvent] = []
+    behind = stream.positions(server, run.id)  # writers whose earlier events are yet to come: these are one batch
+    begin = {} if is_all else {writer: max(0, seq - LAST_EVENTS) for writer, seq in behind.items()}
+    pending: list[FollowedEvent] = []
     until = time.monotonic() + PATIENCE
     for batch in stream.follow(server, run.id, begin):
-        held += [FollowedEvent(writer, event) for writer, event in batch]
+        pending += [FollowedEvent(writer, event) for writer, event in batch]
         for writer, event in batch:
-            if event.seq >= left.get(writer, 0):
-                left.pop(writer, None)
-        if not left or time.monotonic() > until:
-            yield held
-            held = []
-    yield held
+            if event.seq >= behind.get(writer, 0):
+                behind.pop(writer, None)
+        if not behind or time.monotonic() > until:
+            yield pending
+            pending = []
+    yield pending
 
 
 class Follower:

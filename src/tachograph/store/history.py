@@ -34,7 +34,8 @@ class Summary(Struct, frozen=True):
 
 
 def summarize(writers: Iterable[Sequence[Digest]]) -> Summary:
-    """The summary of the chunks of several writers, which come by their ids, and their chunks in order."""
+    """The summary of a metric, from its chunks: those of each writer in their order, writers in the order of their
+    ids."""
     series = [chunks for chunks in writers if chunks]
     chunks = [chunk for chunks in series for chunk in chunks]
     numbers = sum(chunk.numbers for chunk in chunks)
@@ -44,8 +45,8 @@ def summarize(writers: Iterable[Sequence[Digest]]) -> Summary:
     high, max_step = min(highest, default=(nan, None))
     return Summary(
         count=sum(chunk.count for chunk in chunks),
-        first=_number(min(series, key=lambda own: own[0].first_at)[0].first),
-        last=_number(max(reversed(series), key=lambda own: own[-1].clock)[-1].last),
+        first=_number(min(series, key=lambda chunks: chunks[0].first_at)[0].first),
+        last=_number(max(reversed(series), key=lambda chunks: chunks[-1].clock)[-1].last),
         min=low, max=-high, mean=sum(_number(chunk.total) for chunk in chunks) / numbers if numbers else nan,
         min_step=min_step, max_step=max_step,
     )  # fmt: skip
@@ -79,7 +80,7 @@ class History:
 
 
 class Packed(Struct):
-    """A chunk as the index hands it out for a history."""
+    """The points of a chunk, ``size`` of them: their columns as bytes, 8 for each number."""
 
     writer: str
     size: int
@@ -89,16 +90,16 @@ class Packed(Struct):
 
 
 def merge(chunks: Sequence[Packed]) -> History:
-    """The history of several writers' chunks, which come by writer and sequence number.
+    """The history of a metric, from the chunks of its writers, which come by writer and sequence number.
 
-    Within a writer the order is that of the sequence numbers, between writers that of time. A clock that was set back
-    is taken to have stood still meanwhile, so that both hold.
+    The points of a writer stay in the order of their sequence numbers; between writers the order is that of time. A
+    clock that was set back is taken to have stood still meanwhile, so that both hold.
     """
     count = sum(chunk.size for chunk in chunks)
     history = History(np.empty(count, INT), np.empty(count, FLOAT), np.empty(count, FLOAT))
     starts, at = [], 0
-    for place, chunk in enumerate(chunks):
-        if place == 0 or chunk.writer != chunks[place - 1].writer:
+    for index, chunk in enumerate(chunks):
+        if index == 0 or chunk.writer != chunks[index - 1].writer:
             starts.append(at)
         end = at + chunk.size
         history.steps[at:end] = np.frombuffer(chunk.steps, INT)
@@ -107,6 +108,6 @@ def merge(chunks: Sequence[Packed]) -> History:
         at = end
     if len(starts) < 2:
         return history
-    clocks = [np.maximum.accumulate(own) for own in np.split(history.times, starts[1:])]
+    clocks = [np.maximum.accumulate(times) for times in np.split(history.times, starts[1:])]
     order = np.argsort(np.concatenate(clocks), kind="stable")
     return History(history.steps[order], history.times[order], history.values[order])

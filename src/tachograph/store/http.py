@@ -1,4 +1,4 @@
-"""Questions answered by a tachograph server."""
+"""The questions of a store on a tachograph server, which answers them; and its files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tachograph.client.connection import Server
 from tachograph.client.downloads import Downloads
 from tachograph.store import wire_format
-from tachograph.store.questions import ALL, Found, Page, Points, Query, RunState
+from tachograph.store.questions import ALL, Matches, Page, Points, Query, RunState
 
 
 class HttpQuestions:
@@ -22,32 +22,35 @@ class HttpQuestions:
         self.files = Downloads(self.server)
 
     def refresh(self) -> None:
-        """The server does so by itself."""
+        """Nothing: the server does so by itself."""
 
     def close(self) -> None:
         self.server.close()
 
-    def _ask(self, question: str, *asked: Any) -> Any:
-        content = self.server.ask(f"/questions/{question}", wire_format.encode(asked), wire_format.MEDIA_TYPE)
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        content = self.server.ask(f"/questions/{question}", wire_format.encode(arguments), wire_format.MEDIA_TYPE)
         try:
             return wire_format.form(question).answer.decode(content)
         except ValueError as error:
             raise self.server.foreign(f"or one of another version: {error}") from None
 
     def _all(
-        self, question: str, *asked: Any, after: Any, limit: int, key: int | Callable[[Any], Any] = 2
+        self, question: str, *arguments: Any, after: Any, limit: int, key: int | Callable[[Any], Any] = 2
     ) -> list[Any]:
-        """An answer of which there may be much, part by part. ``key`` of a row is what to ask for those after it with:
-        its first columns, so many, or what a function gives."""
-        most, found = wire_format.MOST[question] or 0, []
+        """All rows of a long answer, asked for in parts.
+
+        ``key`` says what of a part's last row to ask for the next part with: so many of its first columns, or what a
+        function makes of it.
+        """
+        most, rows = wire_format.MOST[question] or 0, []
         while limit > 0:
-            part = self._ask(question, *asked, after, min(limit, most))
-            found += part
+            part = self._ask(question, *arguments, after, min(limit, most))
+            rows += part
             if len(part) < most:
                 break
             limit -= len(part)
             after = part[-1][:key] if isinstance(key, int) else key(part[-1])
-        return found
+        return rows
 
     # -- runs --
 
@@ -58,13 +61,13 @@ class HttpQuestions:
     def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[RunState]:
         return self._all("states", after=after, limit=limit, key=lambda state: (state.row.started, state.row.id))
 
-    def find(self, key: str) -> Found:
-        found: Found = self._ask("find", key)
-        return found
+    def find(self, key: str) -> Matches:
+        matches: Matches = self._ask("find", key)
+        return matches
 
     def removed(self, key: str) -> str | None:
-        told: str | None = self._ask("removed", key)
-        return told
+        sentence: str | None = self._ask("removed", key)
+        return sentence
 
     def experiments(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str]]:
         return self._all("experiments", after=after, limit=limit, key=1)

@@ -70,7 +70,7 @@ def _table(path: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _finite_or_not(value: Any) -> Any:
-    """Numbers that are not finite from their names: a table has no other way to write them."""
+    """The value, with NaN and infinities as numbers: a table holds them by their names."""
     if isinstance(value, dict):
         return {name: _finite_or_not(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -110,11 +110,11 @@ def _numpy_with_pickles(path: Path, meta: dict[str, Any]) -> Any:
 def _arrays(path: Path, pickles: bool) -> Any:
     import numpy as np
 
-    found = np.load(path, allow_pickle=pickles)
-    if not isinstance(found, np.lib.npyio.NpzFile):
-        return found
-    with found:
-        return {name: found[name] for name in found.files}
+    content = np.load(path, allow_pickle=pickles)
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        return content
+    with content:
+        return {name: content[name] for name in content.files}
 
 
 def _begins_as(path: Path, *signs: bytes) -> bool:
@@ -138,7 +138,7 @@ def _pickle(path: Path, meta: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _known_classes() -> Iterator[None]:
-    """A pickle names its classes, and does not hold them: say so where one is missing here."""
+    """Says which class is missing, where one is: a pickle names its classes and does not hold them."""
     try:
         yield
     except (AttributeError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Questions answered by a store in a folder: by its index, and its blobs."""
+"""The questions of a store in a folder, answered by its index; and its files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class FolderQuestions(SqlQuestions):
         super().__init__(self.index, FolderFiles(root), str(root), root)
 
     def removed(self, key: str) -> str | None:
-        for stone in reversed(tombstones.removed(self.index.root).values()):
-            if key in (stone.id, stone.name) or (key and stone.id.startswith(key)):
-                return str(stone)
+        for tombstone in reversed(tombstones.removed(self.index.root).values()):
+            if key in (tombstone.id, tombstone.name) or (key and tombstone.id.startswith(key)):
+                return str(tombstone)
         return None
 
     def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
-        found = [(str(damage.path), damage.reason) for damage in self.index.unreadable]
-        return [one for one in found if after is None or one[0] > after[0]][:limit]
+        files = [(str(damage.path), damage.reason) for damage in self.index.unreadable]
+        return [(path, reason) for path, reason in files if after is None or path > after[0]][:limit]
 
 
 class FolderFiles:

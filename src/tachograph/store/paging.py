@@ -1,6 +1,7 @@
-"""Runs in any order, page by page: each page is asked for with what the last run of the one before was ordered by.
+"""Runs in any order, page by page.
 
-So pages neither repeat nor skip what was there all the time, whatever is recorded meanwhile.
+Each page but the first is asked for with the values by which the last run of the one before was ordered. So pages
+neither repeat nor skip what was there all the time, whatever is recorded meanwhile.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from tachograph.store.conditions import Sql, Term
 from tachograph.store.questions import ALL, Page, Row
 
 MOST_TERMS = 50  # of an order that is read page by page: the condition grows with the square of that
-LAST = ("started", "id")  # the newest first, where nothing else tells runs apart
+LAST = ("started", "id")  # the newest first, among runs that are equal in all else
 WIDTH = len(Row._fields)
 
 _decode = msgspec.msgpack.Decoder(list[int | float | str | None]).decode
 
 
 def page(rows: Callable[..., list[Any]], condition: Sql, order_by: str | None, after: str | None, limit: int) -> Page:
-    """The runs of ``record`` for which ``condition`` holds, in their order: from after a certain one on."""
+    """The first ``limit`` runs of ``record`` for which ``condition`` holds, in their order: those behind the place that
+    ``after`` names, where it is given."""
     terms = query.order_by(order_by)
     if len(terms) > MOST_TERMS and limit < ALL:
         raise QueryError(f"order_by: more than {MOST_TERMS // 2} fields are too many for pages")
@@ -34,51 +36,54 @@ def page(rows: Callable[..., list[Any]], condition: Sql, order_by: str | None, a
     sql = f"SELECT {', '.join(columns)} FROM record WHERE {condition.text}"
     values = [*(value for term in terms for value in term.values), *condition.values]
     if after is not None:
-        beyond = _beyond(terms, keys, _opened(after, [*(term.is_number for term in terms), True, False]))
-        sql, values = f"SELECT * FROM ({sql}) AS found WHERE {beyond.text}", [*values, *beyond.values]
+        behind = _behind(terms, keys, _decoded(after, [*(term.is_number for term in terms), True, False]))
+        sql, values = f"SELECT * FROM ({sql}) AS found WHERE {behind.text}", [*values, *behind.values]
     sql = f"{sql} ORDER BY {_order(terms, keys)}"
     if limit < ALL:
         sql, values = f"{sql} LIMIT ?", [*values, limit + 1]
-    found = rows(sql, *values)
-    shown = [Row(*row[:WIDTH]) for row in found[:limit]]
-    return Page(shown, _closed(shown[-1], found[limit - 1][WIDTH:]) if len(found) > limit > 0 else None)
+    selected = rows(sql, *values)
+    runs = [Row(*row[:WIDTH]) for row in selected[:limit]]
+    return Page(runs, _encoded(runs[-1], selected[limit - 1][WIDTH:]) if len(selected) > limit > 0 else None)
 
 
 def _order(terms: Sequence[Term], keys: Sequence[str]) -> str:
-    own = (f"{key} {'DESC' if term.descending else 'ASC'} NULLS LAST, " for term, key in zip(terms, keys, strict=True))
-    return "".join(own) + ", ".join(f"{key} DESC" for key in LAST)
+    by_terms = (
+        f"{key} {'DESC' if term.descending else 'ASC'} NULLS LAST, " for term, key in zip(terms, keys, strict=True)
+    )
+    return "".join(by_terms) + ", ".join(f"{key} DESC" for key in LAST)
 
 
-def _beyond(terms: Sequence[Term], keys: Sequence[str], last: Sequence[Any]) -> Sql:
-    """The condition that a run comes after the one that was ordered by ``last``.
+def _behind(terms: Sequence[Term], keys: Sequence[str], last: Sequence[Any]) -> Sql:
+    """The condition that a run comes behind the one whose values are ``last``: that it differs from it in some key, in
+    the right direction, and is equal to it in all keys before.
 
-    Written out flat, as it is for databases that bound how deep conditions may be.
+    It is written without nesting, since databases bound how deep conditions may be.
     """
-    ways, values, before = [], [], Sql("", [])  # like the last one in all the keys before
+    alternatives, values, equal = [], [], Sql("", [])  # in all the keys before
     for term, key, value in zip(terms, keys, last, strict=False):
         if value is None:
-            before = Sql(f"{before.text}{key} IS NULL AND ", before.values)
+            equal = Sql(f"{equal.text}{key} IS NULL AND ", equal.values)
             continue
-        ways.append(f"{before.text}({key} {'<' if term.descending else '>'} ? OR {key} IS NULL)")
-        values += [*before.values, value]
-        before = Sql(f"{before.text}{key} = ? AND ", [*before.values, value])
-    ways.append(f"{before.text}({', '.join(LAST)}) < ({', '.join('?' * len(LAST))})")
-    return Sql(" OR ".join(ways), [*values, *before.values, *last[len(keys) :]])
+        alternatives.append(f"{equal.text}({key} {'<' if term.descending else '>'} ? OR {key} IS NULL)")
+        values += [*equal.values, value]
+        equal = Sql(f"{equal.text}{key} = ? AND ", [*equal.values, value])
+    alternatives.append(f"{equal.text}({', '.join(LAST)}) < ({', '.join('?' * len(LAST))})")
+    return Sql(" OR ".join(alternatives), [*values, *equal.values, *last[len(keys) :]])
 
 
-def _closed(row: Row, keys: Sequence[Any]) -> str:
+def _encoded(row: Row, keys: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode([*keys, row.started, row.id])).decode()
 
 
-def _opened(after: str, are_numbers: Sequence[bool]) -> list[Any]:
-    """The values that were put in, if they are of the kinds that each of them has to be."""
+def _decoded(after: str, are_numbers: Sequence[bool]) -> list[Any]:
+    """The values in ``after``. Raises ``QueryError`` unless each is a number or a text, as it has to be."""
     try:
-        found = _decode(base64.urlsafe_b64decode(after))
+        values = _decode(base64.urlsafe_b64decode(after))
     except ValueError:
-        found = []
-    if len(found) != len(are_numbers) or not all(map(_fits, found, are_numbers)) or None in found[-len(LAST) :]:
+        values = []
+    if len(values) != len(are_numbers) or not all(map(_fits, values, are_numbers)) or None in values[-len(LAST) :]:
         raise QueryError("that is no place in this list of runs: begin anew")
-    return found
+    return values
 
 
 def _fits(value: float | str | None, is_number: bool) -> bool:

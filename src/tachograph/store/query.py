@@ -71,8 +71,8 @@ def order_by(text: str | None) -> list[Term]:
     return parser.only(parser.terms) if parser.is_there else []
 
 
-def _odd(character: str) -> str:
-    """What to say of a character at which nothing can begin."""
+def _unexpected(character: str) -> str:
+    """What an error says of a character at which nothing can begin."""
     if character == "'":
         return "text without its closing quote"
     if character == '"':
@@ -93,7 +93,7 @@ class Lexeme(Struct):
 
 
 class _Parser:
-    """Recursive descent over the tokens. Each method takes what it is named for and hands back its SQL."""
+    """Recursive descent over the tokens. Each method reads what it is named for and returns it as SQL."""
 
     def __init__(self, argument: str, text: str | None) -> None:
         self.argument, self.text = argument, text or ""
@@ -102,7 +102,7 @@ class _Parser:
         if not self.text.isascii() and self.text.encode(errors="replace").decode() != self.text:
             raise QueryError(f"{argument} has characters that are no text: write it anew")
         self._tokens = list(self._tokenize())
-        self._place = self._depth = self._conditions = self._values = 0
+        self._position = self._depth = self._conditions = self._values = 0
         self.is_there = bool(self.text.strip())
 
     # -- tokens --
@@ -112,7 +112,7 @@ class _Parser:
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
-                raise self.error(_odd(self.text[at]), at)
+                raise self.error(_unexpected(self.text[at]), at)
             if match.lastgroup != "blank":
                 tokens.append(Lexeme(str(match.lastgroup), match.group(), at))
             at = match.end()
@@ -126,28 +126,28 @@ class _Parser:
 
     @property
     def _next(self) -> Lexeme:
-        return self._tokens[self._place]
+        return self._tokens[self._position]
 
     def _take(self) -> Lexeme:
         token = self._next
-        self._place += token.kind != "end"
+        self._position += token.kind != "end"
         return token
 
     def _took(self, word: str) -> bool:
-        found = self._next.word == word
-        self._place += found
-        return found
+        is_next = self._next.word == word
+        self._position += is_next
+        return is_next
 
     def _expect(self, word: str) -> None:
         if not self._took(word):
             raise self.error(f"expected {word!r}", self._next.at)
 
     def only(self, rule: Callable[[], T]) -> T:
-        found = rule()
+        result = rule()
         if self._next.kind != "end":
             more = "',' or nothing more" if rule == self.terms else "'and', 'or' or nothing more"
             raise self.error(f"expected {more}", self._next.at)
-        return found
+        return result
 
     # -- where --
 
@@ -164,7 +164,7 @@ class _Parser:
         if len(parts) == 1:
             return parts[0]
         joined = f" {word.upper()} ".join(sql for sql, _ in parts)
-        return Sql(f"({joined})", [value for _, own in parts for value in own])
+        return Sql(f"({joined})", [value for part in parts for value in part.values])
 
     def _negatable(self) -> Sql:
         token = self._next
@@ -176,12 +176,12 @@ class _Parser:
         self._take()
         if token.word == "not":
             text, values = self._negatable()
-            found = Sql(f"(NOT {text})", values)
+            condition = Sql(f"(NOT {text})", values)
         else:
-            found = self.any_of()
+            condition = self.any_of()
             self._expect(")")
         self._depth -= 1
-        return found
+        return condition
 
     def _condition(self) -> Sql:
         field, token = self._field(), self._take()
@@ -214,8 +214,8 @@ class _Parser:
         if table:
             raise self.error(f"expected a name after {prefix}.", token.at + len(prefix))
         if token.text.lower() not in TEXTS + TIMES:
-            known = ", ".join(TEXTS + TIMES)
-            raise self.error(f"unknown field {token.text!r} (metrics.…, params.…, tags.…, {known})", token.at)
+            fields = ", ".join(TEXTS + TIMES)
+            raise self.error(f"unknown field {token.text!r} (metrics.…, params.…, tags.…, {fields})", token.at)
         return Field(None, token.text.lower(), token.at)
 
     def _value(self, field: Field) -> Any:
@@ -235,8 +235,8 @@ class _Parser:
     def _time(self, text: str, at: int) -> Any:
         """Seconds since 1970; of a date alone, a ``Day``."""
         try:
-            found = datetime.fromisoformat(text)
-            start = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            time = datetime.fromisoformat(text)
+            start = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             raise self.error("expected a date like '2026-11-05' or '2026-11-05 14:30'", at) from None
         return Day(start, start + timedelta(days=1).total_seconds()) if len(text) <= len("2026-11-05") else start

@@ -1,7 +1,7 @@
-"""What a store asks of the place where its runs are.
+"""The questions that a store asks of whatever holds its runs: an index here, the mirror of a bucket, a server.
 
 The answers are plain rows and bytes, so that they can come from tables or through a network alike. What people see is
-made of them in :mod:`tachograph.store.store` and :mod:`tachograph.store.run_record`, in one way for all places.
+made of them in :mod:`tachograph.store.store` and :mod:`tachograph.store.run_record`, in one way for all of these.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, NamedTuple, Protocol
 from msgspec import Meta, Struct
 
 PIECE = 1000  # runs that are asked about together
-SHOWN = 6  # of the runs that a key could mean
-ALL = 1 << 40  # rows: as many as there are
+SHOWN = 6  # runs that are listed where a key could mean several
+ALL = 1 << 40  # as a limit of rows: as many as there are
 
 Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Points = tuple[str, int, int, bytes, bytes, bytes]
@@ -54,14 +54,15 @@ class Query(Struct, frozen=True, omit_defaults=True):
 
 
 class Page(NamedTuple):
-    """Some runs of a query, and what to ask for those after them; None where these are the last."""
+    """Some runs of a query. ``after`` is what to ask with for those that follow, None where these are the last."""
 
     rows: list[Row]
     after: str | None
 
 
-class Found(Struct, frozen=True):
-    """What a key could mean: ``how`` is "id", "beginning" or "name"; the newest of ``count`` runs."""
+class Matches(Struct, frozen=True):
+    """The runs that a key could mean: how many there are, and the newest of them. ``how`` says what the key is of them:
+    "id", "beginning" (of an id) or "name"."""
 
     how: str
     count: int
@@ -76,22 +77,22 @@ class Files(Protocol):
         """A folder for copies under their own names."""
 
     def blob(self, digest: str) -> Path:
-        """A local file with these bytes, which the caller checks; one that isn't there, where they are not held."""
+        """A local file with these bytes, which the caller checks. There is no such file where the store lacks them."""
 
     def lacking(self, digests: Sequence[str]) -> Sequence[str]:
-        """Those of ``digests`` whose bytes are not held."""
+        """Those of ``digests`` whose bytes the store lacks."""
 
 
 class Questions(Protocol):
     """What a store asks. Of a run that isn't there the answers are empty.
 
-    Of what there may be much, a part can be asked for: the first ``limit`` of those rows that come after the one whose
-    first columns are ``after``. Numbers are as they were recorded, NaN and infinities too.
+    Long answers can be asked for in parts: the first ``limit`` of those rows that come after the one whose first
+    columns are ``after``. Numbers are as they were recorded, NaN and infinities too.
     """
 
     @property
     def name(self) -> str:
-        """What people call the place: its folder, or its URL."""
+        """What people call the store: its folder, or its URL."""
 
     @property
     def root(self) -> Path | None:
@@ -113,15 +114,14 @@ class Questions(Protocol):
         """The runs of a query in order. Raises ``QueryError`` for one that can't be read."""
 
     def states(self, after: tuple[float, str] | None = None, limit: int = ALL) -> list[RunState]:
-        """The runs, nested ones too, in the order in which they started, then of their ids: those whose start and id
-        come after the given ones."""
+        """All runs, nested ones too, in the order in which they started, and then of their ids."""
 
-    def find(self, key: str) -> Found:
-        """What ``key`` means: an id, else the beginning of one alone, else a name of one alone; else what it could
-        mean."""
+    def find(self, key: str) -> Matches:
+        """The run that ``key`` means: the one with that id, else the only one whose id begins so, else the only one of
+        that name. Where there is no such, all that it could mean."""
 
     def removed(self, key: str) -> str | None:
-        """What to say of a run that was removed, if ``key`` means one."""
+        """A sentence on the removed run that ``key`` means; None where there is no such."""
 
     def experiments(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str]]:
         """Their names."""
@@ -129,8 +129,8 @@ class Questions(Protocol):
     def damage(
         self, torn: bool, after: tuple[str, str, Number, Number] | None = None, limit: int = ALL
     ) -> list[tuple[str, str, int, int, int, str]]:
-        """Lines that can't be read: those that were cut off when their writers died, or all others. Run, writer,
-        segment, line, offset, reason."""
+        """Lines that can't be read: run, writer, segment, line, offset, reason. With ``torn`` those that were cut off
+        when their writers died, else all others."""
 
     def unreadable(self, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, str]]:
         """Files and folders that can't be read, and why."""
@@ -150,36 +150,36 @@ class Questions(Protocol):
     def metrics(
         self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
     ) -> list[tuple[str, str, float]]:
-        """The last values: those of the hardware, whose names begin with "system/", or all others."""
+        """The last values: with ``system`` those of the hardware, whose names begin with "system/", else all others."""
 
     # -- of one run --
 
     def events(
         self, id: str, kind: str, newest: bool = False, after: tuple[float, str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[float, str, int, bytes]]:
-        """Time, writer, sequence number and line of the events of a kind; the ``newest`` first, or the oldest."""
+        """The events of a kind, the oldest or the ``newest`` first: time, writer, sequence number, line."""
 
     def chunks(self, id: str, metric: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
-        """Writer, first sequence number, and from ``size`` on the fields of
+        """The points of a metric, chunk by chunk: writer, first sequence number, and from ``size`` on the fields of
         :class:`tachograph.store.history.Packed`."""
 
     def series(self, id: str, writer: str, after: tuple[str, Number] | None = None, limit: int = ALL) -> list[Points]:
-        """The same of all of a writer's metrics, but for the name in place of the writer."""
+        """The points of all metrics of one writer: the same, with the metric's name in place of the writer."""
 
     def digests(
         self, id: str, metrics: Sequence[str], after: tuple[str, str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
-        """Of chunks of several metrics the name, writer, first sequence number, and the fields of
-        :class:`tachograph.store.history.Digest`."""
+        """What summaries are made of, for each chunk of several metrics: name, writer, first sequence number, and the
+        fields of :class:`tachograph.index.chunks.Digest`."""
 
     def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
-        """By metric the step after its last one."""
+        """The metrics, and for each the step after its last one."""
 
     def end(self, id: str) -> bytes | None:
-        """The end that the run's leader wrote."""
+        """The event with which the writer that leads the run has ended it."""
 
     def writers(
         self, id: str, after: tuple[float, str] | None = None, limit: int = ALL
     ) -> list[tuple[float, str, bytes | None, bytes | None, bool]]:
-        """When it started, id, start, end (that it wrote, or a witness of its death), and whether nothing more is to be
-        expected. Witnesses are no writers here."""
+        """The run's writers: when each started, its id, its start event, its end event, and whether nothing more is to
+        be expected of it. The end was written by the writer, or by a witness of its crash; witnesses are not listed."""

@@ -130,33 +130,33 @@ class RunRecord:
         name = decoded(name)
         chunks = self._questions.chunks(self.id, name)
         if not chunks:
-            raise self._unknown(name)
+            raise self._no_metric(name)
         return merge([Packed(row[0], *row[2:]) for row in chunks])
 
     def summary(self, name: str) -> Summary:
         """Count, first, last, min, max, mean of a metric, and the steps of min and max. Raises ``NotFound``."""
-        [found] = self.summaries([name]).values()
-        return found
+        [summary] = self.summaries([name]).values()
+        return summary
 
     def summaries(self, names: Iterable[str]) -> dict[str, Summary]:
         """The summaries of several metrics, which are asked for together. Raises ``NotFound``."""
         from tachograph.index.chunks import Digest
         from tachograph.store.history import summarize
 
-        writers: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}
-        known = list(writers)
-        for start in range(0, len(known), PIECE):
-            for name, writer, _, *row in self._questions.digests(self.id, known[start : start + PIECE]):
-                writers[name].setdefault(writer, []).append(Digest(*row))
-        for name in (name for name, own in writers.items() if not own):
-            raise self._unknown(name)
-        return {name: summarize(list(own.values())) for name, own in writers.items()}
+        metrics: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}  # by name and writer
+        asked = list(metrics)
+        for start in range(0, len(asked), PIECE):
+            for name, writer, _, *row in self._questions.digests(self.id, asked[start : start + PIECE]):
+                metrics[name].setdefault(writer, []).append(Digest(*row))
+        for name in (name for name, writers in metrics.items() if not writers):
+            raise self._no_metric(name)
+        return {name: summarize(list(writers.values())) for name, writers in metrics.items()}
 
-    def _unknown(self, name: str) -> NotFound:
+    def _no_metric(self, name: str) -> NotFound:
         return NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
 
     def next_steps(self) -> dict[str, int]:
-        """For each metric of rank 0 the step that follows its last one: where a resumed run goes on."""
+        """The step after the last one of each metric of rank 0: where a resumed run goes on."""
         return dict(self._questions.next_steps(self.id))
 
     # -- what was kept --
@@ -165,8 +165,8 @@ class RunRecord:
     def artifacts(self) -> list[Artifact]:
         """Files and folders, the newest of each name and kind (of checkpoints that of each step, too), in the order in
         which they first came."""
-        newest = {_place(event): event for event in self._events(events.Artifact)}
-        return [Artifact(self._questions.files, event, self._let_go) for event in newest.values()]
+        newest = {_identity(event): event for event in self._events(events.Artifact)}
+        return [Artifact(self._questions.files, event, self._released) for event in newest.values()]
 
     def artifact(self, name: str) -> Artifact:
         """The newest artifact of that name, of whatever kind. Raises ``NotFound``."""
@@ -178,21 +178,21 @@ class RunRecord:
         rows: list[dict[str, Any]] = self._artifact("table", name, tables).load()
         return rows
 
-    def _artifact(self, what: str, name: str, known: Mapping[str, events.Artifact]) -> Artifact:
-        if name not in known:
-            raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(known)}")
-        return Artifact(self._questions.files, known[name], self._let_go)
+    def _artifact(self, what: str, name: str, artifacts: Mapping[str, events.Artifact]) -> Artifact:
+        if name not in artifacts:
+            raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(artifacts)}")
+        return Artifact(self._questions.files, artifacts[name], self._released)
 
     @cached_property
-    def _let_go(self) -> dict[str, str]:
-        """Digests of what the run has let go of, and why."""
+    def _released(self) -> dict[str, str]:
+        """The digests of files that the run no longer needs, as those of older checkpoints, and why."""
         return {digest: event.reason for event in self._events(events.Release) for digest in event.digests}
 
     @cached_property
     def datasets(self) -> list[events.Dataset]:
         """What the run was trained and evaluated on; each data set once for each role."""
-        found = {(event.name, event.role, event.digest): event for event in self._events(events.Dataset)}
-        return list(found.values())
+        datasets = {(event.name, event.role, event.digest): event for event in self._events(events.Dataset)}
+        return list(datasets.values())
 
     @cached_property
     def links(self) -> list[events.Link]:
@@ -211,9 +211,9 @@ class RunRecord:
     @cached_property
     def console(self) -> list[str]:
         """Lines that the program printed, the last some ten thousand."""
-        printed = self._questions.events(self.id, "console", newest=True, limit=CONSOLE_LINES)
-        found = [line for event in _decoded(reversed(printed), events.Console) for line in event.text.split("\n")]
-        return found[-CONSOLE_LINES:]
+        newest_first = self._questions.events(self.id, "console", newest=True, limit=CONSOLE_LINES)
+        lines = [line for event in _decoded(reversed(newest_first), events.Console) for line in event.text.split("\n")]
+        return lines[-CONSOLE_LINES:]
 
     def _events(self, kind: type[Any]) -> list[Any]:
         return _decoded(self._questions.events(self.id, str(kind.__struct_config__.tag)), kind)
@@ -240,18 +240,19 @@ class RunRecord:
 
     @property
     def silent_since(self) -> datetime | None:
-        """The time of its last event, if it reads as running and nothing came for ten minutes.
+        """The time of its last event, if it reads as running and nothing came for ten minutes; else None.
 
-        The hardware is sampled every ten seconds unless that was switched off, so that the process, its machine or the
-        way from there may be no more. A nested run, which is not sampled, is no more silent than its parent.
+        The hardware is sampled every ten seconds unless that was switched off. So where nothing comes, the process or
+        its machine may be gone, or the network between. A nested run, whose hardware is not sampled, is silent only if
+        its parent is.
         """
         seen: set[str] = set()  # parents may stand in a circle
-        one: RunRecord | None = self
-        while one is not None and one.status == "running" and one.id not in seen:
-            if (datetime.now(UTC) - one.latest).total_seconds() < SILENT_SECONDS:
+        run: RunRecord | None = self
+        while run is not None and run.status == "running" and run.id not in seen:
+            if (datetime.now(UTC) - run.latest).total_seconds() < SILENT_SECONDS:
                 return None
-            seen.add(one.id)
-            one = one.parent
+            seen.add(run.id)
+            run = run.parent
         return self.latest if seen else None
 
     @property
@@ -272,13 +273,13 @@ class RunRecord:
     @cached_property
     def writers(self) -> list[Writer]:
         """The processes that wrote to the run, oldest first."""
-        return _outlived([_writer(*row[1:]) for row in self._questions.writers(self.id)])
+        return _crashed_where_restarted([_writer(*row[1:]) for row in self._questions.writers(self.id)])
 
     @property
     def parent(self) -> RunRecord | None:
         """The run in which this one was opened, or None."""
-        found = self._questions.find(self.parent_id) if self.parent_id else None
-        return self._store.records(found.rows)[0] if found and found.how == "id" else None
+        matches = self._questions.find(self.parent_id) if self.parent_id else None
+        return self._store.records(matches.rows)[0] if matches and matches.how == "id" else None
 
     @property
     def children(self) -> list[RunRecord]:
@@ -311,14 +312,15 @@ class ReadTogether:
 
 
 def _decoded(rows: Iterable[tuple[float, str, int, bytes]], kind: type[Any]) -> list[Any]:
-    found = (events.decode(line) for *_, line in rows)
-    return [event for event in found if isinstance(event, kind)]
+    decoded_events = (events.decode(line) for *_, line in rows)
+    return [event for event in decoded_events if isinstance(event, kind)]
 
 
-def _place(event: events.Artifact) -> tuple[str, str, int | None]:
-    """Newer artifacts take the place of older ones, but for the checkpoints on the way."""
-    series = event.type == "checkpoint" and event.name != "best"
-    return event.name, event.type, event.step if series else None
+def _identity(event: events.Artifact) -> tuple[str, str, int | None]:
+    """What a newer artifact has in common with the older one that it replaces: name and kind, of checkpoints the step,
+    too."""
+    is_series = event.type == "checkpoint" and event.name != "best"
+    return event.name, event.type, event.step if is_series else None
 
 
 def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
@@ -329,17 +331,19 @@ def _grouped(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _writer(id: str, header: bytes | None, end: bytes | None, sealed: bool) -> Writer:
-    start, ended = header and decode_start(header), end and _decode_end(end)
-    status = ended.status if ended else "crashed" if sealed else "running"
-    error = ended.error if ended else None
-    at = moment(ended.at) if ended and ended.status != "crashed" else None  # of a crash it is known who found it
+    start, run_end = header and decode_start(header), end and _decode_end(end)
+    status = run_end.status if run_end else "crashed" if sealed else "running"
+    error = run_end.error if run_end else None
+    # The end event of a crash has the time at which somebody found out, not that of the crash.
+    at = moment(run_end.at) if run_end and run_end.status != "crashed" else None
     if not start:
         return Writer(id, host="", pid=0, rank=0, role="", attempt=0, status=status, error=error, ended=at)
     return Writer(id, start.host, start.pid, start.rank, start.role, start.attempt, status, error, at)
 
 
-def _outlived(writers: list[Writer]) -> list[Writer]:
-    """A writer whose rank was started again is no more, even where its machine can't be looked at from here."""
+def _crashed_where_restarted(writers: list[Writer]) -> list[Writer]:
+    """The writers, as crashed where their rank was started again: they are gone, even where their machine can't be
+    looked at from here."""
     newest: dict[int, int] = {}
     for writer in writers:
         newest[writer.rank] = max(writer.attempt, newest.get(writer.rank, 0))
@@ -357,5 +361,5 @@ def moment(at: float) -> datetime:
 
 
 def _listed(names: Iterable[str]) -> str:
-    known = list(names)
-    return ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "") or "none"
+    listed = list(names)
+    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "") or "none"

@@ -27,7 +27,7 @@ class Runs(list[RunRecord]):
         import polars
 
         columns = self._columns()
-        return polars.DataFrame([polars.Series(name, _alike(columns[name]), strict=False) for name in columns])
+        return polars.DataFrame([polars.Series(name, _of_one_type(columns[name]), strict=False) for name in columns])
 
     def _columns(self) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {
@@ -36,8 +36,8 @@ class Runs(list[RunRecord]):
         }
         for kind in ("params", "metrics", "tags"):
             values = [getattr(run, kind) for run in self]
-            for name in sorted({name for own in values for name in own}):
-                columns[f"{kind}.{name}"] = [own.get(name) for own in values]
+            for name in sorted({name for of_run in values for name in of_run}):
+                columns[f"{kind}.{name}"] = [of_run.get(name) for of_run in values]
         return columns
 
     def _repr_html_(self) -> str:
@@ -55,10 +55,10 @@ def with_children(run: RunRecord) -> Iterator[RunRecord]:
         pending += reversed(children)
 
 
-def _alike(values: Iterable[Any]) -> list[Any]:
+def _of_one_type(values: Iterable[Any]) -> list[Any]:
     """Values that fit one column of a typed frame: as they are where their types agree, else as text."""
-    known = list(values)
-    kinds = {type(value) for value in known if value is not None}
-    if (len(kinds) <= 1 and not kinds & {list, dict}) or kinds == {int, float}:
-        return known
-    return [None if value is None else str(value) for value in known]
+    column = list(values)
+    types = {type(value) for value in column if value is not None}
+    if (len(types) <= 1 and not types & {list, dict}) or types == {int, float}:
+        return column
+    return [None if value is None else str(value) for value in column]

@@ -1,4 +1,4 @@
-"""Questions answered by tables, in SQL that all the databases understand.
+"""The questions of a store, answered from tables in SQL that all the databases understand.
 
 The tables are those of :mod:`tachograph.index.schema`, which :mod:`tachograph.index.projection` fills.
 """
@@ -19,7 +19,7 @@ from tachograph.index import labels, projection
 from tachograph.index.schema import RUN_HAS_BEGUN, WRITER_HAS_BEGUN
 from tachograph.store import paging, query
 from tachograph.store.conditions import Sql
-from tachograph.store.questions import ALL, SHOWN, Files, Found, Page, Points, Query, Row, RunState
+from tachograph.store.questions import ALL, SHOWN, Files, Matches, Page, Points, Query, Row, RunState
 
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
@@ -65,13 +65,14 @@ class SqlQuestions:
     def _part(
         self, sql: str, values: Sequence[Any], key: Sequence[str], after: Any, limit: int, newest: bool = False
     ) -> list[Any]:
-        """The rows of a query that ends with a condition, in the order of ``key``, from after a certain one on."""
+        """The first ``limit`` rows of a query, in the order of the columns ``key``, behind the row where these are
+        ``after``. The query ends with a condition, to which that is added."""
         if after is not None:
             sql = f"{sql} AND ({', '.join(key)}) {'<' if newest else '>'} ({', '.join('?' * len(key))})"
             values = [*values, *after]
         order = ", ".join(f"{column}{' DESC' * newest}" for column in key)
-        bound = [] if limit >= ALL else [limit]
-        return self.tables.rows(f"{sql} ORDER BY {order}{' LIMIT ?' * len(bound)}", *values, *bound)
+        limits = [] if limit >= ALL else [limit]
+        return self.tables.rows(f"{sql} ORDER BY {order}{' LIMIT ?' * len(limits)}", *values, *limits)
 
     # -- runs --
 
@@ -87,32 +88,32 @@ class SqlQuestions:
                 ORDER BY page.started, page.id, writer.id""",
             *(after or (-1.0, "")), limit,
         )  # fmt: skip
-        known = ((Row(*row[: len(Row._fields)]), row[len(Row._fields) :]) for row in rows)
+        writers = ((Row(*row[: len(Row._fields)]), row[len(Row._fields) :]) for row in rows)
         return [
-            RunState(row, _version(row, [seen for _, seen in group]))
-            for row, group in groupby(known, lambda one: one[0])
+            RunState(run, _version(run, [writer for _, writer in group]))
+            for run, group in groupby(writers, lambda pair: pair[0])
         ]
 
-    def find(self, key: str) -> Found:
+    def find(self, key: str) -> Matches:
         if rows := self._select("id = ?", [key]):
-            return Found("id", 1, rows)
-        begun = self._several("beginning", "substr(id, 1, ?) = ?", [len(key), key]) if key else None
-        if begun and begun.count == 1:
-            return begun
-        named = self._several("name", "name = ?", [key])
-        if not named.count and (unread := self.tables.rows(_UNREAD, key)):
-            return Found("id", 1, [Row(*row) for row in unread])
-        return begun if begun and begun.count and named.count != 1 else named
+            return Matches("id", 1, rows)
+        by_beginning = self._matches("beginning", "substr(id, 1, ?) = ?", [len(key), key]) if key else None
+        if by_beginning and by_beginning.count == 1:
+            return by_beginning
+        by_name = self._matches("name", "name = ?", [key])
+        if not by_name.count and (unread := self.tables.rows(_UNREAD, key)):
+            return Matches("id", 1, [Row(*row) for row in unread])
+        return by_beginning if by_beginning and by_beginning.count and by_name.count != 1 else by_name
 
-    def _several(self, how: str, condition: str, values: list[Any]) -> Found:
+    def _matches(self, how: str, condition: str, values: list[Any]) -> Matches:
         rows = self._select(condition, values)
         count = len(rows)
         if count == SHOWN:
             ((count,),) = self.tables.rows(f"SELECT count(*) FROM record WHERE {condition}", *values)
-        return Found(how, count, rows)
+        return Matches(how, count, rows)
 
     def _select(self, condition: str, values: list[Any]) -> list[Row]:
-        """The newest of the runs for which a condition holds."""
+        """The newest runs for which a condition holds, a few."""
         sql = f"SELECT {', '.join(Row._fields)} FROM record WHERE {condition} ORDER BY {NEWEST_FIRST} LIMIT {SHOWN}"
         return [Row(*row) for row in self.tables.rows(sql, *values)]
 
@@ -218,8 +219,8 @@ class SqlQuestions:
         return [(name, step + 1) for name, step in rows]
 
     def end(self, id: str) -> bytes | None:
-        found = self.tables.rows('SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', id)
-        end: bytes | None = found[0][0] if found else None
+        rows = self.tables.rows('SELECT "end" FROM run JOIN writer ON writer.no = run.leader WHERE run.id = ?', id)
+        end: bytes | None = rows[0][0] if rows else None
         return end
 
     def writers(
@@ -231,44 +232,46 @@ class SqlQuestions:
                AND (header IS NULL OR instr(header, ?) = 0)""",
             [id, WITNESS], ["started", "id"], after, limit,
         )  # fmt: skip
-        ends = self._witnessed(id)
+        ends = self._ends(id)
         return [
             (started, writer, header, end or ends.get(writer), bool(sealed))
             for started, writer, header, end, sealed in rows
         ]
 
-    def _witnessed(self, id: str) -> dict[str, bytes]:
-        """By writer of a run the end that it has, where there are witnesses."""
-        among = f"FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) AND {WRITER_HAS_BEGUN}"
-        if not self.tables.rows(f"SELECT 1 {among} AND instr(header, ?) > 0 LIMIT 1", id, WITNESS):
+    def _ends(self, id: str) -> dict[str, bytes]:
+        """How the writers of a run ended, by their ids, where there are witnesses to ask; otherwise nothing."""
+        writers = f"FROM writer WHERE run = (SELECT no FROM run WHERE id = ?) AND {WRITER_HAS_BEGUN}"
+        if not self.tables.rows(f"SELECT 1 {writers} AND instr(header, ?) > 0 LIMIT 1", id, WITNESS):
             return {}
-        rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {among}", id)
+        rows = self.tables.rows(f"SELECT {', '.join(projection.WRITER_COLUMNS)} {writers}", id)
         ends = projection.ends(map(projection.IndexedWriter.loaded, rows))
         return {writer: events.encode(end) for writer, end in ends.items()}
 
 
-def _unpacked(whose: str, first_seq: int, last_seq: int, count: int, packed: bytes) -> Points:
+def _unpacked(writer_or_metric: str, first_seq: int, last_seq: int, count: int, packed: bytes) -> Points:
     from tachograph.index.chunk_codec import columns  # with it comes numpy, which most questions can do without
 
-    return whose, first_seq, count, *columns(packed, first_seq, last_seq, count)
+    return writer_or_metric, first_seq, count, *columns(packed, first_seq, last_seq, count)
 
 
-def _version(row: Row, seen: list[tuple[str, bytes]]) -> str:
-    """What was read of each writer says all; that a process is gone may be recorded nowhere."""
-    told = repr((row.status, [(writer, bytes(numbers)) for writer, numbers in seen]))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _version(run: Row, writers: list[tuple[str, bytes]]) -> str:
+    """A text that changes with what was read of each writer, and with the status: that a process is gone may be
+    recorded nowhere."""
+    state = repr((run.status, [(writer, bytes(seen)) for writer, seen in writers]))
+    return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
-def _condition(asked: Query) -> Sql:
-    condition, values = query.where(asked.where)
-    if not asked.children:
+def _condition(runs: Query) -> Sql:
+    """A query as a condition on the columns of ``record``."""
+    condition, values = query.where(runs.where)
+    if not runs.children:
         condition = f"{TOP_LEVEL} AND {condition}"
-    for column, value in (("experiment", asked.experiment), ("parent", asked.parent)):
+    for column, value in (("experiment", runs.experiment), ("parent", runs.parent)):
         if value is not None:
             condition, values = f"{condition} AND {column} = ?", [*values, value]
-    if asked.keeps is not None:
+    if runs.keeps is not None:
         condition = f"""{condition} AND id IN (
             SELECT run.id FROM event JOIN run ON run.no = event.run
             WHERE event.kind = 'artifact' AND instr(event.line, ?) > 0)"""
-        values = [*values, asked.keeps.encode()]
+        values = [*values, runs.keeps.encode()]
     return Sql(condition, values)

@@ -1,4 +1,4 @@
-"""The store: what people ask for runs."""
+"""A store: where runs are looked for, in a folder, in a bucket or on a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tachograph.journal import Damage
 from tachograph.printable import decoded, printable
 from tachograph.redaction import redact_url
 from tachograph.store.local import FolderQuestions
-from tachograph.store.questions import ALL, PIECE, Found, Page, Query, Questions, Row
+from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row
 from tachograph.store.run_record import ReadTogether, RunRecord
 from tachograph.store.runs import Runs
 
@@ -68,7 +68,8 @@ def _questions(
 
 
 class Store:
-    """The runs of one place. Asking takes in what came since first; that never disturbs who records."""
+    """The runs of a folder, a bucket or a server. Each question first takes in what was recorded since the last one;
+    that never disturbs who records."""
 
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
@@ -78,7 +79,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        """What people call the place: its folder, or its URL."""
+        """What people call it: its folder, or its URL."""
         return self.questions.name
 
     @property
@@ -120,9 +121,10 @@ class Store:
     def _scan(self, query: Query, limit: int = ALL) -> Iterator[RunRecord]:
         self.refresh()
         page = self.questions.runs(query, None, limit)  # at once: so that a query is wrong where it is asked
-        return self._following(query, page, limit)
+        return self._page_by_page(query, page, limit)
 
-    def _following(self, query: Query, page: Page, limit: int) -> Iterator[RunRecord]:
+    def _page_by_page(self, query: Query, page: Page, limit: int) -> Iterator[RunRecord]:
+        """The runs of a query, of which the first page was read."""
         while True:
             for start in range(0, len(page.rows), PIECE):
                 yield from self.records(page.rows[start : start + PIECE])
@@ -146,10 +148,10 @@ class Store:
                 return run
             raise NotFound(f"no run was recorded in {self.name} yet; TACHOGRAPH_DIR names another store")
         self.refresh()
-        found = self.questions.find(key)
-        if found.count != 1:
-            raise NotFound(self._ambiguous(key, found) if found.count else self._unknown(key))
-        return self.records(found.rows)[0]
+        matches = self.questions.find(key)
+        if matches.count != 1:
+            raise NotFound(self._ambiguous(key, matches) if matches.count else self._unknown(key))
+        return self.records(matches.rows)[0]
 
     def _unknown(self, key: str) -> str:
         hint = "`tachograph runs` or store.runs(children=True)"
@@ -158,12 +160,12 @@ class Store:
             f"{removed}: {hint} lists what there is" if removed else f"no run {key!r} in {self.name}: {hint} lists them"
         )
 
-    def _ambiguous(self, key: str, found: Found) -> str:
-        ids = [row.id for row in found.rows[:SHOWN_CANDIDATES]] + ["..."] * (found.count > SHOWN_CANDIDATES)
-        return f"{key!r} is the {found.how} of {found.count} runs ({', '.join(ids)}): use more of the id"
+    def _ambiguous(self, key: str, matches: Matches) -> str:
+        ids = [row.id for row in matches.rows[:SHOWN_CANDIDATES]] + ["..."] * (matches.count > SHOWN_CANDIDATES)
+        return f"{key!r} is the {matches.how} of {matches.count} runs ({', '.join(ids)}): use more of the id"
 
     def records(self, rows: Sequence[Row]) -> list[RunRecord]:
-        """The runs that rows tell of; what else there is to know of them is asked for together."""
+        """The runs of some rows. Their params, tags and metrics are read for all of them at once, when first needed."""
         batch = ReadTogether(self.questions, [row.id for row in rows])
         return [RunRecord(self, row, batch) for row in rows]
 
@@ -201,9 +203,9 @@ class Store:
 
     def refresh(self) -> None:
         """Take in what was recorded since. Every question does so first."""
-        ending = sys.modules.get("tachograph.record.process_end")
-        if ending is not None:  # this process records, too
-            ending.catch_up()
+        process_end = sys.modules.get("tachograph.record.process_end")
+        if process_end is not None:  # this process records, too
+            process_end.catch_up()
         self.questions.refresh()
 
     def close(self) -> None:
@@ -211,6 +213,6 @@ class Store:
         self.questions.close()
 
 
-def _text(given: Any) -> Any:
-    """What is asked for, as it is recorded; what is no text is refused where it is read."""
-    return decoded(given) if isinstance(given, str) else given
+def _text(value: Any) -> Any:
+    """Text in the form in which it is recorded; what is no text is refused where the query is read."""
+    return decoded(value) if isinstance(value, str) else value

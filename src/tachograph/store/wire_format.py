@@ -1,7 +1,7 @@
 """Questions on their way through a network: MessagePack, which keeps bytes, NaN and infinities as they are.
 
-What a question takes and gives is what :class:`tachograph.store.questions.Questions` says of it, within bounds. Both
-sides check it.
+The arguments and the answer of a question have the types that :class:`tachograph.store.questions.Questions` declares,
+within bounds. Both sides check that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import Meta
 from tachograph.store.questions import PIECE, Questions
 
 MEDIA_TYPE = "application/vnd.msgpack"
-# What can be asked; and of that of which there may be much, how much at once.
+# The questions that can be asked, and of long answers the most rows that one request gets.
 MOST: dict[str, int | None] = {
     "runs": 5000, "states": 1000, "find": None, "removed": None, "experiments": 1000, "damage": 1000,
     "unreadable": 1000, "params": 20_000, "tags": 20_000, "metrics": 20_000, "events": 5000, "chunks": 128,
@@ -34,7 +34,7 @@ class Form(NamedTuple):
 
 @cache
 def form(question: str) -> Form:
-    """That of one of ``MOST``."""
+    """The form of one of the questions in ``MOST``."""
     return Form(*map(msgspec.msgpack.Decoder, types(question)))
 
 
