@@ -36,20 +36,20 @@ def pack(seqs: Ints, steps: Ints, times: Floats, values: Floats) -> bytes:
 
 def pack_few(seqs: list[int], steps: list[int], times: list[float], values: list[float]) -> bytes:
     """The same by lists."""
-    count, form, found = len(seqs), "", list[int]()
+    count, form, whole_numbers = len(seqs), "", list[int]()
     how_seqs = EVEN if _are_even(seqs) else _width(0, seqs[-1] - seqs[0])
     how_steps = EVEN if count > 2 and _are_even(steps) else _width(min(steps), max(steps))
     if how_seqs != EVEN:
-        form, found = f"{count}{_CODES[how_seqs - 1]}", [seq - seqs[0] for seq in seqs]
+        form, whole_numbers = f"{count}{_CODES[how_seqs - 1]}", [seq - seqs[0] for seq in seqs]
     if how_steps == EVEN:
-        form, found = f"{form}2q", [*found, *steps[:2]]
+        form, whole_numbers = f"{form}2q", [*whole_numbers, *steps[:2]]
     else:
-        form, found = f"{form}{count}{_CODES[how_steps - 1]}", [*found, *steps]
+        form, whole_numbers = f"{form}{count}{_CODES[how_steps - 1]}", [*whole_numbers, *steps]
     how = how_seqs | how_steps << 3
     halves = _halves(values)
     if halves is not None:
-        return pack_as(f"<B{form}{count}d", how | HALF, *found, *times) + halves
-    return pack_as(f"<B{form}{count}d{count}d", how, *found, *times, *values)
+        return pack_as(f"<B{form}{count}d", how | HALF, *whole_numbers, *times) + halves
+    return pack_as(f"<B{form}{count}d{count}d", how, *whole_numbers, *times, *values)
 
 
 def _are_even(numbers: list[int]) -> bool:
@@ -60,14 +60,14 @@ def _are_even(numbers: list[int]) -> bool:
 
 
 def _halves(values: list[float]) -> bytes | None:
-    """The values with 4 bytes each, where that says all."""
+    """The values with 4 bytes each, where nothing is lost by that; else None."""
     form = f"<{len(values)}f"
     try:
         halves = pack_as(form, *values)
     except OverflowError:
         return None
     pairs = zip(values, unpack_as(form, halves), strict=True)
-    return halves if all(own == half or (own != own and half != half) for own, half in pairs) else None
+    return halves if all(value == half or (value != value and half != half) for value, half in pairs) else None
 
 
 def pack_many(seqs: Ints, steps: Ints, times: Floats, values: Floats) -> bytes:
@@ -96,7 +96,7 @@ def _is_even(numbers: Ints) -> bool:
 
 
 def _width(low: int, high: int) -> int:
-    """Of how many bytes, as the place in ``_WIDTHS``, from 1, whole numbers from ``low`` to ``high`` are."""
+    """How many bytes whole numbers from ``low`` to ``high`` take, as a position in ``_WIDTHS``, counted from 1."""
     bits = max(high.bit_length() if high >= 0 else (-high - 1).bit_length(), (-low - 1).bit_length() if low < 0 else 0)
     return 1 if bits < 8 else 2 if bits < 16 else 3 if bits < 32 else 4
 

@@ -1,8 +1,7 @@
 """Points as the index holds them: packed into chunks.
 
-A chunk holds some of the points of one writer and one label, in the order of their sequence numbers, packed as
-:mod:`tachograph.index.chunk_codec` does it; where they are many, what a summary needs to know of them is beside it.
-Chunks are never larger than ``CHUNK``.
+A chunk holds at most ``CHUNK`` points of one writer and one label, in the order of their sequence numbers, packed as
+:mod:`tachograph.index.chunk_codec` does it. Where they are many, a digest for summaries stands beside them.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from tachograph.index.chunk_codec import FLOAT, INT, Floats, Ints
 from tachograph.index.dialect import Connection
 
 CHUNK = 4096
-MANY = 64  # points of a chunk, from which on a summary doesn't add them up anew
+MANY = 64  # points, from which on a chunk has a digest, so that a summary doesn't add them up anew
 
 
 class Digest(Struct, frozen=True, array_like=True):
-    """What a summary needs to know of a chunk, and a writer's ``clock``: the latest time up to and in it.
+    """What a summary needs to know of a chunk. ``clock`` is the writer's latest time up to and in the chunk.
 
-    None stands for NaN, and for the step of a minimum that isn't there.
+    None stands for NaN, and for the step of a minimum or maximum where every value is NaN.
     """
 
     count: int
@@ -78,12 +77,12 @@ class Points(Struct):
         return self if in_order else self[np.argsort(self.seqs)]
 
     def pieces(self) -> Iterator[Points]:
-        """Cut into chunks."""
+        """The points, cut into pieces for chunks."""
         for start in range(0, len(self), CHUNK):
             yield self[start : start + CHUNK]
 
     def digest(self, clock: float) -> Digest:
-        """``clock`` is the writer's latest time up to and in these."""
+        """What a summary needs to know of these points. ``clock`` is the writer's latest time up to and in them."""
         numbers, steps = self.values, self.steps
         total = float(numbers.sum())
         if total != total:  # there is a NaN, or infinities of both signs
@@ -111,10 +110,10 @@ class Last(Struct):
 
 
 def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, Last]:
-    """Add points by label, in a transaction of the caller's; the newest of each.
+    """Add a writer's points, by label, in a transaction of the caller's. Returns the newest point of each label.
 
-    A chunk that is small beside what comes after it becomes part of it: so each point is rewritten a few times at
-    most, however little is added at a time. Chunks of a writer never overlap.
+    A last chunk that is small beside what is added is taken out and written anew with that. So each point is rewritten
+    a few times at most, however little is added at a time. The chunks of a writer and a label never overlap.
     """
     points = dict(added)
     clocks = _take_out(db, writer, points)
@@ -133,26 +132,26 @@ def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, L
 
 
 def _take_out(db: Connection, writer: int, points: dict[int, Points]) -> dict[int, float]:
-    """Take out the last chunks of each label where they are to become part of the points, to which they are added.
+    """Take out the last chunks of each label that are to be written anew, and add their points to ``points``.
 
-    By label the writer's clock before them.
+    Returns by label the writer's clock before these points.
     """
     clocks: dict[int, float] = {}
-    left = list(points)
-    while left:
+    pending = list(points)
+    while pending:
         taken = []
-        for label, found in zip(left, _newest(db, writer, left), strict=True):
-            for first_seq, last_seq, count, clock, packed in found:
+        for label, newest in zip(pending, _newest(db, writer, pending), strict=True):
+            for first_seq, last_seq, count, clock, packed in newest:
                 small = count < CHUNK and count <= 2 * len(points[label])
                 if small or last_seq >= points[label].seqs[0]:
                     points[label] = Points.unpacked(first_seq, last_seq, count, packed) + points[label]
                     taken.append((writer, label, first_seq))
                 else:
                     clocks[label] = clock
-            if not found:
+            if not newest:
                 clocks[label] = 0.0
         db.executemany("DELETE FROM chunk WHERE writer = ? AND label = ? AND first_seq = ?", taken)
-        left = [label for _, label, _ in taken]
+        pending = [label for _, label, _ in taken]
     return clocks
 
 
@@ -175,7 +174,7 @@ def _row(writer: int, label: int, points: Points, clock: float) -> tuple[Any, ..
 
 
 def digest_of(first_seq: int, last_seq: int, clock: float, count: int, packed: bytes, digest: bytes | None) -> Digest:
-    """What a summary needs to know of a chunk, whether it is beside it or not."""
+    """The digest of a chunk: the one that stands beside its points, else one that is made now."""
     if digest is not None:
         return _decode(digest)
     with np.errstate(over="ignore", invalid="ignore"):

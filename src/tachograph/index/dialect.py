@@ -1,7 +1,8 @@
-"""The two databases that can hold the tables, and what they don't have in common.
+"""The two databases that can hold the tables, and what differs between them.
 
 Statements are written once, with question marks for values, in what SQLite and PostgreSQL both understand. The little
-that has to be spelled differently is spelled here for PostgreSQL. No text of a caller's is ever part of a statement.
+that differs is translated for PostgreSQL here, and the statements that make the tables are printed for either. No text
+of a caller's is ever part of a statement.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Connection(Protocol):
 
     @property
     def labels(self) -> dict[str, int]:
-        """Numbers of labels that are known to be right until the transaction ends."""
+        """The numbers of labels that were looked up; they stay right until the transaction ends."""
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
         """Carry out a statement."""
@@ -43,16 +44,19 @@ class Connection(Protocol):
         """Carry out a statement with each of several rows of values."""
 
     def each(self, sql: str, rows: Sequence[Sequence[Any]], /) -> list[list[Any]]:
-        """The same question with each of several rows of values; the rows that each of them gave."""
+        """Ask the same with each of several rows of values. Returns the rows that each of them gave."""
 
     def hold(self, run: int, /) -> None:
-        """Until the transaction ends nobody else says anything of the run itself, and what others said is seen."""
+        """Lock the row of a run until the transaction ends. What others wrote to it before is seen."""
 
 
 @lru_cache(maxsize=1000)
 def postgresql(sql: str) -> str:
-    """A statement as PostgreSQL takes it. There LIKE tells capital letters from small ones, and knows an escape. Each
-    condition on values would become a join, and of a hundred of those it would think for minutes."""
+    """A statement in PostgreSQL's dialect.
+
+    Its LIKE distinguishes capital letters from small ones, and has an escape character. It would make a join of each
+    condition on values, and plan a hundred of those for minutes: ``TRUE =`` keeps it from that.
+    """
     for ours, theirs in (("LIKE ?", "ILIKE ? ESCAPE ''"), ("(no IN (SELECT", "(TRUE = no IN (SELECT"), ("?", "%s")):
         sql = sql.replace(ours, theirs)
     return sql
@@ -101,8 +105,8 @@ def _index(index: SqlIndex, indexed: str) -> str:
 
 
 class Many(NamedTuple):
-    """A statement of PostgreSQL's that does at once, with an array for each question mark, what another one does with
-    each of several rows of values. Where that asks something, the place of the row comes first, from 1."""
+    """A statement of PostgreSQL's that does at once what another one does with each of several rows of values. It takes
+    an array for each question mark. Where it selects, the number of the row, from 1, comes first in each answer."""
 
     sql: str
     types: list[str]  # of the arrays' values
@@ -110,26 +114,26 @@ class Many(NamedTuple):
 
 @lru_cache(maxsize=1000)
 def many(sql: str) -> Many | None:
-    """The statement for several rows; None where there is none.
+    """The statement that does ``sql`` for several rows at once; None where there is none.
 
     There is one for ``INSERT INTO t (a, b) VALUES (?, ?) ...``, ``DELETE FROM t WHERE a = ? AND b = ?`` and
     ``SELECT ... FROM t WHERE a = ? ...``, with tables of the schema.
     """
-    asked = re.search(r"(INSERT INTO|DELETE FROM|FROM) (\w+)", sql)
-    if asked is None or asked[2] not in _ARRAY_TYPES:
+    clause = re.search(r"(INSERT INTO|DELETE FROM|FROM) (\w+)", sql)
+    if clause is None or clause[2] not in _ARRAY_TYPES:
         return None
-    verb, table = asked[1], _ARRAY_TYPES[asked[2]]
+    verb, table = clause[1], _ARRAY_TYPES[clause[2]]
     if verb == "INSERT INTO":
-        found = re.fullmatch(r"(INSERT INTO \w+ )\(([^)]*)\) VALUES \([?, ]*\)([^?]*)", sql)
-        if found is None:
+        insert = re.fullmatch(r"(INSERT INTO \w+ )\(([^)]*)\) VALUES \([?, ]*\)([^?]*)", sql)
+        if insert is None:
             return None
-        types = [table[name] for name in found[2].replace('"', "").split(", ")]
-        return Many(postgresql(f"{found[1]}({found[2]}) SELECT * FROM {_arrays(types)}{found[3]}"), types)
+        types = [table[name] for name in insert[2].replace('"', "").split(", ")]
+        return Many(postgresql(f"{insert[1]}({insert[2]}) SELECT * FROM {_arrays(types)}{insert[3]}"), types)
     names = re.findall(r"(\w+) = \?", sql)
     if len(names) != sql.count("?"):
         return None
-    places = iter(range(1, len(names) + 1))
-    each = re.sub(r"\?", lambda _: f"given.value{next(places)}", sql)
+    numbers = iter(range(1, len(names) + 1))
+    each = re.sub(r"\?", lambda _: f"given.value{next(numbers)}", sql)
     types = [table[name] for name in names]
     given = (
         f"{_arrays(types)} WITH ORDINALITY AS given ({''.join(f'value{n}, ' for n in range(1, len(names) + 1))}place)"

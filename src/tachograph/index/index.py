@@ -1,15 +1,15 @@
 """The index: what the journals say, as tables that can be asked. It can be deleted at any time.
 
-A refresh reads what was appended since the last one, and only that. It looks at the files of those writers alone from
-which something may still come, and at others when there are news of them (see :mod:`tachograph.index.discovery`). A
-writer is *sealed* once its process is provably gone, or it has written its end and was quiet for a while, or, where
-nothing can be read of either, was quiet for an hour.
+A refresh reads what was appended since the last one, and only that. It looks at the files of those writers from which
+something may still come, and of those that somebody said to have changed (see :mod:`tachograph.index.discovery`). A
+writer is *sealed* once nothing more is expected of it: its process is provably gone; or it has written its end and was
+quiet for a while; or neither can be read, and it was quiet for an hour.
 
-Files that were copied here into a run that was there are looked for when a store is opened and once a minute: then
-everything is looked at. With more than a thousand writers that is done the less often the more there are, so that it
-takes a thousandth of the time at most. New runs always show at once, and so does what tachograph itself adds.
+New runs show at once, and so does what tachograph itself adds to a run. What somebody copies into a run that is there
+shows later: when a store is opened, and once a minute, everything is looked at. With more than a thousand writers that
+is done the less often the more there are, so that it takes a thousandth of the time at most.
 
-Several processes may index at once. Each piece is read without a lock and added in a short transaction, where nobody
+Several processes may index at once. Each block is read without a lock, and added in a short transaction unless somebody
 else has added it meanwhile.
 """
 
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from tachograph import journal
-from tachograph.index.discovery import Finder, empty
+from tachograph.index.discovery import Discovery, empty
 from tachograph.index.projection import WRITER_COLUMNS, IndexedWriter, TableBatch, decode_start
 from tachograph.index.sqlite_file import Database, explained
 from tachograph.journal import Damage
@@ -36,8 +36,8 @@ from tachograph.runtime.sqlite_errors import is_damaged, is_missing
 
 QUIET_SECONDS = 3600.0
 ENDED_SECONDS = 10.0  # that a writer has to be quiet once it has written its end
-LOOK_SECONDS = 60.0
-FEW = 1000  # writers
+LOOK_SECONDS = 60.0  # between two looks at everything
+FEW = 1000  # writers, of more of which everything is looked at less often
 
 T = TypeVar("T")
 
@@ -52,10 +52,10 @@ class Index:
         self.root = root
         self._runs = root / "runs"
         self._database = Database(root)
-        self._finder = Finder(root, self._database)
+        self._discovery = Discovery(root, self._database)
         self._lock = threading.RLock()
-        self._due = 0.0
-        self._refused: dict[Path, str] = {}
+        self._due = 0.0  # when everything is to be looked at, by the monotonic clock
+        self._refused: dict[Path, str] = {}  # files that could not be read, and why
         self._on_read = on_read
 
     # -- asking --
@@ -86,7 +86,7 @@ class Index:
         self._due = 0.0
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """``work``; done again where the index turned out to be damaged or was deleted meanwhile."""
+        """The result of ``work``, which is tried again where the index is damaged or was deleted meanwhile."""
         with self._lock:
             try:
                 return work()
@@ -105,11 +105,11 @@ class Index:
     @property
     def unreadable(self) -> list[Damage]:
         """Files and folders that the last refresh could not read."""
-        refused = self._refused | self._finder.refused
+        refused = self._refused | self._discovery.refused
         return [Damage(path, 0, 0, f"can't be read: {reason}") for path, reason in sorted(refused.items())]
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         with self._lock:
             self._database.close()
 
@@ -126,7 +126,7 @@ class Index:
         if not self._read_all(everything):
             self._read_all(everything)
         if everything:
-            self._looked()
+            self._note_look()
 
     def _is_due(self) -> bool:
         """Whether it is time to look at everything."""
@@ -136,18 +136,20 @@ class Index:
         ((looked, writers),) = self._all("SELECT looked, (SELECT max(no) FROM writer) FROM look")
         return (writers or 0) <= FEW or not 0 <= time.time() - looked < LOOK_SECONDS * writers / FEW
 
-    def _looked(self) -> None:
+    def _note_look(self) -> None:
+        """Note when everything was looked at, where other processes should wait with that."""
         ((writers,),) = self._all("SELECT max(no) FROM writer")
         if (writers or 0) > FEW:
             with self._database.transaction() as db:
                 db.execute("UPDATE look SET looked = ?", (time.time(),))
 
     def _read_all(self, everything: bool) -> bool:
+        """Read all that is new. False where that has to be done again: a file was cut or is gone."""
         self._refused.clear()
-        told = self._finder.find(everything)
-        # A writer's header tells whose process to look for: those that are new are read once before the real look.
-        whole = self._look(self._writers("NOT sealed AND header IS NULL"))
-        return self._look(self._writers("NOT sealed") + self._told(told)) and whole
+        changed = self._discovery.find(everything)
+        # A writer's header says whose process to look for. So new writers are read once before all are looked at.
+        is_whole = self._read_new(self._writers("NOT sealed AND header IS NULL"))
+        return self._read_new(self._writers("NOT sealed") + self._sealed_among(changed)) and is_whole
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         return self._database.connection.execute(sql, values).fetchall()
@@ -159,44 +161,44 @@ class Index:
             f"SELECT writer, first, offset FROM segment JOIN writer ON no = writer WHERE {condition}"
         ):
             offsets.setdefault(no, {})[first] = offset
-        found = self._all(
+        rows = self._all(
             f"""SELECT writer.no, run.id, writer.id, header, "end" IS NOT NULL, sealed
                 FROM writer JOIN run ON run.no = writer.run WHERE {condition}"""
         )
         return [
             _Writer(no, run, self._runs / run / id, _process(header), bool(ended), bool(sealed), offsets.get(no, {}))
-            for no, run, id, header, ended, sealed in found
+            for no, run, id, header, ended, sealed in rows
         ]
 
-    def _told(self, told: Iterable[tuple[str, str]]) -> list[_Writer]:
-        """Writers that were done, and of which there are news."""
+    def _sealed_among(self, changed: Iterable[tuple[str, str]]) -> list[_Writer]:
+        """The sealed writers among those that have changed, each given by its run's id and its own."""
         sql = (
             "SELECT writer.no FROM writer JOIN run ON run.no = writer.run WHERE sealed AND run.id = ? AND writer.id = ?"
         )
-        numbers = [str(no) for names in told for (no,) in self._all(sql, *names)]
+        numbers = [str(no) for ids in changed for (no,) in self._all(sql, *ids)]
         return self._writers(f"writer.no IN ({', '.join(numbers)})") if numbers else []
 
     def _unseal(self) -> None:
-        """Look again at writers who were done, but aren't: somebody copied more of theirs here."""
-        known = self._all(
+        """Unseal writers whose files are no longer as they were read: somebody copied more of theirs here."""
+        read = self._all(
             """SELECT writer.no, run.id, writer.id, first, offset
                FROM writer JOIN run ON run.no = writer.run JOIN segment ON segment.writer = writer.no WHERE sealed"""
         )
-        changed = {no for no, run, id, first, offset in known if _differs(f"{self._runs}/{run}/{id}", first, offset)}
+        changed = {no for no, run, id, first, offset in read if _differs(f"{self._runs}/{run}/{id}", first, offset)}
         if changed:
             with self._database.transaction() as db:
                 db.executemany("UPDATE writer SET sealed = FALSE WHERE no = ?", [(no,) for no in changed])
 
-    def _look(self, writers: Iterable[_Writer]) -> bool:
+    def _read_new(self, writers: Iterable[_Writer]) -> bool:
         """Read what was appended, and seal where that was the last of it. False where a file was cut or is gone."""
         is_gone = lru_cache(maxsize=None)(process.is_gone)
-        added, sealed, whole = _Additions(self._database), [], True
+        added, sealed, is_whole = _Additions(self._database), [], True
         for writer in writers:
             # Asked first: what a process wrote before it went is then there to be read.
             writer.gone = writer.process is not None and is_gone(writer.process)
             try:
                 writer.sizes, changed = journal.sizes(writer.folder)
-                whole &= self._catch_up(writer, added)
+                is_whole &= self._catch_up(writer, added)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted meanwhile: the next look at the run's folder finds out
             except OSError as error:
@@ -205,16 +207,17 @@ class Index:
             if not writer.sealed and (writer.gone or changed < time.time() - writer.patience):
                 sealed.append((writer.no,))
         added.write()
-        while late := added.take_late():
-            for writer in late:
+        while overtaken := added.take_overtaken():
+            for writer in overtaken:
                 self._read(writer, added)
             added.write()
         if sealed:
             with self._database.transaction() as db:
                 db.executemany("UPDATE writer SET sealed = TRUE WHERE no = ?", sealed)
-        return whole
+        return is_whole
 
     def _catch_up(self, writer: _Writer, added: _Additions) -> bool:
+        """Read what a writer has appended. False where a file was cut or is gone: then its run is forgotten."""
         if writer.sizes == writer.offsets:
             return True
         torn = {first for (first,) in self._all("SELECT segment FROM damage WHERE writer = ? AND torn", writer.no)}
@@ -236,8 +239,8 @@ class Index:
     def _read_block(self, writer: _Writer, first: int, added: _Additions) -> bool:
         """Read the next lines of a segment; whether there are more of them."""
         added.settle(writer)
-        at = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", writer.no, first)
-        offset, line = at[0] if at else (0, 1)
+        position = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", writer.no, first)
+        offset, line = position[0] if position else (0, 1)
         state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", writer.no)
         if not state or offset >= writer.sizes[first]:
             return False
@@ -254,14 +257,14 @@ class Index:
 class _Additions:
     """Batches of different writers that are added together: a transaction costs more than a short batch does.
 
-    A batch is not added if another process read the same lines and was faster. Its writer is then *late*: what that
-    process left is still to be read.
+    A batch is not added if another process read the same lines and was faster. Its writer is *overtaken* then: whatever
+    that process did not read is still to be read.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._batches: list[tuple[_Writer, TableBatch]] = []
-        self._late: list[_Writer] = []
+        self._overtaken: list[_Writer] = []
         self._bytes = 0
 
     def take(self, writer: _Writer, batch: TableBatch) -> None:
@@ -275,19 +278,19 @@ class _Additions:
         if self._batches and self._batches[-1][0] is writer:
             self.write()
 
-    def take_late(self) -> list[_Writer]:
-        late, self._late = self._late, []
-        return late
+    def take_overtaken(self) -> list[_Writer]:
+        overtaken, self._overtaken = self._overtaken, []
+        return overtaken
 
     def write(self) -> None:
         batches, self._batches, self._bytes = self._batches, [], 0
         if batches:
             with self._database.transaction() as db:
-                self._late += [writer for writer, batch in batches if not batch.write(db)]
+                self._overtaken += [writer for writer, batch in batches if not batch.write(db)]
 
 
 class _Writer(Struct):
-    """A writer to look at. ``process`` is None where its header was not read yet, or is damaged."""
+    """A writer whose files are looked at. ``process`` is None where its header was not read yet, or is damaged."""
 
     no: int
     run: str

@@ -1,6 +1,6 @@
-"""The names of metrics, params and tags: each stands once in the tables, and elsewhere as its number.
+"""Labels: the names of metrics, params and tags. Each stands once in the tables, with a number that is used elsewhere.
 
-They are found by their digest, since they may be of any length, and an index's entries may not.
+They are found by their digests, since the entries of a database's index may not be of any length.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from tachograph.index.dialect import Connection
 
-NUMBER = "(SELECT no FROM label WHERE digest = ?)"  # that of the label whose digest it is
+NUMBER = "(SELECT no FROM label WHERE digest = ?)"  # in SQL, the number of the label with a digest
 
 
 def digest(text: str) -> bytes:
@@ -19,17 +19,18 @@ def digest(text: str) -> bytes:
 
 
 def numbers(db: Connection, texts: Collection[str]) -> dict[str, int]:
-    """The numbers of these labels, in a transaction of the caller's. Those that are new are put down."""
-    known = db.labels
-    new = [text for text in texts if text not in known]
-    if new:
-        _find(db, known, new)
-    if missing := sorted((digest(text), text) for text in new if text not in known):
-        db.executemany("INSERT INTO label (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING", missing)
-        _find(db, known, [text for _, text in missing])
-    return {text: known[text] for text in texts}
+    """The numbers of these labels, in a transaction of the caller's. New labels are added."""
+    cached = db.labels
+    uncached = [text for text in texts if text not in cached]
+    if uncached:
+        _look_up(db, uncached)
+    if new := sorted((digest(text), text) for text in uncached if text not in cached):
+        db.executemany("INSERT INTO label (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING", new)
+        _look_up(db, [text for _, text in new])
+    return {text: cached[text] for text in texts}
 
 
-def _find(db: Connection, known: dict[str, int], texts: list[str]) -> None:
-    found = db.each("SELECT no FROM label WHERE digest = ?", [(digest(text),) for text in texts])
-    known.update({text: rows[0][0] for text, rows in zip(texts, found, strict=True) if rows})
+def _look_up(db: Connection, texts: list[str]) -> None:
+    """Add the numbers of those labels that there are to ``db.labels``."""
+    answers = db.each("SELECT no FROM label WHERE digest = ?", [(digest(text),) for text in texts])
+    db.labels.update({text: rows[0][0] for text, rows in zip(texts, answers, strict=True) if rows})

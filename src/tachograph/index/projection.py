@@ -1,4 +1,4 @@
-"""What a piece of a journal says, folded into the index's tables. Only here are the rows written.
+"""Adds the events of a piece of a journal to the index's tables.
 
 Later events win, by (clock, writer, sequence number): the clock is the writer's time, which is taken to stand still
 while the machine's is set back. Whatever the order in which writers are read, the tables come out the same.
@@ -21,11 +21,11 @@ from tachograph.index.dialect import Connection
 from tachograph.index.schema import WRITER_HAS_BEGUN
 from tachograph.journal import Block, Damage
 
-LONGEST_KIND = 100  # that is told from others; those that we know are shorter
+LONGEST_KIND = 100  # characters of an event's kind that are kept; the kinds that we know are shorter
 
 
 class Seen:
-    """The sequence numbers read so far, as ranges: one, where nothing is damaged."""
+    """The sequence numbers that were read of a writer, as ranges: a single one, where nothing is damaged."""
 
     def __init__(self, ranges: list[list[int]]) -> None:
         self.ranges = ranges
@@ -38,14 +38,14 @@ class Seen:
         return self._insert(seq)
 
     def _insert(self, seq: int) -> bool:
-        place = bisect_right(self.ranges, seq, key=lambda known: known[0])
-        if place and seq <= self.ranges[place - 1][1]:
+        index = bisect_right(self.ranges, seq, key=lambda numbers: numbers[0])
+        if index and seq <= self.ranges[index - 1][1]:
             return False
-        self.ranges.insert(place, [seq, seq])
-        if place + 1 < len(self.ranges) and self.ranges[place + 1][0] == seq + 1:
-            self.ranges[place][1] = self.ranges.pop(place + 1)[1]
-        if place and self.ranges[place - 1][1] == seq - 1:
-            self.ranges[place - 1][1] = self.ranges.pop(place)[1]
+        self.ranges.insert(index, [seq, seq])
+        if index + 1 < len(self.ranges) and self.ranges[index + 1][0] == seq + 1:
+            self.ranges[index][1] = self.ranges.pop(index + 1)[1]
+        if index and self.ranges[index - 1][1] == seq - 1:
+            self.ranges[index - 1][1] = self.ranges.pop(index)[1]
         return True
 
 
@@ -75,12 +75,12 @@ class IndexedWriter(Struct):
         )  # fmt: skip
 
     def age(self) -> tuple[int, float, str]:
-        """What tells older writers of a run from newer ones."""
+        """By this, writers of a run are ordered from older to newer ones."""
         return (self.header.attempt if self.header else 0, self.started or 0.0, self.id)
 
     @property
     def is_witness(self) -> bool:
-        """Whether it only tells of another writer's death."""
+        """Whether it only recorded that another writer has crashed."""
         return self.header is not None and self.header.role == events.WITNESS
 
     @property
@@ -97,7 +97,8 @@ class IndexedWriter(Struct):
         return int(rank) if rank.isdecimal() else 0
 
     def shown(self, name: str) -> str:
-        """Under what name the run has this writer's metric ``name``: other ranks' don't mix with those of rank 0."""
+        """The name that the run has for this writer's metric ``name``: the metrics of other ranks have theirs in it, so
+        that they don't mix with those of rank 0."""
         if self.rank == 0:
             return name
         if name.startswith("system/"):
@@ -106,7 +107,7 @@ class IndexedWriter(Struct):
 
 
 class TableBatch:
-    """What a block adds to the tables. Made without a lock; :meth:`write` then needs it for a moment only."""
+    """What a block of a journal adds to the tables. It is made without a lock; only :meth:`write` needs one."""
 
     def __init__(self, writer: IndexedWriter, block: Block) -> None:
         self.writer, self.block = writer, block
@@ -187,30 +188,30 @@ def _write_damage(db: Connection, writer: IndexedWriter, block: Block, damage: l
     )
 
 
-def _write_events(db: Connection, writer: IndexedWriter, happened: list[tuple[float, Event]]) -> None:
+def _write_events(db: Connection, writer: IndexedWriter, timed_events: list[tuple[float, Event]]) -> None:
     db.executemany(
         "INSERT INTO event (run, writer, seq, clock, kind, line) VALUES (?, ?, ?, ?, ?, ?)",
-        [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in happened],
+        [(writer.run, writer.no, event.seq, clock, _kind(event), _line(event)) for clock, event in timed_events],
     )
-    _upsert(db, "param", _rows(db, writer, happened, Params, _split))
-    _upsert(db, "tag", _rows(db, writer, happened, Tags, lambda text: (text,)))
+    _upsert(db, "param", _rows(db, writer, timed_events, Params, _split))
+    _upsert(db, "tag", _rows(db, writer, timed_events, Tags, lambda text: (text,)))
 
 
 def _rows(
     db: Connection,
     writer: IndexedWriter,
-    happened: list[tuple[float, Event]],
+    timed_events: list[tuple[float, Event]],
     kind: type[Params | Tags],
     columns: Callable[[Any], Any],
 ) -> list[tuple[Any, ...]]:
-    told = [
+    items = [
         (clock, event.seq, name, value)
-        for clock, event in happened
+        for clock, event in timed_events
         if isinstance(event, kind)
         for name, value in event.values.items()
     ]
-    numbers = labels.numbers(db, {name for _, _, name, _ in told})
-    return [(writer.run, numbers[name], *columns(value), clock, writer.no, seq) for clock, seq, name, value in told]
+    numbers = labels.numbers(db, {name for _, _, name, _ in items})
+    return [(writer.run, numbers[name], *columns(value), clock, writer.no, seq) for clock, seq, name, value in items]
 
 
 def _split(raw: Any) -> tuple[float | None, str | None, bool, bytes]:
@@ -255,7 +256,7 @@ _ID = "(SELECT id FROM writer WHERE no = {table}.author)"
 
 
 def _upsert(db: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Write what is newer than what is there; in order, so that no two transactions wait for each other in a circle.
+    """Write the rows that are newer than what is there; in order, so that no two transactions wait for each other.
 
     The rows are of one writer. Of two writers at the same time, the one with the greater id wins.
     """
@@ -272,22 +273,22 @@ def _upsert(db: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def fold_run(db: Connection, run: int) -> None:
-    """What a run's writers together say of the run itself.
+    """Update the row of a run from what its writers say.
 
-    The first owner tells its name and origin, the newest one how it ended (see :func:`ends`). Without an owner, any
-    writer does.
+    Its name and origin are those that its first owner has recorded; how it ended is what its newest owner says (see
+    :func:`ends`). Where no owner can be read, any writer counts as one.
     """
     db.hold(run)
-    found = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND {WRITER_HAS_BEGUN}", (run,))
-    everybody = [IndexedWriter.loaded(row) for row in found.fetchall()]
-    writers = [writer for writer in everybody if not writer.is_witness]
+    rows = db.execute(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE run = ? AND {WRITER_HAS_BEGUN}", (run,))
+    with_witnesses = [IndexedWriter.loaded(row) for row in rows.fetchall()]
+    writers = [writer for writer in with_witnesses if not writer.is_witness]
     if not writers:
         return
-    latest = max(writer.clock for writer in everybody)
-    told = [writer for writer in writers if writer.header is not None] or writers
-    owners = [writer for writer in told if writer.header is not None and writer.header.role == "owner"] or told
+    latest = max(writer.clock for writer in with_witnesses)
+    with_header = [writer for writer in writers if writer.header is not None] or writers
+    owners = [writer for writer in with_header if writer.header and writer.header.role == "owner"] or with_header
     first, leader = min(owners, key=IndexedWriter.age), max(owners, key=IndexedWriter.age)
-    header, end = first.header, ends(everybody).get(leader.id)
+    header, end = first.header, ends(with_witnesses).get(leader.id)
     ended = end and (latest if end.of else end.at)
     db.execute(
         """UPDATE run SET name = ?, experiment = ?, parent = ?, opener = ?, leader = ?, status = ?, ended = ?,
@@ -300,12 +301,12 @@ def fold_run(db: Connection, run: int) -> None:
 
 
 def ends(writers: Iterable[IndexedWriter]) -> dict[str, RunEnd]:
-    """By the ids of a run's writers how they ended: as they said themselves; else, as long as nothing was heard of them
-    since, as a witness says. Whatever came first."""
-    known = {writer.id: writer for writer in writers}
-    told = [writer.end for writer in known.values() if writer.is_witness and writer.end is not None]
-    seen = {end.of: end for end in told if end.of in known and known[end.of].last <= end.last}
-    return seen | {writer.id: writer.end for writer in known.values() if writer.end is not None}
+    """How the writers of a run ended, by their ids: as they recorded themselves; else as a witness says, unless the
+    writer has recorded something since. The order in which these were read doesn't matter."""
+    by_id = {writer.id: writer for writer in writers}
+    witnessed = [writer.end for writer in by_id.values() if writer.is_witness and writer.end is not None]
+    crashed = {end.of: end for end in witnessed if end.of in by_id and by_id[end.of].last <= end.last}
+    return crashed | {writer.id: writer.end for writer in by_id.values() if writer.end is not None}
 
 
 decode_start = msgspec.json.Decoder(RunStart).decode

@@ -51,7 +51,7 @@ _inherited: list[sqlite3.Connection] = []
 
 
 class Database:
-    """A connection to the index of one root, made when first needed, and again when the file was replaced.
+    """A connection to the index of one root. :meth:`connect` makes it, and makes it again when the file was replaced.
 
     In between, all goes to the same file, even if that is deleted meanwhile: row numbers mean nothing in another one.
     """
@@ -79,7 +79,7 @@ class Database:
         if self.is_current:
             return
         self.close()
-        self._path = _place(self.root)
+        self._path = _index_path(self.root)
         self._connection = _open(self._path)
         self._identity = _identity(self._path)
         self._process = os.getpid()
@@ -124,13 +124,13 @@ class Database:
 
 
 def explained(error: sqlite3.DatabaseError, root: Path) -> Exception:
-    """What to raise for ``error``: unless it is a fault of ours, one line on what to do."""
+    """The exception to raise for ``error``: the same for a fault of ours, else one whose line says what to do."""
     if code(error) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
         return error
     return Error(f"the index of {root} can't be used ({error}): make room or try again; it can be deleted at any time")
 
 
-def _place(root: Path) -> Path | None:
+def _index_path(root: Path) -> Path | None:
     """Where the index lies; None where no folder can be written."""
     inside = root / FILENAME
     writable = os.access(root, os.W_OK) and (not inside.exists() or os.access(inside, os.W_OK))
@@ -176,13 +176,13 @@ def _open(path: Path | None) -> Connection:
         connection = _existing(path) if path.exists() else None
         if connection is None:
             _create(path)
-            connection = _tuned(_connection(_address(path)))
+            connection = _tuned(_connection(_uri(path)))
     return connection
 
 
 def _existing(path: Path) -> Connection | None:
     """A connection to a file that is there; None where it is damaged, or of another version."""
-    connection = _connection(_address(path))
+    connection = _connection(_uri(path))
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
             return _tuned(connection)
@@ -193,7 +193,7 @@ def _existing(path: Path) -> Connection | None:
     return None
 
 
-def _address(path: Path) -> str:
+def _uri(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=rw"
 
 
