@@ -1,7 +1,7 @@
-"""How to reach a bucket: what each cloud's own tools keep of that, for the client to use.
+"""Credentials and addresses of buckets, as each cloud's own tools keep them, for the client that opens buckets.
 
-The client reads most variables of the environment by itself, and asks the machine it runs on where there are none. What
-it doesn't know is added here:
+The client reads most environment variables by itself, and asks the machine that it runs on where there are none. What
+it doesn't read is added here:
 
     s3://   profiles (``AWS_PROFILE``) in ``~/.aws/credentials`` and ``~/.aws/config``: keys, region, ``endpoint_url``;
             for one that logs in or takes a role, ``boto3`` is asked, if it is there
@@ -23,17 +23,17 @@ from typing import Any
 
 from tachograph.errors import Error
 
-KEYS_LAST = timedelta(minutes=5)  # then the file is read anew: some tools put keys there that soon expire
+KEYS_LAST = timedelta(minutes=5)  # until the file is read anew: some tools put keys there that soon expire
 _LOGS_IN = ("role_arn", "sso_session", "sso_start_url", "sso_account_id", "credential_process", "login_session")
 _AZURE_SECRETS = ("KEY", "SAS", "TOKEN", "SECRET", "FEDERATED", "MSI", "IDENTITY", "SKIP", "CREDENTIAL")
 
 
 class Unusable(Error, ValueError):
-    """A bucket's URL, or what is kept here on how to reach it, that can't be used."""
+    """A bucket's URL, or the configuration that is here for it, can't be used."""
 
 
 def options(scheme: str) -> dict[str, Any]:
-    """What to give the client that opens buckets of ``scheme``: ``config``, and perhaps ``credential_provider``.
+    """Arguments for the client that opens buckets of ``scheme``: ``config``, and perhaps ``credential_provider``.
 
     Raises :class:`Unusable`.
     """
@@ -41,10 +41,10 @@ def options(scheme: str) -> dict[str, Any]:
 
 
 def _gs() -> dict[str, Any]:
-    return {"config": _given(base_url=os.environ.get("GOOGLE_BASE_URL"))}
+    return {"config": _present(base_url=os.environ.get("GOOGLE_BASE_URL"))}
 
 
-def _given(**values: str | None) -> dict[str, str]:
+def _present(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
@@ -57,7 +57,7 @@ def _variable(*names: str) -> str | None:
 
 def _s3() -> dict[str, Any]:
     profile = _profile()
-    config = _given(
+    config = _present(
         region=_variable("AWS_REGION", "AWS_DEFAULT_REGION") or profile.get("region"),
         endpoint=_variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT") or profile.get("endpoint_url"),
     )
@@ -71,7 +71,7 @@ def _s3() -> dict[str, Any]:
 
 
 def _profile() -> dict[str, str]:
-    """What the two files have of the profile that is chosen, those without one: of "default"."""
+    """What the two files say of the profile that is chosen, or of "default"."""
     name = _variable("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
     config = _sections("AWS_CONFIG_FILE", "config")
     keys = _sections("AWS_SHARED_CREDENTIALS_FILE", "credentials")
@@ -117,7 +117,7 @@ def _boto3() -> Any:
 
 def _az() -> dict[str, Any]:
     parts = _connection_string()
-    config = _given(
+    config = _present(
         account_name=parts.get("accountname") or _variable("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
         account_key=parts.get("accountkey") or _variable("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"),
         sas_key=parts.get("sharedaccesssignature"),

@@ -1,10 +1,10 @@
 """Objects in a bucket: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``.
 
-The one place that speaks to object storage. Paths are relative to the URL. A request that fails for no reason of ours
-is tried again some times within seconds; then :class:`tachograph.sinks.Retry` says in one line why, for the shipper to
-come again or for a person to read. Nothing secret is in that line. Where an object isn't there, FileNotFoundError.
+The only module that speaks to object storage. Paths are relative to the URL. A request that fails is tried again some
+times within seconds. Then :class:`tachograph.errors.Retry` is raised, whose one line says why and holds nothing secret;
+FileNotFoundError where an object isn't there.
 
-The client runs threads of its own, which a fork doesn't take along.
+The client (obstore) runs threads of its own, which a fork doesn't take along.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _used_in = 0  # the process in which the client's threads are
 
 
 class Object(NamedTuple):
-    """An object as it is listed: ``size`` in bytes, ``changed`` in seconds since 1970, ``tag`` differs where its
-    content does."""
+    """An object as it is listed: its ``size`` in bytes, when it was ``changed`` in seconds since 1970, and a ``tag``
+    which changes with its content."""
 
     path: str
     size: int
@@ -67,7 +67,8 @@ class Objects:
     # -- writing --
 
     def create(self, path: str, content: bytes) -> bool:
-        """Store an object, unless there is one; whether this stored it (where an answer was lost: perhaps it did)."""
+        """Store an object, unless there is one. Returns whether it was stored; where an answer was lost, False may be
+        wrong."""
         import obstore
 
         try:
@@ -77,13 +78,13 @@ class Objects:
         return True
 
     def put(self, path: str, content: bytes) -> None:
-        """Store an object in place of what there is."""
+        """Store an object, in place of the one that there is."""
         import obstore
 
         self._ask(lambda: obstore.put(self._store, path, content, use_multipart=False), writes=True)
 
     def create_file(self, path: str, file: Path) -> bool:
-        """Store a file as an object. One that is longer than one request may be takes the place of what there is."""
+        """Store a file as an object, unless there is one. A file that takes several requests replaces the one there."""
         size = file.stat().st_size
         if size <= PIECE:
             return self.create(path, file.read_bytes())
@@ -93,9 +94,9 @@ class Objects:
         return True
 
     def put_pieces(self, path: str, pieces: Iterable[bytes], length: int = PIECE) -> None:
-        """Store an object of which there is a piece at a time, all but the last of ``length`` bytes.
+        """Store an object from its pieces, which all but the last have ``length`` bytes.
 
-        What ``pieces`` raises comes out; then nothing is stored.
+        An exception that ``pieces`` raises is raised here; then nothing is stored.
         """
         import obstore
 
@@ -121,13 +122,14 @@ class Objects:
         return self._ask(lambda: bytes(obstore.get(self._store, path).bytes()))
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """``length`` bytes from ``start`` on, of which at least one is there. Raises FileNotFoundError."""
+        """Read ``length`` bytes of an object from ``start`` on, or as many as it has: one at least. Raises
+        FileNotFoundError."""
         import obstore
 
         return self._ask(lambda: bytes(obstore.get_range(self._store, path, start=start, length=length)))
 
     def pieces(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The same, piece by piece, to the end where no ``length`` is given. Raises FileNotFoundError."""
+        """Read an object from ``start`` on, piece by piece: ``length`` bytes, or all. Raises FileNotFoundError."""
         if length is None:
             size = self.size(path)
             if size is None:
@@ -148,14 +150,14 @@ class Objects:
     def listed(self, folder: str = "", after: str = "") -> Iterator[Object]:
         """The objects in ``folder`` and below, in the order of their paths; with ``after`` those behind that path.
 
-        A request is made for each thousand when they are needed.
+        They come a thousand at a time, by a request for each when it is needed.
         """
         import obstore
 
         stream = obstore.list(self._store, folder or None, offset=after or None, chunk_size=PAGE)
         while (page := self._ask(lambda: next(stream, None))) is not None:
-            for one in page:
-                yield Object(one["path"], one["size"], one["last_modified"].timestamp(), one["e_tag"] or "")
+            for meta in page:
+                yield Object(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"] or "")
 
     def folders(self, folder: str = "") -> list[str]:
         """The paths of the folders right in ``folder``."""
@@ -166,16 +168,16 @@ class Objects:
     # -- requests --
 
     def _ask(self, request: Callable[[], T], writes: bool = False) -> T:
-        """What a request gives; where it fails, one of our errors."""
+        """The result of a request. Raises one of our errors where it fails."""
         global _used_in
-        import obstore.exceptions as told
+        from obstore import exceptions
 
         if _used_in not in (0, os.getpid()):
             raise Retry(REFUSED_SECONDS, f"{self.name} can't be reached from a forked process: another one will send")
         _used_in = os.getpid()
         try:
             return request()
-        except told.AlreadyExistsError:
+        except exceptions.AlreadyExistsError:
             raise FileExistsError(f"{self.name} has that object already") from None
         except FileNotFoundError as error:
             if error.errno is not None:  # of a file that is to be stored
@@ -183,12 +185,12 @@ class Objects:
             if writes or _no_bucket(error):
                 raise self._failed(error) from None
             raise FileNotFoundError(f"{self.name} does not have that object") from None
-        except told.BaseError as error:
+        except exceptions.BaseError as error:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> Retry:
         text = str(error)
-        status, code = _found(r"status code: (\d{3})", text), _found(r"<Code>(\w+)</Code>", text)
+        status, code = _group(r"status code: (\d{3})", text), _group(r"<Code>(\w+)</Code>", text)
         if _no_bucket(error):
             return Retry(why=f"{self.name}: there is no such bucket; create it, or mend the URL")
         if re.search(r"169\.254\.|metadata\.google\.internal|InstanceCredentials|TokenRequest", text):
@@ -209,7 +211,7 @@ def piece_length(size: int) -> int:
     return max(PIECE, -(-size // MOST_PIECES))
 
 
-def _found(pattern: str, text: str) -> str:
+def _group(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     return match[1] if match else ""
 
@@ -239,20 +241,20 @@ def _opened(url: str) -> ObjectStore:
         from obstore.exceptions import BaseError
     except ImportError:
         raise Unusable(f"{scheme}:// URLs need a part that is missing: pip install 'tachograph[cloud]'") from None
-    given = options(scheme)
-    address = given["config"].get("endpoint") or given["config"].get("base_url") or ""
+    credentials = options(scheme)
+    address = credentials["config"].get("endpoint") or credentials["config"].get("base_url") or ""
     client = {
         "connect_timeout": CONNECT, "read_timeout": SILENCE, "timeout": WHOLE, "user_agent": "tachograph",
         "allow_http": address.startswith("http://"),
     }  # fmt: skip
     host = urlsplit(address).hostname or ""
-    if is_loopback(
-        host
-    ):  # a proxy, excluded where it would serve: so there is none, not that of the environment either
+    if is_loopback(host):  # no proxy, not that of the environment either: one is named, and excluded for this host
         client |= {"proxy_url": address, "proxy_excludes": host}
     make: Any = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}[scheme]
     try:
-        opened: ObjectStore = make(bucket, prefix=prefix or None, client_options=client, retry_config=RETRY, **given)
+        opened: ObjectStore = make(
+            bucket, prefix=prefix or None, client_options=client, retry_config=RETRY, **credentials
+        )
     except (BaseError, ValueError) as error:
         raise Unusable(f"{redact_url(url)} can't be opened: {_first_line(error)}") from None
     return opened

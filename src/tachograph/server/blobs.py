@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.blobs import BucketFiles
 from tachograph.bucket.credentials import Unusable
 from tachograph.bucket.objects import Objects
 from tachograph.errors import Error, Retry
@@ -99,7 +99,7 @@ class BucketBlobs:
 
     def __init__(self, url: str, root: Path) -> None:
         self._objects, self._root = Objects(url), root
-        self._shelves = Shelves(self._objects)
+        self._shelves = BucketFiles(self._objects)
         self.drafts = Drafts(root / "server" / "drafts", self._publish)
 
     def size(self, digest: str) -> int | None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tachograph.bucket import layout
-from tachograph.bucket.blobs import FRESH_SECONDS, Shelves
+from tachograph.bucket.blobs import FRESH_SECONDS, BucketFiles
 from tachograph.bucket.objects import PIECE, Objects, piece_length
 from tachograph.events import RunStart, decode, sequence_number
 from tachograph.journal import tombstones
@@ -40,7 +40,7 @@ class CloudSink:
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)
         self.name = self._objects.name
-        self._shelves = Shelves(self._objects)
+        self._shelves = BucketFiles(self._objects)
         self._held: dict[str, dict[str, int]] = {}
         self._removals: dict[str, tuple[float, float]] = {}  # when a run was removed, and when that was looked up
         self.on_progress: Callable[[int], None] = lambda size: None
@@ -48,7 +48,7 @@ class CloudSink:
     def resume(self, run: str) -> Mapping[str, int]:
         """How far each writer's events are held."""
         objects = self._objects.listed(layout.run_folder(run))
-        held = layout.held(segment for each in objects if (segment := layout.segment(each.path)))
+        held = layout.complete(segment for each in objects if (segment := layout.segment(each.path)))
         if time.monotonic() - self._removals.get(run, (0.0, -FRESH_SECONDS))[1] > FRESH_SECONDS:
             self._removals[run] = self._removed(run), time.monotonic()
         self._held[run] = dict(held)
@@ -56,8 +56,8 @@ class CloudSink:
 
     def _removed(self, run: str) -> float:
         """When a run was removed; 0.0 where it was not."""
-        objects = self._objects.listed(layout.stones_folder(run))
-        return max((tombstone[1] for each in objects if (tombstone := layout.stone(each.path))), default=0.0)
+        objects = self._objects.listed(layout.tombstones_folder(run))
+        return max((tombstone[1] for each in objects if (tombstone := layout.tombstone(each.path))), default=0.0)
 
     def write(self, run: str, writer: str, lines: Sequence[bytes]) -> None:
         """Store lines of a writer as a segment, or several."""
@@ -91,7 +91,7 @@ class CloudSink:
 
     def _tombstone(self, run: str, at: float) -> str:
         """What the tombstone of that time says, in words."""
-        return str(tombstones.read(self._objects.read(layout.stone_path(run, at))))
+        return str(tombstones.read(self._objects.read(layout.tombstone_path(run, at))))
 
     def missing(self, digests: Sequence[str]) -> Sequence[str]:
         """Those of ``digests`` that the bucket lacks."""

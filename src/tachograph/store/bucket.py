@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tachograph.bucket import layout
-from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.blobs import BucketFiles
 from tachograph.bucket.mirror import Mirror
 from tachograph.store.local import FolderFiles, FolderQuestions
 
@@ -25,7 +25,7 @@ class MirrorFiles(FolderFiles):
         return path
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
-        return Shelves(self._mirror.objects).lacking(super().lacking(digests))
+        return BucketFiles(self._mirror.objects).lacking(super().lacking(digests))
 
 
 class MirrorQuestions(FolderQuestions):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tachograph import journal
 from tachograph.bucket import layout
-from tachograph.bucket.blobs import Shelves, pieces
+from tachograph.bucket.blobs import BucketFiles, pieces
 from tachograph.bucket.mirror import Mirror
 from tachograph.events import encode
 from tachograph.journal import tombstones
@@ -25,7 +25,7 @@ class BucketUpkeep:
     def remove(self, runs: Sequence[tuple[str, str]], force: bool = False) -> None:
         self._mirror.refresh()
         for stone in tombstones.make(self._mirror.root, runs):
-            self._objects.create(layout.stone_path(stone.id, stone.at), encode(stone) + b"\n")
+            self._objects.create(layout.tombstone_path(stone.id, stone.at), encode(stone) + b"\n")
         self._delete([id for id, _ in runs])
         self._mirror.refresh()
 

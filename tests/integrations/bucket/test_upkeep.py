@@ -16,7 +16,7 @@ from tests.integrations.server.serving import lines
 
 import tachograph
 from tachograph.bucket import blobs, layout
-from tachograph.bucket.blobs import Shelves
+from tachograph.bucket.blobs import BucketFiles
 from tachograph.bucket.mirror import listing
 from tachograph.bucket.objects import Object, Objects
 from tachograph.cli import main
@@ -154,7 +154,7 @@ class Shelved:
         self.bucket.put(self.path, self.content)
 
     def sweep(self, needed: bool = False) -> None:
-        Shelves(self.bucket).collect({self.digest[7:]} if needed else set(), dry=False)
+        BucketFiles(self.bucket).collect({self.digest[7:]} if needed else set(), dry=False)
 
     def hour(self) -> None:
         self.bucket.age(3610)
@@ -193,7 +193,7 @@ def test_a_file_that_is_needed_again_is_doomed_no_more(shelved: Shelved) -> None
 def test_a_sender_that_asks_for_a_doomed_file_has_it_for_an_hour(shelved: Shelved) -> None:
     shelved.hour()
     shelved.sweep()
-    assert Shelves(Objects(shelved.url)).missing([shelved.digest]) == []
+    assert BucketFiles(Objects(shelved.url)).missing([shelved.digest]) == []
     assert paths(shelved.url, "doomed") == []
     shelved.hour()
     shelved.sweep()
@@ -202,7 +202,7 @@ def test_a_sender_that_asks_for_a_doomed_file_has_it_for_an_hour(shelved: Shelve
 
 def test_a_sender_that_looked_before_has_it_for_an_hour(shelved: Shelved) -> None:
     """It goes by what it saw, since a mark has no effect for an hour."""
-    sender = Shelves(Objects(shelved.url))
+    sender = BucketFiles(Objects(shelved.url))
     shelved.hour()
     assert sender.missing([shelved.digest]) == []
     shelved.sweep()
@@ -226,12 +226,12 @@ def test_a_sender_waits_while_files_are_deleted(shelved: Shelved) -> None:
 
         def ask(self) -> None:
             try:
-                missing = Shelves(Objects(shelved.url)).missing([shelved.digest])
+                missing = BucketFiles(Objects(shelved.url)).missing([shelved.digest])
                 told.append("missing" if missing else "held")
             except Retry:
                 told.append("wait")
 
-    Shelves(Watched(shelved.url, shelved.bucket.ages)).collect(set(), dry=False)
+    BucketFiles(Watched(shelved.url, shelved.bucket.ages)).collect(set(), dry=False)
     assert not shelved.is_there
     assert set(told[:-1]) == {"wait"}
     assert told[-1] == "missing"
@@ -240,9 +240,9 @@ def test_a_sender_waits_while_files_are_deleted(shelved: Shelved) -> None:
 def test_what_a_killed_collection_left_holds_nobody_up_for_long(shelved, monkeypatch: pytest.MonkeyPatch) -> None:
     Objects(shelved.url).put(f"{blobs.AT_WORK}abc", b"")
     with pytest.raises(Retry, match="files are being cleared away"):
-        Shelves(Objects(shelved.url)).missing([shelved.digest])
+        BucketFiles(Objects(shelved.url)).missing([shelved.digest])
     monkeypatch.setattr(blobs, "STALE_SECONDS", -1.0)
-    assert Shelves(Objects(shelved.url)).missing([shelved.digest]) == []
+    assert BucketFiles(Objects(shelved.url)).missing([shelved.digest]) == []
     shelved.sweep()
     assert paths(shelved.url, "doomed") == []
 
@@ -255,9 +255,9 @@ def test_many_files_are_asked_for_together(url: str, monkeypatch: pytest.MonkeyP
     asked: list[str] = []
     monkeypatch.setattr(Objects, "size", lambda self, path, size=Objects.size: asked.append(path) or size(self, path))
     digests = [digest_of(content) for content in held] + [digest_of(b"%d" % number) for number in range(40)]
-    assert Shelves(objects).missing(digests) == digests[40:]
+    assert BucketFiles(objects).missing(digests) == digests[40:]
     assert asked == []
     monkeypatch.setattr(blobs, "PAGE", 5)  # a look at 20 objects, and the others are asked for
-    assert Shelves(objects).missing(digests) == digests[40:]
+    assert BucketFiles(objects).missing(digests) == digests[40:]
     assert 20 < len(asked) < 80
-    assert Shelves(objects).missing(digests[38:42]) == digests[40:42]
+    assert BucketFiles(objects).missing(digests[38:42]) == digests[40:42]

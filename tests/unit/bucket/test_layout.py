@@ -57,11 +57,11 @@ def of(*ranges: tuple[int, int], writer: str = "w") -> list[Segment]:
     ],
 )
 def test_how_far_a_writer_is_held(ranges, end):
-    assert layout.held(of(*ranges)) == ({} if end is None else {"w": end})
+    assert layout.complete(of(*ranges)) == ({} if end is None else {"w": end})
 
 
 def test_writers_are_kept_apart():
-    assert layout.held([*of((1, 5)), *of((1, 2), (3, 9), writer="v")]) == {"w": 5, "v": 9}
+    assert layout.complete([*of((1, 5)), *of((1, 2), (3, 9), writer="v")]) == {"w": 5, "v": 9}
 
 
 def test_whatever_is_held_without_a_gap_counts():
@@ -70,7 +70,7 @@ def test_whatever_is_held_without_a_gap_counts():
         ranges = [(first, first + chance.randrange(12)) for first in chance.choices(range(1, 60), k=15)]
         numbers = {number for first, last in ranges for number in range(first, last + 1)}
         end = next(number for number in range(1, 100) if number not in numbers) - 1
-        assert layout.held(of(*ranges)).get("w", 0) == end
+        assert layout.complete(of(*ranges)).get("w", 0) == end
 
 
 def test_blobs():

@@ -1,7 +1,7 @@
-"""A writer's segments in a bucket, added to its journal in the mirror: each sequence number once, in growing files.
+"""Copies a writer's segments from a bucket to its journal in the mirror: each sequence number once, in growing files.
 
-A file is written first, then what is known of it: what is behind the size that is known was written by a process that
-was killed, and is cut off.
+A file is written first, and then its size is noted. What a file has beyond that size was written by a process that was
+killed, and is cut off.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from tachograph.bucket.mirror.listing import Listed
 from tachograph.bucket.mirror.state import MirroredWriter
 from tachograph.journal import changes
 
-FILE_BYTES = 64 << 20  # from here on a new one is begun
+FILE_BYTES = 64 << 20  # a file that is longer is not added to: a new one is begun
 PIECE = 1 << 20
 END = b"\n" + events.beginning(events.RunEnd)
 
 
 class Lost(Exception):
-    """What was there of a writer is no longer there: somebody deleted it."""
+    """A writer's file in the mirror is gone or was cut: somebody deleted it."""
 
 
 def add(writer: MirroredWriter, folder: Path, listed: Listed, content: bytes) -> None:
-    """Add what an object holds to the journal of ``writer`` in ``folder``, and note it. Raises :class:`Lost`."""
+    """Add the lines of an object to the journal of ``writer`` in ``folder``, and note that in ``writer``. Raises
+    :class:`Lost`."""
     segment = listed.segment
     if not writer.file or (writer.size >= FILE_BYTES and segment.first > writer.file):
         writer.file, writer.size = segment.first, 0
@@ -63,7 +64,7 @@ def _opened(path: Path, size: int) -> BinaryIO:
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
-    """What was compressed, piece by piece. Behind what can be read of it is a line that tells of damage."""
+    """The content, decompressed, piece by piece. Where that fails, the last line says that it is damaged."""
     try:
         with gzip.open(io.BytesIO(content)) as packed:
             while piece := packed.read(PIECE):
@@ -73,7 +74,7 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines, without their ends. Of a last one that lacks its end, the rest is to come."""
+    """Whole lines, without their ends. A last one that lacks its end is left out: the rest of it is to come."""
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
@@ -81,7 +82,8 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _is_new(writer: MirroredWriter, line: bytes) -> bool:
-    """Whether a line is not there yet; from now on it is. A damaged one is kept for its reader."""
+    """Whether a line is not in the mirror yet; it is noted to be there now. A damaged one is always copied, so that
+    readers find it."""
     try:
         number = events.sequence_number(line)
     except ValueError:
@@ -93,9 +95,9 @@ def _is_new(writer: MirroredWriter, line: bytes) -> bool:
 
 
 def _copy(writer: MirroredWriter, pieces: Iterator[bytes], target: BinaryIO) -> None:
-    before = b"\n"
+    tail = b"\n"
     for piece in pieces:
         target.write(piece)
-        before += piece
-        writer.has_ended |= END in before
-        before = before[-len(END) :]
+        tail += piece
+        writer.has_ended |= END in tail
+        tail = tail[-len(END) :]

@@ -1,10 +1,10 @@
-"""Which runs in a bucket have something new, found with as few requests as may be.
+"""Finds the runs in a bucket that have something new, with as few requests as possible.
 
 A request lists a thousand objects, in the order of their paths. Ids of runs begin with the time, so what is new is
-mostly at the end: each look lists the newest runs, one or two requests' worth, and each older run that is still going
-on. A bucket of up to a thousand objects is so looked at as a whole. In a larger one, older runs that are over can still
-get something (a run that is gone on with, one that was recorded offline and is sent a month later), or be removed: a
-look at everything finds that out. It is repeated after a time in proportion to what it costs, whoever does it.
+mostly at the end. Each look lists the newest runs, with one or two requests, and each older run that is still going on.
+A bucket of up to a thousand objects is looked at as a whole that way. In a larger one, older runs that are over may
+still change: one is resumed or removed, or was recorded offline and is sent a month later. A look at everything finds
+that out; the longer it takes, the longer it is until the next one, whoever does it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from tachograph.bucket import layout
 from tachograph.bucket.layout import Segment
-from tachograph.bucket.mirror.state import Known, MirrorState
+from tachograph.bucket.mirror.state import ListedRun, MirrorState
 from tachograph.bucket.objects import PAGE, Object, Objects
 
 FRONT = 800  # objects of the newest runs, which every look lists
@@ -48,14 +48,14 @@ class Group(NamedTuple):
     listed: list[Listed]
 
     @property
-    def known(self) -> Known:
-        return Known(len(self.listed), max((one.object.changed for one in self.listed), default=0.0))
+    def as_listed(self) -> ListedRun:
+        return ListedRun(len(self.listed), max((listed.object.changed for listed in self.listed), default=0.0))
 
 
 class Look:
-    """One look at the bucket for the mirror whose runs lie in ``folder``.
+    """One look at the bucket, for the mirror whose runs lie in ``folder``.
 
-    ``gone`` are the runs that are no longer there, when :meth:`changed` is through.
+    After :meth:`changed`, ``gone`` are the runs that are no longer in the bucket.
     """
 
     def __init__(self, objects: Objects, state: MirrorState, pool: ThreadPoolExecutor, folder: Path) -> None:
@@ -63,7 +63,7 @@ class Look:
         self.gone: list[str] = []
 
     def changed(self) -> Iterator[Group]:
-        """The runs whose objects are not those that are known."""
+        """The runs whose objects are not those that the mirror knows."""
         now = time.time()
         front = self._front()
         wide_at, pages = self._state.fact("wide at"), self._state.fact("wide pages")
@@ -76,7 +76,7 @@ class Look:
             self._state.set_fact("wide pages", 1 + sum(count for _, count in self._state.newest()) // PAGE)
 
     def _front(self) -> str:
-        """The oldest of the newest runs that are listed every time; "" where these are all."""
+        """The first of the newest runs, which every look lists; "" where these are all runs."""
         objects = 0
         for run, count in self._state.newest():
             objects += count
@@ -85,6 +85,7 @@ class Look:
         return ""
 
     def _watched(self, front: str, now: float) -> Iterator[Group]:
+        """The older runs that are still going on and have something new."""
         runs = self._state.going_on(front, now - SILENT_SECONDS, WATCHED)
         for run, group in ahead(self._pool, ((run, 0, partial(self.group, run)) for run in runs)):
             if not group.listed:
@@ -93,11 +94,11 @@ class Look:
                 yield group
 
     def group(self, run: str) -> Group:
-        """What there is of a run now."""
+        """The segments of a run that are there now."""
         return Group(run, list(_segments(self._objects.listed(layout.run_folder(run)))))
 
     def _everything(self) -> Iterator[Group]:
-        """All but the last stretch by several threads, which hand over what differs."""
+        """All runs that have changed. Several threads list all stretches but the last one."""
         bounds = self._bounds()
         jobs = ((start, 0, self._differing(start, end)) for start, end in pairwise(bounds))
         for _, (groups, gone) in ahead(self._pool, jobs):
@@ -106,21 +107,21 @@ class Look:
         yield from self._stretch(bounds[-1])
 
     def _differing(self, start: str, end: str) -> Callable[[], tuple[list[Group], set[str]]]:
-        """For a thread: the runs of a stretch that are not as they are known, and those that are no longer there."""
+        """Work for a thread: it returns the runs of a stretch that have changed, and those that are gone."""
         known = self._state.runs(start, end)
 
         def work() -> tuple[list[Group], set[str]]:
-            seen, found = set[str](), []
+            listed, changed = set[str](), []
             for group in self._groups(start, end):
-                seen.add(group.run)
+                listed.add(group.run)
                 if self._differs(group, known.get(group.run)):
-                    found.append(group)
-            return found, known.keys() - seen
+                    changed.append(group)
+            return changed, known.keys() - listed
 
         return work
 
     def _bounds(self) -> list[str]:
-        """Where each stretch begins; the first one at the very beginning."""
+        """The run with which each stretch begins, "" for the first one."""
         bounds, objects = [], 0
         for run, count in self._state.newest():
             objects += count
@@ -130,37 +131,39 @@ class Look:
         return ["", *reversed(bounds)]
 
     def _stretch(self, start: str) -> Iterator[Group]:
-        """What differs from the run ``start`` on, as it is listed: it may be a lot that is new."""
-        known, seen = self._state.runs(start), set[str]()
+        """The runs that have changed, from ``start`` on, each as soon as it is listed: much may be new there."""
+        known, listed = self._state.runs(start), set[str]()
         for group in self._groups(start):
-            seen.add(group.run)
+            listed.add(group.run)
             if self._differs(group, known.get(group.run)):
                 yield group
-        self.gone += known.keys() - seen
+        self.gone += known.keys() - listed
 
-    def _differs(self, group: Group, known: Known | None) -> bool:
-        return group.known != known or not (self._folder / group.run).is_dir()  # which somebody deleted
+    def _differs(self, group: Group, known: ListedRun | None) -> bool:
+        return group.as_listed != known or not (self._folder / group.run).is_dir()  # somebody deleted that
 
     def _groups(self, start: str, end: str = "") -> Iterator[Group]:
-        """The runs from ``start`` on, in the order of their paths, those before ``end`` where that is given."""
+        """The runs from ``start`` on and before ``end``, where that is given, in the order of their paths."""
         after = f"{layout.run_folder(start)}/!" if start else ""  # before any writer; some servers skip the folder else
-        found = _segments(self._objects.listed(layout.RUNS, after))
-        for run, listed in groupby(found, lambda one: one.segment.run):
+        segments = _segments(self._objects.listed(layout.RUNS, after))
+        for run, listed in groupby(segments, lambda listed: listed.segment.run):
             if end and f"{run}/" >= f"{end}/":
                 return
             yield Group(run, list(listed))
 
 
 def _segments(objects: Iterable[Object]) -> Iterator[Listed]:
-    for one in objects:
-        segment = layout.segment(one.path)
+    for object in objects:
+        segment = layout.segment(object.path)
         if segment is not None:
-            yield Listed(one, segment)
+            yield Listed(object, segment)
 
 
 def ahead(pool: ThreadPoolExecutor, jobs: Iterable[tuple[T, int, Callable[[], R]]]) -> Iterator[tuple[T, R]]:
-    """What the jobs give, in their order, while some of those that follow are under way: each comes with a tag of its
-    own and its size in bytes."""
+    """The results of jobs, in their order, while some of the jobs that follow are under way.
+
+    Each job comes with a tag, which is returned beside its result, and the size of the result in bytes.
+    """
     waiting: deque[tuple[T, int, Future[R]]] = deque()
     size = 0
 

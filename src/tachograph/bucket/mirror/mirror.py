@@ -1,9 +1,11 @@
-"""A bucket's store, mirrored: a folder in the user's cache that holds the same tree, brought up to date with each
-question by fetching what is new. Over it lies the ordinary index; files are fetched when they are asked for.
+"""The mirror of a store in a bucket: a folder in the user's cache that holds the same tree.
+
+Each question first fetches what is new. The mirror has an index as any store has; files are fetched when they are asked
+for.
 
     <cache>/runs/ blobs/ removed.jsonl ...    a store as any other
     <cache>/mirror.sqlite                     what was fetched, see :mod:`tachograph.bucket.mirror.state`
-    <cache>/mirror.lock                       held by whoever fetches; other processes wait, and then find it there
+    <cache>/mirror.lock                       locked by whoever fetches; other processes wait, and find it done
 
 It may be deleted at any time, and is then fetched again.
 """
@@ -35,7 +37,7 @@ from tachograph.runtime.locks import locked
 from tachograph.runtime.sqlite_errors import is_damaged, is_missing
 
 AT_ONCE = 8  # requests
-KEEP_EVERY = 200  # objects, and what is known of them
+KEEP_EVERY = 200  # objects are fetched, and then what is known of them is made to last
 
 Job = tuple[Group | Listed, int, Callable[[], bytes | None]]
 
@@ -50,21 +52,21 @@ class Mirror:
         self.objects = Objects(url)
         self.name = self.objects.name
         self.root = cache_folder(Path(os.sep, "buckets", quote(f"{self.objects.endpoint} {self.name}", safe="")))
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
-        self._seen = -1.0
+        self._version = -1.0  # of the tree, when it was last looked at through this mirror
 
     def _survive_fork(self) -> None:
         if self._process != os.getpid():  # threads don't come along
-            self._begin()
+            self._reset()
 
     def refresh(self, everything: bool = False) -> bool:
-        """Fetch what is new; whether anything has come since this was called last, by whomever it was fetched.
-        ``everything`` has all of the bucket looked at, whenever that was done last.
+        """Fetch what is new. Returns whether the mirror has changed since the last call, whoever fetched that.
+        With ``everything`` the whole bucket is looked at, even if that was done a moment ago.
 
         Raises ``Error`` where the bucket can't be reached, or the cache can't be written.
         """
@@ -83,7 +85,7 @@ class Mirror:
             raise Error(f"the copy of {self.name} in {self.root} can't be kept ({error}): make room there") from error
 
     def fetch(self, digest: str) -> None:
-        """Fetch a file to where blobs lie, if the bucket has it. Raises ``Damaged`` where it has another digest."""
+        """Fetch a file into the mirror, if the bucket has it. Raises ``Damaged`` where it has another digest."""
         self._survive_fork()
         path = layout.blob_path(digest)
         size = self.objects.size(path)
@@ -91,21 +93,21 @@ class Mirror:
             return
         parts = ((start, min(PIECE, size - start)) for start in range(0, size, PIECE))
         jobs = ((start, length, partial(self.objects.read_range, path, start, length)) for start, length in parts)
-        blobs, found = Blobs(self.root), hashlib.sha256()
+        blobs, content_digest = Blobs(self.root), hashlib.sha256()
         draft = blobs.draft()
         try:
             with open(draft, "xb") as file:
                 for _, piece in ahead(self._pool, jobs):
-                    found.update(piece)
+                    content_digest.update(piece)
                     file.write(piece)
-            if f"sha256:{found.hexdigest()}" != digest:
+            if f"sha256:{content_digest.hexdigest()}" != digest:
                 raise Damaged(f"{self.name}/{path} does not match its digest; restore it from a copy")
             blobs.publish(draft, digest)
         finally:
             draft.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the threads back; they come again when they are needed."""
+        """End the threads; they are started again when they are needed."""
         pool, self._pool = self._pool, ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tachograph bucket")
         pool.shutdown()
 
@@ -120,8 +122,8 @@ class Mirror:
                     state.set_fact("wide at", 0.0)
                 self._look(state)
                 state.keep()
-                seen, self._seen = self._seen, state.fact("version")
-                return seen != self._seen
+                before, self._version = self._version, state.fact("version")
+                return before != self._version
             except Retry:
                 state.keep()  # what was fetched until now is good
                 raise
@@ -131,25 +133,26 @@ class Mirror:
     def _look(self, state: MirrorState) -> None:
         if state.is_new:
             shutil.rmtree(self.root / layout.RUNS, ignore_errors=True)  # nothing is known of what lies there
-        stones = self._pool.submit(self._find_stones)
+        tombstones_found = self._pool.submit(self._find_tombstones)
         look = Look(self.objects, state, self._pool, self.root / layout.RUNS)
         again = self._fetch(state, look.changed())
         for run in look.gone:
             self._forget(state, run)
         if again:
             self._fetch(state, map(look.group, again))
-        if self._take_stones(*stones.result()):
+        if self._take_tombstones(*tombstones_found.result()):
             state.change()
 
     def _fetch(self, state: MirrorState, groups: Iterable[Group]) -> set[str]:
-        """Fetch what is new of these runs; those of which something was lost on the way."""
+        """Fetch what is new of these runs. Returns those that have to be fetched again: something of them was deleted
+        meanwhile."""
         count, again = 0, set[str]()
         for wanted, content in ahead(self._pool, self._jobs(state, groups)):
             run = wanted.run if isinstance(wanted, Group) else wanted.segment.run
             if run in again:
                 continue
             if isinstance(wanted, Group):
-                state.set_run(run, wanted.known, list(state.writers(run).values()))
+                state.set_run(run, wanted.as_listed, list(state.writers(run).values()))
                 continue
             if not self._add(state, wanted, content):
                 again.add(run)
@@ -160,18 +163,19 @@ class Mirror:
         return again
 
     def _jobs(self, state: MirrorState, groups: Iterable[Group]) -> Iterator[Job]:
-        """The objects to fetch of each run, and behind them the run itself."""
+        """The objects to fetch of each run, and after them the run itself, to be noted."""
         for group in groups:
             if not (self.root / layout.RUNS / group.run).is_dir():
                 state.forget(group.run)
             writers, copied = state.writers(group.run), state.copied(group.run)
-            for one in sorted(group.listed, key=lambda one: (one.segment.writer, one.segment.first)):
-                writer = writers.get(one.segment.writer)
-                if one.segment.last and writer and writer.holds(one.segment.first, one.segment.last):
+            for listed in sorted(group.listed, key=lambda listed: (listed.segment.writer, listed.segment.first)):
+                segment, object = listed.segment, listed.object
+                writer = writers.get(segment.writer)
+                if segment.last and writer and writer.holds(segment.first, segment.last):
                     continue
-                if not one.segment.last and copied.get(one.object.path) == one.object.tag:
+                if not segment.last and copied.get(object.path) == object.tag:
                     continue
-                yield one, one.object.size, partial(self._read, one.object.path)
+                yield listed, object.size, partial(self._read, object.path)
             yield group, 0, lambda: None
 
     def _add(self, state: MirrorState, wanted: Listed, content: bytes | None) -> bool:
@@ -202,18 +206,24 @@ class Mirror:
         except FileNotFoundError:
             return None
 
-    def _find_stones(self) -> tuple[bytes, list[str]]:
-        """Which runs were removed: what was copied from a folder, and the paths of tombstones."""
-        return self._read(tombstones.FILENAME) or b"", [one.path for one in self.objects.listed(layout.REMOVED)]
+    def _find_tombstones(self) -> tuple[bytes, list[str]]:
+        """The removed runs: a list that was copied from a folder, as it is, and the paths of tombstones."""
+        return self._read(tombstones.FILENAME) or b"", [object.path for object in self.objects.listed(layout.REMOVED)]
 
-    def _take_stones(self, copied: bytes, stones: list[str]) -> bool:
-        """Take over which runs were removed; whether that is new. Tombstones never change: each is fetched once."""
+    def _take_tombstones(self, copied: bytes, paths: list[str]) -> bool:
+        """Write the mirror's list of removed runs. Returns whether it has changed. Each tombstone is fetched once:
+        they never change."""
         path = self.root / tombstones.FILENAME
         before = path.read_bytes() if path.exists() else b""
-        known = {layout.stone_path(stone.id, stone.at): line for line in before.splitlines() if (stone := _stone(line))}
-        jobs = ((one, 0, partial(self._read, one)) for one in stones if one not in known and layout.stone(one))
-        known |= {one: content.strip() for one, content in ahead(self._pool, jobs) if content and _stone(content)}
-        lines = sorted((known[one] for one in stones if one in known), key=lambda line: tombstones.read(line).at)
+        by_path = {
+            layout.tombstone_path(tombstone.id, tombstone.at): line
+            for line in before.splitlines()
+            if (tombstone := _tombstone(line))
+        }
+        new = [each for each in paths if each not in by_path and layout.tombstone(each)]
+        jobs = ((each, 0, partial(self._read, each)) for each in new)
+        by_path |= {each: line.strip() for each, line in ahead(self._pool, jobs) if line and _tombstone(line)}
+        lines = sorted((by_path[each] for each in paths if each in by_path), key=lambda line: tombstones.read(line).at)
         content = copied.rstrip(b"\n") + b"\n" * bool(copied and lines) + b"\n".join(lines) + b"\n"
         if content == (before or b"\n"):
             return False
@@ -221,7 +231,7 @@ class Mirror:
         return True
 
 
-def _stone(line: bytes) -> tombstones.Removed | None:
+def _tombstone(line: bytes) -> tombstones.Removed | None:
     try:
         return tombstones.read(line)
     except ValueError:
