@@ -1,4 +1,4 @@
-"""HTTP to a tachograph server: connections that show the token, and what went wrong with one, in few words."""
+"""HTTP connections to a tachograph server that show the token, and short reasons why one failed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tachograph.runtime.loopback import is_loopback
 
 
 class Connections(requests.Session):
-    """Connections to a server. This machine is asked itself: a proxy would look for the server on its own, and would be
-    shown the token."""
+    """Connections to a server. One on this machine is asked without a proxy, which would look for it on the machine of
+    its own, and would see the token."""
 
     def __init__(self, token: str) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class Connections(requests.Session):
         self.auth = Bearer(token)
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """What the environment says of a request to ``url``."""
+        """The settings of a request to ``url``, with what the environment says, for example of proxies."""
         host = urlsplit(url).hostname or ""
-        own = {"no_proxy": host} if is_loopback(host) else {}
-        return super().merge_environment_settings(url, {**(proxies or {}), **own}, stream, verify, cert)
+        exception = {"no_proxy": host} if is_loopback(host) else {}
+        return super().merge_environment_settings(url, {**(proxies or {}), **exception}, stream, verify, cert)
 
 
 def proxied(error: Exception) -> str:
-    """`` through the proxy http://...`` where the request that failed went to one, without its password."""
+    """`` through the proxy http://...``, without its password, where the request that failed went to one; else ""."""
     request = getattr(error, "request", None)
     if not isinstance(error, requests.exceptions.ProxyError) or request is None:
         return ""
@@ -49,8 +49,8 @@ class Bearer(requests.auth.AuthBase):
         return request
 
 
-def given_token() -> str:
-    """The token that is set. Raises ValueError where that can't be one."""
+def configured_token() -> str:
+    """The token that is set, "" where there is none. Raises ValueError for a text that can't be one."""
     token = str(settings.get("token") or "").strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise ValueError("TACHOGRAPH_TOKEN is no token: it has characters that tokens don't have")
@@ -58,7 +58,7 @@ def given_token() -> str:
 
 
 def innermost(error: Exception) -> str:
-    """The innermost reason: those around it repeat the address."""
+    """The innermost reason of an error: those around it repeat the address."""
     while error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     reason = getattr(error, "reason", None)

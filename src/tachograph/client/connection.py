@@ -15,7 +15,7 @@ import msgspec
 import requests
 from urllib3.exceptions import HTTPError
 
-from tachograph.client.auth import Connections, given_token, innermost, proxied
+from tachograph.client.auth import Connections, configured_token, innermost, proxied
 from tachograph.errors import Error, NotFound, QueryError
 
 CONNECT = 5.0  # seconds
@@ -23,14 +23,14 @@ SILENCE = 30.0  # seconds without a byte of an answer
 WHOLE = 300.0  # seconds for all of an answer
 ANSWER_BYTES = 512 << 20
 ATTEMPTS = 4
-STUCK = 120.0  # seconds in which a server that reads what is new gets nowhere
+STUCK = 120.0  # seconds without progress, after which a server that reads what is new is waited for no longer
 LONGEST_WAIT = 10.0  # seconds before an attempt
-_HOW_LONG = {"content-length", "transfer-encoding"}  # one of them is in every answer that came as far as that
+_LENGTHS = {"content-length", "transfer-encoding"}  # every answer has one of these headers, unless it was cut off
 
 
 class Unanswered(Error):
-    """There was no whole answer. ``after`` is in how many seconds there may be one; None where there won't be. Where
-    the server reads what is new before it answers, ``reading`` is how much of that is done."""
+    """There was no whole answer. ``after`` is in how many seconds to ask again; None where that would be of no use.
+    Where the server reads what is new before it answers, ``reading`` is the share of it that is done."""
 
     def __init__(self, why: str, after: float | None, reading: float | None = None) -> None:
         super().__init__(why)
@@ -38,8 +38,8 @@ class Unanswered(Error):
 
 
 class _Refusal(msgspec.Struct):
-    """What a server says of a request that it doesn't do. ``query``: it is the text of a query that can't be read;
-    ``reading``: how much of what is new was read, before which it answers no question."""
+    """What a server answers to a request that it refuses. ``query``: the text of the query can't be read; ``reading``:
+    it reads what is new before it answers questions, of which this share is done."""
 
     reason: str
     query: bool = False
@@ -62,7 +62,7 @@ class Server:
         self._on_wait = on_wait
 
     def ask(self, path: str, content: bytes, media_type: str, whole: float = WHOLE) -> bytes:
-        """The answer to a question that is sent; all of it comes within ``whole`` seconds."""
+        """The answer to a question; all of it has to come within ``whole`` seconds."""
         return self._answer("POST", path, {"Content-Type": media_type}, content, whole)
 
     def get(self, path: str) -> bytes:
@@ -76,17 +76,17 @@ class Server:
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None, whole: float = WHOLE
     ) -> bytes:
-        """Where an answer did not come, or not whole, it is asked for again, some times; and as long as the server gets
-        on with reading what is new."""
-        attempts, read, moved = 0, -1.0, time.monotonic()
+        """The answer to a request. Where it doesn't come whole, it is asked for again: some times, and as long as the
+        server makes progress with reading what is new."""
+        attempts, progress, progressed = 0, -1.0, time.monotonic()
         while True:
             try:
                 with self.request(method, path, headers, content) as response:
                     return _content(response, whole)
             except Unanswered as error:
-                if error.reading is not None and error.reading != read:
-                    read, moved = error.reading, time.monotonic()
-                is_reading = error.reading is not None and time.monotonic() - moved < STUCK
+                if error.reading is not None and error.reading != progress:
+                    progress, progressed = error.reading, time.monotonic()
+                is_reading = error.reading is not None and time.monotonic() - progressed < STUCK
                 attempts += not is_reading
                 if error.after is None or attempts == ATTEMPTS:
                     raise
@@ -98,26 +98,26 @@ class Server:
     def request(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> Iterator[requests.Response]:
-        """A response which is no refusal; its content is yet to be read. Raises ``Error``, while that is read, too."""
+        """A response that is no refusal, whose content is still to be read. Raises ``Error``, also while it is read."""
         address = f"{self.name}/api/v1{path}"
         timeouts = (CONNECT, SILENCE)
         try:
             with self._session.request(
                 method, address, headers=headers, data=content, timeout=timeouts, allow_redirects=False, stream=True
             ) as response:
-                if not _HOW_LONG.intersection(map(str.lower, response.headers)):  # Python takes what came for all
+                if not _LENGTHS.intersection(map(str.lower, response.headers)):  # requests takes what came for all
                     raise requests.ConnectionError("its answer was cut off")
                 if response.status_code not in (200, 206):
                     raise self._refused(response, _content(response))
                 yield response
         except (requests.RequestException, HTTPError) as error:
-            never = isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
-            unlikely = "NewConnectionError" in repr(error) or isinstance(error, requests.ConnectTimeout)
-            what = (
+            is_lasting = isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
+            is_nobody_there = "NewConnectionError" in repr(error) or isinstance(error, requests.ConnectTimeout)
+            why = (
                 f"{self.name} does not answer{proxied(error)} ({innermost(error)}): "
                 "is that the address of a server which runs?"
             )
-            raise Unanswered(what, after=None if never or unlikely else 0.2) from error
+            raise Unanswered(why, after=None if is_lasting or is_nobody_there else 0.2) from error
 
     def _refused(self, response: requests.Response, content: bytes) -> Error:
         status = response.status_code
@@ -129,7 +129,7 @@ class Server:
             after = response.headers.get("Retry-After", "")
             why = refusal.reason if refusal.reading is not None else f"{self.name} is too busy: {refusal.reason}"
             return Unanswered(why, float(after) if after.isdecimal() else 1.0, refusal.reading)
-        if status == 401 and not given_token():
+        if status == 401 and not configured_token():
             return Error(f"{self.name} wants a token: set TACHOGRAPH_TOKEN to one that its keeper made for you")
         if status in (401, 403):
             return Error(f"{self.name} does not take this token: {refusal.reason}")
@@ -146,7 +146,7 @@ class Server:
         return self.foreign("it has no such addresses")
 
     def foreign(self, why: str) -> Error:
-        """What to raise for an answer that no server of ours gives."""
+        """The error for an answer that no tachograph server gives."""
         return Error(f"what answers at {self.name} is no tachograph server ({why}): look at the address")
 
     @property
@@ -155,7 +155,7 @@ class Server:
         session = self._sessions.get(os.getpid())
         if session is None:
             try:
-                session = Connections(given_token())
+                session = Connections(configured_token())
             except ValueError as error:
                 raise Error(str(error)) from None
             self._sessions = {os.getpid(): session}

@@ -1,7 +1,7 @@
-"""The blobs of a server, fetched when they are asked for.
+"""The files of a server, fetched when they are asked for.
 
-    <cache>/blobs/<aa>/<digest>        what was fetched
-    <cache>/blobs/<aa>/<digest>.part   what has come of it so far: it is gone on with, also by another process
+    <cache>/blobs/<aa>/<digest>        a file that was fetched
+    <cache>/blobs/<aa>/<digest>.part   one of which a part has come: the rest is fetched next time, by any process
     <cache>/cache/                     copies under their own names
 
 The cache is a folder of the user's own for each server, which can be deleted at any time.
@@ -45,7 +45,7 @@ class Downloads:
     def _cache(self) -> Path:
         folder = cache_folder(self._server.name)
         with contextlib.suppress(OSError):  # not there yet
-            os.utime(folder)  # it is used
+            os.utime(folder)  # caches that nobody uses are deleted
         return folder
 
     @property
@@ -71,13 +71,15 @@ class Downloads:
         except NotFound:
             part.unlink(missing_ok=True)
             return
-        if (is_ := digest_of(part)) != digest:
+        if (actual := digest_of(part)) != digest:
             part.unlink()
-            raise Damaged(f"{self._server.name} gave something else for {digest}, which is {is_}: let it be verified")
+            raise Damaged(
+                f"{self._server.name} gave something else for {digest}, which is {actual}: let it be verified"
+            )
         os.replace(part, path)
 
     def _fetch_all(self, digest: str, part: Path) -> None:
-        """Fetch what is not there yet. While something comes with each attempt, there is another."""
+        """Fetch what is not there yet, in as many attempts as it takes, as long as each of them brings something."""
         attempts = 0
         while True:
             before = _size(part)
@@ -90,7 +92,7 @@ class Downloads:
                 time.sleep(min(error.after, LONGEST_WAIT))
 
     def _fetch_rest(self, digest: str, part: Path) -> None:
-        start = max(0, _size(part) - 1)  # one that is there already, since of nothing there is no range
+        start = max(0, _size(part) - 1)  # with the last byte that is there, since a range can't be empty
         headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         with self._server.request("GET", f"/blobs/{digest}", headers) as response, open(part, "ab") as file:
             file.truncate(start if response.status_code == 206 else 0)
@@ -98,12 +100,12 @@ class Downloads:
                 file.write(piece)
 
     def lacking(self, digests: Sequence[str]) -> list[str]:
-        found: list[str] = []
+        lacking: list[str] = []
         for start in range(0, len(digests), DIGESTS):
             body = msgspec.json.encode(list(digests[start : start + DIGESTS]))
             answer = self._server.ask("/missing", body, JSON)
-            found += msgspec.json.decode(answer, type=_Missing).missing
-        return found
+            lacking += msgspec.json.decode(answer, type=_Missing).missing
+        return lacking
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """The live stream of a run on a server, followed until the run is over.
 
-A stream that was cut off is gone on with where it was. It is followed rather than asked for what is new again and
-again: its points come as they were recorded, in the moment in which they did, and only once.
+Its events come as they were recorded, at once, and each of them once. A stream that was cut off is resumed where it
+was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tachograph import events
 from tachograph.client.connection import LONGEST_WAIT, Server, Unanswered
 from tachograph.events import Event
 
-OUTAGE = 60.0  # seconds after which a server that was there is given up
+OUTAGE = 60.0  # seconds without an answer, after which a server is given up
 PAUSE = 1.0
 
 Batch = list[tuple[str, Event]]  # of each event its writer
@@ -37,20 +37,20 @@ _decode_positions = msgspec.json.Decoder(_Positions).decode
 
 
 def positions(server: Server, run: str) -> dict[str, int]:
-    """By writer the number of the last event that there is."""
+    """The number of the last event of each writer of a run, by the writer's id."""
     return _decode_positions(server.get(f"/runs/{quote(run)}/positions")).positions
 
 
 def follow(server: Server, run: str, after: Mapping[str, int]) -> Iterator[Batch]:
-    """The events of a run, those of each writer from after a number on, as they come.
+    """The events of a run as they come, from each writer those behind the number in ``after``.
 
-    Raises ``Error`` where the server can't be reached any more, for a minute.
+    Raises ``Error`` where the server could not be reached for a minute.
     """
-    held, since = dict(after), 0.0  # when it was that nobody answered for the first time
+    last, since = dict(after), 0.0  # by writer the number of the last event; since when nobody answers
     while True:
         try:
-            for batch in _batches(server, run, held):
-                held |= {writer: event.seq for writer, event in batch}
+            for batch in _batches(server, run, last):
+                last |= {writer: event.seq for writer, event in batch}
                 since = 0.0
                 yield batch
             return
@@ -62,13 +62,13 @@ def follow(server: Server, run: str, after: Mapping[str, int]) -> Iterator[Batch
 
 
 def _batches(server: Server, run: str, after: Mapping[str, int]) -> Iterator[Batch]:
-    """Nothing when the stream has begun, and then what came together, until the run is over.
+    """An empty batch when the stream has begun, then those events together that came together, until the run is over.
 
-    Raises ``Unanswered`` where that isn't over, but the stream is.
+    Raises ``Unanswered`` where the stream ends before the run does.
     """
     batch: Batch = []
-    place = msgspec.json.encode(after).decode()
-    with server.request("GET", f"/runs/{quote(run)}/stream", {"Last-Event-ID": place}) as response:
+    position = msgspec.json.encode(after).decode()
+    with server.request("GET", f"/runs/{quote(run)}/stream", {"Last-Event-ID": position}) as response:
         yield batch
         for fields in _messages(response.raw):
             if fields.get("event") == "run.over":
@@ -76,7 +76,7 @@ def _batches(server: Server, run: str, after: Mapping[str, int]) -> Iterator[Bat
             if "data" in fields:
                 data = _decode(fields["data"])
                 batch.append((data.writer, events.decode(bytes(data.event))))
-            if "id" in fields:  # the last one of those that came together has it
+            if "id" in fields:  # the last one of a batch has it
                 yield batch
                 batch = []
     raise Unanswered(f"{server.name} has ended the stream of run {run}", after=0.2)
@@ -84,9 +84,9 @@ def _batches(server: Server, run: str, after: Mapping[str, int]) -> Iterator[Bat
 
 def _messages(raw: Any) -> Iterator[dict[str, str]]:
     """The fields of each message of a stream of server-sent events."""
-    held = b""
+    rest = b""
     while piece := raw.read1(1 << 16, decode_content=True):  # whatever has come
-        *messages, held = (held + piece).split(b"\n\n")
+        *messages, rest = (rest + piece).split(b"\n\n")
         for message in messages:
             fields = (line.partition(b": ") for line in message.split(b"\n"))
             yield {name.decode(): text.decode() for name, _, text in fields}

@@ -27,7 +27,7 @@ import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from tachograph.client.auth import Connections, given_token, innermost, proxied
+from tachograph.client.auth import Connections, configured_token, innermost, proxied
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.http_uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
@@ -77,7 +77,7 @@ class HttpSink:
             raise ValueError(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
         self.name = url.rstrip("/")
         self._api = f"{self.name}/api/v1"
-        self._session = Connections(given_token())
+        self._session = Connections(configured_token())
         self._held: dict[tuple[str, str], int] = {}
         self.on_progress: Callable[[int], None] = lambda size: None
         self._part_bytes = PART_BYTES
