@@ -105,16 +105,16 @@ def unpack(packed: bytes, first: int, last: int, count: int) -> tuple[Ints, Ints
     """What was packed: sequence numbers from ``first`` to ``last``, steps, times, values."""
     how = packed[0]
     how_seqs, how_steps, at = how & 7, how >> 3 & 7, 1
-    places: Ints = np.arange(count, dtype=INT)
+    indexes: Ints = np.arange(count, dtype=INT)
     if how_seqs == EVEN:
-        seqs = first + (last - first) // max(count - 1, 1) * places
+        seqs = first + (last - first) // max(count - 1, 1) * indexes
     else:
         width = _WIDTHS[how_seqs - 1]
         seqs = first + np.frombuffer(packed, width, count, at).astype(INT)
         at += count * width.itemsize
     if how_steps == EVEN:
         two = np.frombuffer(packed, INT, 2, at)
-        steps: Ints = two[:1] + (two[1:] - two[:1]) * places
+        steps: Ints = two[:1] + (two[1:] - two[:1]) * indexes
         at += 2 * INT.itemsize
     else:
         width = _WIDTHS[how_steps - 1]

@@ -121,8 +121,8 @@ class _Parser:
     def error(self, what: str, at: int) -> QueryError:
         """One line that points at the spot: ``where: expected a value at column 16: metrics.loss < >>> and``."""
         shown = self.text[max(0, at - 40) : at] + " >>> " + self.text[at : at + 40]
-        place = f"column {at + 1}" if at < len(self.text.rstrip()) else "the end"
-        return QueryError(f"{self.argument}: {what} at {place}: {' '.join(shown.split())}")
+        spot = f"column {at + 1}" if at < len(self.text.rstrip()) else "the end"
+        return QueryError(f"{self.argument}: {what} at {spot}: {' '.join(shown.split())}")
 
     @property
     def _next(self) -> Lexeme:

@@ -144,9 +144,9 @@ class RunRecord:
         from tachograph.store.history import summarize
 
         metrics: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}  # by name and writer
-        asked = list(metrics)
-        for start in range(0, len(asked), PIECE):
-            for name, writer, _, *row in self._questions.digests(self.id, asked[start : start + PIECE]):
+        unique = list(metrics)
+        for start in range(0, len(unique), PIECE):
+            for name, writer, _, *row in self._questions.digests(self.id, unique[start : start + PIECE]):
                 metrics[name].setdefault(writer, []).append(Digest(*row))
         for name in (name for name, writers in metrics.items() if not writers):
             raise self._no_metric(name)

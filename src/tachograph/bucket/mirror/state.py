@@ -140,10 +140,10 @@ class MirrorState:
             (before, since, limit),
         )]  # fmt: skip
 
-    def set_run(self, id: str, known: ListedRun, writers: Sequence[MirroredWriter]) -> None:
+    def set_run(self, id: str, listed: ListedRun, writers: Sequence[MirroredWriter]) -> None:
         """Note what there is of a run now."""
         is_over = bool(writers) and all(writer.has_ended for writer in writers)
-        self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", (id, *known, is_over))
+        self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", (id, *listed, is_over))
 
     def forget(self, run: str) -> None:
         """Delete all that is known of a run."""
