@@ -1,1 +1,1 @@
-"""Journals as tables in SQLite or PostgreSQL. They can be deleted at any time, and are made again."""
+"""What journals hold, as tables in SQLite or PostgreSQL. The tables can be deleted at any time: they are made again."""

@@ -1,1 +1,1 @@
-"""What people ask: the query language, runs as they are read, histories, artifacts; of folders, buckets, servers."""
+"""Reading: stores in folders, in buckets and on servers, the query language, runs, their histories and artifacts."""
