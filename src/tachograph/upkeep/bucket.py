@@ -42,7 +42,7 @@ class BucketUpkeep:
         runs = [folder for folder in self._mirror.root.glob("runs/*") if folder.name not in removed]
         journals = (journal_lines(writer) for run in runs for writer in journal.writers(run))
         registry = (self._objects.read(each.path) for each in self._objects.listed("registry"))
-        collected = Shelves(self._objects).collect(needed(journals, registry), dry)
+        collected = BucketFiles(self._objects).collect(needed(journals, registry), dry)
         collected.runs = removed
         return collected
 

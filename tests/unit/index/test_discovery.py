@@ -136,7 +136,7 @@ def test_news_are_begun_anew_once_they_are_long(root: Path, monkeypatch: pytest.
     following, other = open_store(), open_store()
     for number in range(1, 30):
         append(root, "r", "0-a", lines(point(number, x=number), first=number + 2))
-        changes.tell(folder)
+        changes.announce(folder)
         assert following.run("r").metrics == {"x": number}
         if number % 7 == 0:
             assert other.run("r").metrics == open_store().run("r").metrics == {"x": number}
@@ -148,7 +148,7 @@ def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) ->
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for number in range(count):
-            changes.tell(root / "runs" / f"r{number}" / "0-a")
+            changes.announce(root / "runs" / f"r{number}" / "0-a")
         place = changes.ReaderPosition()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(changes, "RECENT_NS", 0)
@@ -161,7 +161,7 @@ def test_news_are_told_from_any_place_on(first: bool, count: int, torn: bool) ->
             told, place = changes.read(root, place)
             assert told == {**({} if first else {f"r{number}": {"0-a"} for number in range(count)}), "s": {"0-b"}}
         (root / changes.FILENAME).write_bytes(b"19 t/0-a\n")
-        assert changes.read(root, place).told is None
+        assert changes.read(root, place).writers is None
         (root / changes.FILENAME).unlink()
         assert changes.read(root, place) == (None, changes.ReaderPosition())
 
