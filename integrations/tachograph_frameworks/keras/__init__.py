@@ -16,7 +16,7 @@ from keras.callbacks import CallbackList, ModelCheckpoint
 from tachograph.hooks import Hooks
 from tachograph_frameworks.keras import calls, data, steps
 from tachograph_frameworks.keras.callback import TachographCallback
-from tachograph_frameworks.keras.models import load_model
+from tachograph_frameworks.keras.model import load_model
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "install", "load_model"]
 

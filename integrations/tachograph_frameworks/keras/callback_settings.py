@@ -10,7 +10,7 @@ from keras import callbacks as keras_callbacks
 from keras.callbacks import CallbackList
 
 from tachograph.hooks import Call
-from tachograph_frameworks.keras.describe import named
+from tachograph_frameworks.keras.settings import named
 
 _MONITORED = ("monitor", "mode")
 _SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {

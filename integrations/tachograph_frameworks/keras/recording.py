@@ -12,7 +12,8 @@ from tachograph.hooks import Curve, Trainings, options
 from tachograph.record import open_runs
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
-from tachograph_frameworks.keras import callback_settings, describe, models, steps
+from tachograph_frameworks.keras import callback_settings, settings, steps
+from tachograph_frameworks.keras.model import keep_model, keep_summary
 
 NAME = "keras"
 SILENCES = ("torch",)  # on that back end a plain loop runs inside
@@ -57,15 +58,15 @@ class Recording:
                 "resumed_epoch": callback_settings.resumed(model, self._callbacks),
             }
             found = {name: value for name, value in found.items() if value is not None}
-            found |= describe.compiled(model) | describe.size(model) | callback_settings.settings(self._callbacks)
+            found |= settings.compiled(model) | settings.size(model) | callback_settings.settings(self._callbacks)
             self.run.log_params(found)
         with guard.timed(self.run), guard.contained("keras: summary", self.run):
-            models.keep_summary(self.run, model)
+            keep_summary(self.run, model)
 
     def note_rates(self, model: Any) -> None:
         """Remember the learning rates of the epoch that has ended, before a callback sets those of the next."""
         with guard.contained("keras: learning rate", self.run):
-            self._rates = describe.rates(model)
+            self._rates = settings.rates(model)
 
     @guard.shield
     def epoch(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
@@ -103,7 +104,7 @@ class Recording:
 
     def _keep(self, model: Any) -> None:
         if self._before is None:
-            models.keep(self.run, model)
+            keep_model(self.run, model)
         else:
             self._before.fitted(model)
 

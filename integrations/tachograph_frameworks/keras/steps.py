@@ -12,7 +12,8 @@ from typing import Any
 from tachograph import guard
 from tachograph.hooks import Call, Unsettled, Watcher, session
 from tachograph.record.run import Run
-from tachograph_frameworks.keras import describe, models
+from tachograph_frameworks.keras import settings
+from tachograph_frameworks.keras.model import keep_model
 
 LARGEST_HELD = 64 << 20  # bytes of a model that is held until it is kept; a larger one if the program still has it then
 
@@ -35,7 +36,7 @@ class Steps:
     def fitted(self, model: Any) -> None:
         """A further fit has ended: the model is to be kept in the end."""
         if self not in UNSETTLED:
-            self._held = model if describe.bytes_of(model) <= LARGEST_HELD else self._model
+            self._held = model if settings.bytes_of(model) <= LARGEST_HELD else self._model
             UNSETTLED.add(self)
 
     def settle(self) -> None:
@@ -46,7 +47,7 @@ class Steps:
         model, self._held = self._model(), None
         if model is not None:
             with guard.contained("keras: model", self.run):
-                models.keep(self.run, model)
+                keep_model(self.run, model)
 
 
 UNSETTLED: Unsettled[Steps] = Unsettled("keras", most=8)

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from tachograph import guard
 from tachograph.hooks import Hooks
 from tachograph.runtime.import_hooks import when_imported
-from tachograph_frameworks.sklearn import fits, partial_fits, scores, series, validation
+from tachograph_frameworks.sklearn import cross_validation, fits, partial_fits, scores, series
 from tachograph_frameworks.sklearn.tracked import Tracked
 
 __all__ = ["REQUIRES", "TESTED", "Tracked", "install"]
@@ -30,7 +30,7 @@ def install(hooks: Hooks) -> None:
     for owner in _subclasses(BaseEstimator):
         _hook(hooks, owner, hooked)
     _follow_new_classes(hooks, hooked)
-    hooks.native(when_imported("sklearn.model_selection", partial(validation.hook, hooks)))
+    hooks.native(when_imported("sklearn.model_selection", partial(cross_validation.hook, hooks)))
     hooks.native(when_imported("sklearn.metrics", partial(scores.hook_metrics, hooks)))
 
 

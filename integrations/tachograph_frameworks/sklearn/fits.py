@@ -11,7 +11,8 @@ from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record.run import Run
 from tachograph.values import class_name
-from tachograph_frameworks.sklearn import curves, estimators, models, quality, searches, variable_names
+from tachograph_frameworks.sklearn import curves, estimators, searches, training_metrics, variable_names
+from tachograph_frameworks.sklearn.model import keep_model
 from tachograph_frameworks.sklearn.series import Series
 
 
@@ -111,7 +112,7 @@ def look(run: Run, call: Call, seconds: float, step: int | None = None, series: 
     points = {} if series is None else series.points
     steps: list[tuple[str, Callable[[], None]]] = [
         ("curves", lambda: curves.record(run, estimators.final(estimator), step, points)),
-        ("metrics", lambda: quality.record(run, call, data(call), target(call), seconds, step)),
+        ("metrics", lambda: training_metrics.record(run, call, data(call), target(call), seconds, step)),
     ]
     if estimators.is_search(estimator):
         steps.insert(0, ("search", lambda: searches.record(run, estimator)))
@@ -126,7 +127,7 @@ def _keep_model(run: Run, call: Call, step: int | None, series: Series | None) -
     estimator = model(call.instance)
     if estimator is None:
         return
-    digest = models.keep_model(run, estimator, step, data(call), target(call))
+    digest = keep_model(run, estimator, step, data(call), target(call))
     if series is not None:
         series.kept(digest)
 

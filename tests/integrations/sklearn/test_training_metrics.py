@@ -17,7 +17,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain
 
 import tachograph
-from tachograph_frameworks.sklearn import quality
+from tachograph_frameworks.sklearn import training_metrics
 
 ROWS = st.shared(st.integers(2, 40), key="rows")
 WEIGHTS = ROWS.flatmap(lambda rows: st.none() | arrays(float, rows, elements=st.floats(0.1, 5)))
@@ -32,7 +32,7 @@ def labels(most: int) -> Any:
 def test_two_classes(truth: Any, predicted: Any, weights: Any) -> None:
     if len(np.unique(np.r_[truth, predicted])) < 2:
         return
-    found = quality._classification(truth, predicted, weights)
+    found = training_metrics._classification(truth, predicted, weights)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(truth, predicted, sample_weight=weights))
     for name, function in {"f1": metrics.f1_score, "recall": metrics.recall_score}.items():
         expected = function(truth, predicted, sample_weight=weights, zero_division=0)
@@ -44,7 +44,7 @@ def test_two_classes(truth: Any, predicted: Any, weights: Any) -> None:
 def test_many_classes(truth: Any, predicted: Any, weights: Any) -> None:
     if len(np.unique(np.r_[truth, predicted])) < 3:
         return
-    found = quality._classification(truth, predicted, weights)
+    found = training_metrics._classification(truth, predicted, weights)
     for name in ("precision", "recall", "f1"):
         function = getattr(metrics, f"{name}_score")
         expected = function(truth, predicted, sample_weight=weights, average="weighted", zero_division=0)
@@ -60,13 +60,13 @@ def test_many_classes(truth: Any, predicted: Any, weights: Any) -> None:
 def test_the_area_under_the_roc_curve(truth: Any, scores: Any, weights: Any) -> None:
     if 0 < truth.sum() < len(truth):
         expected = metrics.roc_auc_score(truth, scores, sample_weight=weights)
-        assert quality._roc_auc(truth == 1, scores, weights) == pytest.approx(expected)
+        assert training_metrics._roc_auc(truth == 1, scores, weights) == pytest.approx(expected)
 
 
 @settings(deadline=None)
 @given(*[ROWS.flatmap(lambda rows: arrays(float, rows, elements=st.floats(-100, 100)))] * 2, WEIGHTS)
 def test_regression(truth: Any, predicted: Any, weights: Any) -> None:
-    found = quality._regression(truth, predicted, weights)
+    found = training_metrics._regression(truth, predicted, weights)
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, predicted, sample_weight=weights))
     squared = metrics.mean_squared_error(truth, predicted, sample_weight=weights)
     assert found["rmse"] ** 2 == pytest.approx(squared)
@@ -83,7 +83,7 @@ def test_log_loss() -> None:
 
     given_ = np.random.default_rng(0).dirichlet([1, 1, 1], 30)
     truth = np.array(["a", "b", "c"] * 10)
-    found = quality._probabilities(Fixed(), given_, truth, None)
+    found = training_metrics._probabilities(Fixed(), given_, truth, None)
     assert found["log_loss"] == pytest.approx(metrics.log_loss(truth, given_, labels=Fixed.classes_))
 
 

@@ -24,7 +24,7 @@ _MISSING = re.compile(r"Could not locate (?:class|function) '([^']+)'")  # what 
 _CODE = ("__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 
-def keep(run: Run, model: Any) -> None:
+def keep_model(run: Run, model: Any) -> None:
     """Keep a model as the run's; one that can't be saved leaves a remark."""
     with TemporaryDirectory(prefix="tachograph-") as folder:
         path = Path(folder, "model.keras")
