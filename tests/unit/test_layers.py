@@ -40,7 +40,6 @@ MOST_ENTRIES, MOST_LINES = 35, 400
 LONG = {
     "record/run.py",  # the verbs, each with its docstring
     "testing/plugins.py",  # a list of rules
-    "torch/recording.py",
     "capture/git.py",
     "journal/writing.py",  # the careful path beside the quick one
     "redaction.py",  # a list of shapes

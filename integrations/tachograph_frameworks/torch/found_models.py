@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Container, Mapping
-from itertools import chain, count
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tachograph import guard
 from tachograph.record.run import Run
 from tachograph_frameworks.torch import module_summary, optimizers
+from tachograph_frameworks.torch.curve_names import unique
 from tachograph_frameworks.torch.module_weights import save_module
 from tachograph_frameworks.torch.optimizers import Slot
 from tachograph_frameworks.torch.user_variables import Sight, held_in
@@ -137,11 +137,6 @@ class Held:
     def module(self) -> nn.Module | None:
         """The module; None where it is gone."""
         return self._reference() if self._module is None else self._module
-
-
-def unique(name: str, taken: Container[str]) -> str:
-    """The name, or where it is taken the same with a number."""
-    return next(found for found in chain([name], (f"{name}.{n}" for n in count(2))) if found not in taken)
 
 
 def _schedules(scheduler: Any, *those: Optimizer) -> bool:

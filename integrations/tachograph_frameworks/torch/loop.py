@@ -164,7 +164,7 @@ class Loop(hot_path.Hearing):
     def _train_on(self, strand: Strand) -> None:
         """A step is made on the first batch of a data loader: it is trained on."""
         if strand.slot is not None:
-            strand.recording.trained_on(strand, strand.slot)
+            strand.recording.epochs.trained_on(strand, strand.slot)
 
     def batch_is_new(self, reading: Reading) -> None:
         """A data loader has given a batch after which it is to be seen whether something is trained on it."""
@@ -178,7 +178,7 @@ class Loop(hot_path.Hearing):
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
         strand = self.strand(False)
-        if strand is not None and strand.recording.reading_over(strand, reading):
+        if strand is not None and strand.recording.epochs.reading_over(strand, reading):
             self._special()
 
     def scaled(self, outputs: Any, result: Any) -> None:

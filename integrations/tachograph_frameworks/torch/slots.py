@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from tachograph.record.run import Run
 from tachograph_frameworks.torch import optimizers
-from tachograph_frameworks.torch.found_models import unique
+from tachograph_frameworks.torch.curve_names import unique
 from tachograph_frameworks.torch.optimizers import Slot, face_of
 from tachograph_frameworks.torch.user_variables import Sight, Way, held_in
 

@@ -35,7 +35,7 @@ class Strand(hot_path.Notes):
     slot: Slot | None
 
     def __init__(self, recording: Recording, stack: tuple[Any, ...]) -> None:
-        self.recording, self.stack = recording, stack
+        self.recording, self.names, self.stack = recording, recording.names, stack
         self.thread, self.owner = get_ident(), current_thread()
         self.noted, self.due = recording.noted, 0.0
         self.slot = None  # of the last step
@@ -106,7 +106,7 @@ class Strand(hot_path.Notes):
         step = self._bare.get(name, 0)
         self._bare[name] = step + 1
         if step % options.every_n_steps == 0:
-            self.recording.note({self.recording.bare_curve(self, name): value}, step, self)
+            self.recording.note({self.recording.names.without_optimizer(self, name): value}, step, self)
 
     def extra(self, name: str, value: Any) -> None:
         """A value that belongs to the coming step."""
@@ -147,12 +147,12 @@ class Strand(hot_path.Notes):
         values: dict[str, Any] = {}
         for base in sorted(losses, key=lambda name: name == UNNAMED):
             total = _sum if base in self._shares else _mean
-            values[self.recording.curve(slot, base)] = total(losses[base])
+            values[self.names.of_optimizer(slot, base)] = total(losses[base])
         self._shares.clear()
         values.update(self._take_norms(slot))
         extras, self._extras = self._extras, {}
         for base, value in extras.items():
-            values[self.recording.curve(slot, base)] = value
+            values[self.names.of_optimizer(slot, base)] = value
         return values
 
     def _take_norms(self, slot: Slot) -> list[tuple[str, Any]]:
@@ -161,7 +161,7 @@ class Strand(hot_path.Notes):
         if len(norms) == 1:
             name = "grad_norm" if slot.label is None else f"grad_norm/{slot.label}"
             return [(name, norm) for norm in norms.values()]
-        curve = self.recording.curve
+        curve = self.names.of_optimizer
         return [(curve(slot, f"grad_norm/{variable or 'other'}"), norm) for variable, norm in norms.items()]
 
     @property
