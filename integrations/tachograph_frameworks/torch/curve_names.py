@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tachograph_frameworks.torch.loss_names import UNNAMED
 
 if TYPE_CHECKING:
-    from tachograph_frameworks.torch.optimizers import Slot
+    from tachograph_frameworks.torch.slots import Slot
     from tachograph_frameworks.torch.strand import Strand
 
 DEFAULT = "loss"  # what a loss is called that is in no variable

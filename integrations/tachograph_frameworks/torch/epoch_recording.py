@@ -11,7 +11,7 @@ from tachograph import guard
 from tachograph_frameworks.torch.data import describe
 from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.epochs import Epochs, Track
-from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.slots import Slot
 from tachograph_frameworks.torch.strand import Strand
 from tachograph_frameworks.torch.user_variables import Sight
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tachograph_frameworks.torch.data_loaders import Reading
-from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.slots import Slot
 
 
 class Stream:

@@ -15,7 +15,7 @@ from tachograph.record.run import Run
 from tachograph_frameworks.torch import module_summary, optimizers
 from tachograph_frameworks.torch.curve_names import unique
 from tachograph_frameworks.torch.module_weights import save_module
-from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.slots import Slot
 from tachograph_frameworks.torch.user_variables import Sight, held_in
 
 MOST_MODEL_BYTES = 1 << 30

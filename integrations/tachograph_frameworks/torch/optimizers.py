@@ -2,66 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tachograph_frameworks.torch import hot_path
-from tachograph_frameworks.torch.user_variables import Place, Sight, Way, parts
+from tachograph_frameworks.torch.user_variables import Sight, Way, parts
 
-_MOST_GROUPS = 20  # whose learning rates are recorded
+MOST_GROUPS = 20  # whose learning rates are recorded
 _LIBRARIES = {"accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex"}
-
-
-class Slot(hot_path.Slot):
-    """What is counted and recorded of an optimizer: its steps, under names of their own.
-
-    ``optimizer`` is a weak reference to the one that makes the steps, and ``face`` to the user's one around it, or to
-    the same; ``id`` is the first's while it lives. ``name`` is the user's variable, ``label`` what tells its curves and
-    params from others' (None for a single one). ``rates`` is what the learning rates of its groups are called, and
-    ``curves`` what each loss is. ``place`` is the function and the variable where it was found.
-    """
-
-    __slots__ = ("base", "face", "label", "name", "optimizer", "place", "prefix", "rates", "settings")
-
-    def __init__(self, name: str, label: str | None, steps: int) -> None:
-        self.name, self.label = name, label
-        self.base = "lr" if label is None else f"lr/{label}"
-        self.prefix: str | None = None  # of losses, where others train by the same code: ``a.``
-        self.steps, self.every = steps, 1
-        self.curves: dict[str, str] = {}
-        self.rates: list[str] = []
-        self.rate: str | None = None
-        self.place: Place | None = None
-        self.settings: dict[str, Any] = {}
-
-    def hold(self, optimizer: Optimizer, face: Optimizer) -> None:
-        """Count the steps of this one, from now on."""
-        self.optimizer, self.face = weakref.ref(optimizer, self._gone), weakref.ref(face)
-        self.id = id(optimizer)
-        self.name_rates(optimizer)
-
-    def _gone(self, reference: object) -> None:
-        if reference is self.optimizer:
-            self.id = 0  # another may get it
-
-    def name_rates(self, optimizer: Optimizer) -> None:
-        """Name the learning rate of each group. Names that were given stay, where groups are added later."""
-        groups = optimizer.param_groups[:_MOST_GROUPS]
-        given = self.rates[: len(groups)]
-        names = [self.base] if len(groups) == 1 else [f"{self.base}/{_group_name(*pair)}" for pair in enumerate(groups)]
-        self.rates = given + names[len(given) :] if "lr" in groups[0] else []
-        self.rate = self.rates[0] if len(self.rates) == len(optimizer.param_groups) == 1 else None
-
-    def has_groups_of(self, optimizer: Optimizer) -> bool:
-        """Whether each group has its name."""
-        return not self.rates or len(self.rates) == min(len(optimizer.param_groups), _MOST_GROUPS)
-
-    def own(self, base: str) -> str:
-        """The name of a curve of this optimizer's that is to be told from another's: ``a.loss``, ``loss/opt_fine``."""
-        return f"{base}/{self.name}" if self.prefix is None else f"{self.prefix}{base}"
 
 
 def prefix(way: Way | None) -> str | None:
@@ -91,7 +40,8 @@ def _inner(optimizer: Optimizer) -> list[Optimizer]:
     return list({id(part): part for part in found}.values())
 
 
-def _group_name(index: int, group: dict[str, Any]) -> str:
+def group_name(index: int, group: dict[str, Any]) -> str:
+    """The name of a group of parameters: the user's, else its number."""
     return str(group.get("name", index))
 
 
@@ -101,8 +51,8 @@ def params(optimizer: Optimizer) -> dict[str, Any]:
     found = {"class": _class(optimizer), **first}
     for index, (group, settings) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
         differing = {name: value for name, value in settings.items() if value != first.get(name)}
-        if differing and index < _MOST_GROUPS:
-            found[f"group.{_group_name(index, group)}"] = differing
+        if differing and index < MOST_GROUPS:
+            found[f"group.{group_name(index, group)}"] = differing
     return found
 
 

@@ -8,12 +8,61 @@ from typing import Any, NamedTuple
 from torch.optim import Optimizer
 
 from tachograph.record.run import Run
-from tachograph_frameworks.torch import optimizers
+from tachograph_frameworks.torch import hot_path, optimizers
 from tachograph_frameworks.torch.curve_names import unique
-from tachograph_frameworks.torch.optimizers import Slot, face_of
-from tachograph_frameworks.torch.user_variables import Sight, Way, held_in
+from tachograph_frameworks.torch.optimizers import MOST_GROUPS, face_of, group_name
+from tachograph_frameworks.torch.user_variables import Place, Sight, Way, held_in
 
 _STEP = "step"
+
+
+class Slot(hot_path.Slot):
+    """What is counted and recorded of an optimizer: its steps, under names of their own.
+
+    ``optimizer`` is a weak reference to the one that makes the steps, and ``face`` to the user's one around it, or to
+    the same; ``id`` is the first's while it lives. ``name`` is the user's variable, ``label`` what tells its curves and
+    params from others' (None for a single one). ``rates`` is what the learning rates of its groups are called, and
+    ``curves`` what each loss is. ``place`` is the function and the variable where it was found.
+    """
+
+    __slots__ = ("base", "face", "label", "name", "optimizer", "place", "prefix", "rates", "settings")
+
+    def __init__(self, name: str, label: str | None, steps: int) -> None:
+        self.name, self.label = name, label
+        self.base = "lr" if label is None else f"lr/{label}"
+        self.prefix: str | None = None  # of losses, where others train by the same code: ``a.``
+        self.steps, self.every = steps, 1
+        self.curves: dict[str, str] = {}
+        self.rates: list[str] = []
+        self.rate: str | None = None
+        self.place: Place | None = None
+        self.settings: dict[str, Any] = {}
+
+    def hold(self, optimizer: Optimizer, face: Optimizer) -> None:
+        """Count the steps of this one, from now on."""
+        self.optimizer, self.face = weakref.ref(optimizer, self._gone), weakref.ref(face)
+        self.id = id(optimizer)
+        self.name_rates(optimizer)
+
+    def _gone(self, reference: object) -> None:
+        if reference is self.optimizer:
+            self.id = 0  # another may get it
+
+    def name_rates(self, optimizer: Optimizer) -> None:
+        """Name the learning rate of each group. Names that were given stay, where groups are added later."""
+        groups = optimizer.param_groups[:MOST_GROUPS]
+        given = self.rates[: len(groups)]
+        names = [self.base] if len(groups) == 1 else [f"{self.base}/{group_name(*pair)}" for pair in enumerate(groups)]
+        self.rates = given + names[len(given) :] if "lr" in groups[0] else []
+        self.rate = self.rates[0] if len(self.rates) == len(optimizer.param_groups) == 1 else None
+
+    def has_groups_of(self, optimizer: Optimizer) -> bool:
+        """Whether each group has its name."""
+        return not self.rates or len(self.rates) == min(len(optimizer.param_groups), MOST_GROUPS)
+
+    def own(self, base: str) -> str:
+        """The name of a curve of this optimizer's that is to be told from another's: ``a.loss``, ``loss/opt_fine``."""
+        return f"{base}/{self.name}" if self.prefix is None else f"{self.prefix}{base}"
 
 
 class _Replaced(NamedTuple):

@@ -15,7 +15,7 @@ from tachograph_frameworks.torch import hot_path
 from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.device import Mean, Sum, mean
 from tachograph_frameworks.torch.loss_names import UNNAMED, Loss
-from tachograph_frameworks.torch.optimizers import Slot
+from tachograph_frameworks.torch.slots import Slot
 from tachograph_frameworks.torch.user_variables import Sight
 
 if TYPE_CHECKING:
