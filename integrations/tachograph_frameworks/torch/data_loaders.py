@@ -90,7 +90,7 @@ class Reading(hot_path.Pass):
         return samples / seconds if seconds > 0 else 0.0
 
 
-class Listener(Protocol):
+class ReadingListener(Protocol):
     """Who is told of readings."""
 
     def batch_is_new(self, reading: Reading) -> None:
@@ -106,12 +106,12 @@ class _Here(threading.local):
     reading: Reading | None = None
 
 
-class Readings(hot_path.Listening):
+class Readings(hot_path.LoaderListener):
     """The data loaders that are being read in this process, by each thread."""
 
     latest: Reading | None
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: ReadingListener) -> None:
         self.latest = None
         self.ignored = 0
         self._listener = listener
@@ -162,7 +162,7 @@ class Readings(hot_path.Listening):
         """``__next__`` of a data loader's iterator."""
         return update_wrapper(self.next_hook(hooks, original), original)
 
-    def _given(self, iterator: Any, reading: Reading, batch: Any) -> None:
+    def _batch_came(self, iterator: Any, reading: Reading, batch: Any) -> None:
         """A batch that is looked at: the first one, one after another reading's, and each where sizes differ."""
         try:
             if reading.batches == 1:

@@ -38,7 +38,7 @@ _MOST_WAITING = 20  # data loaders that may be trained on by the coming step
 
 
 def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
-    """A method that the short way calls, so that it keeps its faults to itself."""
+    """A method that the hot path calls, so that it keeps its faults to itself."""
 
     def contain(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         @wraps(method)
@@ -67,7 +67,7 @@ class _Here(threading.local):
     waiting: tuple[Reading, ...] = ()  # that may be trained on by the first step
 
 
-class Loop(hot_path.Hearing):
+class Loop(hot_path.StepListener):
     """What is known of the loops; one for each installed set of hooks.
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.

@@ -62,7 +62,7 @@ class _Place(NamedTuple):
 
 _known: dict[tuple[int, int], _Place] = {}  # the code is held, so that its id stays its own
 # The names by the instruction alone, where the tensor is the variable's value: most loops have one place.
-latest: dict[int, tuple[CodeType, str]] = {}
+latest_names: dict[int, tuple[CodeType, str]] = {}
 
 
 def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
@@ -97,7 +97,7 @@ def _place(frame: FrameType) -> _Place:
 
 def _loss(frame: FrameType, place: _Place, tensor: Tensor, number: Any, is_direct: bool, is_share: bool) -> Loss | None:
     if is_direct and not place.variables:
-        latest[frame.f_lasti] = (place.code, place.name)
+        latest_names[frame.f_lasti] = (place.code, place.name)
         return _own(place.name, tensor, number)
     found = [(variable.name, value) for variable, value in _tensors(frame, place.variables)]
     if len(found) == 1:
@@ -135,7 +135,7 @@ def _look(frame: FrameType, code: CodeType, instruction: int) -> _Place:
     """A place that was not seen before."""
     if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
         _known.clear()
-        latest.clear()
+        latest_names.clear()
     if _is_wrapper(frame):
         place = _Place(code, UNNAMED, is_wrapper=True, is_sharing=_package(frame) in _SHARING)
     else:

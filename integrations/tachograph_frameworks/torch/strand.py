@@ -39,7 +39,7 @@ class Strand(hot_path.Notes):
         self.thread, self.owner = get_ident(), current_thread()
         self.noted, self.due = recording.noted, 0.0
         self.slot = None  # of the last step
-        self.name = self.value = None  # of the coming step's loss on the short way
+        self.name = self.value = None  # of the coming step's loss on the hot path
         self.batch_is_new = False
         self.training: Reading | None = None  # the epoch that goes on
         self.endings: list[Reading] = []  # epochs whose last step is still to come
@@ -85,7 +85,7 @@ class Strand(hot_path.Notes):
         return len(self._losses.get(name, ())) == 1 and not _is_optimized(tensor, Sight(Optimizer).of(Optimizer))
 
     def _gather(self) -> None:
-        """What the short way has kept of the coming step is put with the rest."""
+        """What the hot path has kept of the coming step is put with the rest."""
         if self.name is not None:
             parts = self._losses.setdefault(self.name, [])
             parts += self.value if type(self.value) is list else [self.value]
@@ -127,7 +127,7 @@ class Strand(hot_path.Notes):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has heard what the short way knows nothing of, and the coming step is to have."""
+        """Whether it has heard what the hot path knows nothing of, and the coming step is to have."""
         return bool(self._losses or self._norms or self._extras)
 
     def end_bare(self) -> dict[str, int]:
@@ -173,7 +173,7 @@ class Strand(hot_path.Notes):
     def leave(self) -> None:
         """The run ends: losses whose step did not come are recorded with it."""
         self._gather()
-        slot, self.slot, self.thread = self.slot, None, 0  # the short way ends here
+        slot, self.slot, self.thread = self.slot, None, 0  # the hot path ends here
         if slot is None:
             if self._losses:
                 self._go_bare()

@@ -1,4 +1,4 @@
-"""The short way of a plain loop, in C and in Python: that both do the same, and that torch looks as it did."""
+"""The hot path of a plain loop, in C and in Python: that both do the same, and that torch looks as it did."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     chosen = in_python
     from tachograph_frameworks.torch.hot_path.in_python import (
         FRAMES,
-        Hearing,
-        Listening,
+        LoaderListener,
         Notes,
         Pass,
         Slot,
+        StepListener,
         plain_events,
     )
 else:
@@ -37,12 +37,12 @@ else:
         chosen = in_python
         guard.misuse("the C part of the PyTorch plug-in was built from other sources: install tachograph anew")
     FRAMES, plain_events = chosen.FRAMES, chosen.plain_events
-    Hearing, Listening, Notes, Pass, Slot = (
-        chosen.Hearing,
-        chosen.Listening,
+    StepListener, LoaderListener, Notes, Pass, Slot = (
+        chosen.StepListener,
+        chosen.LoaderListener,
         chosen.Notes,
         chosen.Pass,
         chosen.Slot,
     )
 
-__all__ = ["FRAMES", "Hearing", "Listening", "Note", "Notes", "Pass", "Slot", "chosen", "plain_events"]
+__all__ = ["FRAMES", "LoaderListener", "Note", "Notes", "Pass", "Slot", "StepListener", "chosen", "plain_events"]

@@ -2,7 +2,7 @@
    training the processor's caches are full of its numbers, and each function of Python's that is run there costs up to
    a microsecond. This takes half the time.
 
-   Only the short way is here. Whatever is special about a step, faults too, goes to the same methods in Python. */
+   Only the hot path is here. Whatever is special about a step, faults too, goes to the same methods in Python. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -10,10 +10,10 @@
 #include <math.h>
 #include <time.h>
 
-/* See begin. */
-static PyObject *tensor_type, *alive, *inside, *session, *quiet, *stack, *places, *read_copy, *metrics, *zero;
+/* Set by set_up. */
+static PyObject *tensor_type, *alive, *inside, *session, *quiet, *stack, *latest_names, *read_copy, *metrics, *zero;
 
-static PyObject *str_backward, *str_given, *str_is_cpu, *str_item, *str_lr, *str_on, *str_open,
+static PyObject *str_backward, *str_batch_came, *str_is_cpu, *str_item, *str_lr, *str_on, *str_open,
     *str_param_groups, *str_qualname, *str_reading, *str_settle, *str_stepped, *str_stopped, *str_train_on;
 
 static double seconds(clockid_t clock)
@@ -35,7 +35,7 @@ static int is_none(PyObject *object)
 }
 
 /* Calls a method of Python's whose result does not matter: 0, or -1 with an exception. */
-static int tell(PyObject *self, PyObject *method, PyObject *first, PyObject *second, PyObject *third)
+static int call_method(PyObject *self, PyObject *method, PyObject *first, PyObject *second, PyObject *third)
 {
     PyObject *result = PyObject_CallMethodObjArgs(self, method, first, second, third, NULL);
     Py_XDECREF(result);
@@ -46,15 +46,15 @@ static int tell(PyObject *self, PyObject *method, PyObject *first, PyObject *sec
 static int is_true(PyObject *self, PyObject *name)
 {
     PyObject *value = PyObject_GetAttr(self, name);
-    int found = value == NULL ? 0 : PyObject_IsTrue(value);
+    int truth = value == NULL ? 0 : PyObject_IsTrue(value);
     Py_XDECREF(value);
-    if (value == NULL || found < 0)
+    if (value == NULL || truth < 0)
         PyErr_Clear();
-    return found > 0;
+    return truth > 0;
 }
 
 /* What a context variable holds, which its context keeps alive; NULL where that can't be found out. */
-static PyObject *held(PyObject *variable)
+static PyObject *current_value(PyObject *variable)
 {
     PyObject *now = NULL;
     if (PyContextVar_Get(variable, NULL, &now) < 0)
@@ -65,7 +65,7 @@ static PyObject *held(PyObject *variable)
 
 static int is_open(PyObject *variable)
 {
-    PyObject *now = held(variable);
+    PyObject *now = current_value(variable);
     return !is_none(now) && is_true(now, str_open);
 }
 
@@ -76,9 +76,9 @@ static int is_inside(void)
         return 0;
     if (is_open(quiet) || is_open(session))
         return 1;
-    PyObject *found = PyObject_CallNoArgs(inside);
-    Py_XDECREF(found);
-    return found == NULL ? -1 : found == Py_True;
+    PyObject *answer = PyObject_CallNoArgs(inside);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : answer == Py_True;
 }
 
 /* ---- members of a type that is relied on ---- */
@@ -333,7 +333,7 @@ static PyTypeObject hook_type = {
     .tp_dealloc = (destructor)hook_dealloc,
 };
 
-static PyObject *hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, vectorcallfunc call)
+static PyObject *make_hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, vectorcallfunc call)
 {
     if (count != 2) {
         PyErr_SetString(PyExc_TypeError, "it takes the hooks and the original");
@@ -351,23 +351,23 @@ static PyObject *hook(PyObject *owner, PyObject *const *args, Py_ssize_t count, 
     return (PyObject *)made;
 }
 
-/* ---- Hearing ---- */
+/* ---- StepListener ---- */
 
-#define MOST_WAITING 200 /* passes of one loss that wait for a step on the short way */
+#define MOST_WAITING 200 /* passes of one loss that wait for a step on the hot path */
 
 typedef struct {
     PyObject_HEAD
     Notes *plain;
     PyObject *code, *name; /* the last place that called backward, and what it calls its loss */
     int instruction;
-} Hearing;
+} StepListener;
 
-static PyMemberDef hearing_members[] = {{NULL}};
+static PyMemberDef step_listener_members[] = {{NULL}};
 
-static Typed hearing_plain = {offsetof(Hearing, plain), &notes_type};
-static PyGetSetDef hearing_getset[] = {{"_plain", get_typed, set_typed, NULL, &hearing_plain}, {NULL}};
+static Typed step_listener_plain = {offsetof(StepListener, plain), &notes_type};
+static PyGetSetDef step_listener_getset[] = {{"_plain", get_typed, set_typed, NULL, &step_listener_plain}, {NULL}};
 
-static int hearing_traverse(Hearing *self, visitproc visit, void *arg)
+static int step_listener_traverse(StepListener *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->plain);
     Py_VISIT(self->code);
@@ -375,7 +375,7 @@ static int hearing_traverse(Hearing *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int hearing_clear(Hearing *self)
+static int step_listener_clear(StepListener *self)
 {
     Py_CLEAR(self->plain);
     Py_CLEAR(self->code);
@@ -383,15 +383,15 @@ static int hearing_clear(Hearing *self)
     return 0;
 }
 
-static void hearing_dealloc(Hearing *self)
+static void step_listener_dealloc(StepListener *self)
 {
     PyObject_GC_UnTrack(self);
-    hearing_clear(self);
+    step_listener_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 /* What the loss is called where backward is called now; NULL where that is not known yet. Borrowed. */
-static PyObject *loss_name(Hearing *self)
+static PyObject *loss_name(StepListener *self)
 {
     PyFrameObject *frame = PyEval_GetFrame();
     if (frame == NULL)
@@ -400,7 +400,7 @@ static PyObject *loss_name(Hearing *self)
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
     if (code != self->code || instruction != self->instruction) {
         PyObject *key = PyLong_FromLong(instruction);
-        PyObject *place = key == NULL ? NULL : PyDict_GetItemWithError(places, key);
+        PyObject *place = key == NULL ? NULL : PyDict_GetItemWithError(latest_names, key);
         Py_XDECREF(key);
         if (place == NULL || !PyTuple_Check(place) || PyTuple_GET_ITEM(place, 0) != code) {
             Py_DECREF(code);
@@ -418,20 +418,20 @@ static PyObject *loss_name(Hearing *self)
 /* A loss's number, or what will be one; NULL where there is none, perhaps with an exception. */
 static PyObject *number(PyObject *tensor)
 {
-    PyObject *is_cpu = PyObject_GetAttr(tensor, str_is_cpu), *found;
+    PyObject *is_cpu = PyObject_GetAttr(tensor, str_is_cpu), *value;
     if (is_cpu == NULL)
         return NULL;
     Py_DECREF(is_cpu);
     if (is_cpu == Py_True) {
-        found = PyObject_CallMethodNoArgs(tensor, str_item);
-        if (found == NULL && PyErr_ExceptionMatches(PyExc_RuntimeError))
+        value = PyObject_CallMethodNoArgs(tensor, str_item);
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_RuntimeError))
             PyErr_Clear(); /* it has several elements, or none */
     } else {
-        found = PyObject_CallOneArg(read_copy, tensor);
-        if (found == Py_None)
-            Py_CLEAR(found);
+        value = PyObject_CallOneArg(read_copy, tensor);
+        if (value == Py_None)
+            Py_CLEAR(value);
     }
-    return found;
+    return value;
 }
 
 /* Puts a number beside those of the same loss that wait for their step, in a list: 0, or -1 with an exception. */
@@ -457,7 +457,7 @@ static int has_room(Notes *plain, PyObject *name)
 }
 
 /* A plain step's loss: 1 where it is none, else 0; -1 with an exception. */
-static int hear_plain(Hearing *self, Notes *plain, PyObject *tensor)
+static int hear_plain(StepListener *self, Notes *plain, PyObject *tensor)
 {
     PyObject *name = Py_XNewRef(loss_name(self));
     if (name == NULL || !has_room(plain, name)) {
@@ -484,12 +484,12 @@ static int hear_plain(Hearing *self, Notes *plain, PyObject *tensor)
 /* Whether the last step was made here: in this thread, and with the same runs open. */
 static int is_here(Notes *plain)
 {
-    return plain->thread == PyThread_get_thread_ident() && held(stack) == plain->stack;
+    return plain->thread == PyThread_get_thread_ident() && current_value(stack) == plain->stack;
 }
 
 static int hear(Hook *hook, PyObject *tensor)
 {
-    Hearing *self = (Hearing *)hook->owner;
+    StepListener *self = (StepListener *)hook->owner;
     Notes *plain = self->plain;
     int is_quiet = is_inside();
     if (is_quiet != 0)
@@ -501,7 +501,7 @@ static int hear(Hook *hook, PyObject *tensor)
         if (result <= 0)
             return result;
     }
-    return is_true(hook->hooks, str_on) ? tell((PyObject *)self, str_backward, tensor, NULL, NULL) : 0;
+    return is_true(hook->hooks, str_on) ? call_method((PyObject *)self, str_backward, tensor, NULL, NULL) : 0;
 }
 
 static PyObject *call_backward(PyObject *self, PyObject *const *args, size_t flags, PyObject *names)
@@ -512,9 +512,9 @@ static PyObject *call_backward(PyObject *self, PyObject *const *args, size_t fla
     return PyObject_Vectorcall(hook->original, args, flags, names);
 }
 
-static PyObject *hearing_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *step_listener_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    return hook(self, args, count, call_backward);
+    return make_hook(self, args, count, call_backward);
 }
 
 /* The learning rate of an optimizer's only group, where that is a number; NULL where it is not. */
@@ -547,22 +547,22 @@ static PyObject *curve_of(Notes *plain, Slot *slot)
     return Py_XNewRef(curve);
 }
 
-/* A step on the short way, made by the optimizer of `slot`: 0, or -1 with an exception. */
-static int step(Hearing *self, Notes *plain, Slot *slot, PyObject *curve, PyObject *rate)
+/* A step on the hot path, made by the optimizer of `slot`: 0, or -1 with an exception. */
+static int step(StepListener *self, Notes *plain, Slot *slot, PyObject *curve, PyObject *rate)
 {
-    int failed = plain->batch_is_new ? tell((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
+    int failed = plain->batch_is_new ? call_method((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
     double now = seconds(CLOCK_REALTIME);
     long long number = slot->steps++;
     if (!failed && number % slot->every == 0)
         failed = note(plain, number, now, curve, slot->rate, rate);
     Py_CLEAR(plain->name);
     if (!failed && now > plain->due)
-        failed = tell((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
+        failed = call_method((PyObject *)self, str_settle, (PyObject *)plain, NULL, NULL);
     return failed;
 }
 
-/* The same for any step: 1 where the short way does not go. */
-static int hear_step(Hearing *self, PyObject *optimizer)
+/* The same for any step: 1 where the hot path does not go. */
+static int hear_step(StepListener *self, PyObject *optimizer)
 {
     Notes *plain = self->plain;
     Slot *slot = plain == NULL || !is_here(plain) ? NULL : plain->slot;
@@ -580,7 +580,7 @@ static int hear_step(Hearing *self, PyObject *optimizer)
     return result;
 }
 
-static PyObject *hearing_stepped(Hearing *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *step_listener_stepped(StepListener *self, PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1) {
         PyErr_SetString(PyExc_TypeError, "an optimizer is missing");
@@ -589,65 +589,65 @@ static PyObject *hearing_stepped(Hearing *self, PyObject *const *args, Py_ssize_
     int is_quiet = is_inside();
     int result = is_quiet != 0 ? (is_quiet < 0 ? -1 : 0) : hear_step(self, args[0]);
     if (result > 0)
-        result = tell((PyObject *)self, str_stepped, args[0], NULL, NULL);
+        result = call_method((PyObject *)self, str_stepped, args[0], NULL, NULL);
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef hearing_methods[] = {
-    {"backward_hook", (PyCFunction)(void (*)(void))hearing_hook, METH_FASTCALL, NULL},
-    {"stepped", (PyCFunction)(void (*)(void))hearing_stepped, METH_FASTCALL, NULL},
+static PyMethodDef step_listener_methods[] = {
+    {"backward_hook", (PyCFunction)(void (*)(void))step_listener_hook, METH_FASTCALL, NULL},
+    {"stepped", (PyCFunction)(void (*)(void))step_listener_stepped, METH_FASTCALL, NULL},
     {NULL},
 };
 
-static PyTypeObject hearing_type = {
-    BASE(Hearing, hearing),
-    .tp_getset = hearing_getset,
-    .tp_methods = hearing_methods,
+static PyTypeObject step_listener_type = {
+    BASE(StepListener, step_listener),
+    .tp_getset = step_listener_getset,
+    .tp_methods = step_listener_methods,
 };
 
-/* ---- Listening ---- */
+/* ---- LoaderListener ---- */
 
 typedef struct {
     PyObject_HEAD
     Pass *latest;
     unsigned long long ignored;
-} Listening;
+} LoaderListener;
 
-static PyMemberDef listening_members[] = {
-    {"ignored", T_ULONGLONG, offsetof(Listening, ignored), 0, NULL},
+static PyMemberDef loader_listener_members[] = {
+    {"ignored", T_ULONGLONG, offsetof(LoaderListener, ignored), 0, NULL},
     {NULL},
 };
-static Typed listening_latest = {offsetof(Listening, latest), &pass_type};
-static PyGetSetDef listening_getset[] = {{"latest", get_typed, set_typed, NULL, &listening_latest}, {NULL}};
+static Typed loader_listener_latest = {offsetof(LoaderListener, latest), &pass_type};
+static PyGetSetDef loader_listener_getset[] = {{"latest", get_typed, set_typed, NULL, &loader_listener_latest}, {NULL}};
 
-static int listening_traverse(Listening *self, visitproc visit, void *arg)
+static int loader_listener_traverse(LoaderListener *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->latest);
     return 0;
 }
 
-static int listening_clear(Listening *self)
+static int loader_listener_clear(LoaderListener *self)
 {
     Py_CLEAR(self->latest);
     return 0;
 }
 
-static void listening_dealloc(Listening *self)
+static void loader_listener_dealloc(LoaderListener *self)
 {
     PyObject_GC_UnTrack(self);
-    listening_clear(self);
+    loader_listener_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 /* The pass that an iterator was begun for; NULL where there is none. */
 static Pass *pass_of(Hook *hook, PyObject *iterator)
 {
-    PyObject *found = is_true(hook->hooks, str_on) ? PyObject_GetAttr(iterator, str_reading) : NULL;
-    if (found != NULL && !PyObject_TypeCheck(found, &pass_type))
-        Py_CLEAR(found);
-    if (found == NULL)
+    PyObject *pass = is_true(hook->hooks, str_on) ? PyObject_GetAttr(iterator, str_reading) : NULL;
+    if (pass != NULL && !PyObject_TypeCheck(pass, &pass_type))
+        Py_CLEAR(pass);
+    if (pass == NULL)
         PyErr_Clear();
-    return (Pass *)found;
+    return (Pass *)pass;
 }
 
 /* The exception that is on its way, put aside while something else is called. */
@@ -655,7 +655,7 @@ static int stopped(PyObject *self, Pass *reading)
 {
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
-    int failed = tell(self, str_stopped, (PyObject *)reading, NULL, NULL);
+    int failed = call_method(self, str_stopped, (PyObject *)reading, NULL, NULL);
     if (!failed) {
         PyErr_Restore(type, value, trace);
         return 0;
@@ -669,16 +669,16 @@ static int stopped(PyObject *self, Pass *reading)
 static PyObject *call_next(PyObject *self, PyObject *const *args, size_t flags, PyObject *names)
 {
     Hook *hook = (Hook *)self;
-    Listening *listening = (Listening *)hook->owner;
-    Pass *reading = listening->latest;
+    LoaderListener *listener = (LoaderListener *)hook->owner;
+    Pass *reading = listener->latest;
     if (PyVectorcall_NARGS(flags) != 1)
         return PyObject_Vectorcall(hook->original, args, flags, names);
     PyObject *iterator = args[0];
     int is_looked_at = reading == NULL || reading->id != address(iterator);
     if (!is_looked_at)
         Py_INCREF(reading);
-    else if (listening->ignored == address(iterator) || (reading = pass_of(hook, iterator)) == NULL) {
-        listening->ignored = address(iterator);
+    else if (listener->ignored == address(iterator) || (reading = pass_of(hook, iterator)) == NULL) {
+        listener->ignored = address(iterator);
         return PyObject_Vectorcall(hook->original, args, flags, names);
     }
     double began = seconds(CLOCK_MONOTONIC);
@@ -687,34 +687,34 @@ static PyObject *call_next(PyObject *self, PyObject *const *args, size_t flags, 
         reading->last = seconds(CLOCK_MONOTONIC);
         reading->waited += reading->last - began;
         reading->batches++;
-        if (is_looked_at && tell((PyObject *)listening, str_given, iterator, (PyObject *)reading, batch) < 0)
+        if (is_looked_at && call_method((PyObject *)listener, str_batch_came, iterator, (PyObject *)reading, batch) < 0)
             Py_CLEAR(batch);
     } else if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        stopped((PyObject *)listening, reading);
+        stopped((PyObject *)listener, reading);
     }
     Py_DECREF(reading);
     return batch;
 }
 
-static PyObject *listening_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *loader_listener_hook(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    return hook(self, args, count, call_next);
+    return make_hook(self, args, count, call_next);
 }
 
-static PyMethodDef listening_methods[] = {
-    {"next_hook", (PyCFunction)(void (*)(void))listening_hook, METH_FASTCALL, NULL},
+static PyMethodDef loader_listener_methods[] = {
+    {"next_hook", (PyCFunction)(void (*)(void))loader_listener_hook, METH_FASTCALL, NULL},
     {NULL},
 };
 
-static PyTypeObject listening_type = {
-    BASE(Listening, listening),
-    .tp_getset = listening_getset,
-    .tp_methods = listening_methods,
+static PyTypeObject loader_listener_type = {
+    BASE(LoaderListener, loader_listener),
+    .tp_getset = loader_listener_getset,
+    .tp_methods = loader_listener_methods,
 };
 
 /* ---- the module ---- */
 
-/* The event that a note of the short way is; NULL where it is another kind of note, perhaps with an exception. */
+/* The event that a note of the hot path is; NULL where it is another kind of note, perhaps with an exception. */
 static PyObject *event_of(PyObject *noted)
 {
     if (!PyTuple_Check(noted) || PyTuple_GET_SIZE(noted) != 7)
@@ -760,17 +760,17 @@ static PyMethodDef functions[] = {
     {NULL},
 };
 
-static PyObject *imported(const char *module, const char *name)
+static PyObject *import_name(const char *module, const char *name)
 {
-    PyObject *found = PyImport_ImportModule(module);
-    PyObject *value = found == NULL ? NULL : PyObject_GetAttrString(found, name);
-    Py_XDECREF(found);
+    PyObject *imported = PyImport_ImportModule(module);
+    PyObject *value = imported == NULL ? NULL : PyObject_GetAttrString(imported, name);
+    Py_XDECREF(imported);
     return value;
 }
 
-static int begin(PyObject *module)
+static int set_up(PyObject *module)
 {
-    struct { PyObject **place; const char *module, *name; } needed[] = {
+    struct { PyObject **place; const char *module, *name; } imports[] = {
         {&tensor_type, "torch", "Tensor"},
         {&alive, "tachograph.hooks.session", "alive"},
         {&inside, "tachograph.hooks.session", "inside"},
@@ -778,19 +778,21 @@ static int begin(PyObject *module)
         {&quiet, "tachograph.hooks.session", "_quiet"},
         {&stack, "tachograph.record.open_runs", "_stack"},
         {&metrics, "tachograph.events", "Metrics"},
-        {&places, "tachograph_frameworks.torch.loss_names", "latest"},
+        {&latest_names, "tachograph_frameworks.torch.loss_names", "latest_names"},
         {&read_copy, "tachograph_frameworks.torch.device", "read"},
     };
     struct { PyObject **place; const char *text; } texts[] = {
-        {&str_backward, "_backward"}, {&str_given, "_given"}, {&str_is_cpu, "is_cpu"},
+        {&str_backward, "_backward"}, {&str_batch_came, "_batch_came"}, {&str_is_cpu, "is_cpu"},
         {&str_item, "item"}, {&str_lr, "lr"}, {&str_on, "on"}, {&str_open, "open"},
         {&str_param_groups, "param_groups"},
         {&str_qualname, "__qualname__"}, {&str_reading, "_tachograph_reading"}, {&str_settle, "_settle"},
         {&str_stepped, "_stepped"}, {&str_stopped, "_stopped"}, {&str_train_on, "_train_on"},
     };
-    PyTypeObject *types[] = {&slot_type, &pass_type, &notes_type, &hook_type, &hearing_type, &listening_type};
-    for (size_t index = 0; index < Py_ARRAY_LENGTH(needed); index++)
-        if ((*needed[index].place = imported(needed[index].module, needed[index].name)) == NULL)
+    PyTypeObject *types[] = {
+        &slot_type, &pass_type, &notes_type, &hook_type, &step_listener_type, &loader_listener_type,
+    };
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(imports); index++)
+        if ((*imports[index].place = import_name(imports[index].module, imports[index].name)) == NULL)
             return -1;
     for (size_t index = 0; index < Py_ARRAY_LENGTH(texts); index++)
         if ((*texts[index].place = PyUnicode_InternFromString(texts[index].text)) == NULL)
@@ -800,7 +802,7 @@ static int begin(PyObject *module)
             return -1;
     if ((zero = PyLong_FromLong(0)) == NULL)
         return -1;
-    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 3) < 0 ? -1 : 0;
+    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 4) < 0 ? -1 : 0;
 }
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_in_c", .m_size = -1, .m_methods = functions};
@@ -808,7 +810,7 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_in_c"
 PyMODINIT_FUNC PyInit__in_c(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && begin(module) < 0)
+    if (module != NULL && set_up(module) < 0)
         Py_CLEAR(module);
     return module;
 }

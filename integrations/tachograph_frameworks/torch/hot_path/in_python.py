@@ -1,7 +1,7 @@
 """What is done at every step of a plain loop.
 
 This happens when nothing of ours is in the processor's caches: hence few calls, few things that are touched, and all of
-it here. It is the short way: what is special about a step is left to methods of the classes that are made of these.
+it here. It is the hot path: what is special about a step is left to methods of the classes that are made of these.
 ``_in_c.c`` is the same in C, which takes half the time. It is used where it could be built.
 """
 
@@ -22,14 +22,14 @@ from tachograph.hooks.session import alive
 from tachograph.record import open_runs
 from tachograph.record.open_runs import stack
 from tachograph_frameworks.torch.device import read
-from tachograph_frameworks.torch.loss_names import latest
+from tachograph_frameworks.torch.loss_names import latest_names
 
-FRAMES = 3  # of Python's, from inside of ``Hearing._backward`` to the user's call of ``backward``
-LAYOUT = 3  # of the classes below: changed with them, here and in C
-MOST_WAITING = 200  # passes of one loss that wait for a step on the short way
+FRAMES = 3  # of Python's, from inside of ``StepListener._backward`` to the user's call of ``backward``
+LAYOUT = 4  # of the classes below: changed with them, here and in C
+MOST_WAITING = 200  # passes of one loss that wait for a step on the hot path
 READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
 
-# A step, when it was (seconds since 1970), and values. On the short way, where there are one loss and one rate, None
+# A step, when it was (seconds since 1970), and values. On the hot path, where there are one loss and one rate, None
 # for values, and then the name of the loss (None without one), its value, the name of the rate and its value.
 Note: TypeAlias = tuple[int, float, dict[str, Any] | None, Any, Any, Any, Any]
 
@@ -45,9 +45,9 @@ class Notes:
     """What was heard in one thread, in the context ``stack``, and is to be recorded.
 
     ``name`` and ``value`` are the coming step's loss, None where there is none yet, and a list of numbers where there
-    were several passes; ``slot`` is the optimizer that made
-    the last step. ``due`` is when what is ``noted`` is to be recorded, in seconds since 1970. ``batch_is_new`` says
-    that the coming step is the first one on what a data loader gives.
+    were several passes; ``slot`` is the optimizer that made the last step. ``due`` is when what is ``noted`` is to be
+    recorded, in seconds since 1970. ``batch_is_new`` says that the coming step is the first one on what a data loader
+    gives.
     """
 
     __slots__ = ("batch_is_new", "due", "name", "noted", "slot", "stack", "thread", "value")
@@ -68,8 +68,8 @@ class Pass:
     __slots__ = ("batches", "id", "last", "waited")
 
 
-class Hearing:
-    """Hears ``backward`` and the steps of optimizers.
+class StepListener:
+    """Listens to ``backward`` and to the steps of optimizers.
 
     ``_plain`` is where the last step was noted, if nothing was special about it. It is used where the coming step is
     made in the same thread and context; all others go to the methods of the class that is made of this one.
@@ -84,7 +84,7 @@ class Hearing:
     _train_on: Callable[[Any], None]
 
     def backward_hook(self, hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
-        """What is called in the place of ``Tensor.backward``; all in one function."""
+        """Returns what is called in the place of ``Tensor.backward``; all in one function."""
 
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             try:
@@ -100,9 +100,9 @@ class Hearing:
                     if hooks.on:
                         self._backward(tensor)
                 else:
-                    place = _getframe(1)
-                    known = latest.get(place.f_lasti)
-                    if known is None or known[0] is not place.f_code or not _has_room(plain, known[1]):
+                    caller = _getframe(1)
+                    loss_place = latest_names.get(caller.f_lasti)
+                    if loss_place is None or loss_place[0] is not caller.f_code or not _has_room(plain, loss_place[1]):
                         self._backward(tensor)
                     else:
                         try:
@@ -110,7 +110,7 @@ class Hearing:
                         except RuntimeError:  # it has several elements, or none
                             value = None
                         if value is not None:
-                            _keep(plain, known[1], value)
+                            _add_loss(plain, loss_place[1], value)
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, open_runs.here())
             if args or kwargs:
@@ -161,7 +161,7 @@ def _has_room(plain: Notes, name: str) -> bool:
     return plain.name is None or (plain.name is name and not is_full)
 
 
-def _keep(plain: Notes, name: str, value: Any) -> None:
+def _add_loss(plain: Notes, name: str, value: Any) -> None:
     if plain.name is None:
         plain.value, plain.name = value, name
     elif type(plain.value) is list:
@@ -170,7 +170,7 @@ def _keep(plain: Notes, name: str, value: Any) -> None:
         plain.value = [plain.value, value]
 
 
-class Listening:
+class LoaderListener:
     """Listens to data loaders. ``latest`` is the pass that gave the last batch; ``ignored`` is the id of the last
     iterator that has none, until another one is made."""
 
@@ -178,11 +178,11 @@ class Listening:
 
     ignored: int
     latest: Any
-    _given: Callable[[Any, Any, Any], None]
+    _batch_came: Callable[[Any, Any, Any], None]
     _stopped: Callable[[Any], None]
 
     def next_hook(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """What is called in the place of ``__next__`` of a data loader's iterator; all in one function."""
+        """Returns what is called in the place of ``__next__`` of a data loader's iterator; all in one function."""
 
         def call(iterator: Any) -> Any:
             reading, is_looked_at = self.latest, False
@@ -203,15 +203,15 @@ class Listening:
             reading.waited += now - began
             reading.batches += 1
             if is_looked_at:
-                self._given(iterator, reading, batch)
+                self._batch_came(iterator, reading, batch)
             return batch
 
         return call
 
 
 def plain_events(notes: list[Note], start: int, events: list[Metrics]) -> int:
-    """Add the events that notes of the short way are, from number ``start`` on, up to the first one that is not plain.
-    Gives the number of that one, or how many notes there are."""
+    """Add the events that notes of the hot path are, from number ``start`` on, up to the first one that is not plain.
+    Returns the number of that one, or how many notes there are."""
     for index in range(start, len(notes)):
         step, at, values, name, value, rate_name, rate = notes[index]
         if values is not None or not (_is_finite(rate) and (name is None or _is_finite(value))):
