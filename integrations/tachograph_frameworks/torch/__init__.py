@@ -2,6 +2,12 @@
 
 ``Tensor.backward``, the data loaders, the scaler of mixed precision and ``torch.save`` are listened to; steps come from
 torch's own global hook on optimizers. Modules are not hooked: calling them costs what it did.
+
+To find the way: ``loop`` listens, and finds the run that a loop belongs to. A ``Recording`` is the loops' part of one
+run: it notes what is heard, and records it some twenty times a second. A ``Strand`` is one thread's part of that, where
+losses wait for the step of their optimizer; a ``Slot`` is what is counted of an optimizer. ``user_variables`` finds
+models and optimizers in the user's variables, ``loss_names`` the name of a loss. ``hot_path`` does what is usual at a
+step, in one place and in C; all the others are for what is not.
 """
 
 from __future__ import annotations
@@ -29,24 +35,24 @@ def install(hooks: Hooks) -> None:
     """Listen to loops."""
     hooks.native(launchers.announce(distributed_job))
     watching.install(hooks)
-    hooks.around(torch.random, "manual_seed", _seeded)
-    if (seed := torch.initial_seed()) < _CHOSEN:
+    hooks.around(torch.random, "manual_seed", _note_seed)
+    if (seed := torch.initial_seed()) < _SMALLEST_DEFAULT_SEED:
         seeds.by_library.setdefault("torch", seed)
-    hooks.native(import_hooks.when_imported(_COMPILER, _leave_us_out))
+    hooks.native(import_hooks.when_imported(_COMPILER_RULES, _skip_in_compiler))
 
 
-_CHOSEN = 1 << 32  # what nobody has seeded begins with a number of 64 bits
-_COMPILER = "torch._dynamo.trace_rules"
+_SMALLEST_DEFAULT_SEED = 1 << 32  # a seed that nobody chose has 64 bits
+_COMPILER_RULES = "torch._dynamo.trace_rules"
 
 
-def _leave_us_out() -> None:
-    """``torch.compile`` must not try to compile what listens to the loop."""
-    rules = sys.modules[_COMPILER]
+def _skip_in_compiler() -> None:
+    """Keep ``torch.compile`` from compiling what listens to the loop."""
+    rules = sys.modules[_COMPILER_RULES]
     for package in ("tachograph", "tachograph_frameworks"):
         if not any(folder.rstrip("/").endswith(f"/{package}") for folder in rules.SKIP_DIRS):
             rules.add(package)
 
 
-def _seeded(call: Call) -> Watcher:
+def _note_seed(call: Call) -> Watcher:
     yield
     seeds.note("torch", call.args[0] if call.args else call.kwargs["seed"])

@@ -28,7 +28,7 @@ _DEEPEST = 4  # mappings in mappings, in a checkpoint
 _END_SECONDS = 5.0  # that the end of a run waits for digests
 
 
-class Loaded(msgspec.Struct, eq=False):
+class LoadedFile(msgspec.Struct, eq=False):
     """A file that was loaded: where it is, how large, and what was in it, which isn't kept alive."""
 
     path: Path
@@ -47,15 +47,15 @@ class Files:
 
     def __init__(self, current: Callable[[], Strand | None]) -> None:
         self._current = current
-        self._loaded: list[Loaded] = []
-        self._resumed: list[Loaded] = []
+        self._loaded: list[LoadedFile] = []
+        self._resumed: list[LoadedFile] = []
 
     def install(self, hooks: Hooks) -> None:
         """Listen to ``torch.save`` and ``torch.load``, and to what takes over a state that was loaded."""
         hooks.around(torch.serialization, "save", self._save)
         hooks.around(torch.serialization, "load", self._load)
         for owner in (torch.nn.Module, torch.optim.Optimizer):
-            hooks.around(owner, "load_state_dict", self._taken_over)
+            hooks.around(owner, "load_state_dict", self._load_state)
 
     def _save(self, call: Call) -> Watcher:
         yield
@@ -73,38 +73,38 @@ class Files:
         if path is None or session.inside():
             return
         status = path.stat()
-        found = Loaded(path.absolute(), status.st_size, status.st_mtime_ns, dict(_parts(loaded)))
+        file = LoadedFile(path.absolute(), status.st_size, status.st_mtime_ns, dict(_parts(loaded)))
         if isinstance(loaded, torch.nn.Module):
-            self._resume(found)
-        elif found.parts:
-            self._loaded = [*self._loaded[1 - _MOST_LOADED :], found]
+            self._resume_from(file)
+        elif file.parts:
+            self._loaded = [*self._loaded[1 - _MOST_LOADED :], file]
 
-    def _taken_over(self, call: Call) -> Watcher:
-        """A module or an optimizer goes on from a state: from a file, if any of its tensors came from one."""
+    def _load_state(self, call: Call) -> Watcher:
+        """Watch a module or an optimizer take over a state: it goes on from a file, if a tensor came from one."""
         state = call.argument("state_dict")
         values = [value for _, value in _tensors(state)] if self._loaded else []
-        for found in self._loaded:
-            if any(map(found.has, values)):
-                self._loaded.remove(found)
-                self._resume(found)
+        for file in self._loaded:
+            if any(map(file.has, values)):
+                self._loaded.remove(file)
+                self._resume_from(file)
                 break
         yield
 
-    def _resume(self, found: Loaded) -> None:
+    def _resume_from(self, file: LoadedFile) -> None:
         strand = self._current()
         if strand is not None:
-            _link(strand.recording.run, found)
+            _link(strand.recording.run, file)
         elif not session.inside():
-            self._resumed = [*self._resumed[1 - _MOST_LOADED :], found]
+            self._resumed = [*self._resumed[1 - _MOST_LOADED :], file]
 
-    def begun(self, run: Run) -> None:
-        """A run has begun: what was loaded before is what it goes on from."""
+    def run_began(self, run: Run) -> None:
+        """Link a run that begins to what was loaded before: it goes on from that."""
         resumed, self._resumed = self._resumed, []
-        for found in resumed:
-            _link(run, found)
+        for file in resumed:
+            _link(run, file)
 
 
-def _link(run: Run, found: Loaded) -> None:
+def _link(run: Run, file: LoadedFile) -> None:
     """Say what a run goes on from, with the file's digest: in the background, since to read it may take long."""
     done: list[bool] = []
 
@@ -112,18 +112,18 @@ def _link(run: Run, found: Loaded) -> None:
         if not done:
             done.append(True)
             with guard.contained("torch: resumed from", run):
-                run.recorder.link("resumed from", _digest(found), path=str(found.path), size=found.size)
+                run.recorder.link("resumed from", _digest(file), path=str(file.path), size=file.size)
 
     background.soon(link)
     run.recorder.before_end(lambda: done or background.drain(_END_SECONDS))
 
 
-def _digest(found: Loaded) -> str:
+def _digest(file: LoadedFile) -> str:
     """The file's digest; "" where it is too large, is gone, or was written anew."""
     try:
-        status = found.path.stat()
-        is_same = (status.st_size, status.st_mtime_ns) == (found.size, found.changed)
-        return digest_of(found.path) if is_same and found.size <= _MOST_DIGESTED else ""
+        status = file.path.stat()
+        is_same = (status.st_size, status.st_mtime_ns) == (file.size, file.changed)
+        return digest_of(file.path) if is_same and file.size <= _MOST_DIGESTED else ""
     except OSError:
         return ""
 

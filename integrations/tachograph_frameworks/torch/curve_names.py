@@ -27,9 +27,9 @@ class CurveNames:
         name = slot.curves.get(base)
         if name is None:
             if base == DEFAULT and slot.curves.get(UNNAMED) == DEFAULT:
-                slot.curves[UNNAMED] = self.claim(slot, [DEFAULT_BESIDE, slot.own(DEFAULT_BESIDE)])
+                slot.curves[UNNAMED] = self.claim(slot, [DEFAULT_BESIDE, slot.distinct_name(DEFAULT_BESIDE)])
             wanted = (DEFAULT if DEFAULT not in slot.curves else DEFAULT_BESIDE) if base == UNNAMED else base
-            names = [slot.own(wanted)] if slot.prefix is not None else [wanted, slot.own(wanted)]
+            names = [slot.distinct_name(wanted)] if slot.prefix is not None else [wanted, slot.distinct_name(wanted)]
             name = slot.curves[base] = self.claim(slot, names)
         return name
 

@@ -1,4 +1,4 @@
-"""What a data loader reads, told without reading it."""
+"""The settings and data of a data loader, recorded without reading from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tachograph.hooks import options
 from tachograph.record.run import Run
 
 
-def describe(run: Run, dataset: Any, facts: dict[str, Any], name: str, role: str) -> None:
+def record_data(run: Run, dataset: Any, settings: dict[str, Any], name: str, role: str) -> None:
     """Record a loader's settings, and the data itself where it lies in memory."""
-    run.log_params({name: facts})
+    run.log_params({name: settings})
     tensors = _tensors(dataset)
     if options.datasets and tensors:
         target = tensors[1] if len(tensors) > 1 else None
@@ -29,14 +29,14 @@ def loader_params(loader: DataLoader[Any]) -> dict[str, Any]:
     dataset = loader.dataset
     batches = _innermost(loader.batch_sampler)
     size = loader.batch_size or getattr(batches, "batch_size", None)
-    found: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": size}
+    settings: dict[str, Any] = {"dataset": type(dataset).__qualname__, "batch_size": size}
     if (rows := length(dataset)) is not None:
-        found["rows"] = rows
+        settings["rows"] = rows
     samplers = (loader.sampler, getattr(batches, "sampler", None))
-    found["shuffle"] = any(isinstance(sampler, RandomSampler) for sampler in samplers)
-    found["num_workers"] = loader.num_workers
-    found["drop_last"] = loader.drop_last
-    return found
+    settings["shuffle"] = any(isinstance(sampler, RandomSampler) for sampler in samplers)
+    settings["num_workers"] = loader.num_workers
+    settings["drop_last"] = loader.drop_last
+    return settings
 
 
 def _innermost(batches: Any) -> Any:

@@ -25,29 +25,30 @@ from tachograph_frameworks.torch.hot_path.in_python import READING
 class Reading(hot_path.Pass):
     """One pass over a data loader. Times are in seconds on the clock of ``perf_counter``.
 
-    ``facts`` are the loader's settings; the loader itself is not kept alive. ``track`` are the epochs that this pass is
-    one of, None while no optimizer has made a step on it, and ``first_step`` is that step's number; ``aside`` is what
-    evaluations took meanwhile. ``before`` is the pass before it: of the same data it tells what a model is given.
+    ``settings`` are the loader's; the loader itself is not kept alive. ``track`` are the epochs that this pass is one
+    of, None while no optimizer has made a step on it, and ``first_step`` is that step's number; ``evaluation_seconds``
+    is what evaluations took since the rate was last asked for. ``previous`` is the pass before it: where that was over
+    the same data, it is known what a model is given.
     """
 
-    over = False
+    is_over = False
     track: Any = None
     first_step = 0
-    aside = 0.0
+    evaluation_seconds = 0.0
     _counted = _reported_samples = 0
     _inputs: Any = None
 
-    def __init__(self, loader: DataLoader[Any], now: float, before: Reading | None = None) -> None:
+    def __init__(self, loader: DataLoader[Any], now: float, previous: Reading | None = None) -> None:
         self.loader = weakref.ref(loader)
-        self.dataset, self.facts = loader.dataset, loader_params(loader)
-        self.kind = type(loader.dataset), self.facts.get("rows")
+        self.dataset, self.settings = loader.dataset, loader_params(loader)
+        self.kind = type(loader.dataset), self.settings.get("rows")
         self.id = self.batches = 0  # the id of its iterator, once its batches need not be looked at
         self.waited = 0.0
         self.began = self.last = self.last_batch = self.reported = now
-        self._size, self._collate = self.facts["batch_size"] or 1, loader.collate_fn
+        self._size, self._collate = self.settings["batch_size"] or 1, loader.collate_fn
         self._expected = _expected(loader)
-        if before is not None and self._is_like(before):
-            self._inputs = before._inputs
+        if previous is not None and self._is_like(previous):
+            self._inputs = previous._inputs
 
     def _is_like(self, other: Reading) -> bool:
         """Whether both have the same batches of the same data: often a loader is made anew for each epoch."""
@@ -59,8 +60,8 @@ class Reading(hot_path.Pass):
         """Whether it is known how many samples a batch has."""
         return self._expected is not None
 
-    def first(self, batch: Any) -> None:
-        """The first batch has come."""
+    def note_first_batch(self, batch: Any) -> None:
+        """Remember what a model is given of the first batch."""
         if self._inputs is None:
             self._inputs = _inputs(batch)
 
@@ -83,15 +84,15 @@ class Reading(hot_path.Pass):
 
     def rate(self) -> float:
         """Samples per second since it was last asked for, or since the beginning."""
-        seconds = self.last - self.reported - self.aside
+        seconds = self.last - self.reported - self.evaluation_seconds
         total = self.samples
         samples = total - self._reported_samples
-        self.reported, self._reported_samples, self.aside = self.last, total, 0.0
+        self.reported, self._reported_samples, self.evaluation_seconds = self.last, total, 0.0
         return samples / seconds if seconds > 0 else 0.0
 
 
 class ReadingListener(Protocol):
-    """Who is told of readings."""
+    """What hears of readings."""
 
     def batch_is_new(self, reading: Reading) -> None:
         """It has given a batch that may be trained on, the first one or after another reading's."""
@@ -119,11 +120,11 @@ class Readings(hot_path.LoaderListener):
 
     def install(self, hooks: Hooks) -> None:
         """Listen to data loaders."""
-        hooks.native(self._look_again)
-        hooks.replace(DataLoader, "__iter__", lambda original: self._iterated(hooks, original))
-        hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._heard(hooks, original))
+        hooks.native(self._forget_ids)
+        hooks.replace(DataLoader, "__iter__", lambda original: self._replace_iter(hooks, original))
+        hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._replace_next(hooks, original))
 
-    def _look_again(self) -> None:
+    def _forget_ids(self) -> None:
         """At the next batch: its iterator may be another one with the same id."""
         if self.latest is not None:
             self.latest.id = 0
@@ -134,7 +135,7 @@ class Readings(hot_path.LoaderListener):
         if reading is not None:
             self._end(reading)
 
-    def _iterated(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _replace_iter(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__iter__`` of a data loader."""
 
         def call(loader: Any) -> Any:
@@ -149,16 +150,16 @@ class Readings(hot_path.LoaderListener):
         return update_wrapper(call, original)
 
     def _begun(self, loader: DataLoader[Any], iterator: Any) -> None:
-        self._look_again()
+        self._forget_ids()
         self.ignored = 0
         if session.inside():
             return
-        before = self._here.reading
-        if before is not None and before.dataset is loader.dataset and before.loader() in (loader, None):
-            self._end(before)
-        setattr(iterator, READING, Reading(loader, perf_counter(), before))
+        previous = self._here.reading
+        if previous is not None and previous.dataset is loader.dataset and previous.loader() in (loader, None):
+            self._end(previous)
+        setattr(iterator, READING, Reading(loader, perf_counter(), previous))
 
-    def _heard(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _replace_next(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """``__next__`` of a data loader's iterator."""
         return update_wrapper(self.next_hook(hooks, original), original)
 
@@ -166,7 +167,7 @@ class Readings(hot_path.LoaderListener):
         """A batch that is looked at: the first one, one after another reading's, and each where sizes differ."""
         try:
             if reading.batches == 1:
-                reading.first(batch)
+                reading.note_first_batch(batch)
             if reading.is_regular:
                 reading.id = id(iterator)
             else:
@@ -187,8 +188,8 @@ class Readings(hot_path.LoaderListener):
             _fault(error)
 
     def _end(self, reading: Reading) -> None:
-        if not reading.over:
-            reading.over = True
+        if not reading.is_over:
+            reading.is_over = True
             self._listener.reading_over(reading)
 
 

@@ -13,7 +13,7 @@ __all__ = ["distributed_job"]
 def distributed_job() -> Job | None:
     """This process's rank among those that ``init_process_group`` has brought together; None before and after that.
 
-    For ``jobs.announce``. Asks only what this process knows: nothing is sent to the other ranks.
+    For ``launchers.announce``. Asks only what this process knows: nothing is sent to the other ranks.
     """
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():

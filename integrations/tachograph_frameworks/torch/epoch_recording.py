@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch.utils.data import DataLoader
 
 from tachograph import guard
-from tachograph_frameworks.torch.data import describe
+from tachograph_frameworks.torch.data import record_data
 from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.epochs import Epochs, Track
 from tachograph_frameworks.torch.slots import Slot
@@ -27,16 +27,16 @@ class EpochRecording:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._epochs = Epochs(recording.names.claim)
+        self._epochs = Epochs(recording.curve_names.claim)
 
     def trained_on(self, strand: Strand, slot: Slot, is_first: bool = False) -> None:
-        """The first step on what data loaders gave: an epoch has begun."""
-        fresh, strand.fresh = strand.fresh, []
+        """Begin the epochs of data loaders on whose batches the first step was made."""
+        new_readings, strand.new_readings = strand.new_readings, []
         strand.batch_is_new = False
-        going_on = [reading for reading in fresh if not reading.over]
+        going_on = [reading for reading in new_readings if not reading.is_over]
         for reading in strand.take_endings():
             self.write_ending(strand, reading)
-        for reading in going_on or (fresh[-1:] if is_first else []):
+        for reading in going_on or (new_readings[-1:] if is_first else []):
             if reading.track is None:
                 self._begin(strand, slot, reading)
 
@@ -51,22 +51,22 @@ class EpochRecording:
         if is_first:
             recording.settle()
             with guard.contained("torch: data", recording.run):
-                describe(recording.run, reading.dataset, reading.facts, track.stream.name, "train")
+                record_data(recording.run, reading.dataset, reading.settings, track.stream.name, "train")
 
     def report(self, strand: Strand) -> None:
         """Write how fast a long epoch goes, every ten seconds."""
         reading = strand.training
-        if reading is not None and not reading.over and reading.last - reading.reported > REPORT_SECONDS:
+        if reading is not None and not reading.is_over and reading.last - reading.reported > REPORT_SECONDS:
             name = self._epochs.name(reading.track, "samples_per_second")
             self._recording.writer.write({name: reading.rate()}, strand.last_step)
 
     def reading_over(self, strand: Strand, reading: Reading) -> bool:
-        """A data loader has given its last batch. Returns whether the step on that is still to come."""
+        """Record that a data loader has given its last batch. Returns whether the step on that is still to come."""
         if reading.track is None:
             seconds = reading.last - reading.began
             self._recording.note({"eval_seconds": seconds}, strand.last_step, strand)
             if strand.training is not None:
-                strand.training.aside += seconds
+                strand.training.evaluation_seconds += seconds
         elif self._is_ahead(strand, reading):
             strand.endings.append(reading)
             return True
@@ -80,7 +80,7 @@ class EpochRecording:
         if strand.slot is None or strand.slot.every > 1:
             return False
         steps = reading.track.slot.steps - reading.first_step
-        last_step = self._recording.last_noted
+        last_step = self._recording.last_noted_at
         return steps == reading.batches - 1 or last_step < time() - (perf_counter() - reading.last_batch)
 
     def write_ending(self, strand: Strand, reading: Reading) -> None:
@@ -97,10 +97,10 @@ class EpochRecording:
 
 def _loader_name(reading: Reading) -> str:
     """The user's variable that has the loader, or a library's wrapper with the loader in it; ``train`` where none."""
-    way = Sight(DataLoader).way(reading.loader())
-    if way is None:
+    path = Sight(DataLoader).path(reading.loader())
+    if path is None:
         return "train"
-    parts = way.name.split(".")
+    parts = path.name.split(".")
     while len(parts) > 1 and (parts[-1].startswith("_") or parts[-1] in _AROUND_LOADERS):
         parts.pop()
     return ".".join(parts)

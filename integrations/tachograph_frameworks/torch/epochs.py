@@ -16,13 +16,13 @@ class Stream:
         self._loader, self._kind = reading.loader, reading.kind
 
     def hold(self, reading: Reading) -> None:
-        """The loader is this one now."""
+        """Take this reading's loader as the stream's from now on."""
         self._loader = reading.loader
 
     def is_of(self, reading: Reading) -> bool:
         """Whether the loader is this stream's."""
-        held = self._loader()
-        return held is not None and held is reading.loader()
+        loader = self._loader()
+        return loader is not None and loader is reading.loader()
 
     def is_gone_for(self, reading: Reading) -> bool:
         """Whether the stream's loader is gone, and one like it is there."""

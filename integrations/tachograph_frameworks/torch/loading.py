@@ -1,4 +1,7 @@
-"""Weights and modules read back. Nothing here runs code that a file brings along, unless its reader trusts it."""
+"""The loaders of weights, modules and checkpoints.
+
+Nothing here runs code that a file brings along, unless its reader trusts it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def load_safetensors(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
     weights: dict[str, Any] = load_file(path)
     with safe_open(path, framework="pt") as file:
         tied = file.metadata() or {}
-    return weights | {name: weights[kept] for name, kept in tied.items() if kept in weights and name not in weights}
+    return weights | {name: weights[same] for name, same in tied.items() if same in weights and name not in weights}
 
 
 def load_checkpoint(path: Path, meta: dict[str, Any]) -> Any:
@@ -62,23 +65,23 @@ def load_module(path: Path, meta: dict[str, Any]) -> nn.Module:
             " make one yourself, and give what load() returns to its load_state_dict()"
         )
     module: nn.Module = _class(str(meta.get("class")))(**meta["init"])
-    safe = meta.get("format") == "torch-safetensors"
-    module.load_state_dict(load_safetensors(path, meta) if safe else load_trusted_checkpoint(path, meta))
+    is_safe = meta.get("format") == "torch-safetensors"
+    module.load_state_dict(load_safetensors(path, meta) if is_safe else load_trusted_checkpoint(path, meta))
     return module.eval()
 
 
 def _class(name: str) -> type[nn.Module]:
     module, _, qualname = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), qualname)
+        kind = getattr(importlib.import_module(module), qualname)
     except (ImportError, AttributeError, ValueError) as error:
         raise Error(
             f"the class {name} can't be imported here ({error}): make the module yourself, and give what load()"
             " returns to its load_state_dict()"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise Error(f"{name} is no module of torch: it can't be made from the recorded arguments")
-    return found
+    return kind
 
 
 load_safetensors.trusted = load_module  # type: ignore[attr-defined]

@@ -34,11 +34,11 @@ from tachograph_frameworks.torch.user_variables import Sight
 
 NAME = "torch"
 MEASURE_SECONDS = 0.5  # between two steps that are measured
-_MOST_WAITING = 20  # data loaders that may be trained on by the coming step
+_MOST_NEW_READINGS = 20  # data loaders that may be trained on by the coming step
 
 
 def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
-    """A method that the hot path calls, so that it keeps its faults to itself."""
+    """Decorate a method that the hot path calls: its faults are reported, and go no further."""
 
     def contain(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         @wraps(method)
@@ -64,7 +64,7 @@ class _Here(threading.local):
     stack: tuple[Run, ...] | None = None
     target: Run | None = None
     scaled: tuple[weakref.ref[Any], Any] | None = None
-    waiting: tuple[Reading, ...] = ()  # that may be trained on by the first step
+    new_readings: tuple[Reading, ...] = ()  # that may be trained on by the first step
 
 
 class Loop(hot_path.StepListener):
@@ -90,8 +90,8 @@ class Loop(hot_path.StepListener):
     def install(self, hooks: Hooks) -> None:
         """Listen to the loop."""
         hooks.native(self.end)
-        hooks.native(self._special)
-        hooks.replace(torch.Tensor, "backward", self._hearing(hooks))
+        hooks.native(self._leave_hot_path)
+        hooks.replace(torch.Tensor, "backward", self._replace_backward(hooks))
         hooks.native(optimizer.register_optimizer_step_post_hook(self.stepped))
         self.readings.install(hooks)
         self.files.install(hooks)
@@ -102,18 +102,18 @@ class Loop(hot_path.StepListener):
 
     # -- what is heard --
 
-    def _hearing(self, hooks: Hooks) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        def hearing(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _replace_backward(self, hooks: Hooks) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
             self._original = original
             return update_wrapper(self.backward_hook(hooks, original), original)
 
-        return hearing
+        return replacement
 
     @_contained("Tensor.backward")
     def _backward(self, tensor: Any) -> None:
         began = perf_counter()
         self._plain = None
-        if type(tensor) is not torch.Tensor and loss_names.is_at_work(hot_path.FRAMES, self._original):
+        if type(tensor) is not torch.Tensor and loss_names.is_running(hot_path.FRAMES, self._original):
             return
         strand = self.strand()
         if strand is None:
@@ -122,7 +122,7 @@ class Loop(hot_path.StepListener):
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else None
         loss = loss_names.loss(hot_path.FRAMES, tensor, value)
         if loss is not None:
-            strand.lost(loss, tensor)
+            strand.add_loss(loss, tensor)
         recording = strand.recording
         recording.run.spent += (perf_counter() - began) * recording.weight
 
@@ -134,7 +134,7 @@ class Loop(hot_path.StepListener):
             return
         recording = strand.recording
         if self.gradient_norm:
-            strand.extra("grad_norm", read(_gradient_norm(optimizer)))
+            strand.add_value("grad_norm", read(_gradient_norm(optimizer)))
         is_due = recording.stepped(strand, optimizer)
         if self.only is None and not self.gradient_norm and not strand.is_waiting:  # as after the step of an inner one
             self._plain = strand
@@ -148,16 +148,16 @@ class Loop(hot_path.StepListener):
         """Record what was noted. Now and then the next step, which comes after it, is measured."""
         began = perf_counter()
         recording, strand.due = strand.recording, time() + PERIOD
-        before = recording.taken
+        before = recording.recorded
         recording.settle_unless_busy()
-        recording.since += recording.taken - before
-        if began - recording.measured > MEASURE_SECONDS:
-            recording.measured, self._plain = began, None
-            recording.weight, recording.since = max(1, recording.since), 0
+        recording.steps_since += recording.recorded - before
+        if began - recording.measured_at > MEASURE_SECONDS:
+            recording.measured_at, self._plain = began, None
+            recording.weight, recording.steps_since = max(1, recording.steps_since), 0
         recording.run.spent += perf_counter() - began
 
-    def _special(self) -> None:
-        """There is something special about the coming step."""
+    def _leave_hot_path(self) -> None:
+        """Let the coming step be heard in full: there is something special about it."""
         self._plain = None
 
     @_contained("optimizer step")
@@ -170,37 +170,37 @@ class Loop(hot_path.StepListener):
         """A data loader has given a batch after which it is to be seen whether something is trained on it."""
         strand = self.strand(False)
         if strand is None:
-            self._here.waiting = (*self._here.waiting[-_MOST_WAITING:], reading)
+            self._here.new_readings = (*self._here.new_readings[-_MOST_NEW_READINGS:], reading)
         else:
-            strand.fresh = [*strand.fresh[-_MOST_WAITING:], reading]
+            strand.new_readings = [*strand.new_readings[-_MOST_NEW_READINGS:], reading]
             strand.batch_is_new = True
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
         strand = self.strand(False)
         if strand is not None and strand.recording.epochs.reading_over(strand, reading):
-            self._special()
+            self._leave_hot_path()
 
     def scaled(self, outputs: Any, result: Any) -> None:
         """Mixed precision has scaled a loss: what it was before is recorded."""
         if isinstance(result, torch.Tensor) and result is not outputs and not inside():
             self._here.scaled = (weakref.ref(result), read(outputs))
-            self._special()
+            self._leave_hot_path()
 
     def rescaled(self, scaler: Any) -> None:
         """Mixed precision has chosen its next scale; where it is switched off, there is none."""
         scale = getattr(scaler, "_scale", None)
         strand = self.strand(False)
         if strand is not None and isinstance(scale, torch.Tensor):
-            strand.extra("amp_scale", read(scale))
-            self._special()
+            strand.add_value("amp_scale", read(scale))
+            self._leave_hot_path()
 
     def clipped(self, norm: Any) -> None:
         """The user's code has clipped gradients, and so knows their norm."""
         strand = self.strand(False)
         if strand is not None and isinstance(norm, torch.Tensor):
-            strand.clipped(loss_names.argument(1), read(norm))
-            self._special()
+            strand.add_gradient_norm(loss_names.first_argument(1), read(norm))
+            self._leave_hot_path()
 
     # -- where it belongs --
 
@@ -212,43 +212,43 @@ class Loop(hot_path.StepListener):
         if here.stack is not stack() or here.target is None or here.target.ended:
             if not begins:
                 return None
-            self._find()
+            self._find_strand()
         return here.strand
 
     def current(self) -> Strand | None:
-        """This thread's part of the recording that goes on; none is begun."""
+        """This thread's part of a recording that has begun already, or None."""
         return self.strand(False)
 
-    def _find(self) -> None:
+    def _find_strand(self) -> None:
         here = self._here
-        given = open_runs.given() or self._goes_on()
-        if given is not None and given in self._owned:
-            run, here.target = (given if given.rank == 0 else None), given
-        elif given is not None and given.opener not in ("user", NAME):
-            run, here.target = None, given  # inside another framework's training that is no call
+        open_run = open_runs.given() or self._run_of_other_thread()
+        if open_run is not None and open_run in self._owned:
+            run, here.target = (open_run if open_run.rank == 0 else None), open_run
+        elif open_run is not None and open_run.opener not in ("user", NAME):
+            run, here.target = None, open_run  # inside another framework's training that is no call
         else:
-            found = session.begin(NAME, start.script_name(), True, False, (), apart=launchers.job() is None)
-            run, here.target = found.run, found.run or found.owned or given
-            self._owned.update([found.owned] if found.owned is not None else [])
+            training = session.begin(NAME, start.script_name(), True, False, (), apart=launchers.job() is None)
+            run, here.target = training.run, training.run or training.owned or open_run
+            self._owned.update([training.owned] if training.owned is not None else [])
         here.stack = stack()
-        here.strand = None if run is None else self._of(run).strand(stack())
-        if here.strand is not None and here.waiting:
-            here.strand.fresh, here.waiting = list(here.waiting), ()
+        here.strand = None if run is None else self._recording_of(run).strand(stack())
+        if here.strand is not None and here.new_readings:
+            here.strand.new_readings, here.new_readings = list(here.new_readings), ()
 
-    def _goes_on(self) -> Run | None:
-        """The run of a loop in another thread, where the nearest optimizer in sight is one of its."""
-        going_on = [recording for recording in self._recordings.values() if recording.owned and not recording.run.ended]
-        nearest = Sight(Optimizer).ways[:1] if going_on else []
-        return next((found.run for way in nearest for found in going_on if found.knows(way.value)), None)
+    def _run_of_other_thread(self) -> Run | None:
+        """The run of another thread's loop, where that has made steps with the nearest optimizer in sight."""
+        others = [recording for recording in self._recordings.values() if recording.owned and not recording.run.ended]
+        nearest = Sight(Optimizer).paths[:1] if others else []
+        return next((other.run for path in nearest for other in others if other.has_stepped(path.value)), None)
 
-    def _of(self, run: Run) -> Recording:
+    def _recording_of(self, run: Run) -> Recording:
         recording = self._recordings.get(id(run))
         if recording is None:
             run.recorder.before_end(self.readings.leave)
-            run.recorder.before_end(self._special)
+            run.recorder.before_end(self._leave_hot_path)
             recording = self._recordings[id(run)] = Recording(run, run in self._owned, self.models)
             run.recorder.before_end(lambda: self._recordings.pop(id(run), None))
-            self.files.begun(run)
+            self.files.run_began(run)
             if run in self._owned:
                 notebooks.at_end(lambda error: run.finish(process_end.outcome(error), error))
         return recording

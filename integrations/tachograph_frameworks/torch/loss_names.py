@@ -26,7 +26,7 @@ _WRAPPERS = {
     "torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex", "keras",
 }  # fmt: skip
 _SHARING = {"accelerate", "deepspeed", "transformers"}  # these divide a loss by the number of passes in a step
-_HANDING = {"scale", "backward", "manual_backward"}  # methods that are handed a loss
+_TAKING_A_LOSS = {"scale", "backward", "manual_backward"}  # methods that are handed a loss
 _REDUCING = {"mean", "sum"}
 
 _MOST_PLACES = 1000
@@ -60,7 +60,7 @@ class _Place(NamedTuple):
     is_sharing: bool = False
 
 
-_known: dict[tuple[int, int], _Place] = {}  # the code is held, so that its id stays its own
+_places: dict[tuple[int, int], _Place] = {}  # the code is held, so that its id stays its own
 # The names by the instruction alone, where the tensor is the variable's value: most loops have one place.
 latest_names: dict[int, tuple[CodeType, str]] = {}
 
@@ -78,11 +78,11 @@ def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
         is_share = is_share or place.is_sharing
         if not place.is_wrapper:
             return _loss(frame, place, tensor, number, frame is first, is_share)
-    return _own(UNNAMED, tensor, number, is_share)
+    return _as_loss(UNNAMED, tensor, number, is_share)
 
 
-def is_at_work(depth: int, function: Any) -> bool:
-    """Whether ``function`` is being called a little above: through ``__torch_function__`` of a tensor's class it calls
+def is_running(depth: int, function: Any) -> bool:
+    """Whether ``function`` is running a little above: through ``__torch_function__`` of a tensor's class it calls
     itself."""
     code = getattr(function, "__code__", None)
     callers = islice(stack_frames.outward(sys._getframe(depth + 1)), _MOST_DISPATCHING + 1)
@@ -91,28 +91,28 @@ def is_at_work(depth: int, function: Any) -> bool:
 
 def _place(frame: FrameType) -> _Place:
     code, instruction = frame.f_code, frame.f_lasti
-    known = _known.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
-    return known if known is not None else _look(frame, code, instruction)
+    place = _places.get((id(code), instruction))  # by identity: to hash code takes a look at all of it
+    return place if place is not None else _inspect(frame, code, instruction)
 
 
 def _loss(frame: FrameType, place: _Place, tensor: Tensor, number: Any, is_direct: bool, is_share: bool) -> Loss | None:
     if is_direct and not place.variables:
         latest_names[frame.f_lasti] = (place.code, place.name)
-        return _own(place.name, tensor, number)
-    found = [(variable.name, value) for variable, value in _tensors(frame, place.variables)]
-    if len(found) == 1:
-        name, variable = found[0]
-        return _own(name, variable, None, place.is_sharing)
-    return _own(place.name if is_direct else UNNAMED, tensor, number, is_share)
+        return _as_loss(place.name, tensor, number)
+    candidates = [(variable.name, value) for variable, value in _tensors(frame, place.variables)]
+    if len(candidates) == 1:
+        name, value = candidates[0]
+        return _as_loss(name, value, None, place.is_sharing)
+    return _as_loss(place.name if is_direct else UNNAMED, tensor, number, is_share)
 
 
-def _own(name: str, tensor: Tensor, number: Any, is_share: bool = False) -> Loss | None:
+def _as_loss(name: str, tensor: Tensor, number: Any, is_share: bool = False) -> Loss | None:
     value = read(tensor) if number is None else number
     return None if value is None else Loss(name, value, is_share)
 
 
 def _tensors(frame: FrameType, variables: tuple[_Variable, ...]) -> Iterator[tuple[_Variable, Tensor]]:
-    """Those of some variables that hold one number with a gradient, now."""
+    """Those of the variables that hold one number with a gradient, now."""
     for variable in variables:
         value = _resolve(frame, variable.path)
         if isinstance(value, Tensor) and value.requires_grad and value.numel() == 1:
@@ -131,17 +131,17 @@ def _resolve(frame: FrameType, path: _Path) -> Any:
     return value
 
 
-def _look(frame: FrameType, code: CodeType, instruction: int) -> _Place:
-    """A place that was not seen before."""
-    if len(_known) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
-        _known.clear()
+def _inspect(frame: FrameType, code: CodeType, instruction: int) -> _Place:
+    """Read the code at a place that was not seen before."""
+    if len(_places) >= _MOST_PLACES:  # of a notebook, whose cells are new code each time
+        _places.clear()
         latest_names.clear()
     if _is_wrapper(frame):
         place = _Place(code, UNNAMED, is_wrapper=True, is_sharing=_package(frame) in _SHARING)
     else:
-        name, variables = _read(_call(code, instruction))
+        name, variables = _read_call(_expression_at(code, instruction))
         place = _Place(code, name, variables, is_sharing=_package(frame) in _SHARING)
-    _known[id(code), instruction] = place
+    _places[id(code), instruction] = place
     return place
 
 
@@ -153,7 +153,7 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
-def _call(code: CodeType, instruction: int) -> ast.expr | None:
+def _expression_at(code: CodeType, instruction: int) -> ast.expr | None:
     """The expression that the instruction evaluates."""
     position = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
     first, last, start, stop = position
@@ -170,12 +170,12 @@ def _call(code: CodeType, instruction: int) -> ast.expr | None:
         return None
 
 
-def _read(call: ast.expr | None) -> tuple[str, tuple[_Variable, ...]]:
+def _read_call(call: ast.expr | None) -> tuple[str, tuple[_Variable, ...]]:
     """What a call of ``backward`` is about: a name where the tensor is that variable's value (or an average of it),
     and the variables of which one may have been scaled."""
     match call:
         case ast.Call(func=ast.Attribute(value=subject, attr="backward"), args=arguments):
-            handed = len(arguments) == 1 and _plain(subject) is not None and _expression(arguments[0])
+            handed = len(arguments) == 1 and _variable_in(subject) is not None and _factors(arguments[0])
             return _subject(subject, tuple(handed or ()))
     return UNNAMED, ()
 
@@ -184,7 +184,7 @@ def _subject(node: ast.expr, handed: tuple[_Variable, ...]) -> tuple[str, tuple[
     """``handed`` are variables in an argument of the call: ``accelerator.backward(loss)``."""
     if isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
         return node.target.id, ()
-    variable = _plain(node)
+    variable = _variable_in(node)
     if variable is not None:
         return variable.name, handed
     match node:
@@ -192,57 +192,57 @@ def _subject(node: ast.expr, handed: tuple[_Variable, ...]) -> tuple[str, tuple[
             return _name(value), ()
         case ast.Call(func=ast.Attribute(attr=attribute), args=[value]) if attribute in _REDUCING:
             return _name(value), ()
-    return UNNAMED, tuple(_expression(node))
+    return UNNAMED, tuple(_factors(node))
 
 
 def _name(node: ast.expr) -> str:
     if isinstance(node, ast.NamedExpr):
         return _name(node.target)
-    variable = _plain(node)
+    variable = _variable_in(node)
     return UNNAMED if variable is None else variable.name
 
 
-def _expression(node: ast.expr) -> Iterator[_Variable]:
+def _factors(node: ast.expr) -> Iterator[_Variable]:
     """The variables that an expression is a multiple of, as far as its form goes."""
-    variable = _plain(node)
+    variable = _variable_in(node)
     if variable is not None:
         yield variable
         return
     match node:
         case ast.NamedExpr(target=value) | ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=value):
-            yield from _expression(value)
+            yield from _factors(value)
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            yield from _expression(left)
-            yield from _expression(right)
+            yield from _factors(left)
+            yield from _factors(right)
         case ast.BinOp(left=left, op=ast.Div()):
-            yield from _expression(left)
-        case ast.Call(func=ast.Attribute(attr=attribute), args=[value]) if attribute in _HANDING | _REDUCING:
-            yield from _expression(value)
+            yield from _factors(left)
+        case ast.Call(func=ast.Attribute(attr=attribute), args=[value]) if attribute in _TAKING_A_LOSS | _REDUCING:
+            yield from _factors(value)
         case ast.Call(func=ast.Attribute(value=value, attr=attribute), args=[]) if attribute in _REDUCING:
-            yield from _expression(value)
+            yield from _factors(value)
 
 
-def _plain(node: ast.expr) -> _Variable | None:
+def _variable_in(node: ast.expr) -> _Variable | None:
     """A variable, with attributes and constant keys."""
     match node:
         case ast.Name(id=name):
             return _Variable((name,), name)
         case ast.Attribute(value=value, attr=attribute):
-            inner = _plain(value)
+            inner = _variable_in(value)
             return None if inner is None else _Variable((*inner.path, attribute), attribute)
         case ast.Subscript(value=value, slice=ast.Constant(value=str(key) | int(key))):
-            inner = _plain(value)
+            inner = _variable_in(value)
             return None if inner is None else _Variable((*inner.path, key), f"{inner.name}.{key}")
     return None
 
 
-def argument(depth: int) -> str:
+def first_argument(depth: int) -> str:
     """The variable in the first argument of the user's call that is at work ``depth`` frames above the caller:
     ``encoder`` in ``clip_grad_norm_(encoder.parameters(), 1.0)``; "" where there is none."""
     callers = stack_frames.outward(sys._getframe(depth + 1))
     users = (frame for frame in callers if not (_is_wrapper(frame) or guard.is_ours(frame.f_code.co_filename)))
     frame = next(users, None)
-    call = None if frame is None else _call(frame.f_code, frame.f_lasti)
+    call = None if frame is None else _expression_at(frame.f_code, frame.f_lasti)
     match call:
         case ast.Call(args=[ast.Call(func=ast.Attribute(value=value)), *_]) | ast.Call(args=[value, *_]):
             return _name(value)

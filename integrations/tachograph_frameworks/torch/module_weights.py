@@ -51,17 +51,17 @@ def save_module(
     What can't be kept is noted in the run.
     """
     with guard.contained("torch: model", run), guard.timed(run):
-        own = unwrapped(module)
-        obstacle = _obstacle(own)
+        module = unwrapped(module)
+        obstacle = _obstacle(module)
         if obstacle:
             run.recorder.remark(f"the model {name} was not kept: {obstacle}")
             return
-        described = {**_described(run, own, meta or {}), **_signed(example)}
-        _keep(run, own, name, step, described)
+        described = {**_described(run, module, meta or {}), **_signature_of(example)}
+        _keep(run, module, name, step, described)
 
 
 def _keep(run: Run, module: nn.Module, name: str, step: int | None, described: dict[str, Any]) -> None:
-    weights = {_own_name(key): value for key, value in module.state_dict().items()}
+    weights = {_name_in_module(key): value for key, value in module.state_dict().items()}
     try:
         with _draft(run) as draft:
             format = _write(run, weights, draft)
@@ -83,7 +83,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
-def _own_name(key: str) -> str:
+def _name_in_module(key: str) -> str:
     for inner in _INNER:
         key = key.replace(inner, "")
     return key
@@ -96,8 +96,8 @@ def _obstacle(module: nn.Module) -> str:
         return "some of its parameters have no shape yet"
     if any(tensor.is_meta for tensor in tensors):
         return "some of its parameters have no values, they are on the meta device"
-    sharded = any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules())
-    if sharded or any(hasattr(tensor, "full_tensor") for tensor in tensors):
+    is_sharded = any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules())
+    if is_sharded or any(hasattr(tensor, "full_tensor") for tensor in tensors):
         # To gather them all processes have to take part, and only this one records.
         return "its weights are spread over several processes; keep a checkpoint instead"
     return ""
@@ -141,9 +141,9 @@ def _recordable(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
     return recordable({name: value for name, value in meta.items() if name != "init"})
 
 
-def _signed(example: Any) -> dict[str, Any]:
-    found = signature(example)
-    return {"signature": {"inputs": found}} if found else {}
+def _signature_of(example: Any) -> dict[str, Any]:
+    inputs = signature(example)
+    return {"signature": {"inputs": inputs}} if inputs else {}
 
 
 # -- writing --
@@ -155,7 +155,7 @@ def _write(run: Run, weights: Mapping[str, Any], draft: Path) -> str:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        tensors, tied = _apart(weights)
+        tensors, tied = _untied(weights)
         try:
             save_file(tensors, draft, {"format": "pt", **tied})
         except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError):
@@ -166,15 +166,15 @@ def _write(run: Run, weights: Mapping[str, Any], draft: Path) -> str:
     return STATE_DICT
 
 
-def _apart(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _untied(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors none of which shares memory with another; and the names of those that are another one, with its name."""
-    apart: dict[str, Tensor] = {}
+    untied: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
     storages: set[tuple[str, int]] = set()
     for name, tensor in weights.items():
         if tensor.layout != torch.strided or tensor.is_quantized:
-            apart[name] = tensor  # which safetensors refuses
+            untied[name] = tensor  # which safetensors refuses
             continue
         storage = (str(tensor.device), tensor.untyped_storage().data_ptr())
         identity = (*storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
@@ -182,23 +182,23 @@ def _apart(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
             tied[name] = first[identity]
             continue
         first[identity] = name
-        part = storage in storages or tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+        is_part = storage in storages or tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
         storages.add(storage)
-        own = tensor.detach().resolve_conj().resolve_neg().cpu()
-        apart[name] = own.clone(memory_format=torch.contiguous_format) if part else own.contiguous()
-    return apart, tied
+        on_host = tensor.detach().resolve_conj().resolve_neg().cpu()
+        untied[name] = on_host.clone(memory_format=torch.contiguous_format) if is_part else on_host.contiguous()
+    return untied, tied
 
 
 def _pickle(run: Run, weights: Mapping[str, Any], draft: Path) -> None:
     on_host = {name: value.detach().cpu() if isinstance(value, Tensor) else value for name, value in weights.items()}
-    odd = [name for name, value in on_host.items() if not isinstance(value, Tensor)]
+    extras = [name for name, value in on_host.items() if not isinstance(value, Tensor)]
     try:
         _save(on_host, draft)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
-        if not odd:
+        if not extras:
             raise
-        run.recorder.remark(f"of the model {', '.join(odd)} was not kept: it can't be pickled")
-        _save({name: value for name, value in on_host.items() if name not in odd}, draft)
+        run.recorder.remark(f"of the model {', '.join(extras)} was not kept: it can't be pickled")
+        _save({name: value for name, value in on_host.items() if name not in extras}, draft)
 
 
 def _save(weights: Mapping[str, Any], draft: Path) -> None:

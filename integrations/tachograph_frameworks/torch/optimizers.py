@@ -7,28 +7,28 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tachograph_frameworks.torch.user_variables import Sight, Way, parts
+from tachograph_frameworks.torch.user_variables import Sight, VariablePath, parts
 
 MOST_GROUPS = 20  # whose learning rates are recorded
-_LIBRARIES = {"accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex"}
+_WRAPPING_LIBRARIES = {"accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "deepspeed", "apex"}
 
 
-def prefix(way: Way | None) -> str | None:
+def prefix(path: VariablePath | None) -> str | None:
     """What comes before a name beside the optimizer: ``a.`` where that is ``a.opt``."""
-    if way is None or way.is_item or "." not in way.name:
+    if path is None or path.is_item or "." not in path.name:
         return None
-    return way.name.rpartition(".")[0] + "."
+    return path.name.rpartition(".")[0] + "."
 
 
-def face_of(optimizer: Optimizer, sight: Sight) -> Optimizer:
+def outer_of(optimizer: Optimizer, sight: Sight) -> Optimizer:
     """The user's optimizer around the one that makes the steps, as SAM and Lookahead are; else the same one."""
     around = [other for other in sight.of(Optimizer) if _inner(other) == [optimizer]]
-    return face_of(around[0], sight) if around else optimizer
+    return outer_of(around[0], sight) if around else optimizer
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside of what a library such as Fabric or Accelerate has put around it."""
-    if type(optimizer).__module__.partition(".")[0] not in _LIBRARIES:
+    if type(optimizer).__module__.partition(".")[0] not in _WRAPPING_LIBRARIES:
         return optimizer
     inner = getattr(optimizer, "optimizer", None)
     return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
@@ -36,8 +36,8 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
 
 def _inner(optimizer: Optimizer) -> list[Optimizer]:
     """The optimizers in another one's attributes, each once."""
-    found = [part for _, part, _ in parts(optimizer) if isinstance(part, Optimizer) and part is not optimizer]
-    return list({id(part): part for part in found}.values())
+    inner = [part for _, part, _ in parts(optimizer) if isinstance(part, Optimizer) and part is not optimizer]
+    return list({id(part): part for part in inner}.values())
 
 
 def group_name(index: int, group: dict[str, Any]) -> str:
@@ -48,12 +48,12 @@ def group_name(index: int, group: dict[str, Any]) -> str:
 def params(optimizer: Optimizer) -> dict[str, Any]:
     """Its class and settings; of further groups only what differs from the first."""
     first, *others = [_settings(group) for group in optimizer.param_groups]
-    found = {"class": _class(optimizer), **first}
-    for index, (group, settings) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
-        differing = {name: value for name, value in settings.items() if value != first.get(name)}
+    settings = {"class": _class(optimizer), **first}
+    for index, (group, other) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
+        differing = {name: value for name, value in other.items() if value != first.get(name)}
         if differing and index < MOST_GROUPS:
-            found[f"group.{group_name(index, group)}"] = differing
-    return found
+            settings[f"group.{group_name(index, group)}"] = differing
+    return settings
 
 
 def scheduler_params(scheduler: Any) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The optimizers of a run: each has its count of steps, and a name that tells it from the others."""
+"""The slots of a run, one for each optimizer: its count of steps, and a name that tells it from the others.
+
+Where a variable is given a new optimizer, as for each fold of a cross-validation, that one takes over the slot.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from torch.optim import Optimizer
 from tachograph.record.run import Run
 from tachograph_frameworks.torch import hot_path, optimizers
 from tachograph_frameworks.torch.curve_names import unique
-from tachograph_frameworks.torch.optimizers import MOST_GROUPS, face_of, group_name
-from tachograph_frameworks.torch.user_variables import Place, Sight, Way, held_in
+from tachograph_frameworks.torch.optimizers import MOST_GROUPS, group_name, outer_of
+from tachograph_frameworks.torch.user_variables import LocalVariable, Sight, VariablePath, value_of
 
 _STEP = "step"
 
@@ -19,48 +22,49 @@ _STEP = "step"
 class Slot(hot_path.Slot):
     """What is counted and recorded of an optimizer: its steps, under names of their own.
 
-    ``optimizer`` is a weak reference to the one that makes the steps, and ``face`` to the user's one around it, or to
+    ``optimizer`` is a weak reference to the one that makes the steps, and ``outer`` to the user's one around it, or to
     the same; ``id`` is the first's while it lives. ``name`` is the user's variable, ``label`` what tells its curves and
     params from others' (None for a single one). ``rates`` is what the learning rates of its groups are called, and
-    ``curves`` what each loss is. ``place`` is the function and the variable where it was found.
+    ``curves`` what each loss is. ``variable`` is the function and the variable where it was found.
     """
 
-    __slots__ = ("base", "face", "label", "name", "optimizer", "place", "prefix", "rates", "settings")
+    __slots__ = ("label", "name", "optimizer", "outer", "prefix", "rate_base", "rates", "settings", "variable")
 
     def __init__(self, name: str, label: str | None, steps: int) -> None:
         self.name, self.label = name, label
-        self.base = "lr" if label is None else f"lr/{label}"
+        self.rate_base = "lr" if label is None else f"lr/{label}"
         self.prefix: str | None = None  # of losses, where others train by the same code: ``a.``
         self.steps, self.every = steps, 1
         self.curves: dict[str, str] = {}
         self.rates: list[str] = []
         self.rate: str | None = None
-        self.place: Place | None = None
+        self.variable: LocalVariable | None = None
         self.settings: dict[str, Any] = {}
 
-    def hold(self, optimizer: Optimizer, face: Optimizer) -> None:
+    def hold(self, optimizer: Optimizer, outer: Optimizer) -> None:
         """Count the steps of this one, from now on."""
-        self.optimizer, self.face = weakref.ref(optimizer, self._gone), weakref.ref(face)
+        self.optimizer, self.outer = weakref.ref(optimizer, self._optimizer_gone), weakref.ref(outer)
         self.id = id(optimizer)
         self.name_rates(optimizer)
 
-    def _gone(self, reference: object) -> None:
+    def _optimizer_gone(self, reference: object) -> None:
         if reference is self.optimizer:
             self.id = 0  # another may get it
 
     def name_rates(self, optimizer: Optimizer) -> None:
-        """Name the learning rate of each group. Names that were given stay, where groups are added later."""
+        """Name the learning rate of each group. The names that it has stay, where groups are added later."""
         groups = optimizer.param_groups[:MOST_GROUPS]
-        given = self.rates[: len(groups)]
-        names = [self.base] if len(groups) == 1 else [f"{self.base}/{group_name(*pair)}" for pair in enumerate(groups)]
-        self.rates = given + names[len(given) :] if "lr" in groups[0] else []
+        kept = self.rates[: len(groups)]
+        names = [f"{self.rate_base}/{group_name(index, group)}" for index, group in enumerate(groups)]
+        names = [self.rate_base] if len(groups) == 1 else names
+        self.rates = kept + names[len(kept) :] if "lr" in groups[0] else []
         self.rate = self.rates[0] if len(self.rates) == len(optimizer.param_groups) == 1 else None
 
     def has_groups_of(self, optimizer: Optimizer) -> bool:
         """Whether each group has its name."""
         return not self.rates or len(self.rates) == min(len(optimizer.param_groups), MOST_GROUPS)
 
-    def own(self, base: str) -> str:
+    def distinct_name(self, base: str) -> str:
         """The name of a curve of this optimizer's that is to be told from another's: ``a.loss``, ``loss/opt_fine``."""
         return f"{base}/{self.name}" if self.prefix is None else f"{self.prefix}{base}"
 
@@ -70,7 +74,7 @@ class _Replaced(NamedTuple):
 
     slot: Slot
     optimizer: weakref.ref[Any]
-    face: weakref.ref[Any]
+    outer: weakref.ref[Any]
 
 
 class Slots:
@@ -88,97 +92,97 @@ class Slots:
         slot = self._by_id.get(id(optimizer))
         return slot if slot is not None and slot.optimizer() is optimizer else None
 
-    def back(self, optimizer: Optimizer) -> Slot | None:
-        """The slot of one that another had taken the place of: one variable holds them in turn."""
-        found = self._replaced.get(id(optimizer))
-        if found is None or found.optimizer() is not optimizer:
+    def restore(self, optimizer: Optimizer) -> Slot | None:
+        """The slot of an optimizer that another one had replaced: one variable holds them in turn."""
+        replaced = self._replaced.get(id(optimizer))
+        if replaced is None or replaced.optimizer() is not optimizer:
             return None
-        face = found.face()
-        return self._replace(found.slot, optimizer, optimizer if face is None else face)
+        outer = replaced.outer()
+        return self._put_in(replaced.slot, optimizer, optimizer if outer is None else outer)
 
     def is_ignored(self, optimizer: Optimizer) -> bool:
         """Whether its steps are counted as those of the optimizer that is around it."""
         reference = self._ignored.get(id(optimizer))
         return reference is not None and reference() is optimizer
 
-    def succeed(self, optimizer: Optimizer) -> Slot | None:
-        """The slot of one that is gone, whose variable holds this one now: seen without looking around."""
+    def take_over(self, optimizer: Optimizer) -> Slot | None:
+        """The slot of an optimizer that is gone, whose variable holds this one now: seen without looking around."""
         for slot in self._all:
-            if slot.id == 0 and held_in(slot.place) is optimizer:
-                return self._go_on(slot, optimizer, optimizer)
+            if slot.id == 0 and value_of(slot.variable) is optimizer:
+                return self._continue(slot, optimizer, optimizer)
         return None
 
     def add(self, optimizer: Optimizer, sight: Sight) -> tuple[Slot | None, bool]:
         """The slot for the first step of an optimizer, and whether it is a new one; None where the step is counted
         already, as one of the optimizer inside of this one."""
-        face = face_of(optimizer, sight)
-        same = next((slot for slot in self._all if slot.face() is face), None)
+        outer = outer_of(optimizer, sight)
+        same = next((slot for slot in self._all if slot.outer() is outer), None)
         if same is not None:
-            if face is optimizer:
+            if outer is optimizer:
                 inner = same.optimizer()
                 if inner is not None:
                     self._ignored[id(inner)] = weakref.ref(inner)
-                self._hold(same, optimizer, face)
+                self._hold(same, optimizer, outer)
                 return None, False
-            return self._hold(same, optimizer, face), False
-        way = sight.way(face)
-        before = self._before(face, way, sight)
-        if before is not None:
-            return self._go_on(before, optimizer, face), False
-        return self._new(optimizer, face, sight), True
+            return self._hold(same, optimizer, outer), False
+        path = sight.path(outer)
+        predecessor = self._predecessor(outer, path, sight)
+        if predecessor is not None:
+            return self._continue(predecessor, optimizer, outer), False
+        return self._new(optimizer, outer, sight), True
 
-    def _before(self, face: Optimizer, way: Way | None, sight: Sight) -> Slot | None:
+    def _predecessor(self, outer: Optimizer, path: VariablePath | None, sight: Sight) -> Slot | None:
         """The slot of the one that the same variable held before; where it is in none, of one that is gone."""
-        if way is None:
-            return next((slot for slot in self._all if slot.id == 0 and slot.name == type(face).__name__), None)
-        name = way.name
-        seen = {id(found) for found in sight.of(Optimizer)}
-        gone = [slot for slot in self._all if slot.optimizer() is None or id(slot.face()) not in seen]
+        if path is None:
+            return next((slot for slot in self._all if slot.id == 0 and slot.name == type(outer).__name__), None)
+        name = path.name
+        seen = {id(other) for other in sight.of(Optimizer)}
+        gone = [slot for slot in self._all if slot.optimizer() is None or id(slot.outer()) not in seen]
         return next((slot for slot in gone if slot.name == name), None)
 
-    def _go_on(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
-        """The variable holds a new one, as in cross-validation: its steps go on."""
+    def _continue(self, slot: Slot, optimizer: Optimizer, outer: Optimizer) -> Slot:
+        """Let the steps go on: the variable holds a new optimizer, as in cross-validation."""
         self._run.recorder.remark(
             f"{slot.name} was made anew: its settings are the newest one's, and the steps of all are counted on; open "
             "a run for each training to keep them apart"
         )
-        return self._replace(slot, optimizer, face)
+        return self._put_in(slot, optimizer, outer)
 
-    def _replace(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
+    def _put_in(self, slot: Slot, optimizer: Optimizer, outer: Optimizer) -> Slot:
         before = slot.optimizer()
         if before is not None:
             key = id(before)
             gone = weakref.ref(before, lambda _: self._replaced.pop(key, None))
-            self._replaced[key] = _Replaced(slot, gone, slot.face)
-        return self._hold(slot, optimizer, face)
+            self._replaced[key] = _Replaced(slot, gone, slot.outer)
+        return self._hold(slot, optimizer, outer)
 
-    def _new(self, optimizer: Optimizer, face: Optimizer, sight: Sight) -> Slot:
+    def _new(self, optimizer: Optimizer, outer: Optimizer, sight: Sight) -> Slot:
         taken = {slot.name for slot in self._all}
-        way = sight.way(face, taken)
-        name = unique(type(face).__name__ if way is None else way.name, taken)
-        peers = [other for other in sight.of(Optimizer) if self._is_peer(other, optimizer, face, sight)]
+        path = sight.path(outer, taken)
+        name = unique(type(outer).__name__ if path is None else path.name, taken)
+        peers = [other for other in sight.of(Optimizer) if self._is_peer(other, optimizer, outer, sight)]
         slot = Slot(name, name if peers or self._all else None, 0)
-        alike = [other for other in peers if _last(sight.way(other)) == _last(way) is not None]
-        if alike or any(other.name.rpartition(".")[2] == _last(way) for other in self._all if "." in other.name):
-            slot.prefix = optimizers.prefix(way)
-        slot.place = sight.place(optimizer)
+        alike = [other for other in peers if _last(sight.path(other)) == _last(path) is not None]
+        if alike or any(other.name.rpartition(".")[2] == _last(path) for other in self._all if "." in other.name):
+            slot.prefix = optimizers.prefix(path)
+        slot.variable = sight.local_variable(optimizer)
         self._all.append(slot)
-        return self._hold(slot, optimizer, face)
+        return self._hold(slot, optimizer, outer)
 
-    def _is_peer(self, other: Optimizer, optimizer: Optimizer, face: Optimizer, sight: Sight) -> bool:
+    def _is_peer(self, other: Optimizer, optimizer: Optimizer, outer: Optimizer, sight: Sight) -> bool:
         """Whether another optimizer makes steps in the same training, as far as one can see: it is in the same list, in
         the loop that runs, or its ``step`` is called by the code that runs."""
-        if other is optimizer or other is face or face_of(other, sight) is not other:
+        if other is optimizer or other is outer or outer_of(other, sight) is not other:
             return False
-        return sight.are_in_one_list(face, other) or sight.is_used(other, _STEP)
+        return sight.are_in_one_list(outer, other) or sight.is_used(other, _STEP)
 
-    def _hold(self, slot: Slot, optimizer: Optimizer, face: Optimizer) -> Slot:
-        slot.hold(optimizer, face)
+    def _hold(self, slot: Slot, optimizer: Optimizer, outer: Optimizer) -> Slot:
+        slot.hold(optimizer, outer)
         self._by_id = {key: other for key, other in self._by_id.items() if other is not slot and other.id == key}
         self._by_id[id(optimizer)] = slot
         return slot
 
 
-def _last(way: Way | None) -> str | None:
+def _last(path: VariablePath | None) -> str | None:
     """The attribute that holds an optimizer."""
-    return None if way is None or way.is_item or "." not in way.name else way.path[-1]
+    return None if path is None or path.is_item or "." not in path.name else path.names[-1]

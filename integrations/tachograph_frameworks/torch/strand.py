@@ -35,7 +35,7 @@ class Strand(hot_path.Notes):
     slot: Slot | None
 
     def __init__(self, recording: Recording, stack: tuple[Any, ...]) -> None:
-        self.recording, self.names, self.stack = recording, recording.names, stack
+        self.recording, self.curve_names, self.stack = recording, recording.curve_names, stack
         self.thread, self.owner = get_ident(), current_thread()
         self.noted, self.due = recording.noted, 0.0
         self.slot = None  # of the last step
@@ -44,85 +44,85 @@ class Strand(hot_path.Notes):
         self.training: Reading | None = None  # the epoch that goes on
         self.endings: list[Reading] = []  # epochs whose last step is still to come
         self.curves: dict[str, str] = {}  # of losses without an optimizer
-        self.fresh: list[Reading] = []  # data loaders that have given a batch since the last step, for the first time
+        self.new_readings: list[Reading] = []  # that have given their first batch since the last step
         self._losses: dict[str, list[Any]] = {}
         self._shares: set[str] = set()
         self._extras: dict[str, Any] = {}
         self._norms: dict[str, Any] = {}
-        self._bare: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
-        self._is_new = True
+        self._loss_steps: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
+        self._is_first_pass = True
 
     def forked(self) -> None:
         """In a forked child: what waits is the parent's."""
         self.name = self.value = None
         self.training = None
-        self.fresh, self.endings = [], []
+        self.new_readings, self.endings = [], []
         self._losses, self._extras, self._norms = {}, {}, {}
         self.thread, self.owner = get_ident(), current_thread()
 
     # -- what is heard --
 
-    def lost(self, loss: Loss, tensor: Tensor) -> None:
+    def add_loss(self, loss: Loss, tensor: Tensor) -> None:
         """A backward pass has begun, from ``tensor``, at a loss."""
-        self._gather()
+        self._take_from_hot_path()
         if loss.is_share:
             self._shares.add(loss.name)
-        if self._bare is None and self.slot is None and self._is_without_optimizer(loss.name, tensor):
-            self._go_bare()
-        if self._bare is not None:
-            self._step_bare(loss.name, loss.value)
+        if self._loss_steps is None and self.slot is None and self._is_without_optimizer(loss.name, tensor):
+            self._count_passes_as_steps()
+        if self._loss_steps is not None:
+            self._record_pass(loss.name, loss.value)
             return
         parts = self._losses.setdefault(loss.name, [])
         parts.append(loss.value)
         if len(parts) >= MOST_ACCUMULATED:
-            self._go_bare()
+            self._count_passes_as_steps()
 
     def _is_without_optimizer(self, name: str, tensor: Tensor) -> bool:
         """Whether none can be seen from here, or (with the second pass) none that moves what the loss depends on."""
-        if self._is_new:
-            self._is_new = False
+        if self._is_first_pass:
+            self._is_first_pass = False
             return Sight(Optimizer).is_empty
         return len(self._losses.get(name, ())) == 1 and not _is_optimized(tensor, Sight(Optimizer).of(Optimizer))
 
-    def _gather(self) -> None:
-        """What the hot path has kept of the coming step is put with the rest."""
+    def _take_from_hot_path(self) -> None:
+        """Put what the hot path has kept of the coming step with the rest."""
         if self.name is not None:
             parts = self._losses.setdefault(self.name, [])
             parts += self.value if type(self.value) is list else [self.value]
             self.name = self.value = None
 
-    def _go_bare(self) -> None:
-        """There is no optimizer, as in loops that move the weights by hand: each backward pass is a step."""
-        self._bare = {}
+    def _count_passes_as_steps(self) -> None:
+        """Let each backward pass be a step: there is no optimizer, as in loops that move the weights by hand."""
+        self._loss_steps = {}
         for name in list(self._losses):
-            self._step_each(name)
+            self._record_passes(name)
 
-    def _step_each(self, name: str) -> None:
+    def _record_passes(self, name: str) -> None:
         for value in self._losses.pop(name):
-            self._step_bare(name, value)
+            self._record_pass(name, value)
 
-    def _step_bare(self, name: str, value: Any) -> None:
-        assert self._bare is not None
-        step = self._bare.get(name, 0)
-        self._bare[name] = step + 1
+    def _record_pass(self, name: str, value: Any) -> None:
+        assert self._loss_steps is not None
+        step = self._loss_steps.get(name, 0)
+        self._loss_steps[name] = step + 1
         if step % options.every_n_steps == 0:
-            self.recording.note({self.recording.names.without_optimizer(self, name): value}, step, self)
+            self.recording.note({self.recording.curve_names.without_optimizer(self, name): value}, step, self)
 
-    def extra(self, name: str, value: Any) -> None:
-        """A value that belongs to the coming step."""
+    def add_value(self, name: str, value: Any) -> None:
+        """Add a value that belongs to the coming step."""
         if value is not None:
             self._extras[name] = value
 
-    def clipped(self, variable: str, norm: Any) -> None:
-        """The norm of gradients, which the coming step uses."""
+    def add_gradient_norm(self, variable: str, norm: Any) -> None:
+        """Add the norm of clipped gradients, which the coming step uses. ``variable`` is what was clipped."""
         if norm is not None:
             self._norms[variable] = norm
 
     # -- a step --
 
-    def waiting(self) -> list[str]:
-        """What the losses are called that wait for a step."""
-        self._gather()
+    def waiting_losses(self) -> list[str]:
+        """The names of the losses that wait for a step."""
+        self._take_from_hot_path()
         return list(self._losses)
 
     @property
@@ -130,29 +130,29 @@ class Strand(hot_path.Notes):
         """Whether it has heard what the hot path knows nothing of, and the coming step is to have."""
         return bool(self._losses or self._norms or self._extras)
 
-    def end_bare(self) -> dict[str, int]:
-        """There is an optimizer: how many steps each loss has made until now without one."""
-        steps, self._bare = self._bare or {}, None
+    def take_loss_steps(self) -> dict[str, int]:
+        """How many steps each loss has made without an optimizer; from now on there is one."""
+        steps, self._loss_steps = self._loss_steps or {}, None
         return steps
 
     def take_endings(self) -> list[Reading]:
-        """The epochs whose last step was made."""
+        """The epochs whose last step was made, each given once."""
         endings, self.endings = self.endings, []
         return endings
 
-    def take(self, slot: Slot) -> dict[str, Any]:
-        """What was heard since the last step, under the names of the optimizer that has made this one."""
-        self._gather()
+    def take_step(self, slot: Slot) -> dict[str, Any]:
+        """The values heard since the last step, under the names of the optimizer that has made this one."""
+        self._take_from_hot_path()
         losses, self._losses = self._losses, {}
         values: dict[str, Any] = {}
         for base in sorted(losses, key=lambda name: name == UNNAMED):
             total = _sum if base in self._shares else _mean
-            values[self.names.of_optimizer(slot, base)] = total(losses[base])
+            values[self.curve_names.of_optimizer(slot, base)] = total(losses[base])
         self._shares.clear()
         values.update(self._take_norms(slot))
         extras, self._extras = self._extras, {}
         for base, value in extras.items():
-            values[self.names.of_optimizer(slot, base)] = value
+            values[self.curve_names.of_optimizer(slot, base)] = value
         return values
 
     def _take_norms(self, slot: Slot) -> list[tuple[str, Any]]:
@@ -161,49 +161,50 @@ class Strand(hot_path.Notes):
         if len(norms) == 1:
             name = "grad_norm" if slot.label is None else f"grad_norm/{slot.label}"
             return [(name, norm) for norm in norms.values()]
-        curve = self.names.of_optimizer
+        curve = self.curve_names.of_optimizer
         return [(curve(slot, f"grad_norm/{variable or 'other'}"), norm) for variable, norm in norms.items()]
 
     @property
     def last_step(self) -> int:
         """The number of the last step that was made."""
-        steps = self.slot.steps if self.slot is not None else max((self._bare or {}).values(), default=0)
+        steps = self.slot.steps if self.slot is not None else max((self._loss_steps or {}).values(), default=0)
         return max(steps - 1, 0)
 
     def leave(self) -> None:
-        """The run ends: losses whose step did not come are recorded with it."""
-        self._gather()
+        """Record losses whose step did not come: the run ends."""
+        self._take_from_hot_path()
         slot, self.slot, self.thread = self.slot, None, 0  # the hot path ends here
         if slot is None:
             if self._losses:
-                self._go_bare()
+                self._count_passes_as_steps()
             return
-        self._bare = {}
+        self._loss_steps = {}
         for name in [name for name, parts in self._losses.items() if name not in slot.curves and len(parts) > 1]:
-            self._step_each(name)  # steps by hand, after those of an optimizer
+            self._record_passes(name)  # steps by hand, after those of an optimizer
         if self._losses:
-            self.recording.note(self.take(slot), slot.steps, self)
+            self.recording.note(self.take_step(slot), slot.steps, self)
 
 
-def _is_optimized(tensor: Tensor, some: list[Optimizer]) -> bool:
-    """Whether one of some optimizers has a parameter that the tensor depends on; also where that can't be seen."""
-    ids = {id(parameter) for optimizer in some for group in optimizer.param_groups for parameter in group["params"]}
+def _is_optimized(tensor: Tensor, optimizers: list[Optimizer]) -> bool:
+    """Whether one of the optimizers has a parameter that the tensor depends on; also where that can't be seen."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    ids = {id(parameter) for group in groups for parameter in group["params"]}
     leaves = list(_leaves(tensor))
     return any(id(leaf) in ids for leaf in leaves) or not leaves
 
 
 def _leaves(tensor: Tensor) -> Iterator[Any]:
     """The leaves that a tensor's gradient flows to, in the nearer part of its graph."""
-    left, seen = deque([tensor.grad_fn]), {tensor.grad_fn}
-    while left and len(seen) < _MOST_NODES:
-        node = left.popleft()
+    queue, seen = deque([tensor.grad_fn]), {tensor.grad_fn}
+    while queue and len(seen) < _MOST_NODES:
+        node = queue.popleft()
         leaf = getattr(node, "variable", None)
         if leaf is not None:
             yield leaf
         for inner, _ in getattr(node, "next_functions", ()):
             if inner is not None and inner not in seen:
                 seen.add(inner)
-                left.append(inner)
+                queue.append(inner)
 
 
 def _mean(parts: list[Any]) -> Any:

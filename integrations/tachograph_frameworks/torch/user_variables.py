@@ -35,24 +35,24 @@ _CLOSED = (str, bytes, int, float, complex, type, ModuleType, FunctionType, Code
 # What has no parts of interest, and of which there may be much: it does not count as looked at.
 _LEAVES = {*_CLOSED, bool, bytearray, type(None), BuiltinFunctionType, MethodType, nn.Parameter}
 _MOST_ITEMS = 100  # of a list or of an object's attributes
-_MOST_WAYS = 3  # to one object: ``self``, ``agent`` and ``agents[0]``
+_MOST_PATHS = 3  # to one object: ``self``, ``agent`` and ``agents[0]``
 _MOST_LOOKED_AT = 3000  # objects in one search
 _OF_MODULES = {"_modules", "_parameters", "_buffers"}  # parts of a module, which are seen with it
 _OUTSIDE = 1000  # more than there are frames with variables of their own
 _DEEPEST = 4  # names in a path: ``agents.0.nets.actor``
 
 
-Place = tuple[CodeType, str]  # a function, and a variable that it has
+LocalVariable = tuple[CodeType, str]  # a function, and a variable that it has
 
 
-class Way(NamedTuple):
+class VariablePath(NamedTuple):
     """A path from a variable to an object: ``("agents", "0", "opt")``.
 
     ``frame`` is the number of the frame that has the variable, 0 the innermost, and ``is_item`` says that the last
     part is a key or a number, no attribute.
     """
 
-    path: tuple[str, ...]
+    names: tuple[str, ...]
     value: Any
     frame: int
     is_item: bool
@@ -60,7 +60,7 @@ class Way(NamedTuple):
     @property
     def name(self) -> str:
         """How it is shown: without ``self``."""
-        return ".".join(self.path[1:] if self.path[0] in ("self", "trainer") and len(self.path) > 1 else self.path)
+        return ".".join(self.names[1:] if self.names[0] in ("self", "trainer") and len(self.names) > 1 else self.names)
 
 
 class Sight:
@@ -75,7 +75,7 @@ class Sight:
         self._frames = _user_frames(sys._getframe(1))
 
     @cached_property
-    def ways(self) -> list[Way]:
+    def paths(self) -> list[VariablePath]:
         """The paths to the objects that are seen."""
         return list(self._search())
 
@@ -86,51 +86,53 @@ class Sight:
 
     def of(self, kind: type) -> list[Any]:
         """The objects of a kind, each once, the nearest first."""
-        return list({id(way.value): way.value for way in self.ways if isinstance(way.value, kind)}.values())
+        return list({id(path.value): path.value for path in self.paths if isinstance(path.value, kind)}.values())
 
     def name(self, value: Any, taken: Any = ()) -> str | None:
         """The name by which the user tells it from its like: not one of ``taken``; None where it is in no variable."""
-        way = self.way(value, taken)
-        return None if way is None else way.name
+        path = self.path(value, taken)
+        return None if path is None else path.name
 
-    def way(self, value: Any, taken: Any = ()) -> Way | None:
+    def path(self, value: Any, taken: Any = ()) -> VariablePath | None:
         """The best path to it: one that others like it have too, else the shortest, and of these the outermost.
 
         A loop's own variable, which holds the next one soon, comes after the list that the loop goes through.
         """
-        mine = [way for way in self.ways if way.value is value and way.name not in taken]
+        own_paths = [path for path in self.paths if path.value is value and path.name not in taken]
         kind = next((kind for kind in self._kinds if isinstance(value, kind)), object)
-        others = [way for way in self.ways if way.value is not value and isinstance(way.value, kind)]
-        clear = [way for way in mine if not any(_is_hidden_by(way, other) for other in others)]
+        others = [path for path in self.paths if path.value is not value and isinstance(path.value, kind)]
+        clear = [path for path in own_paths if not any(_is_hidden_by(path, other) for other in others)]
 
-        def rank(way: Way) -> tuple[bool, bool, int, int]:
-            is_alone = not any(_are_siblings(way.path, other.path) for other in others)
-            return self._is_passing(way), is_alone, len(way.path), -way.frame
+        def rank(path: VariablePath) -> tuple[bool, bool, int, int]:
+            is_alone = not any(_are_siblings(path.names, other.names) for other in others)
+            return self._is_loop_variable(path), is_alone, len(path.names), -path.frame
 
-        return min(clear or mine, key=rank, default=None)
+        return min(clear or own_paths, key=rank, default=None)
 
-    def _is_passing(self, way: Way) -> bool:
+    def _is_loop_variable(self, path: VariablePath) -> bool:
         """Whether it is a variable whose value is in a list with others, of which one has no variable of its own."""
-        if len(way.path) > 1:
+        if len(path.names) > 1:
             return False
-        lists = {found.path[:-1] for found in self.ways if found.value is way.value and found.is_item}
-        named = {id(found.value) for found in self.ways if len(found.path) == 1}
-        return any(found.path[:-1] in lists and id(found.value) not in named for found in self.ways if found.is_item)
+        items = [other for other in self.paths if other.is_item]
+        lists = {item.names[:-1] for item in items if item.value is path.value}
+        named = {id(other.value) for other in self.paths if len(other.names) == 1}
+        return any(item.names[:-1] in lists and id(item.value) not in named for item in items)
 
-    def place(self, value: Any) -> Place | None:
+    def local_variable(self, value: Any) -> LocalVariable | None:
         """The innermost function that has it in a variable, and that variable's name."""
-        direct = [way for way in self.ways if way.value is value and len(way.path) == 1 and way.frame < _OUTSIDE]
-        return (self._frames[direct[0].frame].f_code, direct[0].path[0]) if direct else None
+        direct = [path for path in self.paths if path.value is value and len(path.names) == 1 and path.frame < _OUTSIDE]
+        return (self._frames[direct[0].frame].f_code, direct[0].names[0]) if direct else None
 
     def are_in_one_list(self, one: Any, other: Any) -> bool:
         """Whether they are in the same list or dict."""
-        lists = [{way.path[:-1] for way in self.ways if way.value is value and way.is_item} for value in (one, other)]
+        items = [path for path in self.paths if path.is_item]
+        lists = [{item.names[:-1] for item in items if item.value is value} for value in (one, other)]
         return not lists[0].isdisjoint(lists[1])
 
     def is_used(self, value: Any, method: str) -> bool:
         """Whether the loops that run now mention the variable of ``value``, or the functions that run, or that these
         name, call a method on it."""
-        names = {way.path[-1] for way in self.ways if way.value is value}
+        names = {path.names[-1] for path in self.paths if path.value is value}
         is_mentioned = any(_mentions(frame, names) for frame in self._frames)
         return is_mentioned or any(_calls(code, names, method) for code in self._codes())
 
@@ -143,59 +145,60 @@ class Sight:
                     if isinstance(function, FunctionType):
                         yield function.__code__
 
-    def _search(self) -> Iterator[Way]:
+    def _search(self) -> Iterator[VariablePath]:
         seen: Counter[int] = Counter()
-        left = deque((way, False) for way in self._roots())
+        queue = deque((path, False) for path in self._roots())
         for _ in range(_MOST_LOOKED_AT):
-            if not left:
+            if not queue:
                 break
-            way, is_part = left.popleft()
-            is_module = issubclass(type(way.value), nn.Module)  # which may have its optimizer in an attribute
-            if issubclass(type(way.value), self._kinds):
+            path, is_part = queue.popleft()
+            is_module = issubclass(type(path.value), nn.Module)  # which may have its optimizer in an attribute
+            if issubclass(type(path.value), self._kinds):
                 if not (is_part and is_module):  # those in a module are its parts
-                    yield way
+                    yield path
                 if not is_module:
                     continue
-            seen[id(way.value)] += 1
-            if len(way.path) >= _DEEPEST or seen[id(way.value)] > _MOST_WAYS:
+            seen[id(path.value)] += 1
+            if len(path.names) >= _DEEPEST or seen[id(path.value)] > _MOST_PATHS:
                 continue
-            left.extend(
-                (Way((*way.path, name), part, way.frame, is_item), is_part or is_module)
-                for name, part, is_item in parts(way.value)
+            queue.extend(
+                (VariablePath((*path.names, name), part, path.frame, is_item), is_part or is_module)
+                for name, part, is_item in parts(path.value)
                 if type(part) not in _LEAVES
             )
 
-    def _roots(self) -> Iterator[Way]:
+    def _roots(self) -> Iterator[VariablePath]:
         """The local variables, then the global ones: those of a script that runs are its own frame's."""
         spaces: dict[int, tuple[int, dict[str, Any]]] = {}
         for number, frame in enumerate(self._frames):
             if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is not frame.f_globals:
-                yield from _ways(stack_frames.variables(frame), number)
+                yield from _paths(stack_frames.variables(frame), number)
                 spaces.setdefault(id(frame.f_globals), (number + _OUTSIDE, frame.f_globals))
             else:
                 spaces[id(frame.f_globals)] = number, frame.f_globals
         for number, space in spaces.values():
-            yield from _ways(dict(space), number)
+            yield from _paths(dict(space), number)
 
 
-def _ways(variables: dict[str, Any], frame: int) -> Iterator[Way]:
+def _paths(variables: dict[str, Any], frame: int) -> Iterator[VariablePath]:
     return (
-        Way((name,), value, frame, False)
+        VariablePath((name,), value, frame, False)
         for name, value in variables.items()
         if type(value) not in _LEAVES and not name.startswith("__")
     )
 
 
 def _user_frames(frame: FrameType | None) -> list[FrameType]:
-    return [one for one in stack_frames.outward(frame) if not _is_library(one)]
+    return [caller for caller in stack_frames.outward(frame) if not _is_library(caller)]
 
 
-def held_in(place: Place | None) -> Any:
+def value_of(variable: LocalVariable | None) -> Any:
     """What the variable holds now, where the function is the innermost one of the user's that runs; else None."""
-    frame = next((one for one in stack_frames.outward(sys._getframe(1)) if not _is_library(one)), None)
-    if place is None or frame is None or frame.f_code is not place[0]:
+    callers = (caller for caller in stack_frames.outward(sys._getframe(1)) if not _is_library(caller))
+    frame = next(callers, None)
+    if variable is None or frame is None or frame.f_code is not variable[0]:
         return None
-    return stack_frames.variable(frame, place[1])
+    return stack_frames.variable(frame, variable[1])
 
 
 def _is_library(frame: FrameType) -> bool:
@@ -225,8 +228,8 @@ def parts(value: Any) -> list[tuple[str, Any, bool]]:
 def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
     namespace = object.__getattribute__(value, "__dict__") if kind.__dictoffset__ else {}
     if type(namespace) is dict:
-        own = [(name, part) for name, part in namespace.items() if type(name) is str and name not in _OF_MODULES]
-        yield from _first(own)
+        attributes = [(name, part) for name, part in namespace.items() if type(name) is str and name not in _OF_MODULES]
+        yield from _first(attributes)
     for base in kind.__mro__:
         for name, member in list(vars(base).items()) if "__slots__" in vars(base) else ():
             if type(member) is MemberDescriptorType and (part := _slot(member, value)) is not None:
@@ -248,9 +251,9 @@ def _are_siblings(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1
 
 
-def _is_hidden_by(way: Way, other: Way) -> bool:
+def _is_hidden_by(path: VariablePath, other: VariablePath) -> bool:
     """Whether the name says no more than another object's: ``opt`` of ``self`` beside ``b.opt``."""
-    return other.name == way.name or other.name.endswith(f".{way.name}")
+    return other.name == path.name or other.name.endswith(f".{path.name}")
 
 
 def _mentions(frame: FrameType, names: set[str]) -> bool:
@@ -275,7 +278,5 @@ def _calls(code: CodeType, names: set[str], method: str) -> bool:
     if method not in code.co_names:
         return False
     steps = [instruction.argval for instruction in dis.get_instructions(code)]
-    places = [index for index, value in enumerate(steps) if value == method]
-    return any(
-        value in names for place in places for value in steps[max(place - 1, 0) : place + 4] if type(value) is str
-    )
+    calls = [index for index, value in enumerate(steps) if value == method]
+    return any(value in names for call in calls for value in steps[max(call - 1, 0) : call + 4] if type(value) is str)

@@ -14,11 +14,11 @@ from tachograph_frameworks.torch.loop import NAME, Loop
 from tachograph_frameworks.torch.user_variables import Sight
 
 _loops: weakref.WeakKeyDictionary[Hooks, Loop] = weakref.WeakKeyDictionary()
-_own: Hooks | None = None
+_own_hooks: Hooks | None = None
 
 
 class Watching:
-    """What is watched. ``stop()`` ends that, and the run that was opened for it; so does leaving its ``with``."""
+    """What is item. ``stop()`` ends that, and the run that was opened for it; so does leaving its ``with``."""
 
     def __init__(self, hooks: Hooks, loop: Loop) -> None:
         self._hooks, self._loop = hooks, loop
@@ -28,10 +28,10 @@ class Watching:
         self._stop(None)
 
     def _stop(self, error: BaseException | None) -> None:
-        global _own
+        global _own_hooks
         self._loop.end(error)
-        if self._hooks is _own:
-            _own = None
+        if self._hooks is _own_hooks:
+            _own_hooks = None
             self._hooks.undo()
 
     def __enter__(self) -> Watching:
@@ -78,11 +78,11 @@ def watch(*objects: nn.Module | Optimizer, gradient_norm: bool = False) -> Watch
 
 def _listening() -> tuple[Hooks, Loop]:
     """The hooks of autolog where it is on, else our own."""
-    global _own
-    automatic = plugin.known()[NAME].hooks if NAME in plugin.known() else None
-    if automatic is not None and automatic in _loops:
-        return automatic, _loops[automatic]
-    if _own is None:
-        _own = Hooks(NAME, session.enabled)
-        install(_own).only = weakref.WeakSet()
-    return _own, _loops[_own]
+    global _own_hooks
+    autolog_hooks = plugin.known()[NAME].hooks if NAME in plugin.known() else None
+    if autolog_hooks is not None and autolog_hooks in _loops:
+        return autolog_hooks, _loops[autolog_hooks]
+    if _own_hooks is None:
+        _own_hooks = Hooks(NAME, session.enabled)
+        install(_own_hooks).only = weakref.WeakSet()
+    return _own_hooks, _loops[_own_hooks]

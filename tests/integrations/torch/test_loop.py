@@ -421,7 +421,7 @@ def test_a_forked_child_that_trains(recorded: Recorded, loader: DataLoader[Any])
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with recording._one_at_a_time:
+        with recording._lock:
             taken.set()
             done.wait(30)
 
