@@ -53,51 +53,54 @@ class TachographCallback(Callback):  # type: ignore[misc]
 class Rates(Callback):  # type: ignore[misc]
     """The first callback of a training that autolog records: it sees the learning rate before another changes it."""
 
-    def __init__(self, watching: Recording) -> None:
+    def __init__(self, training: Recording) -> None:
         super().__init__()
-        self._recording = watching
+        self._recording = training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """An epoch has ended."""
         self._recording.note_rates(self.model)
 
 
-def join(container: Any) -> None:
+def add_callbacks(container: Any) -> None:
     """Put our callbacks around those of a training that begins, unless it is recorded already.
 
-    The container's collection of callbacks is one that Keras has made. :func:`leave` takes ours out again.
+    The container's collection of callbacks is one that Keras has made. :func:`remove_callbacks` takes ours out again.
     """
     model = getattr(container, "_model", None)
-    watching = None if model is None else recording.begin(model, container)
-    if watching is None:
+    training = None if model is None else recording.begin(model, container)
+    if training is None:
         return
-    first, last = Rates(watching), TachographCallback()
-    last._claimed = watching
+    first, last = Rates(training), TachographCallback()
+    last._claimed = training
     for callback in (first, last):
         callback.set_model(model)
         callback.set_params(getattr(container, "params", None))
     container.callbacks.insert(0, first)
     container.callbacks.append(last)
-    watching.joined = (first, last)
+    training.added_callbacks = (first, last)
 
 
-def leave(model: Any, outer: Recording | None) -> None:
-    """A ``fit`` of ``model`` is over, however it ended; ``outer`` is what was recorded of it before the call."""
-    ours = TRAININGS.of(model)
-    if ours is None or ours is outer:
+def remove_callbacks(model: Any, outer: Recording | None) -> None:
+    """Take our callbacks out after a ``fit`` of ``model``, however it ended.
+
+    ``outer`` is what was being recorded of the model before the call.
+    """
+    ended = TRAININGS.of(model)
+    if ended is None or ended is outer:
         return
     TRAININGS.end(model)
-    container = ours.container
+    container = ended.container
     if container is not None:
-        container.callbacks[:] = [one for one in container.callbacks if not _is_among(one, ours.joined)]
+        container.callbacks[:] = [kept for kept in container.callbacks if not _is_among(kept, ended.added_callbacks)]
 
 
 def _container(callback: Any) -> Any:
-    """The list of callbacks that is calling ``callback``; it is not told to callbacks in any other way."""
+    """The list of callbacks that is calling ``callback``: Keras does not hand it to callbacks."""
     for frame in stack_frames.outward(sys._getframe(1)):
-        found = stack_frames.variables(frame).get("self")
-        if isinstance(found, CallbackList) and _is_among(callback, found.callbacks):
-            return found
+        caller = stack_frames.variables(frame).get("self")
+        if isinstance(caller, CallbackList) and _is_among(callback, caller.callbacks):
+            return caller
     return None
 
 

@@ -1,4 +1,4 @@
-"""What Keras's own callbacks were asked for, and what they did."""
+"""The settings of Keras's own callbacks, and what these came to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, call: Call) -> Checkpoint:
-        """The one of a call of ``ModelCheckpoint._save_model``."""
+        """The checkpoint that a call of ``ModelCheckpoint._save_model`` writes."""
         callback, logs = call.instance, call.argument("logs") or {}
         kind = "weights" if callback.save_weights_only else "model"
         meta = {"monitor": callback.monitor, "value": _plain(logs.get(callback.monitor)), "holds": kind}
@@ -53,29 +53,30 @@ def names(callbacks: Any) -> list[str]:
     """The classes of the user's callbacks, in whatever shape these were given."""
     if isinstance(callbacks, CallbackList):
         callbacks = callbacks.callbacks
-    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    return [name for name in (type(one).__name__ for one in given if one is not None) if name not in _ADDED]
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    classes = [type(callback).__name__ for callback in listed if callback is not None]
+    return [name for name in classes if name not in _ADDED]
 
 
 def settings(callbacks: list[Any]) -> dict[str, Any]:
     """The settings of those callbacks that are Keras's own, under ``early_stopping.patience`` and the like."""
-    found: dict[str, Any] = {}
+    params: dict[str, Any] = {}
     for callback in callbacks:
         for kind, (prefix, attributes) in _SETTINGS.items():
             if isinstance(callback, getattr(keras_callbacks, kind)):
-                known = [name for name in attributes if hasattr(callback, name)]
-                found |= {f"{prefix}.{name}": named(getattr(callback, name)) for name in known}
-    return found
+                present = [name for name in attributes if hasattr(callback, name)]
+                params |= {f"{prefix}.{name}": named(getattr(callback, name)) for name in present}
+    return params
 
 
-def resumed(model: Any, callbacks: list[Any]) -> int | None:
+def resumed_epoch(model: Any, callbacks: list[Any]) -> int | None:
     """The epoch with which ``BackupAndRestore`` goes on; None where it began anew."""
-    restores = any(isinstance(one, keras_callbacks.BackupAndRestore) for one in callbacks)
+    restores = any(isinstance(callback, keras_callbacks.BackupAndRestore) for callback in callbacks)
     return (getattr(model, "_initial_epoch", None) or None) if restores else None
 
 
 def outcomes(callbacks: list[Any]) -> tuple[dict[str, float], dict[str, Any]]:
-    """What early stopping has found: points, and parameters."""
+    """What early stopping came to: points, and parameters."""
     points: dict[str, float] = {}
     params: dict[str, Any] = {}
     for callback in callbacks:

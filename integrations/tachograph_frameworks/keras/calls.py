@@ -1,4 +1,4 @@
-"""What is noted of calls: of ``fit`` its arguments, of ``evaluate`` its result, of checkpoints the files."""
+"""Calls of Keras that are watched: ``fit`` for its arguments, ``evaluate`` for its result, saving for checkpoints."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tachograph.record import checkpoints
 from tachograph_frameworks.keras import callback, callback_settings, data, recording, steps
 from tachograph_frameworks.keras.recording import TRAININGS
 
-_SHOWN = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")  # with their defaults
-_GIVEN = ("steps_per_epoch", "validation_steps", "validation_batch_size", "class_weight")
+_WITH_DEFAULTS = ("epochs", "initial_epoch", "validation_split", "validation_freq", "shuffle")
+_IF_GIVEN = ("steps_per_epoch", "validation_steps", "validation_batch_size", "class_weight")
 _BATCH_SIZE = 32  # Keras's own, for arrays
 
 
@@ -70,13 +70,13 @@ def note_fit(call: Call) -> Watcher:
             steps.forget(call.instance)
         raise
     finally:
-        callback.leave(call.instance, outer)
+        callback.remove_callbacks(call.instance, outer)
 
 
 def note_begin(call: Call) -> Watcher:
     """Watch the callbacks being told that a training begins, and join them inside a call that is recorded."""
     if session.current() is not None:
-        callback.join(call.instance)
+        callback.add_callbacks(call.instance)
     yield
 
 
@@ -110,13 +110,13 @@ def note_save(call: Call) -> Watcher:
     yield
     recorded = TRAININGS.of(call.instance)
     if recorded is not None and recorded.checkpoint is not None:
-        found = recorded.checkpoint
+        checkpoint = recorded.checkpoint
         checkpoints.keep(
             recorded.run,
             call.argument("filepath"),
-            step=recorded.step(found.epoch),
-            is_best=found.is_best,
-            meta=found.meta,
+            step=recorded.step(checkpoint.epoch),
+            is_best=checkpoint.is_best,
+            meta=checkpoint.meta,
         )
 
 
@@ -126,16 +126,16 @@ def _arguments(call: Call) -> dict[str, Any]:
 
 
 def _params(arguments: dict[str, Any]) -> dict[str, Any]:
-    found = {name: arguments[name] for name in _SHOWN if name in arguments}
-    found |= {name: arguments[name] for name in _GIVEN if arguments.get(name) is not None}
+    params = {name: arguments[name] for name in _WITH_DEFAULTS if name in arguments}
+    params |= {name: arguments[name] for name in _IF_GIVEN if arguments.get(name) is not None}
     batch_size = arguments.get("batch_size") or data.batch_size(arguments.get("x"), _BATCH_SIZE)
     if batch_size is not None:
-        found["batch_size"] = batch_size
+        params["batch_size"] = batch_size
     if arguments.get("sample_weight") is not None:
-        found["sample_weight"] = True
+        params["sample_weight"] = True
     if names := callback_settings.names(arguments.get("callbacks")):
-        found["callbacks"] = names
-    return found
+        params["callbacks"] = names
+    return params
 
 
 def _record_data(run: Any, arguments: dict[str, Any]) -> None:

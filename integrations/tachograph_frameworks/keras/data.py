@@ -1,4 +1,4 @@
-"""What is remembered of training data. What comes in batches is described by what it says of itself, never read."""
+"""Training data, as it is recorded. What comes in batches is described by what it says of itself, never read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tachograph.values import class_name
 
 def register() -> None:
     """Let ``log_dataset`` know what Keras takes beside arrays."""
-    readers.register("keras", "PyDataset", _described)
+    readers.register("keras", "PyDataset", _batches)
     readers.register("tensorflow", "DatasetV2", _dataset)
     readers.register("tensorflow", "Tensor", _tensor)
     readers.register("torch", "DataLoader", _loader)
@@ -72,7 +72,7 @@ def _parts(name: str, data: Any) -> Iterator[tuple[str, Any]]:
         yield (name if key == "" else f"{name}.{key}"), value
 
 
-def _described(data: Any, name: str) -> Table:
+def _batches(data: Any, name: str) -> Table:
     """Something that gives batches: how many rows these have is not known before they are made."""
     return Table(class_name(type(data)), (), None, None)
 
@@ -82,7 +82,7 @@ def _dataset(data: Any, name: str) -> Table:
     import tensorflow as tf
 
     specs = tf.nest.flatten(data.element_spec)
-    columns = {str(place): _specified(spec) for place, spec in enumerate(specs)}
+    columns = {str(number): _column_type(spec) for number, spec in enumerate(specs)}
     return Table(class_name(type(data)), (), None, None, None, unread(columns))
 
 
@@ -90,7 +90,7 @@ def _loader(data: Any, name: str) -> Table:
     """A ``DataLoader`` of torch: the rows of its data set, where that says how many it has."""
     rows = len(data.dataset) if hasattr(type(data.dataset), "__len__") else None
     tensors = getattr(data.dataset, "tensors", ())
-    columns = {str(place): _specified(tensor) for place, tensor in enumerate(tensors)}
+    columns = {str(number): _column_type(tensor) for number, tensor in enumerate(tensors)}
     return Table(class_name(type(data)), (), rows, None, None, unread(columns) if columns else [])
 
 
@@ -102,6 +102,6 @@ def _tensor(data: Any, name: str) -> Table:
     return Table(class_name(type(data)), shape, shape[0] if shape else 1, None, None, unread({name: data.dtype.name}))
 
 
-def _specified(spec: Any) -> str:
+def _column_type(spec: Any) -> str:
     dtype = str(getattr(spec.dtype, "name", spec.dtype)).removeprefix("torch.")
     return f"{dtype} {list(spec.shape)[1:]}"  # of one row

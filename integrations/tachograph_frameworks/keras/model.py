@@ -1,4 +1,4 @@
-"""Trained models: kept in Keras's own format, and read back without running code that is in the file."""
+"""Trained models, kept in Keras's own format, and read back without running code that is in the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def keep_model(run: Run, model: Any) -> None:
         try:
             keras.saving.save_model(model, path)
         except guard.FAULTS as error:  # of the user's own layers, which need not know how to be saved
-            run.recorder.remark(f"the model was not kept: {type(model).__name__} can't be saved ({_line(error)})")
+            run.recorder.remark(f"the model was not kept: {type(model).__name__} can't be saved ({_first_line(error)})")
             return
         run.recorder.keep(path, "model", "model", None, _meta(model))
 
@@ -57,7 +57,7 @@ def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
             raise Error(_needs(missing[1])) from error
         made = f"keras {meta.get('keras', '?')} on {meta.get('backend', '?')}"
         here = f"keras {keras.__version__} on {keras.backend.backend()}"
-        raise Error(f"the model was kept by {made} and can't be read by {here}: {_line(error)}") from error
+        raise Error(f"the model was kept by {made} and can't be read by {here}: {_first_line(error)}") from error
 
 
 def _meta(model: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _meta(model: Any) -> dict[str, Any]:
         "backend": keras.backend.backend(),
     }
     with guard.contained("keras: signature"):
-        meta |= {name: found for name in ("inputs", "outputs") if (found := _signature(model, name))}
+        meta |= {name: tensors for name in ("inputs", "outputs") if (tensors := _signature(model, name))}
     return meta
 
 
@@ -79,9 +79,9 @@ def _signature(model: Any, name: str) -> list[dict[str, Any]]:
     if not isinstance(tensors, list):
         return []
     return [
-        {"name": str(one.name), "shape": list(one.shape), "dtype": keras.backend.standardize_dtype(one.dtype)}
-        for one in tensors
-        if hasattr(one, "shape")
+        {"name": str(tensor.name), "shape": list(tensor.shape), "dtype": keras.backend.standardize_dtype(tensor.dtype)}
+        for tensor in tensors
+        if hasattr(tensor, "shape")
     ]
 
 
@@ -90,7 +90,7 @@ def _config(path: str | os.PathLike[str]) -> Any:
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise Error(f"{path} is no model of Keras ({_line(error)}): keep it again") from error
+        raise Error(f"{path} is no model of Keras ({_first_line(error)}): keep it again") from error
 
 
 def _check(config: Any) -> None:
@@ -144,7 +144,7 @@ def _is_keras(thing: dict[str, Any]) -> bool:
     return module is None or module == "builtins" or str(module).partition(".")[0] in _LIBRARIES
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of an error."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -24,15 +24,15 @@ _runs: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()  # by t
 class Recording:
     """Records the training of one model.
 
-    ``whole`` says that the run is of this model, and not of something larger in which it is trained. ``joined`` are
-    the callbacks that autolog has put into the container.
+    ``whole`` says that the run is of this model, and not of something larger in which it is trained.
+    ``added_callbacks`` are those that autolog has put into the container.
     """
 
     def __init__(self, model: Any, run: Run, curve: Curve, container: Any) -> None:
         self.run, self._curve = run, curve
         self._before = steps.of(model) if curve.session.further else None  # the fits that this is a further step of
         self.whole = curve.session.plugin == NAME
-        self.joined: tuple[Any, ...] = ()
+        self.added_callbacks: tuple[Any, ...] = ()
         self.checkpoint: callback_settings.Checkpoint | None = None  # the one that is being written
         self._container = None if container is None else weakref.ref(container)
         self._rates: dict[str, float] | None = None
@@ -49,17 +49,17 @@ class Recording:
         return list(getattr(self.container, "callbacks", ()))
 
     def started(self, model: Any, params: Mapping[str, Any]) -> None:
-        """The model is built, and the other callbacks have prepared it."""
+        """Record the settings: the model is built, and the other callbacks have prepared it."""
         if not self.whole or self._before is not None:
             return
         with guard.timed(self.run), guard.contained("keras: params", self.run):
-            found = {
+            values = {
                 "steps_per_epoch": params.get("steps"),
-                "resumed_epoch": callback_settings.resumed(model, self._callbacks),
+                "resumed_epoch": callback_settings.resumed_epoch(model, self._callbacks),
             }
-            found = {name: value for name, value in found.items() if value is not None}
-            found |= settings.compiled(model) | settings.size(model) | callback_settings.settings(self._callbacks)
-            self.run.log_params(found)
+            values = {name: value for name, value in values.items() if value is not None}
+            values |= settings.compiled(model) | settings.size(model) | callback_settings.settings(self._callbacks)
+            self.run.log_params(values)
         with guard.timed(self.run), guard.contained("keras: summary", self.run):
             keep_summary(self.run, model)
 
@@ -90,7 +90,7 @@ class Recording:
         return epoch if self._before is None else max(epoch, self._before.next)
 
     def end(self, model: Any) -> None:
-        """The training is over."""
+        """Record the end of the training, and end a run that was opened for it."""
         try:
             with guard.timed(self.run), guard.contained("keras: callbacks", self.run):
                 self._record_outcomes()
@@ -98,7 +98,7 @@ class Recording:
                 with guard.timed(self.run), guard.contained("keras: model", self.run):
                     self._keep(model)
         finally:
-            if not self.joined:  # else the call of ``fit`` takes our callbacks out first
+            if not self.added_callbacks:  # else the call of ``fit`` takes our callbacks out first
                 TRAININGS.end(model)
             self._curve.end()
 
@@ -137,17 +137,18 @@ def begin(model: Any, container: Any) -> Recording | None:
 
 
 def remember(model: Any, run: Run) -> None:
-    """``model`` is trained in ``run``."""
+    """Remember that ``model`` is trained in ``run``."""
     _runs[model] = run
 
 
 def run_of(model: Any) -> Run | None:
     """The run in which ``model`` was trained; for one that came from elsewhere the user's open run."""
-    found = _runs.get(model)
-    if found is None:
-        given = open_runs.given()
-        found = given if given is not None and given.opener == "user" and given.rank == 0 else None
-    return found
+    run = _runs.get(model)
+    if run is None:
+        open_run = open_runs.given()
+        is_users = open_run is not None and open_run.opener == "user" and open_run.rank == 0
+        run = open_run if is_users else None
+    return run
 
 
 def _is_in_fit(model: Any) -> bool:
@@ -159,8 +160,8 @@ def _is_in_fit(model: Any) -> bool:
 
 def numbers(logs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The values that are numbers, and the names of the others, which callbacks of the user's may have added."""
-    good = {name: value for name, value in logs.items() if _is_number(value)}
-    return good, [name for name in logs if name not in good]
+    points = {name: value for name, value in logs.items() if _is_number(value)}
+    return points, [name for name in logs if name not in points]
 
 
 def _is_number(value: Any) -> bool:

@@ -16,15 +16,15 @@ _EXECUTED = ("run_eagerly", "jit_compile", "steps_per_execution")
 
 def compiled(model: Any) -> dict[str, Any]:
     """The arguments of ``compile``, by their names; objects by their classes, with their settings."""
-    given = getattr(getattr(model, "_compile_config", None), "config", {})
-    found: dict[str, Any] = {}
+    arguments = getattr(getattr(model, "_compile_config", None), "config", {})
+    params: dict[str, Any] = {}
     for name, optimizer in _optimizers(model).items():
-        found |= _configured(name, optimizer)
-    found |= _loss(getattr(model, "loss", None))
-    found |= {name: named(given[name]) for name in _COMPILED if given.get(name) is not None}
-    found |= {name: getattr(model, name) for name in _EXECUTED if hasattr(model, name)}
-    found["dtype_policy"] = model.dtype_policy.name
-    return found
+        params |= _configured(name, optimizer)
+    params |= _loss(getattr(model, "loss", None))
+    params |= {name: named(arguments[name]) for name in _COMPILED if arguments.get(name) is not None}
+    params |= {name: getattr(model, name) for name in _EXECUTED if hasattr(model, name)}
+    params["dtype_policy"] = model.dtype_policy.name
+    return params
 
 
 def size(model: Any) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def bytes_of(model: Any) -> int:
 
 def rates(model: Any) -> dict[str, float]:
     """The learning rates in force: ``lr``, and ``lr/<attribute>`` for optimizers that the model has besides."""
-    found = {}
+    rates = {}
     for name, optimizer in _optimizers(model).items():
         rate = getattr(optimizer, "learning_rate", None)
         if rate is not None:
             label = "lr" if name == "optimizer" else f"lr/{name}"
-            found[label] = float(keras.ops.convert_to_numpy(rate))
-    return found
+            rates[label] = float(keras.ops.convert_to_numpy(rate))
+    return rates
 
 
 def named(value: Any) -> Any:
@@ -67,9 +67,9 @@ def named(value: Any) -> Any:
 
 def _optimizers(model: Any) -> dict[str, Any]:
     """The model's optimizer, and those of a model with a training step of its own, by attribute."""
-    found = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
+    attributes = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
     first = getattr(model, "optimizer", None)
-    others = {name: value for name, value in found.items() if value is not first and not name.startswith("_")}
+    others = {name: value for name, value in attributes.items() if value is not first and not name.startswith("_")}
     return others if first is None else {"optimizer": first, **others}
 
 
@@ -79,26 +79,26 @@ def _loss(loss: Any) -> dict[str, Any]:
     return _configured("loss", loss) if isinstance(loss, keras.losses.Loss) else {"loss": named(loss)}
 
 
-def _configured(name: str, thing: Any) -> dict[str, Any]:
+def _configured(name: str, part: Any) -> dict[str, Any]:
     """Its class under ``name``, and its settings below."""
     try:
-        config = thing.get_config()
+        config = part.get_config()
     except guard.FAULTS:  # a class of the user's need not have one
         config = {}
-    return {name: type(thing).__name__, **_flat(name, config)}
+    return {name: type(part).__name__, **_flat(name, config)}
 
 
 def _flat(prefix: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    params: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}.{key}"
         if isinstance(value, Mapping) and "class_name" in value:  # an object in there: a schedule, an inner optimizer
             inner = value.get("config")
-            found[name] = value["class_name"]
-            found |= _flat(name, inner) if isinstance(inner, Mapping) else {}
+            params[name] = value["class_name"]
+            params |= _flat(name, inner) if isinstance(inner, Mapping) else {}
         else:
-            found[name] = value
-    return found
+            params[name] = value
+    return params
 
 
 def _count(weights: Any) -> int:

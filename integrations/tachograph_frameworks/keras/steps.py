@@ -17,7 +17,7 @@ from tachograph_frameworks.keras.model import keep_model
 
 LARGEST_HELD = 64 << 20  # bytes of a model that is held until it is kept; a larger one if the program still has it then
 
-_known: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model
+_steps_of: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model
 
 
 class Steps:
@@ -27,16 +27,16 @@ class Steps:
         self.run, self.next = run, next
         self._compiled = _compiled(model)
         self._model = weakref.ref(model)
-        self._held: Any = None
+        self._held_model: Any = None
 
     def go_on(self, model: Any) -> bool:
         """Whether a fit that begins now is one more of them."""
         return session.is_at(self.run) and _compiled(model) is self._compiled
 
     def fitted(self, model: Any) -> None:
-        """A further fit has ended: the model is to be kept in the end."""
+        """Note that a further fit has ended: the model is to be kept in the end."""
         if self not in UNSETTLED:
-            self._held = model if settings.bytes_of(model) <= LARGEST_HELD else self._model
+            self._held_model = model if settings.bytes_of(model) <= LARGEST_HELD else self._model
             UNSETTLED.add(self)
 
     def settle(self) -> None:
@@ -44,7 +44,7 @@ class Steps:
         if self not in UNSETTLED:
             return
         UNSETTLED.discard(self)
-        model, self._held = self._model(), None
+        model, self._held_model = self._model(), None
         if model is not None:
             with guard.contained("keras: model", self.run):
                 keep_model(self.run, model)
@@ -55,7 +55,7 @@ UNSETTLED: Unsettled[Steps] = Unsettled("keras", most=8)
 
 def begin(model: Any, is_single: bool) -> Run | None:
     """A fit begins: the run that it is a step of, or None where it begins something new."""
-    steps = _known.get(model)
+    steps = _steps_of.get(model)
     if steps is None:
         return None
     if is_single and steps.go_on(model):
@@ -66,24 +66,24 @@ def begin(model: Any, is_single: bool) -> Run | None:
 
 def of(model: Any) -> Steps | None:
     """The steps that a fit of ``model`` is one of."""
-    return _known.get(model)
+    return _steps_of.get(model)
 
 
 def remember(model: Any, run: Run, next: int) -> None:
-    """A first fit of a single epoch has ended well."""
-    _known[model] = Steps(model, run, next)
+    """Remember that a first fit of a single epoch has ended well: the next ones may be steps of its run."""
+    _steps_of[model] = Steps(model, run, next)
 
 
 def forget(model: Any) -> None:
-    """What is trained from now on is something else."""
-    steps = _known.pop(model, None)
+    """Forget the steps of ``model``: what is trained from now on is something else."""
+    steps = _steps_of.pop(model, None)
     if steps is not None:
         steps.settle()
 
 
 def note_weights(call: Call) -> Watcher:
     """Watch weights being set: by the user, that begins another training."""
-    if call.instance in _known and session.current() is None:
+    if call.instance in _steps_of and session.current() is None:
         forget(call.instance)
     yield
 
