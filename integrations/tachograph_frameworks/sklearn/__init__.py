@@ -53,37 +53,37 @@ def _has(owner: type, name: str) -> bool:
 
 
 def _subclasses(owner: type) -> set[type]:
-    found: set[type] = set()
+    subclasses: set[type] = set()
     waiting: list[type] = [owner]
     while waiting:
         children: list[type] = waiting.pop().__subclasses__()
         for child in children:
-            if child not in found:
-                found.add(child)
+            if child not in subclasses:
+                subclasses.add(child)
                 waiting.append(child)
-    return found
+    return subclasses
 
 
 def _follow_new_classes(hooks: Hooks, hooked: set[type]) -> None:
-    """Be told of each new estimator class. The chain of ``super()`` goes on as if we were not in it."""
-    own = vars(BaseEstimator).get("__init_subclass__")
+    """Hook each new estimator class. The chain of ``super()`` goes on as if we were not in it."""
+    original = vars(BaseEstimator).get("__init_subclass__")
 
     def __init_subclass__(cls: type, **kwargs: Any) -> None:  # noqa: N807
-        if own is None:
+        if original is None:
             super(BaseEstimator, cls).__init_subclass__(**kwargs)
         else:
-            own.__get__(None, cls)(**kwargs)
+            original.__get__(None, cls)(**kwargs)
         if hooks.on:
             with guard.contained(f"sklearn: {cls.__name__}"):
                 _hook(hooks, cls, hooked)
 
     def remove() -> None:
-        if vars(BaseEstimator).get("__init_subclass__") is ours:
-            if own is None:
+        if vars(BaseEstimator).get("__init_subclass__") is replacement:
+            if original is None:
                 del BaseEstimator.__init_subclass__
             else:
-                BaseEstimator.__init_subclass__ = own
+                BaseEstimator.__init_subclass__ = original
 
-    ours: Any = classmethod(__init_subclass__)  # type: ignore[arg-type]
-    BaseEstimator.__init_subclass__ = ours
+    replacement: Any = classmethod(__init_subclass__)  # type: ignore[arg-type]
+    BaseEstimator.__init_subclass__ = replacement
     hooks.native(remove)

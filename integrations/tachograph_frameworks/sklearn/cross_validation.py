@@ -30,7 +30,7 @@ def _training(record: Callable[[Run, Call, Any], None]) -> Callable[[Call], Watc
     def note(call: Call, session_: Session) -> Watcher:
         run = session_.run
         assert run is not None
-        _before(run, call)
+        _record_inputs(run, call)
         started = time.perf_counter()
         result = yield
         run.log({"seconds": time.perf_counter() - started})
@@ -44,7 +44,7 @@ def _title(call: Call) -> str:
     return f"{call.function.__name__} {estimators.title(call.argument('estimator'))}"
 
 
-def _before(run: Run, call: Call) -> None:
+def _record_inputs(run: Run, call: Call) -> None:
     estimator, X = call.argument("estimator"), call.argument("X")
     run.set_tags({"estimator": class_name(type(estimator)), "function": call.function.__name__})
     with guard.contained("sklearn: params", run):
@@ -72,7 +72,7 @@ def _scores(run: Run, call: Call, result: Any) -> None:
     _folds(run, call, {"test_score": result})
 
 
-def _nothing(run: Run, call: Call, result: Any) -> None:
+def _no_scores(run: Run, call: Call, result: Any) -> None:
     """``cross_val_predict`` gives predictions, and no scores."""
 
 
@@ -100,7 +100,7 @@ def _permutations(run: Run, call: Call, result: Any) -> None:
 _RECORDERS: dict[str, Callable[[Run, Call, Any], None]] = {
     "cross_validate": _folds,
     "cross_val_score": _scores,
-    "cross_val_predict": _nothing,
+    "cross_val_predict": _no_scores,
     "learning_curve": _learning_curve,
     "validation_curve": _validation_curve,
     "permutation_test_score": _permutations,

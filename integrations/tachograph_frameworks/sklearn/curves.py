@@ -18,7 +18,7 @@ _CURVES = {
     "estimator_errors_": "estimator_error",
     "lower_bounds_": "lower_bound",
 }
-_FACTS = ("n_iter_", "best_loss_", "best_validation_score_", "inertia_", "lower_bound_", "oob_score_", "alpha_")
+_FIGURES = ("n_iter_", "best_loss_", "best_validation_score_", "inertia_", "lower_bound_", "oob_score_", "alpha_")
 
 
 def record(run: Run, estimator: Any, step: int | None = None, points: dict[str, int] | None = None) -> None:
@@ -27,31 +27,31 @@ def record(run: Run, estimator: Any, step: int | None = None, points: dict[str, 
     ``points`` holds how many points of each curve are on record already.
     """
     drawn = set()
-    known = {} if points is None else points
+    recorded = {} if points is None else points
     for attribute, name in _CURVES.items():
         values = _numbers(vars(estimator).get(attribute))
         if len(values) > 1:
-            name = _name(estimator, attribute, name)
+            name = _name_of(estimator, attribute, name)
             drawn.add(name)
-            _points(run, name, values, known.get(name, 0))
-            known[name] = len(values)
-    facts = {}
-    for attribute in _FACTS:
+            _record_points(run, name, values, recorded.get(name, 0))
+            recorded[name] = len(values)
+    figures = {}
+    for attribute in _FIGURES:
         values, name = _numbers(vars(estimator).get(attribute)), attribute.rstrip("_")
         if len(values) == 1 and name not in drawn:  # else it is the curve's last value
-            facts[name] = values[0]
-    if facts:
-        run.log(facts, step=step)
+            figures[name] = values[0]
+    if figures:
+        run.log(figures, step=step)
 
 
-def _name(estimator: Any, attribute: str, name: str) -> str:
+def _name_of(estimator: Any, attribute: str, name: str) -> str:
     # Gradient boosting calls the training loss of each stage its score.
     if attribute == "train_score_" and type(estimator).__name__.startswith("GradientBoosting"):
         return "loss"
     return name
 
 
-def _points(run: Run, name: str, values: list[float], start: int) -> None:
+def _record_points(run: Run, name: str, values: list[float], start: int) -> None:
     for step, value in enumerate(values[start:], start):
         run.recorder.append(Metrics(0, 0, 0.0, step, {name: written_number(value)}))
 

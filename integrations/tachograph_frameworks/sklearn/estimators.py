@@ -13,8 +13,10 @@ _fitted: dict[int, tuple[weakref.ref[Any], Run, Series | None]] = {}
 
 
 def remember(estimator: Any, run: Run, series: Series | None = None) -> None:
-    """``estimator`` was fitted in ``run``, by ``partial_fit`` as part of a ``series``: what is scored with it later
-    belongs there."""
+    """Remember that ``estimator`` was fitted in ``run``: what is scored with it later belongs there.
+
+    ``series`` are the calls of ``partial_fit`` that the fit is one of.
+    """
     key = id(estimator)
     try:
         reference = weakref.ref(estimator, lambda _: _fitted.pop(key, None))
@@ -25,14 +27,14 @@ def remember(estimator: Any, run: Run, series: Series | None = None) -> None:
 
 def run_of(estimator: Any) -> Run | None:
     """The run of the last fit of exactly this object, or None."""
-    found = _fitted.get(id(estimator))
-    return found[1] if found is not None and found[0]() is estimator else None
+    fit = _fitted.get(id(estimator))
+    return fit[1] if fit is not None and fit[0]() is estimator else None
 
 
 def series_of(estimator: Any) -> Series | None:
     """The calls of ``partial_fit`` that its run has; None where its last fit was another."""
-    found = _fitted.get(id(estimator))
-    return found[2] if found is not None and found[0]() is estimator else None
+    fit = _fitted.get(id(estimator))
+    return fit[2] if fit is not None and fit[0]() is estimator else None
 
 
 def predicts(estimator: Any) -> bool:
@@ -52,7 +54,7 @@ def is_search(estimator: Any) -> bool:
 
 
 def kind(estimator: Any) -> str:
-    """ "classifier", "regressor", "clusterer", "outlier_detector", "density_estimator" or ""."""
+    """What it is: "classifier", "regressor", "clusterer", "outlier_detector", "density_estimator" or ""."""
     tags = getattr(estimator, "__sklearn_tags__", None)
     if callable(tags):
         try:

@@ -23,9 +23,9 @@ def note_fit(call: Call, session_: Session) -> Watcher:
     if session_.further:
         yield from _note_further(call, session_)
         return
-    if (calls := estimators.series_of(estimator)) is not None:
-        calls.settle()
-    before(run, call)
+    if (partial_fits := estimators.series_of(estimator)) is not None:
+        partial_fits.settle()
+    record_inputs(run, call)
     started = time.perf_counter()
     yield
     seconds = time.perf_counter() - started
@@ -50,12 +50,12 @@ def _note_further(call: Call, session_: Session) -> Watcher:
     run, rounds = session_.run, _rounds(call.instance)
     assert run is not None
     assert rounds is not None
-    before, started = rounds.go_on(call.argument("xgb_model"), session_), time.perf_counter()
+    earlier, started = rounds.go_on(call.argument("xgb_model"), session_), time.perf_counter()
     yield
     seconds = time.perf_counter() - started
-    run.log({"fit_seconds": seconds}, before.next)
-    before.later("fit", partial(look, run, call, seconds, before.next))
-    rounds.done(call.instance, before)
+    run.log({"fit_seconds": seconds}, earlier.next)
+    earlier.later("fit", partial(record_results, run, call, seconds, earlier.next))
+    rounds.done(call.instance, earlier)
     estimators.remember(call.instance, run)
 
 
@@ -73,7 +73,7 @@ def _goes_on(call: Call) -> Run | None:
     return None if rounds is None else rounds.begin(call.argument("xgb_model"), is_single=True)
 
 
-def before(run: Run, call: Call) -> None:
+def record_inputs(run: Run, call: Call) -> None:
     """Record what is known before a training call: the estimator, its parameters and the data."""
     estimator = call.instance
     run.set_tags({"estimator": class_name(type(estimator))})
@@ -103,28 +103,28 @@ def target(call: Call) -> Any:
 
 def _after(run: Run, call: Call, seconds: float) -> None:
     run.log({"fit_seconds": seconds})
-    look(run, call, seconds)
+    record_results(run, call, seconds)
 
 
-def look(run: Run, call: Call, seconds: float, step: int | None = None, series: Series | None = None) -> None:
+def record_results(run: Run, call: Call, seconds: float, step: int | None = None, series: Series | None = None) -> None:
     """Record what a training call has made of its estimator."""
     estimator = call.instance
     points = {} if series is None else series.points
-    steps: list[tuple[str, Callable[[], None]]] = [
+    parts: list[tuple[str, Callable[[], None]]] = [
         ("curves", lambda: curves.record(run, estimators.final(estimator), step, points)),
         ("metrics", lambda: training_metrics.record(run, call, data(call), target(call), seconds, step)),
     ]
     if estimators.is_search(estimator):
-        steps.insert(0, ("search", lambda: searches.record(run, estimator)))
+        parts.insert(0, ("search", lambda: searches.record(run, estimator)))
     if options.models:
-        steps.append(("model", lambda: _keep_model(run, call, step, series)))
-    for what, record in steps:
-        with guard.contained(f"sklearn: {what}", run), session.suppress():
+        parts.append(("model", lambda: _keep_model(run, call, step, series)))
+    for part, record in parts:
+        with guard.contained(f"sklearn: {part}", run), session.suppress():
             record()
 
 
 def _keep_model(run: Run, call: Call, step: int | None, series: Series | None) -> None:
-    estimator = model(call.instance)
+    estimator = model_to_keep(call.instance)
     if estimator is None:
         return
     digest = keep_model(run, estimator, step, data(call), target(call))
@@ -132,7 +132,7 @@ def _keep_model(run: Run, call: Call, step: int | None, series: Series | None) -
         series.kept(digest)
 
 
-def model(estimator: Any) -> Any:
+def model_to_keep(estimator: Any) -> Any:
     """What is kept as the model: of a search the refitted best estimator, and nothing where none was refitted."""
     if estimators.is_search(estimator):
         return getattr(estimator, "best_estimator_", None)

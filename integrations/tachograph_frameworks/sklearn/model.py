@@ -25,7 +25,9 @@ _FILES = {"joblib": "model.joblib", "pickle": "model.pkl"}
 
 
 def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None, y: Any = None) -> str | None:
-    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib. Gives the digest of that.
+    """Keep the fitted estimator: an XGBoost model in its own format, anything else by joblib.
+
+    Returns the digest of what joblib wrote; None for XGBoost's, or where nothing was kept.
 
     ``X`` and ``y`` are what it was fitted on, for its signature. Real data in it are the classes and an example
     of a few rows: they are left out with ``autolog(datasets=False)``.
@@ -33,15 +35,16 @@ def keep_model(run: Run, estimator: Any, step: int | None = None, X: Any = None,
     if _keep_natively(run, estimator):
         return None
     try:
-        content, written = _written(estimator)
+        content, format = _dumped(estimator)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         run.recorder.remark(f"the model was not kept: {type(estimator).__name__} can't be pickled ({error})")
         return None
-    meta = {"format": written, "class": class_name(type(estimator)), "scikit-learn": sklearn.__version__}
-    return run.recorder.keep_bytes(content, "model", "model", _FILES[written], step, meta | _signed(estimator, X, y))
+    meta = {"format": format, "class": class_name(type(estimator)), "scikit-learn": sklearn.__version__}
+    meta |= _signature_of(estimator, X, y)
+    return run.recorder.keep_bytes(content, "model", "model", _FILES[format], step, meta)
 
 
-def _written(estimator: Any) -> tuple[bytes, str]:
+def _dumped(estimator: Any) -> tuple[bytes, str]:
     """The estimator as bytes, and their format: joblib's, else (for a lambda) cloudpickle's, where it is installed."""
     content = io.BytesIO()
     try:
@@ -63,18 +66,18 @@ def _keep_natively(run: Run, estimator: Any) -> bool:
     return xgboost.save_estimator(run, estimator)
 
 
-def _signed(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
+def _signature_of(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
     inputs, rows = signature(X), example(X) if options.datasets else None
-    found = {"signature": {"inputs": inputs, "outputs": _outputs(estimator, y)}} if inputs else {}
-    return {**found, **({"example": rows} if rows else {})}
+    described = {"signature": {"inputs": inputs, "outputs": _outputs(estimator, y)}} if inputs else {}
+    return {**described, **({"example": rows} if rows else {})}
 
 
 def _outputs(estimator: Any, y: Any) -> dict[str, Any]:
     """What ``predict`` gives, as far as the fitted estimator and its target say so; the classes in their order."""
-    found: Any = getattr(estimator, "classes_", None)
-    if hasattr(found, "dtype") and found.ndim == 1:
-        known = classes(found, y) if options.datasets else None
-        return {"prediction": {"shape": [None], "dtype": str(found.dtype), **({"classes": known} if known else {})}}
+    labels: Any = getattr(estimator, "classes_", None)
+    if hasattr(labels, "dtype") and labels.ndim == 1:
+        shown = classes(labels, y) if options.datasets else None
+        return {"prediction": {"shape": [None], "dtype": str(labels.dtype), **({"classes": shown} if shown else {})}}
     if estimators.kind(estimator) == "regressor":
         return {"prediction": {"shape": [None, *getattr(y, "shape", (0,))[1:]], "dtype": "float64"}}
     if estimators.kind(estimator) == "clusterer" and hasattr(estimator, "labels_"):

@@ -1,6 +1,6 @@
 """``partial_fit``: all calls on one object add to one run, each a step of it.
 
-A program may call it a thousand times a second, so a further call goes a short way wherever nothing can have changed
+A program may call it a thousand times a second, so a further call goes a quick way wherever nothing can have changed
 since the call before: which run is open here, and that no other training is going on.
 """
 
@@ -71,7 +71,7 @@ def note(call: Call) -> Watcher:
 def _note_first(call: Call, session_: Session) -> Watcher:
     run = session_.run
     assert run is not None
-    fits.before(run, call)
+    fits.record_inputs(run, call)
     started = time.perf_counter()
     yield
     calls = Series(run, _conclude)
@@ -84,4 +84,4 @@ _FIRST = fits.training(_note_first)
 
 def _conclude(calls: Series, call: Call, seconds: float, step: int) -> None:
     fits.log_params(calls.run, call.instance)
-    fits.look(calls.run, call, seconds, step, calls)
+    fits.record_results(calls.run, call, seconds, step, calls)

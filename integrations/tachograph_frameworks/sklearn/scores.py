@@ -47,7 +47,7 @@ def note_predict(call: Call) -> Watcher:
         yield
         return
     name = variable_names.name_of(call.argument("X"), "data")
-    result = _owner((yield))
+    result = _memory_owner((yield))
     try:
         reference = weakref.ref(result)
     except TypeError:  # a list has no place for weak references
@@ -57,7 +57,7 @@ def note_predict(call: Call) -> Watcher:
         _predictions.popitem(last=False)
 
 
-def _owner(value: Any) -> Any:
+def _memory_owner(value: Any) -> Any:
     """The array that owns the memory of ``value``, which may be a view of it such as ``probabilities[:, 1]``."""
     while isinstance(getattr(value, "base", None), np.ndarray):
         value = value.base
@@ -75,18 +75,18 @@ def note_metric(call: Call) -> Watcher:
     finally:
         _inside.busy = False
     for argument in _PREDICTED:
-        found = _made_by(call.argument(argument))
-        if found is not None:
-            run, name = found
+        prediction = _made_by(call.argument(argument))
+        if prediction is not None:
+            run, name = prediction
             _record(run, f"{call.function.__name__}_{name}", result)
             return
 
 
 def _made_by(value: Any) -> tuple[Run, str] | None:
-    """Whose prediction ``value`` is, and of which data."""
-    owner = _owner(value)
-    found = _predictions.get(id(owner))
-    return found[1:] if found is not None and found[0]() is owner else None
+    """The run whose model predicted ``value``, and the name of the data; None where it is no known prediction."""
+    owner = _memory_owner(value)
+    prediction = _predictions.get(id(owner))
+    return prediction[1:] if prediction is not None and prediction[0]() is owner else None
 
 
 def _record(run: Run, name: str, result: Any) -> None:

@@ -25,12 +25,12 @@ from tachograph.runtime import deferred, forks
 
 ALWAYS_SECONDS = 0.005
 SHARE = 0.01
-LOOK_AGAIN = 0.5
+LOOK_AGAIN_SECONDS = 0.5
 WRITE_SECONDS = 0.1
 
 Conclude: TypeAlias = Callable[["Series", Call, float, int], None]
 
-_known: weakref.WeakSet[Series] = weakref.WeakSet()
+_all_series: weakref.WeakSet[Series] = weakref.WeakSet()
 
 
 class Series:
@@ -43,13 +43,13 @@ class Series:
         self._model: str | None = None
         self._conclude = conclude
         self._timed: deque[tuple[float, int, float]] = deque()  # when each call was, its step, its seconds
-        self._fitted = self._spent = self._cost = 0.0
+        self._fit_seconds = self._spent = self._cost = 0.0
         self._last: tuple[Call, float] | None = None
         self._inside = Session("sklearn", None, open=False)
         self._stack: object = None
         self._changes = -1
         self._look_again_at = self._write_at = 0.0
-        _known.add(self)
+        _all_series.add(self)
 
     def is_as_before(self) -> bool:
         """Whether nothing has changed since :meth:`look_around`, and no training or ``suppress()`` lasts anywhere."""
@@ -66,7 +66,7 @@ class Series:
         A run that a parent process opens is not seen, so that has to be looked at from time to time.
         """
         self._stack, self._changes = open_runs.stack(), open_runs.changes()
-        self._look_again_at = time.perf_counter() + LOOK_AGAIN
+        self._look_again_at = time.perf_counter() + LOOK_AGAIN_SECONDS
 
     def inside(self) -> Session:
         """A session for a further call: what is trained inside of it is a part of it."""
@@ -84,7 +84,7 @@ class Series:
         self._last = (call, seconds)
         self._note(seconds)
         due = self.calls & (self.calls - 1) == 0
-        if due and self._spent + self._cost <= max(ALWAYS_SECONDS, SHARE * self._fitted):
+        if due and self._spent + self._cost <= max(ALWAYS_SECONDS, SHARE * self._fit_seconds):
             self.settle()
 
     def settle(self, error: BaseException | None = None) -> None:
@@ -116,7 +116,7 @@ class Series:
         if not 0 < self._write_at - now < WRITE_SECONDS:  # also where the clock was set back
             self._write_at = now + WRITE_SECONDS
             deferred.record(self._write, self.run, WRITE_SECONDS)
-        self._fitted += seconds
+        self._fit_seconds += seconds
 
     def _write(self) -> None:
         self._write_at = 0.0  # what is noted from now on may come too late for this time
@@ -153,7 +153,7 @@ UNSETTLED: Unsettled[Series] = Unsettled("sklearn")
 
 
 def _forked() -> None:
-    for series in list(_known):
+    for series in list(_all_series):
         series.forked()
 
 

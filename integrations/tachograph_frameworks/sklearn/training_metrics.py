@@ -56,12 +56,12 @@ def _score(run: Run, estimator: Any, kind: str, X: Any, y: Any, weights: Any, bu
     truth, predicted = _array(y), _array(estimator.predict(X))
     weights = None if weights is None else np.asarray(weights, dtype=float)
     if kind == "regressor":
-        found = _regression(truth, predicted, weights)
+        metrics = _regression(truth, predicted, weights)
     else:
-        found = _classification(truth, predicted, weights)
+        metrics = _classification(truth, predicted, weights)
         if truth.ndim == 1 and seconds * 3 < budget:
-            found.update(_probabilities(estimator, X, truth, weights))
-    run.log({f"train_{name}": float(value) for name, value in found.items()}, step=step)
+            metrics.update(_probabilities(estimator, X, truth, weights))
+    run.log({f"train_{name}": float(value) for name, value in metrics.items()}, step=step)
 
 
 def _affordable(estimator: Any, X: Any, rows: int, budget: float) -> tuple[Any, float]:
@@ -71,11 +71,11 @@ def _affordable(estimator: Any, X: Any, rows: int, budget: float) -> tuple[Any, 
     sample = _take(X, _even(rows, TRIED_ROWS))
     started = time.perf_counter()
     estimator.predict(sample)
-    a_row = (time.perf_counter() - started) / TRIED_ROWS
-    if a_row * rows <= budget:
-        return None, a_row * rows
-    count = max(TRIED_ROWS, int(budget / a_row))
-    return (None, a_row * rows) if count >= rows else (_even(rows, count), a_row * count)
+    row_seconds = (time.perf_counter() - started) / TRIED_ROWS
+    if row_seconds * rows <= budget:
+        return None, row_seconds * rows
+    count = max(TRIED_ROWS, int(budget / row_seconds))
+    return (None, row_seconds * rows) if count >= rows else (_even(rows, count), row_seconds * count)
 
 
 def _even(rows: int, count: int) -> Any:
@@ -105,15 +105,15 @@ def _classification(truth: Any, predicted: Any, weights: Any) -> dict[str, float
     true, guess = codes[: len(truth)], codes[len(truth) :]
     hits = np.bincount(true, weights * (true == guess), len(labels))
     of_truth, of_guess = np.bincount(true, weights, len(labels)), np.bincount(guess, weights, len(labels))
-    found = {"accuracy": hits.sum() / weights.sum()}
+    metrics = {"accuracy": hits.sum() / weights.sum()}
     by_class = {
         "precision": _ratio(hits, of_guess),
         "recall": _ratio(hits, of_truth),
         "f1": _ratio(2 * hits, of_truth + of_guess),
     }
     for name, values in by_class.items():
-        found[name] = values[1] if len(labels) == 2 else np.average(values, weights=of_truth)
-    return found
+        metrics[name] = values[1] if len(labels) == 2 else np.average(values, weights=of_truth)
+    return metrics
 
 
 def _ratio(part: Any, whole: Any) -> Any:
@@ -144,16 +144,16 @@ def _probabilities(estimator: Any, X: Any, truth: Any, weights: Any) -> dict[str
     labels = getattr(estimator, "classes_", None)
     if not hasattr(estimator, "predict_proba") or labels is None or np.ndim(labels) != 1 or len(labels) < 2:
         return {}
-    given = np.asarray(estimator.predict_proba(X), dtype=float)
-    if given.shape != (len(truth), len(labels)):
+    probabilities = np.asarray(estimator.predict_proba(X), dtype=float)
+    if probabilities.shape != (len(truth), len(labels)):
         return {}
-    of_truth = given[np.arange(len(truth)), np.searchsorted(labels, truth)]
+    of_truth = probabilities[np.arange(len(truth)), np.searchsorted(labels, truth)]
     tiny = np.finfo(float).eps
-    found = {"log_loss": -np.average(np.log(np.clip(of_truth, tiny, 1 - tiny)), weights=weights)}
+    metrics = {"log_loss": -np.average(np.log(np.clip(of_truth, tiny, 1 - tiny)), weights=weights)}
     positive = truth == labels[-1]
     if len(labels) == 2 and 0 < positive.sum() < len(truth):
-        found["roc_auc"] = _roc_auc(positive, given[:, 1], weights)
-    return found
+        metrics["roc_auc"] = _roc_auc(positive, probabilities[:, 1], weights)
+    return metrics
 
 
 def _roc_auc(positive: Any, scores: Any, weights: Any) -> float:
@@ -172,18 +172,18 @@ def _regression(truth: Any, predicted: Any, weights: Any) -> dict[str, float]:
     """R2, root mean squared error and mean absolute error; of several outputs the plain mean."""
     truth, predicted = truth.astype(float), predicted.astype(float)
     error = np.average((truth - predicted) ** 2, axis=0, weights=weights)
-    found = {
+    metrics = {
         "rmse": np.sqrt(np.mean(error)),
         "mae": np.mean(np.average(np.abs(truth - predicted), axis=0, weights=weights)),
     }
     spread = np.average((truth - np.average(truth, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
     if len(truth) > 1 and np.all(spread > 0):
-        found["r2"] = np.mean(1 - error / spread)
-    return found
+        metrics["r2"] = np.mean(1 - error / spread)
+    return metrics
 
 
 def _clusters(run: Run, estimator: Any, step: int | None) -> None:
     labels = getattr(estimator, "labels_", None)
     if labels is not None:
-        found = np.unique(np.asarray(labels))
-        run.log({"clusters": float(len(found[found >= 0]))}, step=step)
+        distinct = np.unique(np.asarray(labels))  # -1 is noise, no cluster
+        run.log({"clusters": float(len(distinct[distinct >= 0]))}, step=step)

@@ -1,4 +1,4 @@
-"""The name that the user's code has for an object."""
+"""The variable names that the user's code has for objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _is_library(frame: FrameType) -> bool:
 
 def _name_in(frame: FrameType, value: Any) -> str | None:
     for namespace in (stack_frames.variables(frame), dict(frame.f_globals)):
-        for name, held in namespace.items():
-            if held is value and not name.startswith("_"):
+        for name, other in namespace.items():
+            if other is value and not name.startswith("_"):
                 return name
     return None
