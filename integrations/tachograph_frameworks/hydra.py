@@ -32,7 +32,7 @@ _MISSING = "???"  # as OmegaConf writes it
 
 
 class _Job(NamedTuple):
-    """What was there before a job."""
+    """A job that is running: the arguments and open runs that were there before it."""
 
     arguments: dict[str, Any]
     runs: list[Run]
@@ -76,17 +76,17 @@ def _config_of_running_job() -> DictConfig | None:
 def composed(config: DictConfig) -> dict[str, Any]:
     """A job's configuration as its task has it: without Hydra's own part, and without what is missing, can't be
     resolved, or comes from the environment, which may hold secrets under any name."""
-    own = copy.deepcopy(config)
-    with read_write(own), open_dict(own):
-        own.pop("hydra", None)
-    _leave_out_environment(own)
-    found = _resolved(own)
-    assert isinstance(found, dict)
-    return found
+    task_config = copy.deepcopy(config)
+    with read_write(task_config), open_dict(task_config):
+        task_config.pop("hydra", None)
+    _leave_out_environment(task_config)
+    resolved = _resolved(task_config)
+    assert isinstance(resolved, dict)
+    return resolved
 
 
 def _leave_out_environment(node: Any) -> None:
-    """Let what is read from the environment be missing, so that what refers to it can't be resolved."""
+    """Mark what is read from the environment as missing, so that what refers to it can't be resolved."""
     if node._is_none() or node._is_missing() or node._is_interpolation():
         return  # it has no parts of its own
     for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
@@ -108,8 +108,8 @@ def _resolved(node: Any) -> Any:
         return [_resolved(item) for item in node]
     if not isinstance(node, DictConfig):
         return node
-    found = {}
+    values = {}
     for key in node:
         with contextlib.suppress(OmegaConfBaseException):
-            found[str(key)] = _resolved(node[key])
-    return found
+            values[str(key)] = _resolved(node[key])
+    return values

@@ -28,8 +28,8 @@ def start_copy(array: Any) -> Pending | None:
         return None
     import jax
 
-    here = array.addressable_data(0)  # of a replicated one this process's: to copy them all would take every process
-    copy = jax.device_put(here, may_alias=False)
+    shard = array.addressable_data(0)  # of a replicated one this process's: to copy them all would take every process
+    copy = jax.device_put(shard, may_alias=False)
     copy.copy_to_host_async()
     return Pending(copy)
 
