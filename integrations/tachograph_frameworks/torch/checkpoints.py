@@ -43,7 +43,10 @@ class LoadedFile(msgspec.Struct, eq=False):
 
 
 class Files:
-    """What was loaded, until a run goes on from it. ``current`` gives the loop's part of a run here, or None."""
+    """Keeps what is saved as checkpoints, and remembers what was loaded until a run goes on from it.
+
+    ``current`` returns the calling thread's part of a run, or None.
+    """
 
     def __init__(self, current: Callable[[], Strand | None]) -> None:
         self._current = current

@@ -76,7 +76,7 @@ class Reading(hot_path.Pass):
 
     @property
     def samples(self) -> int:
-        """How many have come."""
+        """How many samples have come."""
         if self._expected is None:
             return self._counted
         most = self.batches * self._size
@@ -92,13 +92,13 @@ class Reading(hot_path.Pass):
 
 
 class ReadingListener(Protocol):
-    """What hears of readings."""
+    """What is called when something happens to a reading."""
 
     def batch_is_new(self, reading: Reading) -> None:
-        """It has given a batch that may be trained on, the first one or after another reading's."""
+        """The reading has given a batch that may be trained on: its first one, or one after another reading's."""
 
     def reading_over(self, reading: Reading) -> None:
-        """Nothing more comes from it."""
+        """The reading gives no more batches."""
 
 
 class _Here(threading.local):
@@ -125,18 +125,18 @@ class Readings(hot_path.LoaderListener):
         hooks.replace(_BaseDataLoaderIter, "__next__", lambda original: self._replace_next(hooks, original))
 
     def _forget_ids(self) -> None:
-        """At the next batch: its iterator may be another one with the same id."""
+        """Look at the next batch again: its iterator may be another one with the same id."""
         if self.latest is not None:
             self.latest.id = 0
 
     def leave(self) -> None:
-        """Whatever this thread is reading is over: it was left before its end."""
+        """End the reading of this thread: it was left before its end."""
         reading, self._here.reading = self._here.reading, None
         if reading is not None:
             self._end(reading)
 
     def _replace_iter(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """``__iter__`` of a data loader."""
+        """Returns what is called in the place of ``__iter__`` of a data loader."""
 
         def call(loader: Any) -> Any:
             iterator = original(loader)
@@ -160,11 +160,11 @@ class Readings(hot_path.LoaderListener):
         setattr(iterator, READING, Reading(loader, perf_counter(), previous))
 
     def _replace_next(self, hooks: Hooks, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """``__next__`` of a data loader's iterator."""
+        """Returns what is called in the place of ``__next__`` of a data loader's iterator."""
         return update_wrapper(self.next_hook(hooks, original), original)
 
     def _batch_came(self, iterator: Any, reading: Reading, batch: Any) -> None:
-        """A batch that is looked at: the first one, one after another reading's, and each where sizes differ."""
+        """Look at a batch: the first one, one after another reading's, and each where sizes differ."""
         try:
             if reading.batches == 1:
                 reading.note_first_batch(batch)
@@ -214,7 +214,7 @@ class _Kind(NamedTuple):
 
 
 def _inputs(batch: Any) -> Any:
-    """What a batch gives the model: by custom its first part, or all of a dict."""
+    """The part of a batch that goes into the model: by custom the first one, or all of a dict."""
     if isinstance(batch, list | tuple) and batch:
         batch = batch[0]
     if type(batch) is Tensor:  # first: to look whether something is a mapping takes longer

@@ -39,7 +39,7 @@ class Cells:
         return bool(cell.bits[0] != self._unwritten)
 
     def take(self, cell: Cell) -> float:
-        """Its number; the cell is free again."""
+        """Return its number, and free the cell."""
         number = float(cell.number[0])
         cell.bits[0] = self._unwritten
         self._free.append(cell)
@@ -89,11 +89,11 @@ class Cloned:
         self._copy = copy
 
     def ready(self) -> bool:
-        """It may be read at any time."""
+        """Whether it may be read: at any time."""
         return True
 
     def value(self) -> float:
-        """The number; waits for it."""
+        """Wait for the number, and return it."""
         return float(self._copy.item())
 
 

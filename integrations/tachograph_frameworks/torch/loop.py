@@ -68,7 +68,7 @@ class _Here(threading.local):
 
 
 class Loop(hot_path.StepListener):
-    """What is known of the loops; one for each installed set of hooks.
+    """Listens to the plain loops of this process; there is one for each set of hooks that is installed.
 
     ``only`` are the optimizers whose steps count; None for all. ``models`` were named by the user.
     """

@@ -181,7 +181,8 @@ def _read_call(call: ast.expr | None) -> tuple[str, tuple[_Variable, ...]]:
 
 
 def _subject(node: ast.expr, handed: tuple[_Variable, ...]) -> tuple[str, tuple[_Variable, ...]]:
-    """``handed`` are variables in an argument of the call: ``accelerator.backward(loss)``."""
+    """The same, from the expression that ``backward`` is called on. ``handed`` are variables in an argument of the
+    call: ``accelerator.backward(loss)``."""
     if isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
         return node.target.id, ()
     variable = _variable_in(node)
@@ -223,7 +224,7 @@ def _factors(node: ast.expr) -> Iterator[_Variable]:
 
 
 def _variable_in(node: ast.expr) -> _Variable | None:
-    """A variable, with attributes and constant keys."""
+    """The variable that an expression is, perhaps with attributes and constant keys; None where it is anything else."""
     match node:
         case ast.Name(id=name):
             return _Variable((name,), name)

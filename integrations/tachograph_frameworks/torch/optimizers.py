@@ -1,4 +1,4 @@
-"""Optimizers and schedulers: their settings, and the learning rate of each group of parameters."""
+"""Optimizers and schedulers: their settings, and the wrappers that are put around optimizers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def group_name(index: int, group: dict[str, Any]) -> str:
 
 
 def params(optimizer: Optimizer) -> dict[str, Any]:
-    """Its class and settings; of further groups only what differs from the first."""
+    """An optimizer's class and settings; of further groups only what differs from the first."""
     first, *others = [_settings(group) for group in optimizer.param_groups]
     settings = {"class": _class(optimizer), **first}
     for index, (group, other) in enumerate(zip(optimizer.param_groups[1:], others, strict=True), start=1):
@@ -57,7 +57,7 @@ def params(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def scheduler_params(scheduler: Any) -> dict[str, Any]:
-    """Its class and settings."""
+    """A scheduler's class and settings."""
     state = {name: value for name, value in vars(scheduler).items() if not name.startswith("_")}
     changing = ("last_epoch", "optimizer", "verbose", "num_bad_epochs", "best", "cooldown_counter")
     plain = {name: _plain(value) for name, value in state.items() if name not in changing}
@@ -70,7 +70,7 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A setting that can be read without asking a device; None for anything else."""
+    """A setting as a plain value, if it can be read without asking a device; else None."""
     if isinstance(value, Tensor):
         return float(value) if value.device.type == "cpu" and value.numel() == 1 else None
     if isinstance(value, list | tuple):
