@@ -55,6 +55,12 @@ def redact_text(text: str, *, code: bool = False) -> str:
     return text
 
 
+def prepare() -> None:
+    """Compile all patterns, some milliseconds of work, so that the first text does not wait for that."""
+    for compiled in _patterns:
+        compiled()
+
+
 def redact_argv(argv: Sequence[str]) -> list[str]:
     """A command line without secrets: ``--api-key=x``, ``--password x``, ``TOKEN=x``, as in :func:`redact_text`."""
     redacted = []
@@ -308,11 +314,15 @@ class _Rule(NamedTuple):
     redact: Callable[[str], str]
 
 
+_patterns: list[Callable[[], re.Pattern[str]]] = []
+
+
 def _rule(hints: Iterable[str], pattern: str, replace: str | Callable[[re.Match[str]], str]) -> _Rule:
     @cache
-    def compiled() -> re.Pattern[str]:  # with the first text that has a hint: all of them take some milliseconds
+    def compiled() -> re.Pattern[str]:  # with the first text that has a hint, unless :func:`prepare` came before
         return re.compile(pattern, re.VERBOSE | re.MULTILINE)
 
+    _patterns.append(compiled)
     return _Rule(hints, lambda text: compiled().sub(replace, text))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tachograph.data.fingerprint import Column, Fingerprint, Sampling
 
@@ -51,16 +51,24 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
     return _described(tables, digested)
 
 
-def begin(data: object, *, target: object | None = None) -> Callable[[], Fingerprint]:
-    """Begin a :func:`fingerprint`: the data is read now, and may be changed as soon as this returns.
+class Begun(NamedTuple):
+    """A fingerprint that is being made.
 
-    Returns a function that makes the fingerprint, at any time and in any thread: most of the work is done by it.
+    ``known`` is what there is of it at once: all but the statistics. ``complete()`` gives all of it, at any time and in
+    any thread; it is None where ``known`` is all of it.
     """
+
+    known: Fingerprint
+    complete: Callable[[], Fingerprint] | None
+
+
+def begin(data: object, *, target: object | None = None) -> Begun:
+    """Begin a :func:`fingerprint`: the data is read now, and may be changed as soon as this returns."""
     tables, digested = _read(data, target)
     if digested.text in _statistics:
-        described = _described(tables, digested)
-        return lambda: described
-    return partial(_described, [table.detached() for table in tables], digested)
+        return Begun(_described(tables, digested), None)
+    detached = [table.detached() for table in tables]
+    return Begun(_without_statistics(tables, digested), partial(_described, detached, digested))
 
 
 def _read(data: object, target: object | None) -> tuple[list[Table], Digested]:
@@ -84,7 +92,13 @@ def _described(tables: list[Table], digested: Digested) -> Fingerprint:
         statistics = schema, target_schema, profile.classes(target.sample) if target else None
         if digested.seen == digested.total:  # else the same digest doesn't mean the same data
             _remember(digested.text, statistics)
-    schema, target_schema, classes = statistics
+    described = _without_statistics(tables, digested)
+    described.schema, described.target, described.classes = statistics
+    return described
+
+
+def _without_statistics(tables: list[Table], digested: Digested) -> Fingerprint:
+    table = tables[0]
     return Fingerprint(
         format=table.format,
         rows=table.rows,
@@ -92,11 +106,8 @@ def _described(tables: list[Table], digested: Digested) -> Fingerprint:
         shape=list(table.shape),
         bytes=digested.total,
         digest=digested.text,
-        schema=schema,
         omitted=table.omitted,
         density=table.density,
-        target=target_schema,
-        classes=classes,
         sampled=_sampling(tables, digested.seen, digested.total),
     )
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import msgspec
 
-from tachograph import guard
+from tachograph import guard, redaction
 from tachograph.hooks import session
 from tachograph.hooks.patch import Hooks
 from tachograph.record import process_end
@@ -119,8 +119,9 @@ def _load(plugin: Plugin) -> None:
             raise
         plugin.state, plugin.reason, plugin.hooks = "active", "", hooks
         background.import_soon("tachograph.capture.hardware")
+        background.soon(redaction.prepare)
         if "numpy" in sys.modules:
-            background.import_soon("tachograph.data.digest", "tachograph.data.profile", "tachograph.data.rows")
+            background.import_soon(*(f"tachograph.data.{name}" for name in ("readers", "digest", "profile", "rows")))
         process_end.come_first()  # what it saves models with may take itself down at the exit
 
 

@@ -17,10 +17,14 @@ from tachograph.events import Artifact, Dataset, Event, Link, Member, Note, Para
 from tachograph.journal import folders
 from tachograph.journal.blobs import Blobs
 from tachograph.runtime import deferred
+from tachograph.runtime.background import LATER
 
 if TYPE_CHECKING:
     from tachograph.data.fingerprint import Fingerprint
     from tachograph.record.run import Run
+
+DESCRIPTIONS = "descriptions"  # of data sets, in what is deferred
+MOST_DESCRIPTIONS = 4  # each holds a sample of its data
 
 
 class Recorder:
@@ -106,35 +110,41 @@ class Recorder:
         """See :meth:`Run.log_dataset`."""
         from tachograph.data import describe
 
-        self._append_dataset(partial(describe.fingerprint, data, target=target), name, role, source, version)
+        self._append_dataset(describe.fingerprint(data, target=target), name, role, source, version)
 
     @guard.shield
     def log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
-        """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics."""
+        """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics.
+
+        What is known at once is recorded at once, digest included; the whole description comes some tenths of a second
+        later, also after the run's end, and takes its place.
+        """
         from tachograph.data import describe
 
-        deferred.record(partial(self._append_dataset, describe.begin(data, target=target), name, role), self.run)
+        begun = describe.begin(data, target=target)
+        self._append_dataset(begun.known, name, role)
+        if begun.complete is not None:
+            deferred.record(partial(self._append_described, begun.complete, name, role), DESCRIPTIONS, LATER)
+            if deferred.count(DESCRIPTIONS) > MOST_DESCRIPTIONS:
+                deferred.settle(DESCRIPTIONS)
 
     @guard.shield
+    def _append_described(self, complete: Callable[[], Fingerprint], name: str, role: str) -> None:
+        self._append_dataset(complete(), name, role)
+
     def _append_dataset(
-        self,
-        describe: Callable[[], Fingerprint],
-        name: str,
-        role: str,
-        source: str | None = None,
-        version: str | None = None,
+        self, described: Fingerprint, name: str, role: str, source: str | None = None, version: str | None = None
     ) -> None:
-        found = describe()
         self.append(
             Dataset(
                 name=values.text_name(name) or "data",
                 role=values.text_name(role),
-                digest=found.digest or "",
-                rows=found.rows,
-                columns=found.columns,
+                digest=described.digest or "",
+                rows=described.rows,
+                columns=described.columns,
                 source=None if source is None else values.text(source),
                 version=None if version is None else values.text(version),
-                profile=msgspec.to_builtins(found),
+                profile=msgspec.to_builtins(described),
             )
         )
 

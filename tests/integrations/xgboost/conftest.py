@@ -14,6 +14,7 @@ import xgboost
 from tachograph import journal
 from tachograph.events import Artifact, Dataset, Event, Metrics, Note, Params, RunEnd, RunStart, Tags, number
 from tachograph.journal.blobs import Blobs
+from tachograph.runtime import deferred
 
 BINARY = {"objective": "binary:logistic", "nthread": 1, "max_depth": 3}
 
@@ -97,6 +98,7 @@ class Store:
 
     @property
     def runs(self) -> list[Recorded]:
+        deferred.settle()  # what comes after a training, too
         folders = [writer for run in self.root.glob("runs/*") for writer in journal.writers(run)]
         found = [Recorded(self.root, list(journal.read_writer(folder))) for folder in folders]
         return sorted(found, key=lambda run: run.start.at)

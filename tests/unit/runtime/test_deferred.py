@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 import tachograph
+from tachograph import journal
+from tachograph.data import describe
+from tachograph.events import Dataset
+from tachograph.record import recorder
 from tachograph.runtime import deferred
 from tachograph.runtime.background import background
 
@@ -63,9 +67,30 @@ def test_a_child_that_was_over_is_there_for_who_reads_here(root: Path, monkeypat
     assert found.history("score").steps.tolist() == [0, 1]
 
 
-def test_what_is_begun_is_there_when_the_run_has_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deferred, "SOON", 60.0)
+def described(run: tachograph.Run) -> list[tuple[str, int]]:
+    """Of each event of a data set in a run's journal: the digest, and how many columns are described."""
+    events = [event for event in journal.read_writer(journal.writers(run.dir)[0]) if isinstance(event, Dataset)]
+    return [(event.digest, len(event.profile.get("schema", []))) for event in events]
+
+
+def test_of_data_the_digest_is_recorded_at_once_and_the_statistics_after_the_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LATER", 60.0)
+    describe._statistics.clear()
     with tachograph.start_run("fit") as run:
         run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
-    assert not deferred._pending
-    assert tachograph.open_store(root).run("fit").datasets[0].rows == 2
+    [(digest, columns)] = described(run)
+    assert (digest[:7], columns) == ("sha256:", 0)
+    [data] = tachograph.open_store(root).run("fit").datasets  # who reads here waits for the rest
+    assert (data.digest, data.rows, len(data.profile["schema"])) == (digest, 2, 1)
+    assert described(run) == [(digest, 0), (digest, 1)]
+
+
+def test_a_bounded_number_of_samples_waits_to_be_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "LATER", 60.0)
+    with tachograph.start_run("fits") as run:
+        for fold in range(20):
+            run.recorder.log_training_data([[float(fold)], [2.5]], f"fold {fold}", "train")
+            assert deferred.count(recorder.DESCRIPTIONS) <= recorder.MOST_DESCRIPTIONS
+    assert {len(data.profile["schema"]) for data in tachograph.open_store(root).run("fits").datasets} == {1}
