@@ -117,6 +117,7 @@ def test_a_parameter_that_is_not_finite_is_told_from_its_text(value: Any) -> Non
     assert events.param("NaN") == "NaN"
 
 
+@pytest.mark.slow
 @given(st.dictionaries(NAME, JSON), st.integers(1, 2**63 - 1), st.integers(2, 1000))
 def test_a_kind_of_a_newer_version_is_kept_with_all_its_fields(fields: dict[str, Any], seq: int, version: int) -> None:
     fields = {**fields, "v": version, "kind": "hologram", "seq": seq, "at": 1.5}

@@ -253,6 +253,7 @@ def seconds_of(piece: str, length: int) -> float:
     return time.thread_time() - started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece: str) -> None:
     assert seconds_of(piece, 200_000) < 9 * seconds_of(piece, 50_000) + 0.1  # quadratic time would be 16 times as much

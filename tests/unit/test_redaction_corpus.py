@@ -45,6 +45,7 @@ def _seconds(text: str) -> float:
     return time.process_time() - started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
 def test_time_is_linear_in_the_length(piece: str) -> None:
     line = "password token key login " + piece * (200_000 // len(piece))

@@ -117,6 +117,7 @@ def test_a_removed_working_folder(project: Path, monkeypatch: pytest.MonkeyPatch
     assert settings.root() == project / ".tachograph"
 
 
+@pytest.mark.slow
 def test_a_store_stays_where_it_is_when_the_program_changes_folders(tmp_path: Path) -> None:
     """Hydra does, for each job. With a relative name, and with none; child processes find it, too."""
     code = """

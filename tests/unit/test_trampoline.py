@@ -278,6 +278,7 @@ def test_code_that_others_gave_it_meanwhile_stays(hooks: Hooks, library: ModuleT
     assert library.late.__code__ is original
 
 
+@pytest.mark.slow
 def test_hooks_come_and_go_while_threads_call(hooks: Hooks, library: ModuleType) -> None:
     right = ("trained", "data", 10, (), 1, {})
     ended: list[Any] = []
@@ -359,6 +360,7 @@ def torch() -> Iterator[Any]:
     module._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_a_compiler_reads_through_a_hook(hooks: Hooks, torch: Any) -> None:
     heard: list[float] = []
     net = torch.nn.Linear(3, 1)
@@ -379,6 +381,7 @@ def test_a_compiler_reads_through_a_hook(hooks: Hooks, torch: Any) -> None:
     assert len(heard) == 2
 
 
+@pytest.mark.slow
 def test_a_compiler_breaks_where_it_did(hooks: Hooks, torch: Any, tmp_path: Path) -> None:
     def seeded(x: Any) -> Any:
         y = x + 1

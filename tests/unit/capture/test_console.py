@@ -94,6 +94,7 @@ def test_what_is_longer_than_the_beginning_is_kept_to_its_end() -> None:
     assert lines[-1] == "the last one"
 
 
+@pytest.mark.slow
 def test_one_write_of_many_lines_is_bounded() -> None:
     with recording() as (run, _):
         sys.stdout.write(("x" * 99 + "\n") * 100_000 + "the last one\n")
@@ -103,6 +104,7 @@ def test_one_write_of_many_lines_is_bounded() -> None:
     assert sum(map(len, lines)) <= console.END + 100
 
 
+@pytest.mark.slow
 def test_the_end_is_on_record_of_a_program_that_fails(script: Script, root: Path) -> None:
     done = script("""
         import tachograph
@@ -116,6 +118,7 @@ def test_the_end_is_on_record_of_a_program_that_fails(script: Script, root: Path
     assert "a line with a number 199999" in run.console
 
 
+@pytest.mark.slow
 def test_a_forked_child_does_not_end_with_its_parents_lines(script: Script, root: Path) -> None:
     script("""
         import os, sys, tachograph

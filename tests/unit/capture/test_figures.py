@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree
 
-import matplotlib
 import pytest
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot
-from matplotlib.figure import Figure
-
 from tachograph.capture import figures
+
+pytest.importorskip("matplotlib").use("Agg")
+pyplot = pytest.importorskip("matplotlib.pyplot")
+Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
 def drawn() -> Figure:
@@ -31,11 +29,11 @@ def test_a_matplotlib_figure_becomes_svg_which_is_the_same_each_time() -> None:
 
 def test_pyplot_and_its_settings_stay_as_they_are() -> None:
     current = pyplot.figure()
-    before = dict(matplotlib.rcParams)
+    before = dict(pyplot.rcParams)
     other = drawn()
     canvas, size = other.canvas, other.get_size_inches().tolist()
     figures.render(other, "roc")
-    assert dict(matplotlib.rcParams) == before
+    assert dict(pyplot.rcParams) == before
     assert pyplot.gcf() is current
     assert pyplot.get_fignums() == [current.number]
     assert other.canvas is canvas

@@ -222,6 +222,7 @@ def test_large_changed_files_are_named_with_their_size_and_the_rest_is_compared(
     assert "error" not in state
 
 
+@pytest.mark.slow
 def test_a_large_changed_file_takes_a_fraction_of_the_time_of_its_diff(repository: Path) -> None:
     table = repository / "table.csv"
     table.write_text("".join(f"{number},{number * 7}\n" for number in range(1_000_000)))
@@ -235,6 +236,7 @@ def test_a_large_changed_file_takes_a_fraction_of_the_time_of_its_diff(repositor
     assert time.monotonic() - diffed < 0.7 * (diffed - started)
 
 
+@pytest.mark.slow
 def test_many_changed_files_are_compared_up_to_a_bound(repository: Path) -> None:
     for number in range(20):
         (repository / f"{number:02}.csv").write_text("1\n" * 500_000)

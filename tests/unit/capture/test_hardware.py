@@ -117,6 +117,7 @@ def _seconds_of(sampler: Sampler) -> float:
     return time.perf_counter() - started
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_in_a_forked_child_it_starts_anew() -> None:
     program = (

@@ -60,6 +60,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_code_by_the_lines_that_were_changed(repository, run_json, run_cli):
     text = (repository / "train.py").read_text()
     for rate in ("0.1", "0.2", "0.3"):

@@ -250,6 +250,7 @@ def test_a_script_with_byte_order_mark_and_windows_line_ends(folder):
     same("train.py")
 
 
+@pytest.mark.slow
 def test_processes_that_are_spawned_find_the_script(folder):
     write(
         folder,
@@ -335,6 +336,7 @@ def wrong(*arguments: str) -> str:
     return result.stderr
 
 
+@pytest.mark.slow
 def test_wrong_usage_is_one_line_and_status_2(folder):
     write(folder, "train.py", "print('ran')")
     assert "name a script" in wrong()
@@ -393,6 +395,7 @@ def test_a_run_that_is_open_when_the_script_fails_ends_failed_with_its_error(fol
     assert "launch" not in ends[1].error.traceback
 
 
+@pytest.mark.slow
 def test_what_trains_is_recorded_as_the_options_say(folder):
     pytest.importorskip("sklearn")
     write(
@@ -452,6 +455,7 @@ def test_the_options_also_count_for_what_the_script_records_by_itself(folder):
     assert len(open_store(folder / "b,c").runs()) == len(open_store(folder / "d").runs()) == 2
 
 
+@pytest.mark.slow
 def test_an_error_inside_a_recorded_fit_is_shown_as_without_us(folder):
     pytest.importorskip("sklearn")
     write(folder, "train.py", "from sklearn.linear_model import Ridge\nRidge().fit([[0.0]], [0.0, 1.0])\n")

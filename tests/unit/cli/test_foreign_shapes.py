@@ -72,6 +72,7 @@ COMMANDS = ["runs", "show one", "compare one two", "tail one", "export --format 
 EXPORTS = ["export --format jsonl {out}", "export --format parquet {out}"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(environment=facts, profile=facts, meta=facts, params=values, at=times, number=numbers)
 @example({"git": "abc", "gpus": 3, "argv": 5, "cwd": 3}, {"schema": 5}, {}, {}, 1e300, 1)

@@ -249,7 +249,9 @@ def test_what_is_tried_does_say_something(root, run_cli):
     assert "FORGED" in run_cli("show", f"nobody {NAME}")[2]
 
 
+@pytest.mark.slow
 def test_a_server_says_its_place_as_text(root):
+    pytest.importorskip("starlette")
     command = [sys.executable, "-m", "tachograph", "serve", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

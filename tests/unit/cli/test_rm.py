@@ -73,6 +73,7 @@ def test_a_dry_run_removes_nothing_and_needs_no_answer(family, store, run_json):
     assert (len(folders(store)), stones(store)) == (3, [])
 
 
+@pytest.mark.slow
 def test_without_a_terminal_and_without_yes_it_is_wrong_usage(family, store, program):
     done = program("rm", "search", stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
@@ -80,6 +81,7 @@ def test_without_a_terminal_and_without_yes_it_is_wrong_usage(family, store, pro
     assert (len(folders(store)), stones(store)) == (3, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"y\n", 0, 0), (b"\n", 1, 3), (b"no\n", 1, 3)])
 def test_it_asks_on_a_terminal(family, store, answer, status, left):
     terminal, end = pty.openpty()

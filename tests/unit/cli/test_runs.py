@@ -167,6 +167,7 @@ def test_colours_are_for_terminals_that_want_them(record):
     assert "\x1b[32m" not in terminal(80, "runs", NO_COLOR="1")
 
 
+@pytest.mark.slow
 def test_names_can_not_take_over_the_terminal(store, program):
     with tachograph.start_run(
         "evil \x1b[31m\x07 [bold]name[/bold]\nsecond line", tags={"a\x1b]0;x\x07": "\x1b[2J"}
@@ -208,6 +209,7 @@ def test_ctrl_c_is_quiet(record, program):
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
+@pytest.mark.slow
 def test_the_whole_program_is_quick(record, program):
     import resource
 

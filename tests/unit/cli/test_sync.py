@@ -148,6 +148,7 @@ def recorded_store(record, store):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["*/*.jsonl", "*", ".", "a file"])
 def test_what_can_not_be_read_keeps_no_other_run_from_being_sent(recorded_store, program, forbidden, far, what):
     runs = {run.name: run.id for run in tachograph.open_store().runs()}

@@ -149,6 +149,7 @@ def test_a_url_of_which_a_part_is_not_on_record(store, run_cli, far, monkeypatch
     assert contents(far) == contents(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_interrupted_at_any_moment_and_run_again(store, far, seed):
     write_runs(store, 60, points=300)
@@ -166,6 +167,7 @@ def test_interrupted_at_any_moment_and_run_again(store, far, seed):
     assert contents(far) == contents(store)
 
 
+@pytest.mark.slow
 def test_a_bar_on_a_terminal(store, far):
     write_runs(store, 300, points=100)
     mine, its = pty.openpty()

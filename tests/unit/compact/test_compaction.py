@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pyarrow.parquet as pq
 import pytest
 
 from tachograph import events
@@ -24,6 +22,9 @@ from tachograph.compact import FolderDestination, Report, compact, compaction, p
 from tachograph.errors import Error, NotFound
 from tachograph.events import Event, Metrics, Note, RunEnd, RunStart, Tags
 from tachograph.store.store import open_store
+
+duckdb = pytest.importorskip("duckdb")
+pq = pytest.importorskip("pyarrow.parquet")
 
 EPOCH, MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 DAY = 86_400.0
@@ -249,6 +250,7 @@ def test_a_part_that_is_large_enough_takes_no_more(root: Path, monkeypatch: pyte
     check(root)
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(root: Path) -> None:
     write(root, "small", losses(100_000))
     write(root, "large", losses(1_500_000), MONDAY + DAY)
@@ -404,6 +406,7 @@ def killed(root: Path, step: int) -> int:
     return subprocess.run([sys.executable, "-c", KILLED, str(root), str(step)], timeout=180).returncode
 
 
+@pytest.mark.slow
 def test_killed_before_any_step_it_shows_nothing_twice(root: Path) -> None:
     """Each compaction gets one step further than the one before: at first, and after all kinds of changes."""
     for number in range(8):
@@ -454,6 +457,7 @@ def test_points_of_which_no_row_came_to_tell_go_with_their_run(root: Path, monke
     check(root)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_shows_nothing_twice(root: Path) -> None:
     chance = random.Random(5)
     for number in range(40):
@@ -473,6 +477,7 @@ def test_killed_at_any_moment_it_shows_nothing_twice(root: Path) -> None:
     check(root)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
 def test_a_disk_that_is_full_leaves_whole_tables(root: Path) -> None:
     write(root, "small", losses(10))

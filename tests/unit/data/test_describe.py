@@ -16,18 +16,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
-import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from hypothesis.extra import pandas as hpd
 
 from tachograph.data import describe
 from tachograph.data.describe import fingerprint
 from tachograph.data.fingerprint import Column, Fingerprint
+
+pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+sp = pytest.importorskip("scipy.sparse")
+hpd = pytest.importorskip("hypothesis.extra.pandas")
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -112,6 +112,7 @@ def test_any_array_is_described_and_left_as_it_was(array: np.ndarray[Any, Any]) 
     assert found.digest == digest(array.copy())
 
 
+@pytest.mark.slow
 @RELAXED
 @given(st.lists(ODD))
 def test_any_list_is_described(values: list[Any]) -> None:
@@ -129,6 +130,7 @@ def test_anything_at_all_is_described(value: object) -> None:
     assert look([[1.0]], target=value).rows == 1
 
 
+@pytest.mark.slow
 @RELAXED
 @given(FRAMES)
 def test_any_frame_is_described_and_left_as_it_was(frame: pd.DataFrame) -> None:
@@ -542,6 +544,7 @@ def test_huge_sparse_matrices_are_not_made_dense() -> None:
     assert found.sampled.rows == 2_000
 
 
+@pytest.mark.slow
 def test_large_sparse_matrices_are_hashed_as_stored() -> None:
     large = sp.random(3_000, 3_000, density=0.4, format="csr", random_state=0)
     columnwise = look(large.tocsc())
@@ -640,6 +643,7 @@ def test_large_arrays_are_sampled() -> None:
     assert look(np.broadcast_to(1.0, (3, 30_000, 30_000)).transpose(2, 0, 1)).schema[0].mean == 1.0
 
 
+@pytest.mark.slow
 def test_sampled_digest_does_not_depend_on_memory_layout_and_sees_both_ends(tmp_path: Any) -> None:
     large = np.memmap(tmp_path / "large", np.float64, "w+", shape=(10**6, 6))
     large[:] = np.arange(6)
@@ -668,6 +672,7 @@ def test_sampled_rows_see_classes_which_repeat_in_turn() -> None:
     assert all(900 < count < 1_100 for count in counts.values())
 
 
+@pytest.mark.slow
 def test_wide_data_is_described_up_to_a_limit_but_hashed() -> None:
     for wide in (np.zeros((3, 5_000)), pd.DataFrame(np.zeros((3, 5_000))), pl.DataFrame(np.zeros((3, 2_000)))):
         found = look(wide)
@@ -678,6 +683,7 @@ def test_wide_data_is_described_up_to_a_limit_but_hashed() -> None:
     assert digest(pd.DataFrame(changed)) != digest(pd.DataFrame(np.zeros((3, 5_000))))
 
 
+@pytest.mark.slow
 def test_columns_that_must_be_read_one_by_one_are_bounded() -> None:
     names = list(map(str, range(1_500)))
     for wide in (

@@ -112,6 +112,7 @@ def test_missing_values_and_dates_of_pandas() -> None:
     assert second["f"] == "NaN"
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.text(), st.text() | st.floats() | st.integers() | st.none() | st.binary())))
 def test_any_rows_become_strict_json(table: list[dict[str, Any]]) -> None:
     assert len(read(table)) == len(table)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse
 
 from tachograph.data.signature import classes, example, signature
+
+pd = pytest.importorskip("pandas")
+sparse = pytest.importorskip("scipy.sparse")
 
 
 def test_arrays() -> None:
@@ -55,7 +56,7 @@ def test_classes_are_named_where_they_repeat() -> None:
     assert classes(names[:2], np.tile(names[:2], 5)) == ["Ann Lee 0", "Ann Lee 1"]
     assert classes(np.arange(10), np.arange(3)) == list(range(10))
     assert classes(names[:2], pd.Series(np.tile(names[:2], 5), name="password")) is None
-    assert classes(np.arange(3), scipy.sparse.csr_matrix(np.eye(3, dtype=int))) == [0, 1, 2]
+    assert classes(np.arange(3), sparse.csr_matrix(np.eye(3, dtype=int))) == [0, 1, 2]
 
 
 def test_what_a_dtype_lists_is_left_out() -> None:

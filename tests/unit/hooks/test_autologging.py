@@ -173,6 +173,7 @@ def test_as_a_context_manager() -> None:
 
 
 def test_undo_with_frameworks_loaded_restores_the_identical_objects() -> None:
+    pytest.importorskip("sklearn")
     names = ["base", "linear_model", "model_selection", "metrics", "pipeline"]
     base, linear, selection, metrics, pipeline = (importlib.import_module(f"sklearn.{name}") for name in names)
     owners = [base.BaseEstimator, base.TransformerMixin, linear.LogisticRegression, selection.GridSearchCV, metrics]
@@ -247,6 +248,7 @@ def test_a_thread_that_can_not_start_says_what_it_always_says() -> None:
 # ---- switched off ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_switched_off_nothing_happens_at_all(script: Script, tmp_path: Path) -> None:
     code = """
         import os, random, sys, threading
@@ -272,6 +274,7 @@ def test_switched_off_nothing_happens_at_all(script: Script, tmp_path: Path) -> 
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_being_asked_nothing_leaves_the_machine(script: Script) -> None:
     done = script("""
         import socket, sys

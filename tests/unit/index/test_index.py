@@ -146,6 +146,7 @@ def _journals(draw: st.DrawFn) -> dict[tuple[str, str], bytes]:
     return found
 
 
+@pytest.mark.slow
 @given(journals=_journals(), seed=st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_interleaving_gives_what_a_fresh_index_gives(journals: dict[tuple[str, str], bytes], seed: int) -> None:
@@ -183,6 +184,7 @@ def _record(root: Path, count: int) -> None:
             run.log({"x": step, "y": -step})
 
 
+@pytest.mark.slow
 def test_many_writers_and_many_indexers_at_once_lose_and_double_nothing(root: Path) -> None:
     root.mkdir()
     context = multiprocessing.get_context("spawn")
@@ -207,6 +209,7 @@ def test_many_writers_and_many_indexers_at_once_lose_and_double_nothing(root: Pa
     assert store.damage == store.torn == []
 
 
+@pytest.mark.slow
 def test_an_indexer_killed_at_any_moment_leaves_an_index_that_can_be_gone_on_with(root: Path) -> None:
     for number in range(6):
         happened = [point(step, x=step, y=-step) for step in range(20_000)]
@@ -266,6 +269,7 @@ def _delete_often(root: Path, seconds: float) -> None:
                 (root / (sqlite_file.FILENAME + suffix)).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_deleted_again_and_again_costs_time_and_no_answer(root: Path) -> None:
     for run in "rst":
         append(root, run, "0-a", lines(header(run, "0-a", GONE), *[point(step, x=step) for step in range(20_000)]))

@@ -30,6 +30,7 @@ def made(blobs: Blobs, content: bytes, folder: Path) -> tuple[str, Stamp | None]
         draft.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, module.CHUNK, 3 * module.CHUNK + 1, 130 * module.CHUNK])
 def test_a_copy_has_every_byte(blobs: Blobs, tmp_path: Path, size: int) -> None:
     content = random.Random(size).randbytes(size)
@@ -172,6 +173,7 @@ def _share(root: Path, folder: Path, seed: int, results: multiprocessing.Queue[s
     results.put(lost)
 
 
+@pytest.mark.slow
 def test_processes_that_share_blobs_lose_none(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[str] = context.Queue()

@@ -199,6 +199,7 @@ for path in list(journal.sealed(folder, True, time.time() + 1)):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_there_twice(writer: Path, tmp_path: Path) -> None:
     (writer / "1.jsonl").write_bytes(lines(1, 500) + lines(2, 500) * 30)
     (writer / "1.sums").unlink()

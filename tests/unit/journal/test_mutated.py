@@ -6,12 +6,14 @@ import random
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.parts.mutated import mutated, write
 from tests.parts.reading import good, read_all
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 2**32))
 def test_no_journal_stops_anybody(seed: int) -> None:

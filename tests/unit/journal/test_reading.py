@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.journal.test_writing import in_order, open_journal
@@ -48,6 +49,7 @@ def damages(draw: st.DrawFn) -> tuple[int, int, bytes]:
     return start, stop, draw(st.binary(max_size=8) | st.sampled_from([b"\n", b"9", b"\0" * 40, b"[" * 10]))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(damages())
 def test_damage_costs_the_damaged_lines_alone(tmp_path: Path, damage: tuple[int, int, bytes]) -> None:

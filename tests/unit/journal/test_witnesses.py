@@ -163,6 +163,7 @@ def test_the_next_run_in_the_store_makes_one_for_each_run_that_died(root: Path, 
     assert [len(run.writers) for run in store.runs(children=True)] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_by_those_who_read(root: Path, script: Script) -> None:
     script(KILLED)
     for command in (["runs"], ["show", "latest"], ["doctor"], ["verify"], ["sync", "--dry-run", "--to", "file:///far"]):
@@ -240,6 +241,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 def test_many_at_once_make_one(root: Path) -> None:
     recorded(root, GONE, *(point(step, loss=1.0) for step in range(1000)))
     command = [sys.executable, "-c", AT_ONCE, str(root)]

@@ -27,6 +27,7 @@ def only(root: Path, done: subprocess.CompletedProcess[str]) -> RunRecord:
     return run
 
 
+@pytest.mark.slow
 def test_what_was_parsed_and_seeded_before_autolog(script: Script, root: Path) -> None:
     done = script(
         """
@@ -52,6 +53,7 @@ def test_what_was_parsed_and_seeded_before_autolog(script: Script, root: Path) -
     assert run.environment["seeds"] == {"numpy": 71234, "random": 71234, "torch": 71234}
 
 
+@pytest.mark.slow
 def test_what_a_function_that_runs_has_parsed(script: Script, root: Path) -> None:
     done = script(
         """
@@ -72,6 +74,7 @@ def test_what_a_function_that_runs_has_parsed(script: Script, root: Path) -> Non
     assert only(root, done).params["rounds"] == 7
 
 
+@pytest.mark.slow
 def test_without_a_seed_none_is_recorded_and_nothing_is_drawn(script: Script, root: Path) -> None:
     done = script(
         """
@@ -104,6 +107,7 @@ def test_what_is_printed_before_the_first_run_is_its(script: Script, root: Path)
     assert consoles == {"first": ["loading", "inside"], "second": ["inside again"]}
 
 
+@pytest.mark.slow
 def test_what_is_printed_before_the_first_run_is_bounded(script: Script, root: Path) -> None:
     done = script("""
         import tachograph
@@ -145,6 +149,7 @@ class Parser(argparse.ArgumentParser):
 """
 
 
+@pytest.mark.slow
 def test_only_the_program_s_own_command_line_counts(script: Script, root: Path, tmp_path: Path) -> None:
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "library.py").write_text(LIBRARY)
@@ -181,6 +186,7 @@ def test_only_the_program_s_own_command_line_counts(script: Script, root: Path, 
     assert not {"inner", "string"} & params.keys()
 
 
+@pytest.mark.slow
 def test_one_name_for_an_option_and_for_a_param_of_the_model_is_noted(script: Script, root: Path) -> None:
     done = script(
         """
@@ -219,6 +225,7 @@ def shell(script: Script, root: Path, *cells: str) -> list[RunRecord]:
     return sorted(tachograph.open_store(root).runs(), key=lambda run: run.started)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("magic", ["%%capture out", "%%time", "%load_ext autoreload\n%autoreload 2"])
 def test_the_options_of_a_notebooks_magics_are_none_of_the_users(script: Script, root: Path, magic: str) -> None:
     (plain, run) = shell(script, root, FIT, f"{magic}\n{FIT}")
@@ -234,6 +241,7 @@ args = parser.parse_args([])
 """
 
 
+@pytest.mark.slow
 def test_what_a_cell_parsed_is_known_in_later_ones_until_it_is_parsed_anew(script: Script, root: Path) -> None:
     first = PARSER.format(rounds=3, more='parser.add_argument("--old", default=1)')
     second = PARSER.format(rounds=5, more="")
@@ -249,6 +257,7 @@ def notebook(folder: Path, cells: list[str]) -> None:
     client.NotebookClient(built, timeout=180, resources={"metadata": {"path": str(folder)}}).execute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("session", "name"), [(None, "notebook"), ("work/churn study.ipynb", "churn study")])
 def test_a_run_of_a_notebook_has_its_name(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: str | None, name: str

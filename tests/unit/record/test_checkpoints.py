@@ -241,6 +241,7 @@ def test_a_signal_handler_that_keeps_one_meanwhile(root: Path, tmp_path: Path, m
     assert series(run, "late")[None].path().read_bytes() == b"late"
 
 
+@pytest.mark.slow
 def test_flushing_waits_for_them(root: Path, tmp_path: Path) -> None:
     with tachograph.start_run() as run:
         train(run, tmp_path / "model.ckpt", 1, size=20 * BIG)
@@ -307,6 +308,7 @@ with tachograph.start_run("killed") as run:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100, BIG])
 def test_a_process_that_is_killed_loses_no_record_and_no_bytes(
     root: Path, tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]

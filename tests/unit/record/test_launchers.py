@@ -113,6 +113,7 @@ def test_all_ranks_land_in_one_run(root: Path, launcher: Launcher, wrapped: bool
     assert run.startswith(("torchrun-", "slurm-", "mpi-", "ranks-"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [*NEAR, operator])
 def test_the_same_command_twice_makes_two_runs(root: Path, launcher: Launcher) -> None:
     for _ in range(2):
@@ -120,6 +121,7 @@ def test_the_same_command_twice_makes_two_runs(root: Path, launcher: Launcher) -
     assert list(writers(root).values()) == [BOTH, BOTH]
 
 
+@pytest.mark.slow
 def test_ranks_that_a_shell_started_by_hand(root: Path) -> None:
     """The shell lives on, and the port is the same: only what was recorded tells the second job from the first."""
     told = [[operator(rank, MASTER_ADDR="localhost") for rank in range(2)], sys.executable, "-c", RANK]
@@ -128,18 +130,21 @@ def test_ranks_that_a_shell_started_by_hand(root: Path) -> None:
     assert list(writers(root).values()) == [BOTH, BOTH]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", NEAR)
 def test_the_same_command_twice_at_the_same_time(root: Path, launcher: Launcher) -> None:
     finish(*[started(launcher(0), launcher(1)) for _ in range(2)])
     assert list(writers(root).values()) == [BOTH, BOTH]
 
 
+@pytest.mark.slow
 def test_each_step_of_a_slurm_job_is_a_run(root: Path) -> None:
     for step in "01":
         launch(srun(0, SLURM_STEP_ID=step), srun(1, SLURM_STEP_ID=step))
     assert list(writers(root).values()) == [BOTH, BOTH]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "each"),
     [
@@ -158,6 +163,7 @@ def test_ranks_of_several_nodes_agree(root: Path, launcher: Launcher, each: dict
     assert list(writers(root).values()) == [BOTH, BOTH]
 
 
+@pytest.mark.slow
 def test_a_torchrun_on_each_node_of_a_slurm_step(root: Path) -> None:
     """What srun says of its tasks, the launchers, is not what counts: two nodes with two ranks each."""
     for node in range(2):
@@ -179,6 +185,7 @@ with tachograph.start_run("training") as run:
 """
 
 
+@pytest.mark.slow
 def test_a_restart_by_torchrun_goes_on_with_the_run(root: Path) -> None:
     attempts = [[torchrun(rank, TORCHELASTIC_RESTART_COUNT=str(count)) for rank in range(2)] for count in range(2)]
     told = [msgspec.json.encode([attempt, sys.executable, "-c", COUNTING]).decode() for attempt in attempts]
@@ -187,12 +194,14 @@ def test_a_restart_by_torchrun_goes_on_with_the_run(root: Path) -> None:
     check_attempts(root)
 
 
+@pytest.mark.slow
 def test_a_slurm_job_that_is_queued_again_goes_on_with_the_run(root: Path) -> None:
     launch(srun(0), srun(1), code=COUNTING)
     launch(srun(0, SLURM_RESTART_COUNT="1"), srun(1, SLURM_RESTART_COUNT="1"), code=COUNTING)
     check_attempts(root)
 
 
+@pytest.mark.slow
 def test_all_ranks_resume_an_earlier_run(root: Path) -> None:
     code = RANK.replace('"training"', "resume=__import__('os').environ.get('BEFORE')")
     launch(torchrun(0), torchrun(1), code=code)
@@ -267,6 +276,7 @@ def test_rank_0_opens_runs_by_hand_around_what_a_plug_in_records_in_all_ranks(ro
     assert list(writers(root).values()) == [[(0, "owner", 0)], twice, twice, BOTH]
 
 
+@pytest.mark.slow
 def test_a_training_that_a_rank_starts_is_no_rank(root: Path) -> None:
     launch(torchrun(0), torchrun(1), wrapped=True, code=f"""
         import multiprocessing, os, subprocess, sys, tachograph
@@ -361,6 +371,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_two_jobs_that_one_process_spawns(root: Path, script: Callable[..., object], method: str) -> None:
     done = script(SPAWNED, method)

@@ -132,6 +132,7 @@ def test_a_copy_of_an_ended_run_is_not_active() -> None:
 # ---- other processes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_program_that_the_training_starts(script: Script, root: Path) -> None:
     done = script("""
         import subprocess, sys, tachograph
@@ -179,6 +180,7 @@ LOKY = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickled", [False, True], ids=["found", "pickled"])
 def test_a_pool_that_outlives_its_run_goes_to_the_next(script: Script, root: Path, pickled: bool) -> None:
     pytest.importorskip("joblib")
@@ -200,6 +202,7 @@ def test_a_pool_that_outlives_its_run_goes_to_the_next(script: Script, root: Pat
         assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_pool_between_runs_records_nowhere(script: Script, root: Path) -> None:
     pytest.importorskip("joblib")
     done = script(

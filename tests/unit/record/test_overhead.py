@@ -46,6 +46,7 @@ def test_a_running_run_says_nothing() -> None:
     assert (read.overhead, read.seconds) == (None, None)
 
 
+@pytest.mark.slow
 def test_fast_points_are_measured_by_samples() -> None:
     with tachograph.start_run("fast") as run:
         kept, began, count = run.log, time.perf_counter(), 0

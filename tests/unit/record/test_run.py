@@ -233,6 +233,7 @@ def test_names_of_every_kind(run: Run, name: Any) -> None:
         assert [step for step, _ in points(run, found)] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(
     st.dictionaries(st.text() | st.integers(), st.floats() | st.integers() | st.text() | st.none(), max_size=5)
@@ -438,6 +439,7 @@ MISUSES: list[Callable[[Run, Any], object]] = [
 ANYTHING = [None, 3, 1.5, "", "text", b"bytes", [], [1], {}, {1: 2}, object(), Ellipsis, "caf\ud800", "\0", type, print]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(MISUSES)))
 @pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
 def test_no_verb_raises_and_none_damages(root: Path, number: int) -> None:

@@ -110,6 +110,7 @@ def test_compressed_segments(folder: Path) -> None:
     assert numbers(read(folder, found[2].position)) == list(range(found[2].position.seq + 1, 22))
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(folder: Path) -> None:
     write(folder, 1, [line(seq, "z" * 100) for seq in range(1, 100_001)])
     tracemalloc.start()

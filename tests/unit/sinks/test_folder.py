@@ -52,6 +52,7 @@ def test_it_keeps_the_rules(there: Path) -> None:
     check_sink(lambda: FolderSink(there.as_uri()), lambda run: stored(there, run), lambda: unmounted(there))
 
 
+@pytest.mark.slow
 def test_small_segments_keep_the_rules(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "SEGMENT_BYTES", 300)
     check_sink(lambda: FolderSink(there.as_uri()), lambda run: stored(there, run))

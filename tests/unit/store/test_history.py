@@ -25,6 +25,7 @@ def test_history(recorded: RunRecord) -> None:
     assert np.array_equal(found.values, [0.5, math.nan, 0.1, 0.9], equal_nan=True)
     assert (np.diff(found.times) >= 0).all()
     assert abs(found.times[0] - recorded.started.timestamp()) < 60
+    pytest.importorskip("pandas")
     frame = found.to_pandas()
     assert list(frame.columns) == ["step", "time", "value"]
     assert str(frame.time.dt.tz) == "UTC"

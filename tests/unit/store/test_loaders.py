@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 from tests.parts.files import file
@@ -20,6 +19,8 @@ from tests.parts.files import file
 import tachograph
 from tachograph.store.artifacts import Artifact
 from tachograph.store.store import open_store
+
+joblib = pytest.importorskip("joblib")
 
 
 class Evil:
@@ -81,6 +82,7 @@ def kept(content: bytes, filename: str, format: str = "") -> Artifact:
     return tachograph.open_store().run(run.id).artifact("artifact")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize(("suffix", "format"), [*((one, "") for one in SUFFIXES), *(("x", one) for one in FORMATS)])

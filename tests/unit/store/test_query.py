@@ -310,6 +310,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(tree=TREES)
 @settings(max_examples=300, deadline=None)
 def test_conditions_mean_what_they_mean_in_python(store: Store, tree: Tree) -> None:

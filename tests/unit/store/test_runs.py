@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+
 import tachograph
 from tachograph.store.runs import Runs
 from tachograph.store.store import open_store
@@ -20,6 +22,8 @@ def test_frames(root: Path) -> None:
         "id", "name", "experiment", "status", "started", "ended", "params.l", "params.lr", "metrics.loss",
         "metrics.nan", "tags.k",
     ]  # fmt: skip
+    pytest.importorskip("pandas")
+    pytest.importorskip("polars")
     pandas, polars = runs.to_pandas(), runs.to_polars()
     assert list(pandas.columns) == list(polars.columns) == expected
     assert pandas["params.lr"].tolist() == [0.1, 1, "auto"]

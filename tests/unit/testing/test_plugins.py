@@ -69,6 +69,7 @@ def train(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     return function
 
 
+@pytest.mark.slow
 def test_a_good_plugin_passes(train: Callable[[], Any]) -> None:
     check_plugin("toyframe_tachograph", train)
     check_plugin(sys.modules["toyframe_tachograph"], train)
@@ -113,6 +114,7 @@ def install(hooks):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shielded", [True, False])
 def test_a_framework_with_a_single_callback(site: Site, monkeypatch: pytest.MonkeyPatch, shielded: bool) -> None:
     site.framework(code=SINGLE)
@@ -235,6 +237,7 @@ def test_a_program_that_could_not_be_run_elsewhere(site: Site, train: Callable[[
         check_plugin("toyframe_tachograph", lambda: train())
 
 
+@pytest.mark.slow
 def test_a_program_that_is_checked_where_it_is_imported(site: Site, train: Callable[[], Any]) -> None:
     check = "from tachograph.testing import check_plugin\ncheck_plugin('toyframe_tachograph', train)\n"
     site.write("checked.py", f"{TRAINING}\n{check}")
@@ -253,6 +256,7 @@ def test_what_was_recorded_can_be_read(train: Callable[[], Any]) -> None:
     assert tachograph.active_run() is None
 
 
+@pytest.mark.slow
 def test_it_leaves_nothing_behind(train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
