@@ -43,6 +43,14 @@ def _end_workers() -> None:
         loky._executor.shutdown(wait=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let ``-m "not slow"``, which replaces the condition in pyproject.toml, leave out what that leaves out, too."""
+    for item in items:
+        if item.get_closest_marker("benchmark") or item.get_closest_marker("fuzz"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every package is installed, a test that is skipped for want of one has failed."""
