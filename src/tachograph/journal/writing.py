@@ -129,10 +129,11 @@ class Journal:
             if self._seq != seq - 1:  # a signal handler took this number; from here to the write it can't come in
                 raise ValueError
             self._seq = seq
+            fd = self._fd  # a handler that comes after a write that failed may set it anew
             try:
-                written = _write(self._fd, buffer)
+                written = _write(fd, buffer)
             except OSError as error:
-                self._trouble(bytes(buffer), 0, error if self._fd >= 0 else None)
+                self._trouble(bytes(buffer), 0, error if fd >= 0 else None)
                 if self._wanted:
                     self._kept, buffer = buffer, None
             else:
@@ -242,11 +243,11 @@ class Journal:
         before, self._putting = self._putting, True
         if before or self._kept is None:  # another append of this thread, interrupted, may have written half a line
             lines = b"\n" + lines
-        seq = self._seq
+        seq, fd = self._seq, self._fd
         try:
-            written = os.write(self._fd, lines)
+            written = os.write(fd, lines)
         except OSError as error:
-            self._trouble(lines, 0, error if self._fd >= 0 else None)
+            self._trouble(lines, 0, error if fd >= 0 else None)
         else:
             if written != len(lines):
                 self._trouble(lines, written)

@@ -25,6 +25,7 @@ from tachograph import journal
 from tachograph.errors import TachographWarning
 from tachograph.events import Event, Metrics, Note
 from tachograph.journal import Damage, Journal
+from tachograph.journal import writing as journal_module
 from tachograph.runtime.background import background
 
 
@@ -289,6 +290,29 @@ def test_a_handler_that_comes_while_the_file_is_closed_has_one_of_its_own(
     close(opened[0])
     assert foreign.read_bytes() == b""
     assert steps(recorded(tmp_path / "w")) == [0, 1]
+
+
+def test_a_handler_that_comes_before_the_careful_way_makes_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when ``log`` has found no file, since somebody waits for the buffer, and the handler opens it again."""
+    refused: list[OSError] = []
+    monkeypatch.setattr(Journal, "_refused", lambda self, error: refused.append(error))
+    journal = open_journal(tmp_path / "w")
+    journal.log({"loss": 0.5}, 0)
+    came = False
+
+    def interrupted(buffer: bytearray) -> bytes:
+        nonlocal came
+        if not came:
+            came = True
+            journal.log({"loss": 0.5}, 1)
+        return bytes(buffer)
+
+    monkeypatch.setattr(journal_module, "bytes", interrupted, raising=False)
+    journal._fd = -1
+    journal.log({"loss": 0.5}, 2)
+    assert (came, refused, sorted(steps(recorded(tmp_path / "w")))) == (True, [], [0, 1, 2])
 
 
 # ---- trouble with the disk -------------------------------------------------------------------------------------------
