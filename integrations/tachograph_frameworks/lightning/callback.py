@@ -6,7 +6,7 @@ from typing import Any
 
 from tachograph import guard, settings
 from tachograph.hooks import Trainings, session
-from tachograph.record import process_end
+from tachograph.record import outcome
 from tachograph_frameworks.lightning import last_fit, packages, recording, trainer_settings
 from tachograph_frameworks.lightning.logger import NAME
 
@@ -55,7 +55,7 @@ def _begin(trainer: Any, module: Any, stage: str) -> None:
 
         def finish(error: BaseException | None) -> None:
             if reopened:
-                run.finish(process_end.outcome(error), error)
+                run.finish(outcome.status(error), error)
 
         recording.begin(trainer, run if run.rank == 0 else None, finish, described=True)
     elif stage != "predict" and (curve := _TRAININGS.claim(last_fit.title(module))) is not None:

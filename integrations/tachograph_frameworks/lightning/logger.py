@@ -11,7 +11,7 @@ from typing import Any
 
 from tachograph import guard, settings
 from tachograph.hooks import options
-from tachograph.record import checkpoints, open_runs, process_end
+from tachograph.record import checkpoints, open_runs, outcome
 from tachograph.record.run import Run
 from tachograph.record.start import OffRun, open_run
 from tachograph_frameworks.lightning import packages
@@ -109,7 +109,7 @@ class TachographLogger:
         if self._ends_it:
             error = sys.exc_info()[1]
             unknown = status != "success" and error is None
-            self.experiment.finish("failed" if unknown else process_end.outcome(error), error)
+            self.experiment.finish("failed" if unknown else outcome.status(error), error)
 
     # -- whose run it is --
 

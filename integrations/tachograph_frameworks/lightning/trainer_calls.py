@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tachograph.hooks import Call, Session, Watcher, session
-from tachograph.record import open_runs, process_end
+from tachograph.record import open_runs, outcome
 from tachograph_frameworks.lightning import checkpoints, last_fit, recording, trainer_settings
 from tachograph_frameworks.lightning.logger import NAME
 
@@ -89,7 +89,7 @@ def _after(fit: last_fit.Fit, call: Call) -> Watcher:
         recording.end(trainer)
         error = _interruption(trainer, error) or error
         if reopened:
-            fit.run.finish(process_end.outcome(error), error)
+            fit.run.finish(outcome.status(error), error)
 
 
 def _note_run(call: Call) -> Watcher:

@@ -20,7 +20,7 @@ from torch.optim import Optimizer, optimizer
 from tachograph import guard, settings
 from tachograph.hooks import Hooks, session
 from tachograph.hooks.session import inside
-from tachograph.record import launchers, open_runs, process_end, start
+from tachograph.record import launchers, open_runs, outcome, start
 from tachograph.record.open_runs import stack
 from tachograph.record.run import Run
 from tachograph.runtime import notebooks
@@ -250,14 +250,14 @@ class Loop(hot_path.StepListener):
             run.recorder.before_end(lambda: self._recordings.pop(id(run), None))
             self.files.run_began(run)
             if run in self._owned:
-                notebooks.at_end(lambda error: run.finish(process_end.outcome(error), error))
+                notebooks.at_end(lambda error: run.finish(outcome.status(error), error))
         return recording
 
     def end(self, error: BaseException | None = None) -> None:
         """End the runs that were opened for loops."""
         for run in list(self._owned):
             if not run.ended:
-                run.finish(process_end.outcome(error), error)
+                run.finish(outcome.status(error), error)
 
 
 def _gradient_norm(optimizer: Optimizer) -> torch.Tensor:

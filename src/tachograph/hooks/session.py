@@ -16,7 +16,7 @@ import msgspec
 
 from tachograph import guard
 from tachograph.hooks.patch import Call, Hooks, Watch, Watcher
-from tachograph.record import open_runs, process_end
+from tachograph.record import open_runs, outcome
 from tachograph.record.options import Options as Options
 from tachograph.record.options import options as options
 from tachograph.record.run import Run
@@ -50,7 +50,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         self.open = False
         alive.discard(self)
         if self.owned is not None:
-            self.owned.finish(process_end.outcome(error), error)
+            self.owned.finish(outcome.status(error), error)
         elif self.run is not None:
             deferred.settle(self.run)
 
@@ -199,14 +199,14 @@ def training(
         alive.add(session)
         token = _session.set(session)
         watch: Watch | None = None
-        outcome: BaseException | None = None
+        failure: BaseException | None = None
         try:
             if session.run is not None:
                 with guard.timed(session.run):
                     watch = Watch(note, f"{plugin}: {title}", call, session)
             result = yield
         except BaseException as error:  # also Ctrl-C while the data is looked at, before the call
-            outcome = error
+            failure = error
             _session.reset(token)
             if watch is not None:
                 with guard.timed(session.run):
@@ -218,7 +218,7 @@ def training(
                 with guard.timed(session.run):
                     watch.returned(result)
         finally:
-            session.end(outcome)
+            session.end(failure)
 
     return wrapper
 

@@ -18,8 +18,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tachograph import guard, settings
-from tachograph.events import Fault
-from tachograph.record import open_runs
+from tachograph.record import open_runs, outcome
 from tachograph.runtime import forks, process, stack_frames
 from tachograph.runtime.background import background
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from tachograph.record.run import Run
 
 CAUGHT_SECONDS = 1.0
-MESSAGE = 2000  # characters that are recorded of what an exception says
-TRACEBACK = 20_000
 DETACH_SECONDS = 0.3  # that sending may take at the end, before a process of its own is begun for it
 
 _exit_call: tuple[Any, float] | None = None
@@ -38,45 +35,6 @@ _watching = False
 _ends_child: int | None = None
 _last_jobs: list[Callable[[], object]] = []
 _put_off: dict[Callable[[], object], int] = {}
-
-
-def outcome(error: BaseException | None) -> str:
-    """The status of a run whose code ended with ``error``."""
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "finished"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-
-
-def describe(error: BaseException | str | None) -> Fault | None:
-    """An exception as it is recorded. Frames of ours are left out of the traceback."""
-    if not isinstance(error, BaseException):
-        text = "" if error is None else guard.shown(error)
-        return Fault("Error", _beginning(text)) if text else None
-    if isinstance(error, SystemExit):
-        return Fault("SystemExit", _beginning(guard.shown(error))) if error.code not in (None, 0) else None
-    import traceback
-
-    trace = guard.without_ours(error.__traceback__)
-    summary = traceback.TracebackException(type(error), error, trace, limit=-50, compact=True)
-    return Fault(type(error).__qualname__, _beginning(guard.shown(error)), _end("".join(summary.format())))
-
-
-# More is cleaned than is recorded: a secret that was cut could not be told any more.
-
-
-def _beginning(text: str) -> str:
-    return _recorded(text[: 2 * MESSAGE])[:MESSAGE]
-
-
-def _end(text: str) -> str:
-    return _recorded(text[-2 * TRACEBACK :])[-TRACEBACK:]
-
-
-def _recorded(text: str) -> str:
-    """Text as it may be recorded: without secrets, and in characters that can be written as UTF-8."""
-    from tachograph.redaction import redact_text
-
-    return redact_text(text.encode("utf-8", "replace").decode())
 
 
 def watch() -> None:
@@ -176,7 +134,7 @@ def end_process() -> None:
     _do_last_jobs()
     with guard.contained("exit"):
         for run in reversed(open_runs.open_runs()):
-            run.finish(outcome(error), error)
+            run.finish(outcome.status(error), error)
         unwatch()
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
         _hurry()
@@ -194,7 +152,7 @@ def end_task(error: BaseException | None) -> None:
     for run in reversed(open_runs.open_runs()):
         theirs = run.opener == "user" or run.role == "worker"
         if not theirs or (run.role == "worker" and run.holds_back):
-            run.finish(outcome(error), error)
+            run.finish(outcome.status(error), error)
 
 
 def end_part(error: BaseException | None, before: Collection[Run]) -> None:
@@ -202,7 +160,7 @@ def end_part(error: BaseException | None, before: Collection[Run]) -> None:
     _do_last_jobs()
     for run in reversed(open_runs.open_runs()):
         if run not in before and not run.joined:
-            run.finish(outcome(error), error)
+            run.finish(outcome.status(error), error)
 
 
 def _hurry() -> None:

@@ -18,7 +18,7 @@ from tachograph.events import Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
 from tachograph.journal.steps import Steps
 from tachograph.printable import printable
-from tachograph.record import device_values, launchers, lifecycle, open_runs, process_end
+from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end
 from tachograph.record.recorder import Recorder
 from tachograph.runtime import deferred, process
 from tachograph.version import __version__
@@ -324,7 +324,7 @@ class Run:
 
     def _end(self, status: str, error: BaseException | str | None) -> RunEnd:
         seconds = time.monotonic() - self._started
-        end = RunEnd(status=status, error=process_end.describe(error), seconds=round(seconds, 6))
+        end = RunEnd(status=status, error=outcome.describe(error), seconds=round(seconds, 6))
         end.overhead = round(min(self.overhead, seconds), 6)
         return end
 
@@ -334,7 +334,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish(process_end.outcome(error), error)
+        self.finish(outcome.status(error), error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickle, (str(self.root), self.id))
