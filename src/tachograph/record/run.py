@@ -19,6 +19,7 @@ from tachograph.journal import Journal
 from tachograph.journal.steps import Steps
 from tachograph.printable import printable
 from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end
+from tachograph.record.overhead import Samples
 from tachograph.record.recorder import Recorder
 from tachograph.runtime import deferred, process
 from tachograph.version import __version__
@@ -341,27 +342,6 @@ class Run:
 
     def __repr__(self) -> str:
         return printable(f"<tachograph run {self.name or self.id} ({self.id})>")
-
-
-class Samples:
-    """How long some calls took. The longest is left out of their mean, where there are others: a call during which the
-    thread had to wait for a core must not stand for thousands."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._count, self._total, self._longest = 0, 0.0, 0.0
-
-    def add(self, seconds: float) -> None:
-        self._count += 1
-        self._total += seconds
-        self._longest = max(self._longest, seconds)
-
-    @property
-    def mean(self) -> float:
-        """0.0 before the first one."""
-        if self._count < 2:
-            return self._total
-        return (self._total - self._longest) / (self._count - 1)
 
 
 def _unpickle(root: str, id: str) -> Run:

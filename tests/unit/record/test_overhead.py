@@ -13,7 +13,8 @@ from tachograph import guard
 from tachograph.cli import main
 from tachograph.hooks import session
 from tachograph.hooks.patch import Call, Hooks, Watcher
-from tachograph.record.run import Run, Samples
+from tachograph.record.overhead import Samples
+from tachograph.record.run import Run
 from tachograph.store.store import open_store
 
 
