@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 from tachograph import guard, settings
-from tachograph.record import open_runs
+from tachograph.record import launchers, open_runs
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "store"
     monkeypatch.setenv("TACHOGRAPH_DIR", str(folder))
     monkeypatch.setenv("TACHOGRAPH_STRICT", "1")
-    monkeypatch.setenv(open_runs.PARENT, "")  # each test's child processes look into its own store
+    monkeypatch.setenv(launchers.PARENT, "")  # each test's child processes look into its own store
     monkeypatch.setattr(settings, "_start", None)  # tests change folders as programs of their own
     guard.forget()
     yield folder

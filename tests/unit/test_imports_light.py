@@ -70,7 +70,16 @@ assert threading.active_count() == 1
 RECORDING = {
     *("errors", "settings", "redaction", "events", "guard", "values", "journal", "journal.steps", "journal.blobs"),
     *("runtime.background", "runtime.deferred", "runtime.entry_points", "runtime.import_hooks", "runtime.process"),
-    *("record.lifecycle", "record.open_runs", "record.outcome", "record.overhead", "record.process_end", "record.run", "record.verbs"),
+    *(
+        "record.active_run",
+        "record.lifecycle",
+        "record.open_runs",
+        "record.outcome",
+        "record.overhead",
+        "record.process_end",
+        "record.run",
+        "record.verbs",
+    ),
     *("capture.console", "capture.parsed_arguments", "capture.seeds"),
     *("hooks", "hooks.patch", "hooks.session", "hooks.plugin", "hooks.autologging"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from tachograph import guard
 from tachograph.hooks import Curve, Trainings, options
-from tachograph.record import open_runs
+from tachograph.record import active_run
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
 from tachograph_frameworks.keras import callback_settings, settings, steps
@@ -145,7 +145,7 @@ def run_of(model: Any) -> Run | None:
     """The run in which ``model`` was trained; for one that came from elsewhere the user's open run."""
     run = _runs.get(model)
     if run is None:
-        open_run = open_runs.given()
+        open_run = active_run.find_for_training()
         is_users = open_run is not None and open_run.opener == "user" and open_run.rank == 0
         run = open_run if is_users else None
     return run

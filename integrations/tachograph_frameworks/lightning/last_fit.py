@@ -6,7 +6,7 @@ import weakref
 from typing import Any, NamedTuple
 
 from tachograph.hooks import Session
-from tachograph.record import open_runs
+from tachograph.record import active_run
 from tachograph.record.run import Run
 
 _fits: weakref.WeakKeyDictionary[Any, Fit] = weakref.WeakKeyDictionary()
@@ -26,7 +26,9 @@ class Fit(NamedTuple):
 
 def remember(trainer: Any, module: Any, session: Session) -> None:
     """``trainer`` begins to train ``module``, in every process of the job."""
-    run = session.owned or session.run or open_runs.given()  # the user's, in a process that leaves it to the first one
+    run = (
+        session.owned or session.run or active_run.find_for_training()
+    )  # the user's, in a process that leaves it to the first one
     if run is not None:
         _fits[trainer] = Fit(weakref.ref(module), run, session.owned is not None)
 

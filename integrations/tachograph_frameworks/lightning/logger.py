@@ -11,7 +11,7 @@ from typing import Any
 
 from tachograph import guard, settings
 from tachograph.hooks import options
-from tachograph.record import checkpoints, open_runs, outcome
+from tachograph.record import active_run, checkpoints, outcome
 from tachograph.record.run import Run
 from tachograph.record.start import OffRun, open_run
 from tachograph_frameworks.lightning import packages
@@ -125,7 +125,7 @@ class TachographLogger:
     def _open(self) -> Run:
         if settings.off():
             return OffRun()
-        given = open_runs.given()
+        given = active_run.find_for_training()
         parent = None if given in _opened else given
         if parent is not None and (parent.opener in ("user", NAME, "torch") or parent.role == "worker"):
             return parent

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tachograph.hooks import Call, Session, Watcher, session
-from tachograph.record import open_runs, outcome
+from tachograph.record import active_run, outcome
 from tachograph_frameworks.lightning import checkpoints, last_fit, recording, trainer_settings
 from tachograph_frameworks.lightning.logger import NAME
 
@@ -65,7 +65,11 @@ def _evaluation(stage: str) -> Callable[[Call], Watcher]:
 
     def wrapper(call: Call) -> Watcher:
         fit = last_fit.last(call.instance, _module(call))
-        inside = session.current() is not None or open_runs.given() is not None or last_fit.is_tuning(call.instance)
+        inside = (
+            session.current() is not None
+            or active_run.find_for_training() is not None
+            or last_fit.is_tuning(call.instance)
+        )
         if fit is None or inside:
             yield from alone(call)
         else:
@@ -97,7 +101,7 @@ def _note_run(call: Call) -> Watcher:
     trainer, around = call.instance, session.current()
     if around is not None and around.plugin == NAME and trainer.state.fn == "fit":
         last_fit.remember(trainer, call.argument("model"), around)
-    given = open_runs.given() if around is None else None
+    given = active_run.find_for_training() if around is None else None
     if given is None or given.role != "worker" or recording.begun(trainer) is not None:
         yield
         return

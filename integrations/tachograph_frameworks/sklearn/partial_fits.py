@@ -12,7 +12,7 @@ from typing import Any
 
 from tachograph import guard
 from tachograph.hooks import Call, Hooks, Session, Watcher, conduct, session
-from tachograph.record import open_runs
+from tachograph.record import active_run
 from tachograph.trampoline import stand_in
 from tachograph_frameworks.sklearn import estimators, fits, series
 from tachograph_frameworks.sklearn.series import Series
@@ -55,7 +55,7 @@ def hook(hooks: Hooks, owner: type) -> None:
 def _goes_on(calls: Series, site: str) -> bool:
     """Whether a call made now adds to its object's run: no other one is active, and no training or ``suppress()``."""
     with guard.contained(site, calls.run):
-        if not session.inside() and open_runs.given() in (None, calls.run):
+        if not session.inside() and active_run.find_for_training() in (None, calls.run):
             calls.look_around()
             return True
     return False

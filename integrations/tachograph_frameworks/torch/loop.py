@@ -20,7 +20,7 @@ from torch.optim import Optimizer, optimizer
 from tachograph import guard, settings
 from tachograph.hooks import Hooks, session
 from tachograph.hooks.session import inside
-from tachograph.record import launchers, open_runs, outcome, start
+from tachograph.record import active_run, launchers, open_runs, outcome, start
 from tachograph.record.open_runs import stack
 from tachograph.record.run import Run
 from tachograph.runtime import notebooks
@@ -221,7 +221,7 @@ class Loop(hot_path.StepListener):
 
     def _find_strand(self) -> None:
         here = self._here
-        open_run = open_runs.given() or self._run_of_other_thread()
+        open_run = active_run.find_for_training() or self._run_of_other_thread()
         if open_run is not None and open_run in self._owned:
             run, here.target = (open_run if open_run.rank == 0 else None), open_run
         elif open_run is not None and open_run.opener not in ("user", NAME):

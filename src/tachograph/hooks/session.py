@@ -16,7 +16,7 @@ import msgspec
 
 from tachograph import guard
 from tachograph.hooks.patch import Call, Hooks, Watch, Watcher
-from tachograph.record import open_runs, outcome
+from tachograph.record import active_run, outcome
 from tachograph.record.options import Options as Options
 from tachograph.record.options import options as options
 from tachograph.record.run import Run
@@ -229,7 +229,7 @@ def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
 
 def is_at(run: Run) -> bool:
     """Whether what is trained here may be a further step of ``run``, the user's or one that autolog has opened."""
-    given = open_runs.given()
+    given = active_run.find_for_training()
     return run is given if run.opener == "user" else run.parent_id == (None if given is None else given.id)
 
 
@@ -240,7 +240,7 @@ def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str
     """
     if not records:
         return Session(plugin, None, silences=silences)
-    given = open_runs.given()
+    given = active_run.find_for_training()
     if given is not None and given.opener == "user":
         return Session(plugin, given if given.rank == 0 else None, many=many, silences=silences)
     is_apart = apart and given is not None and given.joined and given.opener == plugin

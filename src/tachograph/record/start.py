@@ -11,7 +11,7 @@ from typing import Any
 
 from tachograph import guard, settings, values
 from tachograph.events import Event, Metrics, Params
-from tachograph.record import job_runs, launchers, lifecycle, open_runs, process_end
+from tachograph.record import active_run, job_runs, launchers, lifecycle, open_runs, process_end
 from tachograph.record import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
 from tachograph.record.recorder import OffRecorder
 from tachograph.record.run import Run, _random
@@ -142,7 +142,7 @@ def _begin(run: Run) -> Run:
     start: list[Callable[[], object]] = [
         run._journal.begin,
         partial(_hide, run.root),
-        partial(open_runs.announce, run.root),
+        partial(active_run.announce, run.root),
         process_end.watch,
         partial(lifecycle.enter, run),
         partial(lifecycle.look, run.root),

@@ -8,12 +8,13 @@ from typing import Any
 
 from tachograph import guard, settings
 from tachograph.record import open_runs, process_end
+from tachograph.record.active_run import find as find_active
 from tachograph.record.run import Run
 
 
 def active_run() -> Run | None:
     """The run that is open here; None where there is none."""
-    return None if settings.off() else open_runs.active()
+    return None if settings.off() else find_active()
 
 
 def _run(verb: str) -> Run | None:
