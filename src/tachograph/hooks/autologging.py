@@ -14,8 +14,10 @@ import msgspec
 from tachograph import guard, settings
 from tachograph.capture import console, parsed_arguments, seeds
 from tachograph.hooks import children, plugin, session
-from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks.call import Call
+from tachograph.hooks.patch import Hooks
 from tachograph.hooks.session import Options, options, suppress
+from tachograph.hooks.watch import Watcher
 from tachograph.record import lifecycle, open_runs, process_end
 from tachograph.record.start import check_mapping, check_sinks, check_text
 from tachograph.runtime import import_hooks, notebooks

@@ -8,139 +8,15 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 from tachograph import guard
+from tachograph.hooks.call import Call, with_argument
+from tachograph.hooks.watch import Watcher, conduct
 from tachograph.record import open_runs
 from tachograph.trampoline import divert, stand_in
-
-Watcher: TypeAlias = Generator[None, Any, None]
-
-
-class Call:
-    """One call of a hooked function: what it was called with."""
-
-    __slots__ = ("args", "function", "kwargs")
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
-
-    @property
-    def instance(self) -> Any:
-        """The object whose method was called."""
-        return self.args[0]
-
-    def argument(self, name: str, default: Any = None) -> Any:
-        """The argument ``name``, given by position or by keyword; else ``default``."""
-        if name in self.kwargs:
-            return self.kwargs[name]
-        position = _positions(self.function).get(name)
-        return default if position is None or position >= len(self.args) else self.args[position]
-
-
-def _positions(function: Callable[..., Any]) -> dict[str, int]:
-    """Where each parameter stands that can be given by position."""
-    return {name: index for index, (name, kind) in enumerate(_parameters(function).items()) if kind <= _EITHER_WAY}
-
-
-def _takes_keyword(function: Callable[..., Any], name: str) -> bool:
-    parameters = _parameters(function)
-    named = parameters.get(name) in (_EITHER_WAY, _BY_KEYWORD)
-    return named or _ANY_KEYWORD in parameters.values() or not parameters
-
-
-_EITHER_WAY, _BY_KEYWORD, _ANY_KEYWORD = 1, 3, 4  # as ``inspect.Parameter`` numbers them
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, int]:
-    """The kind of each parameter; nothing for a function, written in C, that tells nothing of its own."""
-    try:
-        return _inspected(function)
-    except TypeError:  # it can't be hashed
-        return _inspected.__wrapped__(function)
-
-
-@functools.lru_cache(maxsize=4096)
-def _inspected(function: Callable[..., Any]) -> dict[str, int]:
-    import inspect
-
-    try:
-        return {name: int(parameter.kind) for name, parameter in inspect.signature(function).parameters.items()}
-    except (TypeError, ValueError):
-        return {}
-
-
-class Watch:
-    """Runs a wrapper beside a call: what it raises is reported and goes no further."""
-
-    def __init__(self, wrapper: Callable[..., Watcher], site: str, *args: Any) -> None:
-        self._site = site
-        self._watcher: Watcher | None = None
-        with self._contained():
-            watcher = wrapper(*args)
-            if not isinstance(watcher, Iterator):
-                raise TypeError("a wrapper must be a generator that yields once")
-            try:
-                next(watcher)
-            except StopIteration:
-                return  # it had nothing to watch
-            self._watcher = watcher
-
-    def returned(self, result: Any) -> None:
-        """The call gave ``result``."""
-        if self._watcher is not None:
-            with self._contained():
-                self._end(self._watcher.send, result)
-
-    def raised(self, error: BaseException) -> None:
-        """The call raised ``error``, which is left as it is."""
-        if self._watcher is None:
-            return
-        before = (error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__)
-        try:
-            with self._contained():
-                self._end(self._watcher.throw, error)
-        except BaseException as other:
-            if other is not error:
-                raise
-        finally:
-            error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__ = before
-
-    def _end(self, resume: Callable[[Any], None], value: Any) -> None:
-        try:
-            resume(value)
-        except StopIteration:
-            return
-        except BaseException as error:
-            if error is value or (isinstance(error, RuntimeError) and _is_the_same_stop(error.__cause__, value)):
-                return
-            raise
-        raise RuntimeError("a wrapper must yield once, not twice")
-
-    def _contained(self) -> Any:
-        return guard.contained(self._site, open_runs.here())
-
-
-def _is_the_same_stop(cause: BaseException | None, value: Any) -> bool:
-    """Python turns a StopIteration that leaves a generator into a RuntimeError."""
-    return cause is value and isinstance(value, StopIteration)
-
-
-def conduct(
-    wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> Any:
-    """Call ``function`` once, with ``wrapper`` watching."""
-    __tracebackhide__ = True  # IPython, notebooks and pytest leave out a frame that says so
-    watch = Watch(wrapper, site, Call(function, args, kwargs))
-    try:
-        result = function(*args, **kwargs)
-    except BaseException as error:
-        watch.raised(error)
-        raise
-    watch.returned(result)
-    return result
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
@@ -333,13 +209,7 @@ def _with_callback(
     callback = make(call)
     if callback is None:
         return call.args, call.kwargs
-    value = combine(call.argument(argument), callback)
-    position = _positions(call.function).get(argument)
-    if argument not in call.kwargs and position is not None and position < len(call.args):
-        return (*call.args[:position], value, *call.args[position + 1 :]), call.kwargs
-    if not _takes_keyword(call.function, argument):
-        raise TypeError(f"{call.function.__name__} takes no argument {argument!r}")
-    return call.args, {**call.kwargs, argument: value}
+    return with_argument(call, argument, combine(call.argument(argument), callback))
 
 
 def _append(callbacks: Any, callback: Any) -> list[Any]:

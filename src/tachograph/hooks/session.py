@@ -15,7 +15,9 @@ from contextvars import ContextVar
 import msgspec
 
 from tachograph import guard
-from tachograph.hooks.patch import Call, Hooks, Watch, Watcher
+from tachograph.hooks.call import Call
+from tachograph.hooks.patch import Hooks
+from tachograph.hooks.watch import Watch, Watcher
 from tachograph.record import active_run, outcome
 from tachograph.record.options import Options as Options
 from tachograph.record.options import options as options

@@ -35,7 +35,9 @@ from typing import Any
 import tachograph
 from tachograph import guard
 from tachograph.hooks import plugin, session
-from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks.call import Call
+from tachograph.hooks.patch import Hooks
+from tachograph.hooks.watch import Watcher
 
 Train = Callable[[], Any]
 

@@ -2,109 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import importlib.util
 import inspect
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MethodDescriptorType, ModuleType
 from typing import Any
 
 import pytest
+from tests.parts.hooked import STOPS, Base, Child, Grandchild, Seen, chatty
 
 from tachograph import guard
 from tachograph.errors import TachographWarning
-from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks import Hooks
 
 lenient = pytest.mark.usefixtures("faults_stay_inside")
-
-
-@pytest.fixture
-def faults_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
-
-
-@pytest.fixture
-def hooks() -> Iterator[Hooks]:
-    used = Hooks("toy")
-    yield used
-    used.undo()
-
-
-class Seen(list[Any]):
-    """What a watcher saw."""
-
-    def watch(self, call: Call) -> Watcher:
-        self.append(("before", call.args[1:], call.kwargs))
-        try:
-            result = yield
-        except BaseException as error:
-            self.append(("raised", error))
-            raise
-        self.append(("after", result))
-
-
-def chatty(call: Call) -> Watcher:
-    yield
-
-
-def with_fn(function: Callable[..., Any]) -> Any:
-    return Conditional(function)
-
-
-class Conditional:
-    """A descriptor that carries its function, as scikit-learn's ``available_if``."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.fn = function
-        self.__doc__ = function.__doc__
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is not None and getattr(instance, "closed", False):
-            raise AttributeError("not available")
-        return functools.partial(self.fn, instance) if instance is not None else self.fn
-
-
-class Base:
-    """What a framework has."""
-
-    def fit(self, X: Any, y: Any = None, *, callbacks: Any = None, **more: Any) -> Any:
-        """Learn."""
-        return (self, X, y, callbacks, more)
-
-    def fail(self, error: BaseException) -> None:
-        raise error
-
-    @classmethod
-    def make(cls, *args: Any) -> Any:
-        return (cls, *args)
-
-    @staticmethod
-    def helper(*args: Any) -> Any:
-        return args
-
-    @with_fn
-    def guarded(self, X: Any) -> Any:
-        return (self, X)
-
-    def __call__(self, X: Any) -> Any:
-        return X
-
-
-class Child(Base):
-    """One that inherits."""
-
-    def fit(self, X: Any, y: Any = None, **more: Any) -> Any:
-        return super().fit(X, y, **more)
-
-
-class Grandchild(Child):
-    """One that inherits all of it."""
 
 
 # ---- watching --------------------------------------------------------------------------------------------------------
@@ -222,143 +138,6 @@ def test_a_recursive_function_sees_its_own_limit(hooks: Hooks) -> None:
     assert Deep().fit() == "survived"
 
 
-# ---- exceptions ------------------------------------------------------------------------------------------------------
-
-STOPS = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration(7), RuntimeError("x")]
-STOPS += [StopAsyncIteration(), ExceptionGroup("two", [ValueError(), KeyError()])]
-
-
-def swallow(call: Call) -> Watcher:
-    with contextlib.suppress(BaseException):
-        yield
-
-
-def replace(call: Call) -> Watcher:
-    try:
-        yield
-    except BaseException:  # noqa: BLE001
-        raise ZeroDivisionError("ours") from None
-
-
-def chain(call: Call) -> Watcher:
-    try:
-        yield
-    except BaseException as error:
-        raise ZeroDivisionError("ours") from error
-
-
-def clean_up(call: Call) -> Watcher:
-    try:
-        yield
-    finally:
-        raise ZeroDivisionError("ours")
-
-
-def go_on(call: Call) -> Watcher:
-    try:
-        yield
-    except BaseException:  # noqa: BLE001
-        yield
-
-
-WRAPPERS = [chatty, swallow, replace, chain, clean_up, go_on]
-
-
-@lenient
-@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
-def test_the_users_exception_comes_through_untouched(
-    hooks: Hooks, wrapper: Callable[[Call], Watcher], error: BaseException
-) -> None:
-    hooks.around(Base, "fail", wrapper)
-    cause, context = KeyError("the user's cause"), KeyError("the user's context")
-    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, True
-    error.__traceback__ = None
-    with pytest.raises(type(error)) as caught:
-        Base().fail(error)
-    assert caught.value is error
-    assert (error.__cause__, error.__context__, error.__suppress_context__) == (cause, context, True)
-    frames = traceback.extract_tb(error.__traceback__)
-    assert frames[-1].line == "raise error"
-    assert wrapper.__name__ not in [frame.name for frame in frames]
-
-
-@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
-def test_an_exception_of_the_users_is_no_fault_of_ours(hooks: Hooks, error: BaseException) -> None:
-    """In strict mode a fault would be raised in place of it."""
-    seen = Seen()
-    hooks.around(Base, "fail", chatty)
-    hooks.around(Base, "fail", seen.watch)
-    with pytest.raises(type(error)) as caught:
-        Base().fail(error)
-    assert caught.value is error
-    assert seen[-1] == ("raised", error)
-
-
-# ---- faults of ours --------------------------------------------------------------------------------------------------
-
-
-def before(call: Call) -> Watcher:
-    raise ZeroDivisionError("ours")
-    yield
-
-
-def after(call: Call) -> Watcher:
-    yield
-    raise ZeroDivisionError("ours")
-
-
-def never(call: Call) -> Watcher:
-    return
-    yield
-
-
-def twice(call: Call) -> Watcher:
-    yield
-    yield
-
-
-def no_generator(call: Call) -> Any:
-    return None
-
-
-def of_the_wrong_kind() -> Any:
-    yield
-
-
-def one_that_stops(call: Call) -> Watcher:
-    yield
-    raise StopIteration
-
-
-@lenient
-@pytest.mark.parametrize("wrapper", [before, after, twice, no_generator, of_the_wrong_kind, one_that_stops])
-def test_a_fault_of_ours_only_warns(hooks: Hooks, wrapper: Any) -> None:
-    hooks.around(Base, "fit", wrapper)
-    base = Base()
-    with pytest.warns(TachographWarning, match="toy: Base.fit failed"):
-        assert base.fit(3) == (base, 3, None, None, {})
-
-
-@lenient
-def test_a_wrapper_may_decline(hooks: Hooks, recwarn: pytest.WarningsRecorder) -> None:
-    hooks.around(Base, "fit", never)
-    assert Base().fit(3)[1] == 3
-    assert not recwarn
-
-
-@lenient
-def test_ctrl_c_while_we_are_at_work_is_the_users(hooks: Hooks) -> None:
-    def interrupted(call: Call) -> Watcher:
-        raise KeyboardInterrupt
-        yield
-
-    hooks.around(Base, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Base().fit(3)
-
-
 # ---- what can be seen of a hook --------------------------------------------------------------------------------------
 
 
@@ -369,7 +148,7 @@ def test_name_signature_and_text_are_kept(hooks: Hooks) -> None:
     hooks.inject(Base, "fit", argument="callbacks", make=lambda call: None)
     assert (inspect.signature(Base.fit), Base.fit.__doc__, Base.fit.__name__, Base.fit.__qualname__) == before
     assert Base.fit.__annotations__ == annotations
-    assert Base.fit.__module__ == __name__
+    assert Base.fit.__module__ == Base.__module__
     assert inspect.isfunction(Base.fit)
 
 
@@ -627,32 +406,6 @@ def test_a_function_that_fails(hooks: Hooks, modules: list[ModuleType], error: B
     with pytest.raises(type(error)) as caught:
         toy.fail(error)
     assert caught.value is error
-
-
-# ---- arguments -------------------------------------------------------------------------------------------------------
-
-
-def test_an_argument_by_position_by_keyword_and_left_out() -> None:
-    call = Call(train, ("data",), {"callbacks": 3})
-    assert call.argument("data") == "data"
-    assert call.argument("callbacks") == 3
-    assert call.argument("rounds") is None
-    assert call.argument("rounds", 5) == 5
-    assert call.argument("no such argument", 5) == 5
-    assert Call(train, ("data", 7), {}).argument("rounds") == 7
-    assert Call(dict.update, ({}, 7), {}).argument("rounds", 5) == 5
-    base = Base()
-    assert Call(Base.fit, (base, 1), {}).instance is base
-
-
-def test_a_function_that_can_not_be_hashed() -> None:
-    class Unhashable:
-        __hash__ = None  # type: ignore[assignment]
-
-        def __call__(self, data: Any) -> Any:
-            return data
-
-    assert Call(Unhashable(), (3,), {}).argument("data") == 3
 
 
 # ---- listening -------------------------------------------------------------------------------------------------------

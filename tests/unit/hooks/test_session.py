@@ -14,8 +14,7 @@ import pytest
 
 import tachograph
 from tachograph.errors import TachographWarning
-from tachograph.hooks import session
-from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher, session
 from tachograph.hooks.session import Session
 from tachograph.store.run_record import RunRecord
 

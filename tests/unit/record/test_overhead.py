@@ -11,8 +11,7 @@ import pytest
 import tachograph
 from tachograph import guard
 from tachograph.cli import main
-from tachograph.hooks import session
-from tachograph.hooks.patch import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher, session
 from tachograph.record.overhead import Samples
 from tachograph.record.run import Run
 from tachograph.store.store import open_store

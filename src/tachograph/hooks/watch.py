@@ -1,0 +1,86 @@
+"""Wrappers: generators that watch a call and can't change it.
+
+A :class:`Watcher` yields once; there it is sent the call's result, or has its exception thrown in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeAlias
+
+from tachograph import guard
+from tachograph.hooks.call import Call
+from tachograph.record import open_runs
+
+Watcher: TypeAlias = Generator[None, Any, None]
+
+
+class Watch:
+    """Runs a wrapper beside a call: what it raises is reported and goes no further."""
+
+    def __init__(self, wrapper: Callable[..., Watcher], site: str, *args: Any) -> None:
+        self._site = site
+        self._watcher: Watcher | None = None
+        with self._contained():
+            watcher = wrapper(*args)
+            if not isinstance(watcher, Iterator):
+                raise TypeError("a wrapper must be a generator that yields once")
+            try:
+                next(watcher)
+            except StopIteration:
+                return  # it had nothing to watch
+            self._watcher = watcher
+
+    def returned(self, result: Any) -> None:
+        """The call gave ``result``."""
+        if self._watcher is not None:
+            with self._contained():
+                self._end(self._watcher.send, result)
+
+    def raised(self, error: BaseException) -> None:
+        """The call raised ``error``, which is left as it is."""
+        if self._watcher is None:
+            return
+        before = (error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__)
+        try:
+            with self._contained():
+                self._end(self._watcher.throw, error)
+        except BaseException as other:
+            if other is not error:
+                raise
+        finally:
+            error.__traceback__, error.__context__, error.__cause__, error.__suppress_context__ = before
+
+    def _end(self, resume: Callable[[Any], None], value: Any) -> None:
+        try:
+            resume(value)
+        except StopIteration:
+            return
+        except BaseException as error:
+            if error is value or (isinstance(error, RuntimeError) and _is_the_same_stop(error.__cause__, value)):
+                return
+            raise
+        raise RuntimeError("a wrapper must yield once, not twice")
+
+    def _contained(self) -> Any:
+        return guard.contained(self._site, open_runs.here())
+
+
+def _is_the_same_stop(cause: BaseException | None, value: Any) -> bool:
+    """Python turns a StopIteration that leaves a generator into a RuntimeError."""
+    return cause is value and isinstance(value, StopIteration)
+
+
+def conduct(
+    wrapper: Callable[[Call], Watcher], site: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    """Call ``function`` once, with ``wrapper`` watching."""
+    __tracebackhide__ = True  # IPython, notebooks and pytest leave out a frame that says so
+    watch = Watch(wrapper, site, Call(function, args, kwargs))
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        watch.raised(error)
+        raise
+    watch.returned(result)
+    return result

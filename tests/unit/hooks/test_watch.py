@@ -1,0 +1,149 @@
+"""A wrapper only watches: what the user gets is as without it, whatever the wrapper does."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.parts.hooked import STOPS, Base, Seen, chatty
+
+from tachograph.errors import TachographWarning
+from tachograph.hooks import Call, Hooks, Watcher
+
+lenient = pytest.mark.usefixtures("faults_stay_inside")
+
+# ---- exceptions ------------------------------------------------------------------------------------------------------
+
+
+def swallow(call: Call) -> Watcher:
+    with contextlib.suppress(BaseException):
+        yield
+
+
+def replace(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException:  # noqa: BLE001
+        raise ZeroDivisionError("ours") from None
+
+
+def chain(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException as error:
+        raise ZeroDivisionError("ours") from error
+
+
+def clean_up(call: Call) -> Watcher:
+    try:
+        yield
+    finally:
+        raise ZeroDivisionError("ours")
+
+
+def go_on(call: Call) -> Watcher:
+    try:
+        yield
+    except BaseException:  # noqa: BLE001
+        yield
+
+
+WRAPPERS = [chatty, swallow, replace, chain, clean_up, go_on]
+
+
+@lenient
+@pytest.mark.filterwarnings("ignore::tachograph.TachographWarning")
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_the_users_exception_comes_through_untouched(
+    hooks: Hooks, wrapper: Callable[[Call], Watcher], error: BaseException
+) -> None:
+    hooks.around(Base, "fail", wrapper)
+    cause, context = KeyError("the user's cause"), KeyError("the user's context")
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, True
+    error.__traceback__ = None
+    with pytest.raises(type(error)) as caught:
+        Base().fail(error)
+    assert caught.value is error
+    assert (error.__cause__, error.__context__, error.__suppress_context__) == (cause, context, True)
+    frames = traceback.extract_tb(error.__traceback__)
+    assert frames[-1].line == "raise error"
+    assert wrapper.__name__ not in [frame.name for frame in frames]
+
+
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_an_exception_of_the_users_is_no_fault_of_ours(hooks: Hooks, error: BaseException) -> None:
+    """In strict mode a fault would be raised in place of it."""
+    seen = Seen()
+    hooks.around(Base, "fail", chatty)
+    hooks.around(Base, "fail", seen.watch)
+    with pytest.raises(type(error)) as caught:
+        Base().fail(error)
+    assert caught.value is error
+    assert seen[-1] == ("raised", error)
+
+
+# ---- faults of ours --------------------------------------------------------------------------------------------------
+
+
+def before(call: Call) -> Watcher:
+    raise ZeroDivisionError("ours")
+    yield
+
+
+def after(call: Call) -> Watcher:
+    yield
+    raise ZeroDivisionError("ours")
+
+
+def never(call: Call) -> Watcher:
+    return
+    yield
+
+
+def twice(call: Call) -> Watcher:
+    yield
+    yield
+
+
+def no_generator(call: Call) -> Any:
+    return None
+
+
+def of_the_wrong_kind() -> Any:
+    yield
+
+
+def one_that_stops(call: Call) -> Watcher:
+    yield
+    raise StopIteration
+
+
+@lenient
+@pytest.mark.parametrize("wrapper", [before, after, twice, no_generator, of_the_wrong_kind, one_that_stops])
+def test_a_fault_of_ours_only_warns(hooks: Hooks, wrapper: Any) -> None:
+    hooks.around(Base, "fit", wrapper)
+    base = Base()
+    with pytest.warns(TachographWarning, match="toy: Base.fit failed"):
+        assert base.fit(3) == (base, 3, None, None, {})
+
+
+@lenient
+def test_a_wrapper_may_decline(hooks: Hooks, recwarn: pytest.WarningsRecorder) -> None:
+    hooks.around(Base, "fit", never)
+    assert Base().fit(3)[1] == 3
+    assert not recwarn
+
+
+@lenient
+def test_ctrl_c_while_we_are_at_work_is_the_users(hooks: Hooks) -> None:
+    def interrupted(call: Call) -> Watcher:
+        raise KeyboardInterrupt
+        yield
+
+    hooks.around(Base, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Base().fit(3)
