@@ -18,9 +18,9 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.errors import NotFound as NotFound
     from tachograph.errors import QueryError as QueryError
     from tachograph.errors import TachographWarning as TachographWarning
-    from tachograph.hooks.autologging import Autolog as Autolog
-    from tachograph.hooks.autologging import autolog as autolog
-    from tachograph.hooks.autologging import suppress as suppress
+    from tachograph.hooks.autolog import Autolog as Autolog
+    from tachograph.hooks.autolog import autolog as autolog
+    from tachograph.hooks.autolog import suppress as suppress
     from tachograph.record.run import Run as Run
     from tachograph.record.start import start_run as start_run
     from tachograph.record.verbs import active_run as active_run
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.store.store import open_store as open_store
 
 _HOMES = {
-    "hooks.autologging": ["Autolog", "autolog", "suppress"],
+    "hooks.autolog": ["Autolog", "autolog", "suppress"],
     "errors": ["Damaged", "Error", "NotFound", "QueryError", "TachographWarning"],
     "record.start": ["start_run"],
     "record.run": ["Run"],

@@ -81,7 +81,8 @@ RECORDING = {
         "record.verbs",
     ),
     *("capture.console", "capture.parsed_arguments", "capture.seeds"),
-    *("hooks", "hooks.call", "hooks.patch", "hooks.watch", "hooks.session", "hooks.plugin", "hooks.autologging"),
+    *("hooks", "hooks.call", "hooks.patch", "hooks.watch", "hooks.session", "hooks.plugin"),
+    *("hooks.autolog", "hooks.python"),
 }
 ALL = list(modules())
 EACH = pytest.mark.parametrize(("name", "path"), ALL, ids=[name or "tachograph" for name, _ in ALL])

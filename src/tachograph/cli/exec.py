@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 def _prepare(arguments: list[str]) -> CodeType:
     """Switch recording on, and load the program; its code. Raises UsageError."""
     # Before the script's folder is on the path: what we import should not be found there.
-    from tachograph.hooks import autologging
+    from tachograph.hooks import autolog
 
     own_options, program_line = _split(arguments)
     parser = Parser("exec", sys.modules[__name__])
@@ -61,8 +61,8 @@ def _prepare(arguments: list[str]) -> CodeType:
     _set_up(options)
     program = launch.Program(program_line[0], program_line[1:], options.is_module)
     program.enter()
-    autologging.autolog(tags=tags)
-    autologging.run_name(options.name)
+    autolog.autolog(tags=tags)
+    autolog.run_name(options.name)
     return program.load()
 
 

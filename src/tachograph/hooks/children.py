@@ -24,11 +24,11 @@ import os, sys
 sys.path = path
 os.chdir(folder)
 try:
-    from tachograph.hooks import autologging
+    from tachograph.hooks import autolog
 except ImportError:
     pass
 else:
-    autologging.adopt(word)
+    autolog.adopt(word)
 """
 _WORKERS = {
     ("multiprocessing.pool", "worker"),
@@ -41,7 +41,7 @@ _speak: Callable[[], Word | None] | None = None
 
 
 def tell(speak: Callable[[], Word | None]) -> Callable[[], None]:
-    """Send what ``speak()`` gives to each child that starts with a fresh interpreter, for ``autologging.adopt``: plain
+    """Send what ``speak()`` gives to each child that starts with a fresh interpreter, for ``autolog.adopt``: plain
     values that can be pickled, or None for nothing. Gives a function that no longer waits for ``multiprocessing``;
     where that is loaded, it goes on: to be told that recording was switched off, too.
     """

@@ -1,12 +1,15 @@
-"""Hooks of a toy plug-in."""
+"""Hooks of a toy plug-in, and what must be as before when everything was taken back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from tests.parts.global_state import snapshot
 
-from tachograph.hooks import Hooks
+import tachograph
+from tachograph.capture import parsed_arguments, seeds
+from tachograph.hooks import Hooks, session
 
 
 @pytest.fixture
@@ -19,3 +22,16 @@ def hooks() -> Iterator[Hooks]:
     used = Hooks("toy")
     yield used
     used.undo()
+
+
+@pytest.fixture
+def everything_is_put_back() -> Iterator[None]:
+    """After each test, everything is as it was before."""
+    before = snapshot()
+    yield
+    tachograph.Autolog().undo()
+    seeds.known.clear()
+    parsed_arguments.known.clear()
+    after = snapshot()
+    assert [name for name in before if after[name] is not before[name]] == []
+    assert session.options == session.Options()

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import importlib
-import random
-import signal
 import subprocess
-import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from tests.parts.global_state import snapshot
 
 import tachograph
-from tachograph.capture import parsed_arguments, seeds
 from tachograph.errors import TachographWarning
 from tachograph.hooks import plugin, session
 from tachograph.record import lifecycle
 
+pytestmark = pytest.mark.usefixtures("everything_is_put_back")
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(autouse=True)
-def everything_is_put_back() -> Iterator[None]:
-    """After each test, everything is as it was before."""
-    before = snapshot()
-    yield
-    tachograph.Autolog().undo()
-    seeds.by_library.clear()
-    parsed_arguments.latest.clear()
-    after = snapshot()
-    assert [name for name in before if after[name] is not before[name]] == []
-    assert session.options == session.Options()
-
-
-def snapshot() -> dict[str, Any]:
-    """All that autolog and a run may change, by name."""
-    return {
-        "Thread.start": vars(threading.Thread)["start"],
-        "parse_known_args": vars(argparse.ArgumentParser)["parse_known_args"],
-        "random.seed": random.seed,
-        "numpy.random.seed": np.random.seed,
-        "sys.exit": sys.exit,
-        "sys.excepthook": sys.excepthook,
-        "sys.stdout": sys.stdout,
-        "sys.stdout.write": vars(sys.stdout).get("write"),
-        "sys.stderr.write": vars(sys.stderr).get("write"),
-        "SIGINT": signal.getsignal(signal.SIGINT),
-        "import": builtins.__import__,
-        "finder": sys.meta_path[0],
-        "finders": len(sys.meta_path),
-        "showwarning": warnings.showwarning,
-    }
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -194,46 +156,6 @@ def test_undo_leaves_open_runs_open() -> None:
         handle.undo()
         assert not run.ended
         run.log({"loss": 0.5})
-
-
-# ---- what it hears of Python -----------------------------------------------------------------------------------------
-
-
-def test_command_lines_and_seeds_are_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--api-key", "swordfish"])
-    tachograph.autolog()
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lr", type=float)
-    parser.add_argument("--api-key")
-    found = parser.parse_args()
-    assert (found.lr, found.api_key) == (0.1, "swordfish")
-    random.seed(7)
-    np.random.seed(8)
-    random.seed("text")
-    random.seed()
-    with tachograph.start_run() as run:
-        pass
-    recorded = tachograph.open_store(root).run(run.id)
-    assert recorded.params == {"lr": 0.1, "api_key": "[redacted]"}
-    seeds = recorded.environment["seeds"]  # torch's too, where a test before this one has set it
-    assert (seeds["random"], seeds["numpy"]) == ("text", 8)
-
-
-def test_hearing_of_them_changes_nothing() -> None:
-    random.seed(7)
-    np.random.seed(7)
-    expected = random.random(), np.random.rand()
-    tachograph.autolog()
-    random.seed(7)
-    np.random.seed(7)
-    assert (random.random(), np.random.rand()) == expected
-    with pytest.raises(TypeError):
-        random.seed([])  # type: ignore[arg-type]
-    with pytest.raises(ValueError):
-        np.random.seed(-1)
-    with pytest.raises(SystemExit) as caught:
-        argparse.ArgumentParser(exit_on_error=True).parse_args(["--unknown"])
-    assert caught.value.code == 2
 
 
 def test_a_thread_that_can_not_start_says_what_it_always_says() -> None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from tachograph import guard, settings
-from tachograph.capture import console, parsed_arguments, seeds
-from tachograph.hooks import children, plugin, session
+from tachograph.capture import console, parsed_arguments
+from tachograph.hooks import children, plugin, python, session
 from tachograph.hooks.call import Call
 from tachograph.hooks.patch import Hooks
 from tachograph.hooks.session import Options, options, suppress
 from tachograph.hooks.watch import Watcher
-from tachograph.record import lifecycle, open_runs, process_end
+from tachograph.record import lifecycle, process_end
 from tachograph.record.start import check_mapping, check_sinks, check_text
-from tachograph.runtime import import_hooks, notebooks
+from tachograph.runtime import notebooks
 
 __all__ = ["Autolog", "autolog", "suppress"]
 
@@ -214,44 +213,5 @@ def _hook_python() -> None:
     hooks.native(children.tell(_word))
     if settings.flag("console", True) and notebooks.current() is None:  # IPython changes the streams for each cell
         console.expect()
-    parsed_arguments.look_back(open_runs.here())
-    seeds.look_back()
-    for module, name, wrapper in _PYTHON:
-        hooks.native(import_hooks.when_imported(module, partial(_hook, hooks, module, name, wrapper)))
-
-
-def _hook(hooks: Hooks, module: str, name: str, wrapper: Callable[[Call], Watcher]) -> None:
-    owner: Any = sys.modules[module]
-    *path, name = name.split(".")
-    for part in path:
-        owner = getattr(owner, part)
-    if hooks.on:
-        hooks.around(owner, name, wrapper)
-
-
-def _parsed(call: Call) -> Watcher:
-    result = yield
-    parsed_arguments.parsed(call.instance, call.argument("args"), result[0], open_runs.here())
-
-
-def _seeded(call: Call, library: str) -> Watcher:
-    given = [*call.args, *call.kwargs.values()]
-    yield
-    if given and given[0] is not None and session.current() is None:  # a training that seeds does so for itself
-        seeds.note(library, given[0])
-
-
-def _seeded_random(call: Call) -> Watcher:
-    return _seeded(call, "random")
-
-
-def _seeded_numpy(call: Call) -> Watcher:
-    return _seeded(call, "numpy")
-
-
-_PYTHON: tuple[tuple[str, str, Callable[[Call], Watcher]], ...] = (
-    ("multiprocessing.process", "BaseProcess._bootstrap", _child),
-    ("argparse", "ArgumentParser.parse_known_args", _parsed),
-    ("random", "seed", _seeded_random),
-    ("numpy.random", "seed", _seeded_numpy),
-)
+    python.hook_when_imported(hooks, "multiprocessing.process", "BaseProcess._bootstrap", _child)
+    python.listen(hooks)
