@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from tests.trainings import SINGLE, TRAININGS
 
 import tachograph
-from tachograph.hooks import plugin
+from tachograph.hooks import plugins
 from tachograph.store import loaders
 from tachograph.testing import recorded
 
@@ -111,14 +111,14 @@ def _match(kind: str, name: str, said_kind: str, said: str) -> bool:
 
 
 def test_every_plugin_has_its_section() -> None:
-    assert set(plugin.names()) == {framework for framework, _ in TRAININGS.values()} | {"hydra"}
+    assert set(plugins.names()) == {framework for framework, _ in TRAININGS.values()} | {"hydra"}
     assert section("Hydra")  # which trains nothing itself
 
 
 @pytest.mark.parametrize("title", [*(title for title in TRAININGS if title != "Fabric"), "Hydra"])
 def test_the_versions_are_those_of_the_plugin(title: str) -> None:
     framework = "hydra" if title == "Hydra" else TRAININGS[title][0]
-    needed = importlib.import_module(plugin.known()[framework].module).REQUIRES
+    needed = importlib.import_module(plugins.installed()[framework].module).REQUIRES
     [said] = re.findall(r"([\d.]+) and newer", section(title))
     assert {Requirement(each).specifier for each in ([needed] if isinstance(needed, str) else needed)} == {
         SpecifierSet(f">={said}")

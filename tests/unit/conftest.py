@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.hooks import plugin
+from tachograph.hooks import plugins
 
 FRAMEWORK = """
 class Model:
@@ -68,11 +68,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     installed = Site(tmp_path / "site")
     installed.framework()
     installed.plugin()
-    plugin._plugins.clear()
+    plugins._plugins.clear()
     before = list(sys.meta_path)
     yield installed
     tachograph.Autolog().undo()
-    plugin._plugins.clear()
+    plugins._plugins.clear()
     for name in [name for name in sys.modules if name.startswith("toyframe")]:
         del sys.modules[name]
     assert [finder for finder in sys.meta_path if finder not in before] == []  # what was there may have ended since

@@ -81,7 +81,7 @@ RECORDING = {
         "record.verbs",
     ),
     *("capture.console", "capture.parsed_arguments", "capture.seeds"),
-    *("hooks", "hooks.call", "hooks.patch", "hooks.watch", "hooks.session", "hooks.plugin"),
+    *("hooks", "hooks.call", "hooks.patch", "hooks.watch", "hooks.session", "hooks.plugins"),
     *("hooks.autolog", "hooks.python"),
 }
 ALL = list(modules())

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tachograph import settings
-from tachograph.hooks import Hooks, plugin, session
+from tachograph.hooks import Hooks, plugins, session
 from tachograph_frameworks.torch.loop import NAME, Loop
 from tachograph_frameworks.torch.user_variables import Sight
 
@@ -79,7 +79,7 @@ def watch(*objects: nn.Module | Optimizer, gradient_norm: bool = False) -> Watch
 def _listening() -> tuple[Hooks, Loop]:
     """The hooks of autolog where it is on, else our own."""
     global _own_hooks
-    autolog_hooks = plugin.known()[NAME].hooks if NAME in plugin.known() else None
+    autolog_hooks = plugins.installed()[NAME].hooks if NAME in plugins.installed() else None
     if autolog_hooks is not None and autolog_hooks in _loops:
         return autolog_hooks, _loops[autolog_hooks]
     if _own_hooks is None:

@@ -12,7 +12,7 @@ import msgspec
 
 from tachograph import guard, settings
 from tachograph.capture import console, parsed_arguments
-from tachograph.hooks import children, plugin, python, session
+from tachograph.hooks import children, plugins, python, session
 from tachograph.hooks.call import Call
 from tachograph.hooks.patch import Hooks
 from tachograph.hooks.session import Options, options, suppress
@@ -32,7 +32,7 @@ class Autolog:
     def undo(self) -> None:
         """Take all hooks back. Runs that are open stay open."""
         global _own_hooks
-        plugin.deactivate()
+        plugins.deactivate()
         if _own_hooks is not None and "multiprocessing" in sys.modules:
             importlib.import_module("multiprocessing.spawn")  # which children are told by that this was undone
         if _own_hooks is not None:
@@ -90,7 +90,7 @@ def autolog(
                 _announce_change(asked)
         _set(asked)
         _hook_python()
-        plugin.activate(frameworks or plugin.known())
+        plugins.activate(frameworks or plugins.installed())
     return Autolog()
 
 
@@ -100,10 +100,10 @@ def run_name(name: str | None) -> None:
 
 
 def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_steps: Any, **flags: Any) -> None:
-    known = plugin.known()
+    known = plugins.installed()
     for framework in frameworks:
         if not isinstance(framework, str) or framework not in known:
-            raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(plugin.names())}")
+            raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(plugins.names())}")
     if not (checkpoints is False or checkpoints in ("best", "all")):
         raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
     if not isinstance(system, bool) and not (isinstance(system, int | float) and 0 < system < float("inf")):
@@ -156,7 +156,7 @@ def _word() -> children.Word | None:
     return {
         "on": True,
         "options": {**msgspec.structs.asdict(options), "tags": tags},
-        "plugins": [name for name, found in plugin.known().items() if found.state != "off"],
+        "plugins": [name for name, found in plugins.installed().items() if found.state != "off"],
         "arguments": dict(parsed_arguments.latest),
         "quiet": session.quiet_here(),
     }
@@ -191,7 +191,7 @@ def _turn_on(word: children.Word) -> None:
     options.name = word["options"]["name"]
     parsed_arguments.latest.update(word["arguments"])
     _hook_python()
-    plugin.activate(set(word["plugins"]) & set(plugin.known()))
+    plugins.activate(set(word["plugins"]) & set(plugins.installed()))
 
 
 def _child(call: Call) -> Watcher:

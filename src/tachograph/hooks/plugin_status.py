@@ -11,7 +11,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph.hooks import compatibility, plugin
+from tachograph.hooks import compatibility, plugins
 
 
 class Outlook(NamedTuple):
@@ -32,7 +32,7 @@ class Outlook(NamedTuple):
 
 def of_all() -> list[Outlook]:
     """The outlook of every installed plug-in; of twins, which share a module, under the name of the first."""
-    return [of(name, plugin.known()[name].module) for name in plugin.names()]
+    return [of(name, plugins.installed()[name].module) for name in plugins.names()]
 
 
 def of(name: str, module: str) -> Outlook:

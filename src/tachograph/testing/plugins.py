@@ -34,7 +34,7 @@ from typing import Any
 
 import tachograph
 from tachograph import guard
-from tachograph.hooks import plugin, session
+from tachograph.hooks import plugins, session
 from tachograph.hooks.call import Call
 from tachograph.hooks.patch import Hooks
 from tachograph.hooks.watch import Watcher
@@ -92,7 +92,9 @@ def _same_result(name: str, train: Train, plain: Any) -> None:
         _end_loop(name)
         assert tachograph.active_run() is None, "after the training no run may be active"
         [run] = _one_run(store, "one training makes one run")
-        assert run.opener in ("user", *plugin.known()), f"{run.opener!r} has opened the run: no plug-in is called so"
+        assert run.opener in ("user", *plugins.installed()), (
+            f"{run.opener!r} has opened the run: no plug-in is called so"
+        )
         assert run.status == "finished", f"a training that ends well makes a finished run, not a {run.status} one"
         assert not (faults := [note.text for note in run.notes if "failed" in note.text]), faults
 
@@ -198,7 +200,7 @@ def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[A
 
 
 def _end_loop(name: str) -> None:
-    known = plugin.known()[name]
+    known = plugins.installed()[name]
     if getattr(sys.modules[known.module], "LOOPS", False) and known.hooks is not None:
         known.hooks.undo()
 
@@ -476,8 +478,8 @@ def _restore(variables: dict[str, str | None]) -> None:
 
 
 def _entry_point(module: ModuleType) -> str:
-    names = [known.name for known in plugin.status() if known.module == module.__name__]
-    assert names, f"{module.__name__} stands under no entry point of the group {plugin.GROUP}"
+    names = [known.name for known in plugins.status() if known.module == module.__name__]
+    assert names, f"{module.__name__} stands under no entry point of the group {plugins.GROUP}"
     return names[0]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tachograph
 from tachograph import events, journal
-from tachograph.hooks import plugin
+from tachograph.hooks import plugins
 from tachograph_frameworks.torch import watching
 
 from .conftest import network
@@ -413,7 +413,7 @@ def test_a_loop_in_a_thread(recorded: Recorded, loader: DataLoader[Any]) -> None
 def test_a_forked_child_that_trains(recorded: Recorded, loader: DataLoader[Any]) -> None:
     """Forked while the background thread is making events of what the parent has noted."""
     loop(loader)
-    hooks = plugin.known()["torch"].hooks
+    hooks = plugins.installed()["torch"].hooks
     assert hooks is not None
     strand = watching._loops[hooks].strand()
     assert strand is not None

@@ -15,7 +15,7 @@ from tests.parts.global_state import snapshot
 
 import tachograph
 from tachograph.errors import TachographWarning
-from tachograph.hooks import plugin, session
+from tachograph.hooks import plugins, session
 from tachograph.record import lifecycle
 
 pytestmark = pytest.mark.usefixtures("everything_is_put_back")
@@ -64,7 +64,7 @@ def test_arguments_that_can_not_be_right(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=name) as caught:
         tachograph.autolog(**wrong)
     assert "\n" not in str(caught.value)
-    assert not any(found.state == "waiting" for found in plugin.status())
+    assert not any(found.state == "waiting" for found in plugins.status())
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_undo_as_often_as_one_likes() -> None:
     second.undo()
     first.undo()
     assert snapshot() != before
-    assert all(found.state == "off" for found in plugin.status())
+    assert all(found.state == "off" for found in plugins.status())
 
 
 def test_as_a_context_manager() -> None:
     with tachograph.autolog():
-        assert any(found.state != "off" for found in plugin.status())
-    assert all(found.state == "off" for found in plugin.status())
+        assert any(found.state != "off" for found in plugins.status())
+    assert all(found.state == "off" for found in plugins.status())
     with pytest.raises(ZeroDivisionError), tachograph.autolog():
         _ = 1 / 0
-    assert all(found.state == "off" for found in plugin.status())
+    assert all(found.state == "off" for found in plugins.status())
 
 
 def test_undo_with_frameworks_loaded_restores_the_identical_objects() -> None:

@@ -43,7 +43,7 @@ class Plugin(msgspec.Struct):
 _plugins: dict[str, Plugin] = {}
 
 
-def known() -> dict[str, Plugin]:
+def installed() -> dict[str, Plugin]:
     """The installed plug-ins by name."""
     if not _plugins:
         _plugins.update({name: Plugin(name, module) for name, module in sorted(entry_points(GROUP))})
@@ -52,18 +52,18 @@ def known() -> dict[str, Plugin]:
 
 def status() -> list[Plugin]:
     """All plug-ins, for people to see why each is active or not."""
-    return list(known().values())
+    return list(installed().values())
 
 
 def names() -> list[str]:
     """What people call the plug-ins: twins, which share a module, by the first of their names."""
-    return sorted({plugin.module: plugin.name for plugin in reversed(known().values())}.values())
+    return sorted({plugin.module: plugin.name for plugin in reversed(installed().values())}.values())
 
 
 def activate(names: Iterable[str]) -> None:
     """Turn plug-ins on, with their twins: at once where the framework is imported already, else when it will be."""
-    modules = {known()[name].module for name in names}
-    for name, plugin in known().items():
+    modules = {installed()[name].module for name in names}
+    for name, plugin in installed().items():
         if plugin.module not in modules:
             continue
         if plugin.state in ("waiting", "active"):
@@ -77,7 +77,7 @@ def activate(names: Iterable[str]) -> None:
 
 def deactivate() -> None:
     """Turn all plug-ins off and take their hooks back."""
-    for plugin in reversed(known().values()):
+    for plugin in reversed(installed().values()):
         if plugin.withdraw is not None:
             plugin.withdraw()
         if plugin.hooks is not None:

@@ -21,8 +21,8 @@ from tests.unit.conftest import FRAMEWORK, PLUGIN, Site
 
 import tachograph
 from tachograph.errors import TachographWarning
-from tachograph.hooks import plugin
-from tachograph.hooks.plugin import Plugin
+from tachograph.hooks import plugins
+from tachograph.hooks.plugins import Plugin
 from tachograph.runtime import import_hooks
 
 
@@ -32,7 +32,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def toy() -> Plugin:
-    return plugin.known()["toyframe"]
+    return plugins.installed()["toyframe"]
 
 
 def fit() -> Any:
@@ -90,7 +90,7 @@ def test_undo_before_the_framework_was_imported(site: Site, root: Path) -> None:
 def test_none_named_means_all(site: Site) -> None:
     tachograph.autolog()
     assert toy().state == "waiting"
-    assert {"sklearn", "xgboost", "toyframe"} <= {found.name for found in plugin.status()}
+    assert {"sklearn", "xgboost", "toyframe"} <= {found.name for found in plugins.status()}
 
 
 # ---- the gate --------------------------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_twins_come_together_and_have_one_name(site: Site, root: Path) -> None:
     tachograph.autolog("toyframe")
     importlib.import_module("toyframe_twin").Model().fit()
     assert [run.opener for run in tachograph.open_store(root).runs()] == ["toyframe"]
-    assert (toy().state, plugin.known()["toyframe_twin"].state) == ("waiting", "active")
-    assert "toyframe" in plugin.names()
-    assert "toyframe_twin" not in plugin.names()
+    assert (toy().state, plugins.installed()["toyframe_twin"].state) == ("waiting", "active")
+    assert "toyframe" in plugins.names()
+    assert "toyframe_twin" not in plugins.names()
 
 
 # ---- broken plug-ins -------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_broken_one_does_not_keep_the_others(site: Site) -> None:
     with pytest.warns(TachographWarning, match="ZeroDivisionError"):
         autolog_and_fit("toyframe", "toyframetwo")
     importlib.import_module("toyframetwo")
-    assert plugin.known()["toyframetwo"].state == "active"
+    assert plugins.installed()["toyframetwo"].state == "active"
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------------
@@ -226,10 +226,10 @@ def test_entry_points_are_read_as_others_read_them(site: Site) -> None:
     """)  # fmt: skip
     site.write("b.egg-info/entry_points.txt", "[tachograph.plugins]\ntoyfour = four\n")
     (site.folder / "c-1.dist-info").write_text("a file")
-    found = {name: module.module for name, module in plugin.known().items() if name.startswith("toy")}
+    found = {name: module.module for name, module in plugins.installed().items() if name.startswith("toy")}
     expected = {"toyone": "package.one", "toytwo": "package.two", "toyfour": "four", "toyframe": "toyframe_tachograph"}
     assert found == expected
-    standard = metadata.entry_points(group=plugin.GROUP)
+    standard = metadata.entry_points(group=plugins.GROUP)
     assert {point.name: point.value for point in standard if point.name.startswith("toy")} == expected
 
 
