@@ -38,7 +38,6 @@ ROWS: list[dict[str, str]] = [
 ]
 MOST_ENTRIES, MOST_LINES = 35, 400
 LONG = {
-    "testing/plugins.py",  # a list of rules
     "capture/git.py",
     "journal/writing.py",  # the careful path beside the quick one
     "redaction.py",  # a list of shapes

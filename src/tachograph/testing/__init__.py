@@ -3,7 +3,8 @@ what a training has recorded."""
 
 from __future__ import annotations
 
-from tachograph.testing.plugins import check_plugin, recorded
+from tachograph.testing.own_store import recorded
+from tachograph.testing.plugins import check_plugin
 from tachograph.testing.sinks import check_sink
 
 __all__ = ["check_plugin", "check_sink", "recorded"]

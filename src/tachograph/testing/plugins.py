@@ -28,16 +28,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
-from pathlib import Path
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import tachograph
 from tachograph import guard
-from tachograph.hooks import plugins, session
-from tachograph.hooks.call import Call
-from tachograph.hooks.patch import Hooks
-from tachograph.hooks.watch import Watcher
+from tachograph.hooks import Hooks, plugins
+from tachograph.testing.own_store import lenient, own_store, recorded
+from tachograph.testing.planted_hooks import CallbackHooks, FaultyHooks, NotingHooks
 
 Train = Callable[[], Any]
 
@@ -57,7 +55,7 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     if isinstance(module, str):
         module = importlib.import_module(module)
     name = _entry_point(module)
-    with _own_store():
+    with own_store():
         plain = train()
         _needs_equal(plain, train(), "train() must give the same result each time it is called")
         hooks = _noted(module, train)
@@ -74,13 +72,6 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
             _faults_of_callbacks_do_not_show(module, train, plain)
     _callback_can_be_copied(module)
     _any_import_order(name, train)
-
-
-@contextmanager
-def recorded(*frameworks: str, **options: Any) -> Iterator[Any]:
-    """A store of its own with autolog on: what is trained inside is in the store that this gives."""
-    with _own_store() as root, tachograph.autolog(*frameworks, system=False, **options):
-        yield tachograph.open_store(root)
 
 
 # -- the rules --
@@ -153,7 +144,7 @@ def _random_state() -> dict[str, str]:
     return states
 
 
-def _undo_restores(name: str, train: Train, hooks: _NotingHooks) -> None:
+def _undo_restores(name: str, train: Train, hooks: NotingHooks) -> None:
     before = [(where, held, held()) for where, held in hooks.places()]
     with recorded(name):
         train()
@@ -215,8 +206,8 @@ def _raised(train: Train) -> Exception | None:
 
 def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
     for spot in ("before", "after"):
-        with _unstrict():
-            hooks = _FaultyHooks(module.__name__, spot)
+        with lenient():
+            hooks = FaultyHooks(module.__name__, spot)
             try:
                 module.install(hooks)
                 result = train()
@@ -227,13 +218,13 @@ def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
 
 
 def _faults_of_callbacks_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:
-    hooks = _CallbackHooks(module.__name__)
+    hooks = CallbackHooks(module.__name__)
 
     def fail(frame: FrameType, event: str, argument: Any) -> None:
         if event == "call" and frame.f_code in hooks.functions:
             raise RuntimeError("planted")
 
-    with _unstrict():
+    with lenient():
         try:
             module.install(hooks)
             sys.setprofile(fail)
@@ -297,114 +288,9 @@ getattr(sys.modules["the_training"], {train!r})()
 # -- how the rules are tried --
 
 
-class _NotingHooks(Hooks):
-    """Hooks that note what is hooked, and what of it is called."""
-
-    def __init__(self, plugin: str) -> None:
-        super().__init__(plugin)
-        self.hooked: list[tuple[Any, str]] = []
-        self.called: dict[tuple[int, str], tuple[Any, str]] = {}
-        self.combined: dict[tuple[int, str], str] = {}  # arguments in whose place the plug-in puts something else
-        self.injects = False
-        self.natives = 0
-
-    def called_methods(self) -> list[tuple[Any, str]]:
-        """Those of the hooked methods of classes that were called."""
-        return [(owner, name) for owner, name in self.called.values() if isinstance(owner, type)]
-
-    def places(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Every place that holds something hooked, and how to ask what it holds."""
-        for owner, name in self.hooked:
-            where = f"{owner.__name__}.{name}"
-            yield where, functools.partial(vars(owner).get, name)
-            if isinstance(owner, ModuleType):
-                yield f"{where}.__code__", functools.partial(getattr, vars(owner)[name], "__code__", None)
-
-    def native(self, handle: Any) -> None:
-        self.natives += 1
-        super().native(handle)
-
-    def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self.hooked.append((owner, name))
-        super().replace(owner, name, wrap)
-
-    def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
-        def noting(call: Call) -> Watcher:
-            self.called[id(owner), name] = (owner, name)
-            yield
-
-        super().around(owner, name, noting)
-
-    def inject(self, owner: Any, name: str, **how: Any) -> None:
-        def noting(call: Call) -> None:
-            self.called[id(owner), name] = (owner, name)
-
-        self.injects = True
-        if how.get("combine") is not None:
-            self.combined[id(owner), name] = how["argument"]
-        super().inject(owner, name, **{**how, "make": noting})
-
-    def listen(self, owner: Any, name: str, **how: Any) -> None:
-        def noting(*args: Any, **kwargs: Any) -> None:
-            self.called[id(owner), name] = (owner, name)
-
-        super().listen(owner, name, before=noting)
-
-
-class _FaultyHooks(Hooks):
-    """Hooks whose every wrapper fails, before the call or after it."""
-
-    def __init__(self, plugin: str, spot: str) -> None:
-        super().__init__(plugin, session.enabled)
-        self.planted = 0
-        self._spot = spot
-
-    def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
-        def faulty(call: Call) -> Watcher:
-            self.planted += 1
-            if self._spot == "before":
-                raise RuntimeError("planted")
-            yield
-            raise RuntimeError("planted")
-
-        super().around(owner, name, faulty)
-
-    def inject(self, owner: Any, name: str, **how: Any) -> None:
-        def faulty(call: Call) -> None:
-            self.planted += 1
-            raise RuntimeError("planted")
-
-        super().inject(owner, name, **{**how, "make": faulty})
-
-    def listen(self, owner: Any, name: str, **how: Any) -> None:
-        def faulty(*args: Any, **kwargs: Any) -> None:
-            self.planted += 1
-            raise RuntimeError("planted")
-
-        super().listen(owner, name, **({"before": faulty} if self._spot == "before" else {"after": faulty}))
-
-
-class _CallbackHooks(Hooks):
-    """Hooks that remember the functions of the callbacks that they put in: what the framework will call."""
-
-    def __init__(self, plugin: str) -> None:
-        super().__init__(plugin, session.enabled)
-        self.functions: set[CodeType] = set()
-
-    def inject(self, owner: Any, name: str, *, make: Callable[[Call], Any], **how: Any) -> None:
-        def noting(call: Call) -> Any:
-            callback = make(call)
-            own = [callback] if isinstance(callback, FunctionType) else vars(type(callback)).values()
-            functions = (inspect.unwrap(one) for one in own if isinstance(one, FunctionType))
-            self.functions |= {one.__code__ for one in functions if not one.__name__.startswith("__")}
-            return callback
-
-        super().inject(owner, name, make=noting, **how)
-
-
-def _noted(module: ModuleType, train: Train) -> _NotingHooks:
+def _noted(module: ModuleType, train: Train) -> NotingHooks:
     """What the plug-in hooks, and what of it ``train`` calls."""
-    hooks = _NotingHooks(module.__name__)
+    hooks = NotingHooks(module.__name__)
     try:
         module.install(hooks)
         train()
@@ -444,37 +330,6 @@ def _replaced(owner: Any, name: str, instead: Instead) -> Iterator[None]:
         yield
     finally:
         hooks.undo()
-
-
-@contextmanager
-def _own_store() -> Iterator[Path]:
-    before = {name: os.environ.get(name) for name in ("TACHOGRAPH_DIR", "TACHOGRAPH_STRICT")}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ.update(TACHOGRAPH_DIR=folder, TACHOGRAPH_STRICT="1")
-        try:
-            yield Path(folder)
-        finally:
-            _restore(before)
-
-
-@contextmanager
-def _unstrict() -> Iterator[None]:
-    before = {"TACHOGRAPH_STRICT": os.environ.pop("TACHOGRAPH_STRICT", None)}
-    guard.mute(True)
-    try:
-        yield
-    finally:
-        guard.mute(False)
-        guard.forget()
-        _restore(before)
-
-
-def _restore(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def _entry_point(module: ModuleType) -> str:
