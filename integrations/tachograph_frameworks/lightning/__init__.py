@@ -11,8 +11,8 @@ from tachograph.hooks import Hooks
 from tachograph.runtime.background import background
 from tachograph_frameworks.lightning import packages
 from tachograph_frameworks.lightning.callback import TachographCallback
+from tachograph_frameworks.lightning.calls import WRAPPERS
 from tachograph_frameworks.lightning.logger import TachographLogger
-from tachograph_frameworks.lightning.trainer_calls import WRAPPERS
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "TachographLogger", "install"]
 

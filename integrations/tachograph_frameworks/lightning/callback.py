@@ -7,8 +7,9 @@ from typing import Any
 from tachograph import guard, settings
 from tachograph.hooks import Trainings, session
 from tachograph.record import outcome
-from tachograph_frameworks.lightning import last_fit, packages, recording, trainer_settings
+from tachograph_frameworks.lightning import last_fit, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
+from tachograph_frameworks.lightning.settings import conclude
 
 # A trainer tells its callbacks of exceptions too, so none is left to be ended.
 _TRAININGS: Trainings[Any] = Trainings(NAME, lambda trainer, recorded: True)
@@ -73,7 +74,7 @@ def _end(trainer: Any, error: BaseException | None) -> None:
         if error is not None:
             last_fit.failed(trainer)
         if begun.run is not None:
-            trainer_settings.conclude(begun, trainer, error)
+            conclude(begun, trainer, error)
     finally:
         begun.finish(error)
 

@@ -35,7 +35,7 @@ def release(name: str) -> None:
 
 
 def _hooked(name: str) -> Hooks:
-    from tachograph_frameworks.lightning import checkpoints, data, metrics, trainer_settings
+    from tachograph_frameworks.lightning import checkpoints, data, metrics, settings
 
     package, hooks = Package(name), Hooks(f"{name} (inside)")
     connector = package.find("trainer.connectors.logger_connector.logger_connector", "_LoggerConnector")
@@ -48,7 +48,7 @@ def _hooked(name: str) -> Hooks:
     )
     hooks.replace(connector, "on_batch_start", partial(metrics.hear_batches, hooks))
     hooks.around(package.find("callbacks", "LearningRateMonitor"), "_extract_stats", metrics.note_monitor)
-    hooks.around(package.trainer, "_run_stage", trainer_settings.note_stage)
+    hooks.around(package.trainer, "_run_stage", settings.note_stage)
     hooks.around(package.trainer, "save_checkpoint", checkpoints.note_saved)
     for loop in ("_FitLoop", "_EvaluationLoop"):
         hooks.around(package.find("loops", loop), "setup_data", data.note_data)

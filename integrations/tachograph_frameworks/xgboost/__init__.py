@@ -13,7 +13,7 @@ from xgboost.callback import CallbackContainer
 from tachograph.hooks import Hooks
 from tachograph_frameworks.xgboost import calls, data, steps
 from tachograph_frameworks.xgboost.callback import TachographCallback
-from tachograph_frameworks.xgboost.models import estimators, load_model, save_estimator
+from tachograph_frameworks.xgboost.model import estimators, load_model, save_estimator
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "install", "load_model", "save_estimator"]
 

@@ -16,7 +16,8 @@ from tachograph.hooks import Curve, Session, Trainings, options, session
 from tachograph.record import launchers
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
-from tachograph_frameworks.xgboost import models, steps
+from tachograph_frameworks.xgboost import steps
+from tachograph_frameworks.xgboost.model import configured, importances, save_booster
 
 NAME = "xgboost"
 
@@ -91,13 +92,13 @@ class Recording(TrainingCallback):  # type: ignore[misc]
             config = boosters[0].save_config()
             self.run.recorder.keep_bytes(config.encode(), "config", "config", "config.json")
             if self._curve.is_own:  # nobody has seen the arguments
-                self.run.log_params(models.configured(config))
+                self.run.log_params(configured(config))
         if boosters[0] is not model:
             return
-        if importances := models.importances(model):
-            self.run.log_table("feature_importance", importances)
+        if rows := importances(model):
+            self.run.log_table("feature_importance", rows)
         if self._keeps_model and options.models:
-            models.save_booster(self.run, model)
+            save_booster(self.run, model)
 
 
 class Last(TrainingCallback):  # type: ignore[misc]

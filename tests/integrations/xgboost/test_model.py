@@ -10,7 +10,7 @@ from scipy import sparse
 
 import tachograph
 from tachograph_frameworks.xgboost import load_model, save_estimator
-from tachograph_frameworks.xgboost.models import IMPORTANCES
+from tachograph_frameworks.xgboost.model import IMPORTANCES
 
 NEW = Version(xgboost.__version__) >= Version("2.0")
 

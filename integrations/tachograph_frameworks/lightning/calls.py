@@ -8,8 +8,9 @@ from typing import Any
 
 from tachograph.hooks import Call, Session, Watcher, session
 from tachograph.record import active_run, outcome
-from tachograph_frameworks.lightning import checkpoints, last_fit, recording, trainer_settings
+from tachograph_frameworks.lightning import checkpoints, last_fit, recording
 from tachograph_frameworks.lightning.logger import NAME
+from tachograph_frameworks.lightning.settings import conclude
 
 
 def _note(call: Call, session_: Session) -> Watcher:
@@ -30,7 +31,7 @@ def _note(call: Call, session_: Session) -> Watcher:
         if error is not None:
             last_fit.failed(trainer)
         if begun is not None:
-            trainer_settings.conclude(begun, trainer, error)
+            conclude(begun, trainer, error)
         if isinstance(error, KeyboardInterrupt) and session_.owned is not None:
             session_.owned.finish("interrupted", error)
 

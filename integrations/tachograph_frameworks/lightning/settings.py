@@ -1,4 +1,4 @@
-"""What is known of a training besides its points: settings, the module, optimizers, how it stopped, the model."""
+"""What is known of a training besides its points: settings, the module, optimizers, how it stopped."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import torch
 from tachograph import guard
 from tachograph.hooks import Call, Watcher, options
 from tachograph.record.run import Run
-from tachograph_frameworks.lightning import checkpoints, recording
+from tachograph_frameworks.lightning import checkpoints, model, recording
 from tachograph_frameworks.lightning.packages import Package, name_of
 from tachograph_frameworks.lightning.recording import Recording
 from tachograph_frameworks.torch import module_summary, optimizers
-from tachograph_frameworks.torch.module_weights import save_module
 
 _SETTINGS = (
     "max_epochs", "min_epochs", "max_steps", "min_steps", "precision", "num_nodes", "world_size",
@@ -21,7 +20,6 @@ _SETTINGS = (
     "check_val_every_n_epoch", "val_check_interval", "limit_train_batches", "limit_val_batches", "limit_test_batches",
     "overfit_batches", "num_sanity_val_steps", "fast_dev_run",
 )  # fmt: skip
-_SPREAD = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")  # no process has the whole model
 _INTERNAL = ("_class_path", "_instantiator")  # what Lightning's command line notes in the hyperparameters
 
 
@@ -52,7 +50,7 @@ def conclude(found: Recording, trainer: Any, error: BaseException | None) -> Non
             _describe(found, trainer)
     if error is None and trainer.state.fn == "fit" and options.models and not trainer.fast_dev_run:
         with guard.contained("lightning: model", run):
-            _keep_model(run, trainer)
+            model.keep(run, trainer)
 
 
 def _describe(found: Recording, trainer: Any) -> None:
@@ -124,13 +122,3 @@ def _reason(callback: Any) -> str | None:
     if callback.wait_count >= callback.patience:
         return f"Monitored metric {callback.monitor} did not improve in the last {callback.wait_count} records."
     return f"Stopped by {callback.monitor}." if callback.stopped_epoch else None
-
-
-def _keep_model(run: Run, trainer: Any) -> None:
-    if type(trainer.strategy).__name__ in _SPREAD:
-        run.recorder.remark(
-            "the model was not kept: it is spread over the processes of the job; its checkpoints are whole"
-        )
-        return
-    meta = {"epoch": trainer.current_epoch, "global_step": trainer.global_step}
-    save_module(run, trainer.lightning_module, meta=meta)
