@@ -60,7 +60,7 @@ class Run:
         self._arguments: dict[str, Any] = {}
         self._journal = Journal(self._become_writer(), self._header, self._log_unusual)
         self._listeners: list[Callable[[Any], object]] = []
-        self.log = self._plain_log()  # type: ignore[method-assign]  # spares a call on the hot path
+        self._choose_log()
 
     def _become_writer(self) -> Path:
         """The folder of a journal of our own, with nobody else in it."""
@@ -118,13 +118,17 @@ class Run:
         """
         self._journal.log(values, step)  # type: ignore[arg-type]  # hidden by the same function of the journal
 
-    def _plain_log(self) -> Callable[..., None]:
+    def _choose_log(self) -> None:
+        """Put in the place of ``log`` what its next call is to do: to go by a method of our own takes longer."""
+        self.log = self._log_measured if self._samples.wanted else self._unmeasured_log()  # type: ignore[method-assign]
+
+    def _unmeasured_log(self) -> Callable[..., None]:
         return self._log_heard if self._listeners else self._journal.log
 
     def _listen(self, listener: Callable[[Any], object]) -> None:
         """From now on ``listener`` is called with the points of each call of ``log``."""
         self._listeners.append(listener)
-        self.log = self._plain_log()  # type: ignore[method-assign]
+        self._choose_log()
 
     def _log_heard(self, values: Mapping[str, float], step: int | None = None) -> None:
         with guard.contained("log", self):
@@ -136,15 +140,15 @@ class Run:
         """Measure the next call of ``log``. Called once a second, so that all the other calls take no time for it."""
         if not self.ended:
             self._samples.wanted = True
-            self.log = self._log_measured  # type: ignore[method-assign]
+            self._choose_log()
 
     def _log_measured(self, values: Mapping[str, float], step: int | None = None) -> None:
-        log, samples = self._plain_log(), self._samples
+        log, samples = self._unmeasured_log(), self._samples
         if not samples.wanted:  # somebody kept this function
             log(values, step)
             return
         samples.wanted = False
-        self.log = log  # type: ignore[method-assign]
+        self._choose_log()
         careful, began = self._journal.careful, time.perf_counter()
         log(values, step)
         took = time.perf_counter() - began
