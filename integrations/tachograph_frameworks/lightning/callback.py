@@ -21,8 +21,8 @@ class _Recorder:
     @guard.shield
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """``fit``, ``validate``, ``test`` or ``predict`` begins."""
-        around = session.current()
-        recorded = recording.begun(trainer) is not None or (around is not None and around.plugin == NAME)
+        outer = session.current()
+        recorded = recording.begun(trainer) is not None or (outer is not None and outer.plugin == NAME)
         if not recorded and not last_fit.is_tuning(trainer):
             _begin(trainer, pl_module, stage)
 

@@ -48,8 +48,8 @@ def _records(stage: str, call: Call) -> bool:
 
 
 def _module(call: Call) -> Any:
-    given = call.argument("model")
-    return call.instance.lightning_module if given is None else last_fit.unwrapped(given)
+    module = call.argument("model")
+    return call.instance.lightning_module if module is None else last_fit.unwrapped(module)
 
 
 def _training(records: Callable[[Call], bool]) -> Callable[[Call], Watcher]:
@@ -99,14 +99,14 @@ def _after(fit: last_fit.Fit, call: Call) -> Watcher:
 
 def _note_run(call: Call) -> Watcher:
     """Watch what each process of a job comes through: what it begins to train, and in which run."""
-    trainer, around = call.instance, session.current()
-    if around is not None and around.plugin == NAME and trainer.state.fn == "fit":
-        last_fit.remember(trainer, call.argument("model"), around)
-    given = active_run.find_for_training() if around is None else None
-    if given is None or given.role != "worker" or recording.begun(trainer) is not None:
+    trainer, outer = call.instance, session.current()
+    if outer is not None and outer.plugin == NAME and trainer.state.fn == "fit":
+        last_fit.remember(trainer, call.argument("model"), outer)
+    run = active_run.find_for_training() if outer is None else None
+    if run is None or run.role != "worker" or recording.begun(trainer) is not None:
         yield
         return
-    recording.begin(trainer, given)  # spawned by a trainer whose call is watched in the process that has made it
+    recording.begin(trainer, run)  # spawned by a trainer whose call is watched in the process that has made it
     try:
         yield
     finally:

@@ -19,10 +19,10 @@ _SMALL = 8 << 20  # bytes that are digested at once, in some milliseconds
 
 def note_saved(call: Call) -> Watcher:
     """Watch a trainer that is recorded save a checkpoint."""
-    found = recording.of(call.instance)
+    current = recording.of(call.instance)
     yield
-    if found is not None and found.run is not None and not call.instance.fast_dev_run:
-        _keep(found.run, call.instance, os.fspath(call.argument("filepath")))
+    if current is not None and current.run is not None and not call.instance.fast_dev_run:
+        _keep(current.run, call.instance, os.fspath(call.argument("filepath")))
 
 
 def note_later(call: Call) -> Watcher:

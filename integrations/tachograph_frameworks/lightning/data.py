@@ -20,18 +20,18 @@ def note_data(call: Call) -> Watcher:
     """Watch a loop get its loaders."""
     loop = call.instance
     yield
-    found = recording.of(loop.trainer)
-    if found is None or found.run is None or not options.datasets or loop._combined_loader is None:
+    current = recording.of(loop.trainer)
+    if current is None or current.run is None or not options.datasets or loop._combined_loader is None:
         return
     prefix = "train" if type(loop).__name__ == "_FitLoop" else loop.trainer.state.stage.dataloader_prefix
-    if prefix in found.data:
+    if prefix in current.data:
         return
-    found.data.add(prefix)
+    current.data.add(prefix)
     loaders = loop._combined_loader.flattened
     for index, loader in enumerate(loaders):
         name = prefix if len(loaders) == 1 else f"{prefix}_{index}"
-        with guard.contained("lightning: data", found.run):
-            _record(found.run, loader, name, _ROLES[prefix])
+        with guard.contained("lightning: data", current.run):
+            _record(current.run, loader, name, _ROLES[prefix])
 
 
 def _record(run: Run, loader: Any, name: str, role: str) -> None:
@@ -48,17 +48,17 @@ def _record(run: Run, loader: Any, name: str, role: str) -> None:
 
 
 def _settings(loader: Any) -> dict[str, Any]:
-    found = {name: getattr(loader, name, None) for name in ("batch_size", "num_workers", "drop_last")}
-    found["class"] = type(loader).__name__
+    facts = {name: getattr(loader, name, None) for name in ("batch_size", "num_workers", "drop_last")}
+    facts["class"] = type(loader).__name__
     if hasattr(loader, "sampler"):
-        found["shuffle"] = isinstance(loader.sampler, RandomSampler)
+        facts["shuffle"] = isinstance(loader.sampler, RandomSampler)
     dataset = getattr(loader, "dataset", None)
     if dataset is not None:
-        found["dataset"] = type(dataset).__name__
-        found["rows"] = (
+        facts["dataset"] = type(dataset).__name__
+        facts["rows"] = (
             len(dataset) if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset) else None
         )
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _arrays(dataset: Any) -> list[Any] | None:

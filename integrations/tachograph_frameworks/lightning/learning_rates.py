@@ -11,15 +11,15 @@ class Rates:
     """The learning rates of one training. Where the user has Lightning's monitor, they are left to that."""
 
     def __init__(self, trainer: Any) -> None:
-        self._kind = Package(name_of(trainer)).find("callbacks", "LearningRateMonitor")
-        self._left = any(isinstance(callback, self._kind) for callback in trainer.callbacks)
+        self._monitor_class = Package(name_of(trainer)).find("callbacks", "LearningRateMonitor")
+        self._is_monitored = any(isinstance(callback, self._monitor_class) for callback in trainer.callbacks)
         self._optimizers: list[Any] = []
         self._names: list[list[str]] = []
         self._step = -1
 
     def at(self, trainer: Any, step: int) -> dict[str, Any]:
         """Those that are in force, if they are not recorded yet at ``step``."""
-        if self._left or step == self._step:
+        if self._is_monitored or step == self._step:
             return {}
         self._step = step
         if not self._names or any(map(_has_grown, self._optimizers, self._names)):
@@ -32,7 +32,7 @@ class Rates:
         }
 
     def _name(self, trainer: Any) -> None:
-        monitor, configs = self._kind(), trainer.lr_scheduler_configs
+        monitor, configs = self._monitor_class(), trainer.lr_scheduler_configs
         scheduled, seen, types = monitor._find_names_from_schedulers(configs)
         others, optimizers = monitor._find_names_from_optimizers(trainer.optimizers, seen, types)
         self._names = [*scheduled, *others]

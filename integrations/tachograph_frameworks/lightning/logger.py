@@ -85,9 +85,9 @@ class TachographLogger:
     @guard.shield
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace | None = None, *args: Any, **kwargs: Any) -> None:
         """Record parameters."""
-        given = vars(params) if isinstance(params, Namespace) else params
-        if given is not None and self._records():
-            self.experiment.log_params(given)
+        values = vars(params) if isinstance(params, Namespace) else params
+        if values is not None and self._records():
+            self.experiment.log_params(values)
 
     def log_graph(self, model: Any, input_array: Any = None) -> None:
         """Nothing: a graph is drawn by running the model."""
@@ -125,8 +125,8 @@ class TachographLogger:
     def _open(self) -> Run:
         if settings.off():
             return OffRun()
-        given = active_run.find_for_training()
-        parent = None if given in _opened else given
+        outer = active_run.find_for_training()
+        parent = None if outer in _opened else outer
         if parent is not None and (parent.opener in ("user", NAME, "torch") or parent.role == "worker"):
             return parent
         # Who names a logger has opened a run, as with start_run: what is trained meanwhile adds to it.

@@ -20,10 +20,10 @@ from tachograph_frameworks.lightning.recording import Recording
 def before_metrics(connector: Any, metrics: Any = None, step: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Metrics go to the loggers: any number of them, or none."""
     trainer = connector.trainer
-    found = recording.of(trainer)
-    if found is None:
+    current = recording.of(trainer)
+    if current is None:
         return None
-    _record(found, trainer, metrics, step)
+    _record(current, trainer, metrics, step)
     return handing.set(True)  # a logger of ours among them has them already
 
 
@@ -33,21 +33,21 @@ def after_metrics(token: Any, outcome: object) -> None:
         handing.reset(token)
 
 
-def _record(found: Recording, trainer: Any, metrics: Mapping[str, Any] | None, step: int | None) -> None:
-    if not metrics or trainer.sanity_checking or found.run is None:
-        found.settle()
+def _record(current: Recording, trainer: Any, metrics: Mapping[str, Any] | None, step: int | None) -> None:
+    if not metrics or trainer.sanity_checking or current.run is None:
+        current.settle()
         return
-    points, given = {name: _plain(value) for name, value in metrics.items()}, step
-    if given is None and "step" in points:
-        given = int(points.pop("step"))  # a step of the user's own
-    elif given is None:
+    points, logged_step = {name: _plain(value) for name, value in metrics.items()}, step
+    if logged_step is None and "step" in points:
+        logged_step = int(points.pop("step"))  # a step of the user's own
+    elif logged_step is None:
         points.setdefault("epoch", trainer.current_epoch)
-        given = _step(trainer)
+        logged_step = _step(trainer)
     if _is_epochs(trainer._logger_connector):
-        found.settle()
-        found.run.log(points, given)
+        current.settle()
+        current.run.log(points, logged_step)
     else:
-        found.log_step(points, given)
+        current.log_step(points, logged_step)
 
 
 def _plain(value: Any) -> Any:
@@ -83,22 +83,22 @@ def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., An
 
 def _note_rates(trainer: Any, is_logged: bool) -> None:
     """These are the learning rates that a batch is trained with."""
-    found = recording.of(trainer) if trainer.training else None
-    if found is None:
+    current = recording.of(trainer) if trainer.training else None
+    if current is None:
         return
-    found.rates = found.rates or Rates(trainer)
+    current.rates = current.rates or Rates(trainer)
     step = _step(trainer)
-    if rates := found.rates.at(trainer, step):
-        (found.log_with_step if is_logged else found.log_step)(rates, step)
+    if rates := current.rates.at(trainer, step):
+        (current.log_with_step if is_logged else current.log_step)(rates, step)
 
 
 def note_monitor(call: Call) -> Watcher:
     """Watch Lightning's monitor read the learning rates, to hand them to the loggers by itself."""
     stats = yield
     trainer = call.argument("trainer")
-    found = recording.of(trainer)
-    if found is not None and stats and not any(isinstance(logger, TachographLogger) for logger in trainer.loggers):
-        found.log_step(stats, _step(trainer))
+    current = recording.of(trainer)
+    if current is not None and stats and not any(isinstance(logger, TachographLogger) for logger in trainer.loggers):
+        current.log_step(stats, _step(trainer))
 
 
 def _step(trainer: Any) -> int:

@@ -13,7 +13,7 @@ from tachograph_frameworks.lightning import packages, trainer_hooks
 from tachograph_frameworks.lightning.learning_rates import Rates
 from tachograph_frameworks.lightning.logger import TachographLogger
 
-_live: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
+_recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
 
 
 class Recording:
@@ -68,7 +68,7 @@ def begin(
     described: bool = False,
 ) -> None:
     """Record what ``trainer`` does from now on. ``described``: its settings are on record already."""
-    _live[trainer] = Recording(run, finish, described)
+    _recordings[trainer] = Recording(run, finish, described)
     if run is None:
         return
     trainer_hooks.hold(packages.name_of(trainer))
@@ -79,7 +79,7 @@ def begin(
 
 def end(trainer: Any) -> Recording | None:
     """``trainer`` is done, or was stopped."""
-    recording = _live.pop(trainer, None)
+    recording = _recordings.pop(trainer, None)
     if recording is not None:
         recording.settle()
     if recording is not None and recording.run is not None:
@@ -89,12 +89,12 @@ def end(trainer: Any) -> Recording | None:
 
 def begun(trainer: Any) -> Recording | None:
     """The recording of ``trainer``, also in a process that leaves it to another."""
-    return _live.get(trainer)
+    return _recordings.get(trainer)
 
 
 def of(trainer: Any) -> Recording | None:
     """The recording that what ``trainer`` does at this moment belongs to; None where that is not wanted."""
-    recording = _live.get(trainer)
+    recording = _recordings.get(trainer)
     if recording is None or recording.run is None or recording.quiet or not trainer.is_global_zero:
         return None
     return recording

@@ -26,37 +26,37 @@ _INTERNAL = ("_class_path", "_instantiator")  # what Lightning's command line no
 def note_stage(call: Call) -> Watcher:
     """Watch the training itself, or the evaluation: all is set up before it."""
     trainer = call.instance
-    found = recording.of(trainer)
-    if found is None or found.run is None:
+    current = recording.of(trainer)
+    if current is None or current.run is None:
         yield
         return
     fitting = trainer.state.fn == "fit"
-    with guard.contained("lightning: settings", found.run):
-        if not found.described:
-            _describe(found, trainer)
-        checkpoints.link(found.run, trainer, "resumed from" if fitting else "loaded from")
+    with guard.contained("lightning: settings", current.run):
+        if not current.described:
+            _describe(current, trainer)
+        checkpoints.link(current.run, trainer, "resumed from" if fitting else "loaded from")
     yield
     if fitting:
-        _record_stops(found.run, trainer)
+        _record_stops(current.run, trainer)
 
 
-def conclude(found: Recording, trainer: Any, error: BaseException | None) -> None:
+def conclude(ended: Recording, trainer: Any, error: BaseException | None) -> None:
     """A call of the trainer is over."""
-    run = found.run
+    run = ended.run
     if run is None:
         return
-    if error is not None and not found.described and trainer.lightning_module is not None:
+    if error is not None and not ended.described and trainer.lightning_module is not None:
         with guard.contained("lightning: settings", run):
-            _describe(found, trainer)
+            _describe(ended, trainer)
     if error is None and trainer.state.fn == "fit" and options.models and not trainer.fast_dev_run:
         with guard.contained("lightning: model", run):
             model.keep(run, trainer)
 
 
-def _describe(found: Recording, trainer: Any) -> None:
-    run, module = found.run, trainer.lightning_module
+def _describe(current: Recording, trainer: Any) -> None:
+    run, module = current.run, trainer.lightning_module
     assert run is not None
-    found.described = True
+    current.described = True
     run.log_params({"trainer": _settings(trainer), "model": module_summary.params(module)})
     run.log_params(_hyperparameters(trainer.datamodule) | _hyperparameters(module))
     run.recorder.keep_bytes(module_summary.summary(module).encode(), "summary", "summary", "model_summary.txt")
@@ -66,8 +66,8 @@ def _describe(found: Recording, trainer: Any) -> None:
 
 def _settings(trainer: Any) -> dict[str, Any]:
     strategy, accelerator = trainer.strategy, trainer.accelerator
-    found = {name: getattr(trainer, name) for name in _SETTINGS if getattr(trainer, name, None) is not None}
-    found |= {
+    settings = {name: getattr(trainer, name) for name in _SETTINGS if getattr(trainer, name, None) is not None}
+    settings |= {
         "devices": trainer.num_devices,
         "accelerator": type(accelerator).__name__.removesuffix("Accelerator").lower(),
         "strategy": getattr(strategy, "strategy_name", type(strategy).__name__),
@@ -75,25 +75,25 @@ def _settings(trainer: Any) -> dict[str, Any]:
         "loggers": [type(logger).__name__ for logger in trainer.loggers],
     }
     if trainer.datamodule is not None:
-        found["datamodule"] = type(trainer.datamodule).__name__
-    return found
+        settings["datamodule"] = type(trainer.datamodule).__name__
+    return settings
 
 
 def _hyperparameters(owner: Any) -> dict[str, Any]:
     """What the user has saved of a module or data module with ``save_hyperparameters``."""
-    found = getattr(owner, "hparams", None) or {}
-    return {name: value for name, value in dict(found).items() if name not in _INTERNAL}
+    saved = getattr(owner, "hparams", None) or {}
+    return {name: value for name, value in dict(saved).items() if name not in _INTERNAL}
 
 
 def _optimizers(trainer: Any) -> dict[str, Any]:
     every = [optimizer for optimizer in trainer.optimizers if optimizer.param_groups]  # without any: a stand-in
-    found = {_numbered("optimizer", i, every): optimizers.params(each) for i, each in enumerate(every)}
+    params = {_numbered("optimizer", i, every): optimizers.params(each) for i, each in enumerate(every)}
     configs = trainer.lr_scheduler_configs
     for index, config in enumerate(configs):
-        how = {"interval": config.interval, "frequency": config.frequency}
-        how |= {name: value for name in ("monitor", "name") if (value := getattr(config, name)) is not None}
-        found[_numbered("scheduler", index, configs)] = optimizers.scheduler_params(config.scheduler) | how
-    return found
+        settings = {"interval": config.interval, "frequency": config.frequency}
+        settings |= {name: value for name in ("monitor", "name") if (value := getattr(config, name)) is not None}
+        params[_numbered("scheduler", index, configs)] = optimizers.scheduler_params(config.scheduler) | settings
+    return params
 
 
 def _numbered(name: str, index: int, every: list[Any]) -> str:
@@ -117,8 +117,8 @@ def _record_stops(run: Run, trainer: Any) -> None:
 
 def _reason(callback: Any) -> str | None:
     """Why it has stopped the training; None where it has not. Older versions don't say."""
-    if told := getattr(callback, "stopping_reason_message", None):
-        return str(told)
+    if message := getattr(callback, "stopping_reason_message", None):
+        return str(message)
     if callback.wait_count >= callback.patience:
         return f"Monitored metric {callback.monitor} did not improve in the last {callback.wait_count} records."
     return f"Stopped by {callback.monitor}." if callback.stopped_epoch else None

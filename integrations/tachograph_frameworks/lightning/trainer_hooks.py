@@ -14,22 +14,22 @@ from tachograph.hooks import Call, Hooks, Watcher
 from tachograph_frameworks.lightning.packages import Package
 
 _lock = threading.RLock()
-_held: dict[str, tuple[Hooks, int]] = {}
+_in_place: dict[str, tuple[Hooks, int]] = {}
 
 
 def hold(name: str) -> None:
     """Listen to the trainers of a package."""
     with _lock:
-        hooks, count = _held.get(name) or (_hooked(name), 0)
-        _held[name] = (hooks, count + 1)
+        hooks, count = _in_place.get(name) or (_hooked(name), 0)
+        _in_place[name] = (hooks, count + 1)
 
 
 def release(name: str) -> None:
     """No longer, unless others go on."""
     with _lock:
-        hooks, count = _held.pop(name)
+        hooks, count = _in_place.pop(name)
         if count > 1:
-            _held[name] = (hooks, count - 1)
+            _in_place[name] = (hooks, count - 1)
         else:
             hooks.undo()
 

@@ -57,33 +57,33 @@ def _record_params(rounds: Steps, params: dict[str, Any]) -> None:
 def _arguments(call: Call) -> dict[str, Any]:
     """The arguments by name. XGBoost takes some by position that its signature has as keywords."""
     parameters = inspect.signature(call.function).parameters
-    found = {name: parameter.default for name, parameter in parameters.items()}
-    found |= dict(zip(parameters, call.args, strict=False)) | call.kwargs
-    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    values |= dict(zip(parameters, call.args, strict=False)) | call.kwargs
+    return {name: value for name, value in values.items() if value is not inspect.Parameter.empty}
 
 
 def _params(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    found = _booster_params(arguments.get("params"))
-    found |= {name: arguments[name] for name in _SHOWN if name in arguments}
-    found |= {name: arguments[name] for name in _GIVEN if arguments.get(name) not in (None, ())}
-    found |= {name: _named(arguments[name]) for name in _FUNCTIONS if arguments.get(name) is not None}
-    if (start := arguments.get("xgb_model")) is not None:
-        found["xgb_model"] = os.fspath(start) if isinstance(start, str | os.PathLike) else _named(start)
+    params = _booster_params(arguments.get("params"))
+    params |= {name: arguments[name] for name in _SHOWN if name in arguments}
+    params |= {name: arguments[name] for name in _GIVEN if arguments.get(name) not in (None, ())}
+    params |= {name: _named(arguments[name]) for name in _FUNCTIONS if arguments.get(name) is not None}
+    if (model := arguments.get("xgb_model")) is not None:
+        params["xgb_model"] = os.fspath(model) if isinstance(model, str | os.PathLike) else _named(model)
     callbacks = list(arguments.get("callbacks") or ())
     if callbacks:
-        found["callbacks"] = [_named(callback) for callback in callbacks]
+        params["callbacks"] = [_named(callback) for callback in callbacks]
     for callback in callbacks:
         if isinstance(callback, EarlyStopping):
-            found.setdefault("early_stopping_rounds", callback.rounds)
-    return found
+            params.setdefault("early_stopping_rounds", callback.rounds)
+    return params
 
 
-def _booster_params(given: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> dict[str, Any]:
+def _booster_params(params: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> dict[str, Any]:
     """The user's own parameters; given as pairs, a name may come more than once (``eval_metric``)."""
-    if given is None or isinstance(given, Mapping):
-        return {} if given is None else {str(name): _plain(value) for name, value in given.items()}
+    if params is None or isinstance(params, Mapping):
+        return {} if params is None else {str(name): _plain(value) for name, value in params.items()}
     lists: dict[str, list[Any]] = {}
-    for name, value in given:
+    for name, value in params:
         lists.setdefault(str(name), []).append(_plain(value))
     return {name: values[0] if len(values) == 1 else values for name, values in lists.items()}
 
@@ -119,16 +119,16 @@ def note_fit(call: Call) -> Watcher:
         _fit.reset(token)
 
 
-def _record_evaluated(at: Session) -> None:
+def _record_evaluated(outer: Session) -> None:
     """Record the ``eval_set`` of a fit, in the names that XGBoost gives its parts, without the training data in it."""
     fit = _fit.get()
-    if fit is None or at.run is None or at.many or "eval_set" in at.claimed or not options.datasets:
+    if fit is None or outer.run is None or outer.many or "eval_set" in outer.claimed or not options.datasets:
         return
-    at.claimed.add("eval_set")
-    with guard.contained("xgboost: data", at.run):
+    outer.claimed.add("eval_set")
+    with guard.contained("xgboost: data", outer.run):
         for number, (X, y) in enumerate(fit.argument("eval_set") or ()):
             if X is not fit.argument("X"):
-                at.run.recorder.log_training_data(X, name=f"validation_{number}", role="validation", target=y)
+                outer.run.recorder.log_training_data(X, name=f"validation_{number}", role="validation", target=y)
 
 
 def note_begin(call: Call) -> Watcher:
@@ -137,9 +137,9 @@ def note_begin(call: Call) -> Watcher:
     The container's collection of callbacks is its own copy. The first one is called before another can stop the
     training or raise; the last one sees the model that the others have made.
     """
-    mine = recording.begin(call.argument("model"))
-    if mine is not None:
-        call.instance.callbacks = [mine, *call.instance.callbacks, recording.Last(mine)]
+    first = recording.begin(call.argument("model"))
+    if first is not None:
+        call.instance.callbacks = [first, *call.instance.callbacks, recording.Last(first)]
     yield
 
 
@@ -154,9 +154,9 @@ def _training(name: str) -> Callable[[Call], Watcher]:
 
     def wrapper(call: Call) -> Watcher:
         recording.TRAININGS.end_left()
-        around = session.current()
-        if around is not None and around.plugin != recording.NAME:
-            _record_evaluated(around)
+        outer = session.current()
+        if outer is not None and outer.plugin != recording.NAME:
+            _record_evaluated(outer)
         return watch(call)
 
     return wrapper

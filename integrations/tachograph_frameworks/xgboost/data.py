@@ -38,11 +38,11 @@ def read(matrix: Any, name: str) -> Table:
         return described
     chosen = spread(rows, max(len(names), stored // rows))
     try:
-        parts, some = _content_and_sample(matrix, chosen, stored)
+        parts, some_rows = _content_and_sample(matrix, chosen, stored)
     except XGBoostError:  # it lies outside of memory
         return described
     parts[0] = replace(parts[0], columns=dict(enumerate(names)))
-    sample = _by_type(_written_out(some, len(names)), names, types)
+    sample = _by_type(_written_out(some_rows, len(names)), names, types)
     return replace(table, parts=parts, sample=sample, looked_at=row_count(chosen, rows))
 
 
@@ -101,16 +101,16 @@ def _written_out(rows: Any, width: int) -> NDArray[np.float32]:
     if isinstance(rows, np.ndarray):
         return rows[:, :width]
     dense = np.full((rows.shape[0], width), np.nan, np.float32)
-    places = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    row_numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     shown = rows.indices < width
-    dense[places[shown], rows.indices[shown]] = rows.data[shown]
+    dense[row_numbers[shown], rows.indices[shown]] = rows.data[shown]
     return dense
 
 
 def _by_type(sample: NDArray[np.float32], names: list[str], types: list[str]) -> list[ColumnGroup]:
     parts = []
     for kind in dict.fromkeys(types):
-        places = [i for i, other in enumerate(types) if other == kind]
-        part = array_part(sample if len(places) == len(names) else sample[:, places], "", 0)
-        parts.append(replace(part, columns={i: names[i] for i in places}, dtype=kind))
+        indexes = [i for i, other in enumerate(types) if other == kind]
+        part = array_part(sample if len(indexes) == len(names) else sample[:, indexes], "", 0)
+        parts.append(replace(part, columns={i: names[i] for i in indexes}, dtype=kind))
     return parts

@@ -42,13 +42,13 @@ def save_estimator(run: Run, estimator: Any) -> bool:
 def _kind(estimator: Any) -> Any:
     """The estimator class of XGBoost that can load what ``estimator`` saves. Of those for Dask and Spark, which need a
     cluster, it is the plain one of that name, else one of the same type (a classifier)."""
-    known: dict[str, Any] = {kind.__name__: kind for kind in estimators()}
-    base = known.pop("XGBModel")
+    classes: dict[str, Any] = {kind.__name__: kind for kind in estimators()}
+    base = classes.pop("XGBModel")
     if not isinstance(estimator, base):
         return None
     names = [kind.__name__.removeprefix("Dask") for kind in type(estimator).__mro__]
-    found = next((known[name] for name in names if name in known), None)
-    return found or known.get(f"XGB{estimator._get_type().capitalize()}", base)
+    same_name = next((classes[name] for name in names if name in classes), None)
+    return same_name or classes.get(f"XGB{estimator._get_type().capitalize()}", base)
 
 
 def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
@@ -65,8 +65,8 @@ def load_model(path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Any:
 def importances(booster: Any) -> list[dict[str, Any]]:
     """A row for each feature that the model uses, the most important one first."""
     scores = {kind: _scores(booster, kind) for kind in IMPORTANCES}
-    features = dict.fromkeys(feature for found in scores.values() for feature in found)
-    rows = [{"feature": name, **{kind: found[name] for kind, found in scores.items() if name in found}}
+    features = dict.fromkeys(feature for by_feature in scores.values() for feature in by_feature)
+    rows = [{"feature": name, **{kind: by_feature[name] for kind, by_feature in scores.items() if name in by_feature}}
             for name in features]  # fmt: skip
     return sorted(rows, key=lambda row: row.get("total_gain", 0.0), reverse=True)[:_MOST_FEATURES]
 
@@ -78,10 +78,10 @@ def configured(config: str) -> dict[str, Any]:
 
 def _scores(booster: Any, kind: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = booster.get_score(importance_type=kind)
+        scores: dict[str, Any] = booster.get_score(importance_type=kind)
     except XGBoostError:  # a linear model has weights only
         return {}
-    return found
+    return scores
 
 
 def _train_params(config: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -142,7 +142,9 @@ def is_first() -> bool:
 
 def _is_part() -> bool:
     """Whether a thread of Dask trains here, while another thread waits for it in a ``fit``."""
-    if "xgboost.dask" not in sys.modules or not any(isinstance(one, Session) and one.run for one in session.alive):
+    if "xgboost.dask" not in sys.modules:
+        return False
+    if not any(isinstance(running, Session) and running.run for running in session.alive):
         return False
     return any(frame.f_globals.get("__name__") == "xgboost.dask" for frame in stack_frames.outward(sys._getframe(1)))
 
@@ -158,8 +160,8 @@ def record_history(run: Run, history: Mapping[str, Mapping[str, Any]]) -> None:
 def _is_in_training(model: Any) -> bool:
     """Whether a function of XGBoost is training it, further down in the stack of calls."""
     callers = stack_frames.outward(sys._getframe(1))
-    theirs = (frame for frame in callers if frame.f_globals.get("__name__") == training.__name__)
-    return any(value is model for frame in theirs for value in stack_frames.variables(frame).values())
+    training_frames = (frame for frame in callers if frame.f_globals.get("__name__") == training.__name__)
+    return any(value is model for frame in training_frames for value in stack_frames.variables(frame).values())
 
 
 def _newest(history: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], int]:

@@ -16,8 +16,8 @@ from tachograph import guard
 from tachograph.hooks import Session, Unsettled, session
 from tachograph.record.run import Run
 
-_known: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
-_going_on: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
+_by_model: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
+_by_session: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
 
 
 class Steps:
@@ -61,14 +61,14 @@ def go_on(start: Any, at: Session) -> Steps:
     steps = _of(start) if at.further else None
     if steps is None:
         return Steps(at.run)
-    del _known[_booster(start)]
-    _going_on[at] = steps
+    del _by_model[_booster(start)]
+    _by_session[at] = steps
     return steps
 
 
 def within(at: Session) -> Steps | None:
     """The steps that the training in a session is a further one of."""
-    return _going_on.get(at)
+    return _by_session.get(at)
 
 
 def done(model: Any, steps: Steps) -> None:
@@ -76,16 +76,16 @@ def done(model: Any, steps: Steps) -> None:
     steps.next += 1
     booster = _booster(model)
     if booster is not None:
-        _known[booster] = steps
+        _by_model[booster] = steps
 
 
 def _of(model: Any) -> Steps | None:
     """The rounds of which ``model`` came out."""
     booster = _booster(model)
-    return None if booster is None else _known.get(booster)
+    return None if booster is None else _by_model.get(booster)
 
 
 def _booster(model: Any) -> Booster | None:
     """The booster that ``model`` is or has."""
-    found = model if isinstance(model, Booster) else getattr(model, "_Booster", None)
-    return found if isinstance(found, Booster) else None
+    booster = model if isinstance(model, Booster) else getattr(model, "_Booster", None)
+    return booster if isinstance(booster, Booster) else None

@@ -1,4 +1,4 @@
-"""The one line: ``autolog()``. Checks what was asked for, and turns the plug-ins on."""
+"""``autolog()``: checks its arguments, turns the plug-ins on, and does the same in child processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tachograph.runtime import notebooks
 
 __all__ = ["Autolog", "autolog", "suppress"]
 
-_own_hooks: Hooks | None = None
+_python_hooks: Hooks | None = None
 
 
 class Autolog:
@@ -31,13 +31,13 @@ class Autolog:
 
     def undo(self) -> None:
         """Take all hooks back. Runs that are open stay open."""
-        global _own_hooks
+        global _python_hooks
         plugins.deactivate()
-        if _own_hooks is not None and "multiprocessing" in sys.modules:
-            importlib.import_module("multiprocessing.spawn")  # which children are told by that this was undone
-        if _own_hooks is not None:
-            _own_hooks.undo()
-            _own_hooks = None
+        if _python_hooks is not None and "multiprocessing" in sys.modules:
+            importlib.import_module("multiprocessing.spawn")  # so that children learn that this was undone
+        if _python_hooks is not None:
+            _python_hooks.undo()
+            _python_hooks = None
             console.expect_no_more()
         _set(Options())
         options.name = None
@@ -79,16 +79,16 @@ def autolog(
     check_sinks(sinks)
     if settings.off():
         return Autolog()
-    asked = Options(
+    requested = Options(
         experiment=experiment, sinks=None if sinks is None else list(sinks), tags=dict(tags or {}), models=models,
         checkpoints=checkpoints, datasets=datasets, system=system, every_n_steps=every_n_steps, silent=silent,
     )  # fmt: skip
     with guard.contained("autolog"):
-        if _own_hooks is not None:
-            asked = _added(asked)
-            if not _words:  # else its parent's program is loaded, and calls it anew
-                _announce_change(asked)
-        _set(asked)
+        if _python_hooks is not None:
+            requested = _added(requested)
+            if not _adopted:  # else the program of a child process is loaded, and calls it as its parent has
+                _announce_change(requested)
+        _set(requested)
         _hook_python()
         plugins.activate(frameworks or plugins.installed())
     return Autolog()
@@ -100,9 +100,9 @@ def run_name(name: str | None) -> None:
 
 
 def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_steps: Any, **flags: Any) -> None:
-    known = plugins.installed()
+    installed = plugins.installed()
     for framework in frameworks:
-        if not isinstance(framework, str) or framework not in known:
+        if not isinstance(framework, str) or framework not in installed:
             raise ValueError(f"autolog knows no framework {framework!r}; it knows {', '.join(plugins.names())}")
     if not (checkpoints is False or checkpoints in ("best", "all")):
         raise ValueError(f'checkpoints must be "best", "all" or False, got {checkpoints!r}')
@@ -115,102 +115,105 @@ def _check(frameworks: Sequence[Any], checkpoints: Any, system: Any, every_n_ste
             raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def _added(asked: Options) -> Options:
-    """What two calls ask for together: where the second leaves an argument out, the first's stays."""
+def _added(requested: Options) -> Options:
+    """The options of two calls together: where the second call leaves an argument out, the first one's stays."""
     default = Options()
     merged = Options()
     for name in Options.__struct_fields__:
-        given = getattr(asked, name)
-        setattr(merged, name, getattr(options, name) if given == getattr(default, name) else given)
+        value = getattr(requested, name)
+        setattr(merged, name, getattr(options, name) if value == getattr(default, name) else value)
     return merged
 
 
-def _announce_change(asked: Options) -> None:
+def _announce_change(requested: Options) -> None:
     changed = [
-        f"{name}={getattr(asked, name)!r} (was {getattr(options, name)!r})"
+        f"{name}={getattr(requested, name)!r} (was {getattr(options, name)!r})"
         for name in Options.__struct_fields__
-        if getattr(asked, name) != getattr(options, name)
+        if getattr(requested, name) != getattr(options, name)
     ]
     if changed:
         text = f"autolog() was called again with other arguments: {', '.join(changed)} from now on"
         guard.warn(text, text)
 
 
-def _set(asked: Options) -> None:
+def _set(requested: Options) -> None:
     for name in Options.__struct_fields__:
         if name != "name":
-            setattr(options, name, getattr(asked, name))
-    guard.mute(asked.silent)
-    settings.choose(experiment=asked.experiment, sinks=asked.sinks)
-    lifecycle.configure(asked.system)
+            setattr(options, name, getattr(requested, name))
+    guard.mute(requested.silent)
+    settings.choose(experiment=requested.experiment, sinks=requested.sinks)
+    lifecycle.configure(requested.system)
 
 
 # -- child processes --
 
 
-def _word() -> children.Word | None:
+def _handover() -> children.Handover | None:
     """What a child process must know to record as this one does."""
-    if _own_hooks is None:
+    if _python_hooks is None:
         return {"on": False}
     tags = {str(name): str(value) for name, value in options.tags.items()}
     return {
         "on": True,
         "options": {**msgspec.structs.asdict(options), "tags": tags},
-        "plugins": [name for name, found in plugins.installed().items() if found.state != "off"],
+        "plugins": [name for name, plugin in plugins.installed().items() if plugin.state != "off"],
         "arguments": dict(parsed_arguments.latest),
         "quiet": session.quiet_here(),
     }
 
 
-def adopt(word: children.Word) -> None:
-    """In a child process: do as its parent does. Its program is about to be loaded, which may call ``autolog`` itself,
-    and after that it is done again."""
+def adopt(handover: children.Handover) -> None:
+    """Record as the parent of this process does.
+
+    The program is about to be loaded, and may call ``autolog`` itself: once it is loaded, this is done again.
+    """
     if settings.off():
         return
     with guard.contained("child process"):
-        _words.append(word)
-        if word["on"]:
-            _turn_on(word)
+        _adopted.append(handover)
+        if handover["on"]:
+            _turn_on(handover)
 
 
-_words: list[children.Word] = []  # what this process was told, until its program is loaded
+_adopted: list[children.Handover] = []  # what the parent process has handed over, until the program is loaded
 
 
-def _adopt_at_last() -> None:
-    word = _words.pop()
-    if not word["on"]:
+def _adopt_again() -> None:
+    """The program is loaded: what it has asked of ``autolog`` in the meantime gives way to the parent's."""
+    handover = _adopted.pop()
+    if not handover["on"]:
         Autolog().undo()
         return
-    _turn_on(word)
-    if word["quiet"]:
+    _turn_on(handover)
+    if handover["quiet"]:
         session.be_quiet()
 
 
-def _turn_on(word: children.Word) -> None:
-    _set(Options(**word["options"]))
-    options.name = word["options"]["name"]
-    parsed_arguments.latest.update(word["arguments"])
+def _turn_on(handover: children.Handover) -> None:
+    _set(Options(**handover["options"]))
+    options.name = handover["options"]["name"]
+    parsed_arguments.latest.update(handover["arguments"])
     _hook_python()
-    plugins.activate(set(word["plugins"]) & set(plugins.installed()))
+    plugins.activate(set(handover["plugins"]) & set(plugins.installed()))
 
 
 def _child(call: Call) -> Watcher:
     """Watch a child process, forked or not, from when its program is loaded to the end of its work."""
-    if _words:
-        _adopt_at_last()
+    if _adopted:
+        _adopt_again()
     children.follow_tasks(call.instance, process_end.end_task)
     yield
 
 
 def _hook_python() -> None:
-    """What is listened to outside the frameworks: new threads and processes, parsed command lines, seeds, what is
-    printed before the first run; and what was parsed and seeded already."""
-    global _own_hooks
-    if _own_hooks is not None:
+    """Listen to what happens outside of the frameworks: new threads and processes, parsed command lines, seeds, and
+    what is printed before the first run."""
+    global _python_hooks
+    if _python_hooks is not None:
         return
-    _own_hooks = hooks = Hooks("python")
+    _python_hooks = hooks = Hooks("python")
     session.follow_threads(hooks)
-    hooks.native(children.tell(_word))
+    hooks.native(children.hand_over(_handover))
     if settings.flag("console", True) and notebooks.current() is None:  # IPython changes the streams for each cell
         console.expect()
     python.hook_when_imported(hooks, "multiprocessing.process", "BaseProcess._bootstrap", _child)

@@ -1,8 +1,8 @@
-"""The child processes of ``multiprocessing``: what they are told, and where a task of theirs ends.
+"""Child processes of ``multiprocessing``: they record as their parent does, and tasks of a pool's worker have an end.
 
 A forked child has all that its parent has. One with a fresh interpreter (``spawn``, ``forkserver``) has what
-``multiprocessing`` sends to it: a word of ours goes with that. Neither the program's arguments nor the environment are
-changed for it, which other processes would inherit.
+``multiprocessing`` sends to it: a handover of ours goes with that. The program's arguments and the environment stay as
+they are, since other processes would inherit them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from tachograph import guard
 from tachograph.runtime import import_hooks
 
-Word = Mapping[str, Any]
+Handover = Mapping[str, Any]  # what a child must know to record as its parent does
 
 # Runs in the child before its program is imported, when it has neither the path nor the folder that it is about to get.
 # There need not be a tachograph.
@@ -28,7 +28,7 @@ try:
 except ImportError:
     pass
 else:
-    autolog.adopt(word)
+    autolog.adopt(handover)
 """
 _WORKERS = {
     ("multiprocessing.pool", "worker"),
@@ -37,20 +37,22 @@ _WORKERS = {
 }
 _RESULTS = 1  # which of a worker's arguments is the queue that its results go into
 
-_speak: Callable[[], Word | None] | None = None
+_make_handover: Callable[[], Handover | None] | None = None
 
 
-def tell(speak: Callable[[], Word | None]) -> Callable[[], None]:
-    """Send what ``speak()`` gives to each child that starts with a fresh interpreter, for ``autolog.adopt``: plain
-    values that can be pickled, or None for nothing. Gives a function that no longer waits for ``multiprocessing``;
-    where that is loaded, it goes on: to be told that recording was switched off, too.
+def hand_over(make_handover: Callable[[], Handover | None]) -> Callable[[], None]:
+    """Send what ``make_handover()`` returns to each child that starts with a fresh interpreter, for ``autolog.adopt``:
+    plain values that can be pickled, or None for nothing.
+
+    Returns a function that stops waiting for ``multiprocessing``. Once that is loaded, children get a handover for
+    good: they must also learn that recording was switched off.
     """
-    global _speak
-    _speak = speak
-    return import_hooks.when_imported("multiprocessing.spawn", _accompany)
+    global _make_handover
+    _make_handover = make_handover
+    return import_hooks.when_imported("multiprocessing.spawn", _hook_spawn)
 
 
-def _accompany() -> None:
+def _hook_spawn() -> None:
     spawn: Any = sys.modules["multiprocessing.spawn"]
     original = spawn.get_preparation_data
     if getattr(original, "_tachograph", False):
@@ -59,28 +61,31 @@ def _accompany() -> None:
     def get_preparation_data(*args: Any, **kwargs: Any) -> Any:
         data = original(*args, **kwargs)
         with guard.contained("child process"):
-            word = _speak() if _speak is not None else None
-            if word is not None:
-                data["tachograph"] = _Message(data, word)
+            handover = _make_handover() if _make_handover is not None else None
+            if handover is not None:
+                data["tachograph"] = _Pickled(data, handover)
         return data
 
     get_preparation_data._tachograph = True  # type: ignore[attr-defined]
     spawn.get_preparation_data = update_wrapper(get_preparation_data, original)
 
 
-class _Message:
-    """A word on its way. What is pickled are the instructions to take it in."""
+class _Pickled:
+    """A handover on its way: it is pickled as the code that adopts it."""
 
-    def __init__(self, data: Mapping[str, Any], word: Word) -> None:
-        self._scope = {"path": data["sys_path"], "folder": data["dir"], "word": dict(word)}
+    def __init__(self, data: Mapping[str, Any], handover: Handover) -> None:
+        self._scope = {"path": data["sys_path"], "folder": data["dir"], "handover": dict(handover)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, (_RECEIVE, self._scope)
 
 
 def follow_tasks(process: Any, ended: Callable[[BaseException | None], object]) -> None:
-    """In a child process that is a worker of a pool: call ``ended`` with what a task raised, whenever one is done and
-    its result is about to be sent. After that the worker may be killed at any time: that is how ``Pool`` ends."""
+    """Call ``ended`` with what a task raised, or None, whenever a task is done, if ``process`` is a worker of a pool.
+
+    It is called in that worker, just before the task's result is sent. After that the worker may be killed at any
+    time: that is how ``Pool`` ends.
+    """
     target = getattr(process, "_target", None)
     if (getattr(target, "__module__", ""), getattr(target, "__name__", "")) not in _WORKERS:
         return
@@ -96,7 +101,7 @@ def follow_tasks(process: Any, ended: Callable[[BaseException | None], object]) 
 
 
 def _error(result: Any) -> BaseException | None:
-    """What a task has raised: of ``Pool`` (job, number, (whether it went well, what came of it)), else an object."""
+    """What a task has raised. ``Pool`` sends (job, number, (went well, result or error)), others send an object."""
     if isinstance(result, tuple):
         went_well, value = result[2]
         error = None if went_well else value

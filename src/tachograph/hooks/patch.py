@@ -174,10 +174,10 @@ _MISSING = object()
 def _static(owner: Any, name: str) -> Any:
     import inspect  # takes a while to import, and is seldom needed
 
-    found = inspect.getattr_static(owner, name, _MISSING)
-    if found is _MISSING:
+    attribute = inspect.getattr_static(owner, name, _MISSING)
+    if attribute is _MISSING:
         raise AttributeError(f"{getattr(owner, '__name__', owner)} has no {name!r} that could be hooked")
-    return found
+    return attribute
 
 
 def _rewrap(original: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:

@@ -44,10 +44,10 @@ def _parsed(call: Call) -> Watcher:
 
 
 def _seeded(call: Call, library: str) -> Watcher:
-    given = [*call.args, *call.kwargs.values()]
+    arguments = [*call.args, *call.kwargs.values()]
     yield
-    if given and given[0] is not None and session.current() is None:  # a training that seeds does so for itself
-        seeds.note(library, given[0])
+    if arguments and arguments[0] is not None and session.current() is None:  # a training that seeds does so for itself
+        seeds.note(library, arguments[0])
 
 
 def _seeded_random(call: Call) -> Watcher:

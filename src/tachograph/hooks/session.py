@@ -114,8 +114,8 @@ def _current_quiet() -> Quiet | None:
 
 def _started_in() -> tuple[Session | None, Quiet | None]:
     """Where this thread was started."""
-    found: tuple[Session | None, Quiet | None] = getattr(threading.current_thread(), _STARTED_IN, (None, None))
-    return found
+    started_in: tuple[Session | None, Quiet | None] = getattr(threading.current_thread(), _STARTED_IN, (None, None))
+    return started_in
 
 
 @contextmanager
@@ -231,8 +231,8 @@ def _go_on(plugin: str, run: Run, silences: tuple[str, ...]) -> Session:
 
 def is_at(run: Run) -> bool:
     """Whether what is trained here may be a further step of ``run``, the user's or one that autolog has opened."""
-    given = active_run.find_for_training()
-    return run is given if run.opener == "user" else run.parent_id == (None if given is None else given.id)
+    active = active_run.find_for_training()
+    return run is active if run.opener == "user" else run.parent_id == (None if active is None else active.id)
 
 
 def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str, ...], apart: bool = False) -> Session:
@@ -242,15 +242,15 @@ def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str
     """
     if not records:
         return Session(plugin, None, silences=silences)
-    given = active_run.find_for_training()
-    if given is not None and given.opener == "user":
-        return Session(plugin, given if given.rank == 0 else None, many=many, silences=silences)
-    is_apart = apart and given is not None and given.joined and given.opener == plugin
-    if given is not None and (given.role == "worker" or given.opener == plugin) and not is_apart:
+    outer = active_run.find_for_training()
+    if outer is not None and outer.opener == "user":
+        return Session(plugin, outer if outer.rank == 0 else None, many=many, silences=silences)
+    is_apart = apart and outer is not None and outer.joined and outer.opener == plugin
+    if outer is not None and (outer.role == "worker" or outer.opener == plugin) and not is_apart:
         # In a child process of a training that is recorded, or inside one that goes on without being a call.
         return Session(plugin, None, silences=silences)
     # What is open here is another framework's training that isn't a call (a loop, a callback): it is the parent.
-    run = open_run(options.name or name, options.experiment, parent=given, opener=plugin, sinks=options.sinks)
+    run = open_run(options.name or name, options.experiment, parent=outer, opener=plugin, sinks=options.sinks)
     if options.tags:
         run.set_tags(options.tags)
     return Session(plugin, run if run.rank == 0 else None, owned=run, many=many, silences=silences)

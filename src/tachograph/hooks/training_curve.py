@@ -66,16 +66,16 @@ class Trainings(Generic[Recording]):
         In a session the first training has it. Outside of one it goes to the user's run, or to one of its own, which
         is called ``name``; where ``records()`` is false, to none.
         """
-        given = session.current()
-        if given is None:
+        around = session.current()
+        if around is None:
             if settings.off():
                 return None
             self.end_left()
             return Curve(session.begin(self.plugin, name, records(), False, self.silences), is_own=True)
-        if given.run is None or given.many or "curve" in given.claimed:
+        if around.run is None or around.many or "curve" in around.claimed:
             return None
-        given.claimed.add("curve")
-        return Curve(given, is_own=False)
+        around.claimed.add("curve")
+        return Curve(around, is_own=False)
 
     def begin(self, model: Any, recording: Recording) -> None:
         """``model`` is in training."""
@@ -91,9 +91,9 @@ class Trainings(Generic[Recording]):
 
     def end_left(self) -> None:
         """End a run that an exception in its training has left open here."""
-        left = open_runs.here()
-        if left is None or left.opener != self.plugin or session.current() is not None:
+        run = open_runs.here()
+        if run is None or run.opener != self.plugin or session.current() is not None:
             return
-        recorded = [(model, one) for model, one in list(self._recordings.items()) if one.run is left]
-        if not any(self._goes_on(model, one) for model, one in recorded):
-            left.finish("failed", ABANDONED)
+        recorded = [(model, recording) for model, recording in list(self._recordings.items()) if recording.run is run]
+        if not any(self._goes_on(model, recording) for model, recording in recorded):
+            run.finish("failed", ABANDONED)

@@ -90,8 +90,8 @@ def _announced() -> tuple[process.Process | None, Path]:
         # A worker of a pool may be older than its parent's first run: who started it is known all the same.
         return process.parent() if process.is_child() else None, settings.root()
     me = process.this()
-    told = process.Process(me.host, me.boot, int(number), int(born), int(namespace), me.machine)
-    return (None if told == me else told), Path(root)
+    parent = process.Process(me.host, me.boot, int(number), int(born), int(namespace), me.machine)
+    return (None if parent == me else parent), Path(root)
 
 
 def _join(parent: process.Process, root: Path) -> _Joined | None:

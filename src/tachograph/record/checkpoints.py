@@ -206,10 +206,10 @@ class Keeper:
 
 
 def _keeper(run: Run) -> Keeper:
-    found: Keeper | None = vars(run).get("_checkpoints")
-    if found is None or found.pid != os.getpid():  # a forked child keeps its own
-        found = vars(run)["_checkpoints"] = Keeper(run)
-    return found
+    keeper: Keeper | None = vars(run).get("_checkpoints")
+    if keeper is None or keeper.pid != os.getpid():  # a forked child keeps its own
+        keeper = vars(run)["_checkpoints"] = Keeper(run)
+    return keeper
 
 
 def _discard(drafts: Mapping[str, Path]) -> None:

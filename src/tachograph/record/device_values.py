@@ -112,8 +112,8 @@ def _find(kind: type) -> Start | None:
     packages = {base.__module__.partition(".")[0] for base in kind.__mro__} - _ON_THE_HOST
     for name in sorted(packages & _targets().keys() if packages else ()):
         module, _, function = _targets()[name].partition(":")
-        found: Start = getattr(importlib.import_module(module), function)
-        return found
+        start_copy: Start = getattr(importlib.import_module(module), function)
+        return start_copy
     return None
 
 

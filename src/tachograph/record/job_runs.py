@@ -120,13 +120,13 @@ def _id(key: str, turn: int) -> str:
 
 def _generation(runs: Path, job: Job) -> int:
     """Which of the jobs with this key ours is, counted from 0: the newest one, or the next where that one is over."""
-    found = _generations.get(job.key)
-    if found is None:
-        known = next(number for number in count() if not (runs / _id(f"{job.key}#{number}", 0)).exists())
-        newest = max(known - 1, 0)
-        over = known > 0 and job.attempt == 0 and _is_over(runs / _id(f"{job.key}#{newest}", 0), job)
-        found = _generations[job.key] = newest + over
-    return found
+    generation = _generations.get(job.key)
+    if generation is None:
+        taken = next(number for number in count() if not (runs / _id(f"{job.key}#{number}", 0)).exists())
+        newest = max(taken - 1, 0)
+        over = taken > 0 and job.attempt == 0 and _is_over(runs / _id(f"{job.key}#{newest}", 0), job)
+        generation = _generations[job.key] = newest + over
+    return generation
 
 
 def _is_over(folder: Path, job: Job) -> bool:
@@ -165,8 +165,8 @@ class _Owner(msgspec.Struct):
 
 def _owner(folder: Path) -> _Owner | None:
     """Rank 0 of a run; None where it has not begun."""
-    found = [(start, writer) for writer in journal.writers(folder) if (start := journal.header(writer)) is not None]
-    owners = [pair for pair in found if pair[0].role == "owner"]
+    writers = [(start, writer) for writer in journal.writers(folder) if (start := journal.header(writer)) is not None]
+    owners = [pair for pair in writers if pair[0].role == "owner"]
     if not owners:
         return None
     start, writer = max(owners, key=lambda pair: (pair[0].attempt, pair[0].at))
@@ -175,13 +175,13 @@ def _owner(folder: Path) -> _Owner | None:
 
 def _opened_by(runs: Path, first: process.Process, parent_id: str | None) -> list[str]:
     """The runs that a process has opened below a parent, or below none, oldest first."""
-    found = []
+    opened = []
     for run in runs.iterdir() if runs.is_dir() else ():
         for writer in journal.writers(run):
             start = journal.header(writer) if f"-{first.pid}-" in writer.name else None
             if start is not None and (start.role, start.born, start.parent) == ("owner", first.born, parent_id):
-                found.append((start.at, run.name))
-    return [name for _, name in sorted(found)]
+                opened.append((start.at, run.name))
+    return [name for _, name in sorted(opened)]
 
 
 def _forked() -> None:

@@ -41,7 +41,7 @@ class Job(msgspec.Struct, frozen=True):
     outermost: Process | None = None
 
 
-class _Told(msgspec.Struct):
+class _Launch(msgspec.Struct):
     """What the environment says. The rank differs from what launched it by ``marks``. ``near`` means that all ranks are
     on this machine; where they are not, the job is known by its ``name``, with an ``address`` if that may come again.
     What a user started ``by_hand`` has no launcher that ends with the job.
@@ -58,24 +58,24 @@ class _Told(msgspec.Struct):
     by_hand: bool = False
 
 
-_finders: list[Callable[[], Job | None]] = []
-_found: tuple[int, Job] | None = None  # with the process that it was found for
+_searches: list[Callable[[], Job | None]] = []
+_announced_job: tuple[int, Job] | None = None  # with the process that it was found for
 
 
 def job() -> Job | None:
     """The job that this process is a rank of, or None for a process of its own."""
-    for tell in (_torchrun, _mpi, _ranked, _slurm):
-        told = tell()
-        if told is not None:
-            return _job(told) if told.size > 1 else None
+    for describe in (_torchrun, _mpi, _ranked, _slurm):
+        launch = describe()
+        if launch is not None:
+            return _job(launch) if launch.size > 1 else None
     return _lightning() or _announced()
 
 
-def announce(find: Callable[[], Job | None]) -> Callable[[], None]:
-    """Ask ``find`` wherever no launcher describes a job, each time that a run is opened: for plug-ins, whose framework
-    may know. Gives a function that takes it back."""
-    _finders.append(find)
-    return lambda: _finders.remove(find)
+def announce(search: Callable[[], Job | None]) -> Callable[[], None]:
+    """Ask ``search`` for the job each time that a run is opened, where no launcher describes one: for plug-ins, whose
+    framework may know. Returns a function that cancels it."""
+    _searches.append(search)
+    return lambda: _searches.remove(search)
 
 
 def met(rank: int, size: int, address: str) -> Job | None:
@@ -95,31 +95,31 @@ def _spawned(rank: int, size: int) -> Job:
 
 
 def _announced() -> Job | None:
-    global _found
-    for find in _finders:
-        found = None
+    global _announced_job
+    for search in _searches:
+        job = None
         with guard.contained("job"):
-            found = find()
-        if found is not None:
-            _found = os.getpid(), found
+            job = search()
+        if job is not None:
+            _announced_job = os.getpid(), job
     # Ranks stay what they are once the framework has closed their connection.
-    return _found[1] if _found is not None and _found[0] == os.getpid() else None
+    return _announced_job[1] if _announced_job is not None and _announced_job[0] == os.getpid() else None
 
 
-def _job(told: _Told) -> Job | None:
-    starter, outermost = _starter(told.marks)
+def _job(launch: _Launch) -> Job | None:
+    starter, outermost = _starter(launch.marks)
     if starter is None:
         return None
-    rank, size, attempt = told.rank, told.size, told.attempt
-    if told.by_hand and process.is_child():
+    rank, size, attempt = launch.rank, launch.size, launch.attempt
+    if launch.by_hand and process.is_child():
         return _spawned(rank, size)
-    if told.near:
+    if launch.near:
         # The name that a user gave the job need not be unique: the process that started it is, unless it is a shell.
-        return Job(f"{told.launcher}:{told.name}:{starter}", rank, size, attempt, certain=not told.by_hand)
+        return Job(f"{launch.launcher}:{launch.name}:{starter}", rank, size, attempt, certain=not launch.by_hand)
     if _slurm_step():
-        return Job(f"slurm:{_slurm_step()}:{told.name}", rank, size, attempt + _count("SLURM_RESTART_COUNT"))
-    job = Job(f"{told.launcher}:{told.name}:{told.address}", rank, size, attempt, certain=not told.address)
-    if told.launcher != "torchrun":
+        return Job(f"slurm:{_slurm_step()}:{launch.name}", rank, size, attempt + _count("SLURM_RESTART_COUNT"))
+    job = Job(f"{launch.launcher}:{launch.name}:{launch.address}", rank, size, attempt, certain=not launch.address)
+    if launch.launcher != "torchrun":
         return job
     # The torchrun of a node restarts its ranks uncounted where those of another one have failed.
     return msgspec.structs.replace(job, restarter=starter, outermost=outermost)
@@ -128,19 +128,19 @@ def _job(told: _Told) -> Job | None:
 # -- what launchers say --
 
 
-def _torchrun() -> _Told | None:
+def _torchrun() -> _Launch | None:
     rank, size, named = _number("RANK"), _number("WORLD_SIZE"), os.environ.get("TORCHELASTIC_RUN_ID")
     if rank is None or size is None or named is None:
         return None
     # The port of a job with a name changes with each restart; one without a name has nothing better.
     address = _address() if named == "none" else os.environ.get("MASTER_ADDR", "")
-    return _Told(
+    return _Launch(
         "torchrun", rank, size, ("RANK", "TORCHELASTIC_ERROR_FILE"), _number("LOCAL_WORLD_SIZE") == size,
         named, address, _count("TORCHELASTIC_RESTART_COUNT"),
     )  # fmt: skip
 
 
-def _mpi() -> _Told | None:
+def _mpi() -> _Launch | None:
     rank, size = _number("OMPI_COMM_WORLD_RANK", "PMI_RANK"), _number("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
     if rank is None or size is None:
         return None
@@ -148,10 +148,10 @@ def _mpi() -> _Told | None:
     near = _number("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS") == size
     names = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID")
     named = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    return _Told("mpi", rank, size, marks, near, named, "" if named else _address())
+    return _Launch("mpi", rank, size, marks, near, named, "" if named else _address())
 
 
-def _ranked() -> _Told | None:
+def _ranked() -> _Launch | None:
     """The variables by which torch.distributed starts, set by DeepSpeed, by an operator in a cluster, or by hand."""
     rank, size = _number("RANK"), _number("WORLD_SIZE")
     if rank is None or size is None or "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
@@ -159,15 +159,15 @@ def _ranked() -> _Told | None:
     launched = _number("LOCAL_WORLD_SIZE", "LOCAL_SIZE") == size
     here = _is_here(os.environ["MASTER_ADDR"])
     by_hand = here and not launched
-    return _Told("ranks", rank, size, ("RANK",), launched or here, _address(), _address(), by_hand=by_hand)
+    return _Launch("ranks", rank, size, ("RANK",), launched or here, _address(), _address(), by_hand=by_hand)
 
 
-def _slurm() -> _Told | None:
+def _slurm() -> _Launch | None:
     rank, size = _number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
     # Without a step (a plain script inside sbatch) there is one process, however many tasks were asked for.
     if rank is None or size is None or not _slurm_step():
         return None
-    return _Told("slurm", rank, size, ("SLURM_PROCID", "SLURM_STEP_ID"), near=False)
+    return _Launch("slurm", rank, size, ("SLURM_PROCID", "SLURM_STEP_ID"), near=False)
 
 
 def _slurm_step() -> str:
@@ -195,11 +195,11 @@ def _lightning() -> Job | None:
 def _starter(marks: tuple[str, ...]) -> tuple[Process | None, Process]:
     """The process that started this job on this machine: the nearest ancestor that was started with other values of
     ``marks``. None where a rank is in between: then this process is none. And the one that it started for us."""
-    mine = {name: os.environ.get(name) for name in marks}
+    ours = {name: os.environ.get(name) for name in marks}
     outermost = os.getpid()
     pid, child = process.starter_of_child() or os.getppid(), process.is_child()
     recording = os.environ.get(PARENT, "").partition(":")[0]
-    while pid > 1 and process.started_with(pid, marks) == mine:
+    while pid > 1 and process.started_with(pid, marks) == ours:
         if child or str(pid) == recording:
             return None, process.this()
         outermost, pid = pid, process.parent_of(pid)

@@ -33,8 +33,8 @@ _shutdown_at: float | None = None
 _original_exit = sys.exit
 _watching = False
 _ends_child: int | None = None
-_last_jobs: list[Callable[[], object]] = []
-_put_off: dict[Callable[[], object], int] = {}
+_jobs_at_end: list[Callable[[], object]] = []
+_put_off_jobs: dict[Callable[[], object], int] = {}
 
 
 def watch() -> None:
@@ -103,27 +103,27 @@ def _exit_of_child() -> SystemExit | None:
 def at_end(job: Callable[[], object]) -> Callable[[], None]:
     """Do ``job`` before the runs that are open then are ended, with the process or a task of a pool's worker. Gives a
     function that takes that back."""
-    _last_jobs.append(job)
-    return lambda: _last_jobs.remove(job)
+    _jobs_at_end.append(job)
+    return lambda: _jobs_at_end.remove(job)
 
 
-def _do_last_jobs() -> None:
+def _do_jobs_at_end() -> None:
     catch_up(here=False)
-    for job in _last_jobs:
+    for job in _jobs_at_end:
         with guard.contained("exit"):
             job()
 
 
 def put_off(job: Callable[[], object]) -> None:
     """Do ``job`` at the end of the process, or before this thread reads what was recorded."""
-    _put_off[job] = threading.get_ident()
+    _put_off_jobs[job] = threading.get_ident()
 
 
 def catch_up(here: bool = True) -> None:
     """Do what was put off, in this thread or (not ``here``) in any."""
-    for job, thread in list(_put_off.items()):
+    for job, thread in list(_put_off_jobs.items()):
         if not here or thread == threading.get_ident():
-            del _put_off[job]
+            del _put_off_jobs[job]
             with guard.contained("what was put off"):
                 job()
 
@@ -131,7 +131,7 @@ def catch_up(here: bool = True) -> None:
 def end_process() -> None:
     """End what is still open, the innermost run first, and wait (a bounded time) for what the background has to do."""
     error = _how()
-    _do_last_jobs()
+    _do_jobs_at_end()
     with guard.contained("exit"):
         for run in reversed(open_runs.open_runs()):
             run.finish(outcome.status(error), error)
@@ -148,16 +148,16 @@ def end_task(error: BaseException | None) -> None:
     """In a worker of a pool: end what a task has left open. The trainings of the next one are others; a process that
     is killed can't end them. What the user opened stays open, also a run of the parent's in which nothing is held back.
     """
-    _do_last_jobs()
+    _do_jobs_at_end()
     for run in reversed(open_runs.open_runs()):
-        theirs = run.opener == "user" or run.role == "worker"
-        if not theirs or (run.role == "worker" and run.holds_back):
+        is_theirs = run.opener == "user" or run.role == "worker"
+        if not is_theirs or (run.role == "worker" and run.holds_back):
             run.finish(outcome.status(error), error)
 
 
 def end_part(error: BaseException | None, before: Collection[Run]) -> None:
     """End what a part of the program, a program of its own elsewhere, has left open: all but the runs ``before`` it."""
-    _do_last_jobs()
+    _do_jobs_at_end()
     for run in reversed(open_runs.open_runs()):
         if run not in before and not run.joined:
             run.finish(outcome.status(error), error)
@@ -165,10 +165,10 @@ def end_part(error: BaseException | None, before: Collection[Run]) -> None:
 
 def _hurry() -> None:
     """What is the run's own is waited for, and the disk tried again; git, where it is slow, has to hurry."""
-    surroundings = sys.modules.get("tachograph.record.lifecycle")
-    if surroundings is not None:
-        surroundings.environment.hurry()
-        background.soon(surroundings.write_what_is_left)
+    lifecycle = sys.modules.get("tachograph.record.lifecycle")
+    if lifecycle is not None:
+        lifecycle.environment.hurry()
+        background.soon(lifecycle.write_what_is_left)
 
 
 def sent(timeout: float) -> bool:
@@ -178,15 +178,15 @@ def sent(timeout: float) -> bool:
 
 
 def _send_what_is_left(timeout: float) -> None:
-    detach = settings.flag("detach")
+    is_detached = settings.flag("detach")
     with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
-        if sent(min(timeout, DETACH_SECONDS) if detach else timeout):
+        if sent(min(timeout, DETACH_SECONDS) if is_detached else timeout):
             return
     from tachograph.ship.shipper import shipper
 
     if unsent := shipper.unsent():
         who = "the next run here sends it, or: tachograph sync"
-        if detach:
+        if is_detached:
             with contextlib.suppress(OSError):  # no process can be begun
                 who = f"a process in the background does that, see {', '.join(map(str, shipper.detach()))}"
         guard.say(f"still to be sent: {', '.join(unsent)}; {who}")
@@ -225,7 +225,7 @@ def forked() -> None:
     """A forked child has not been asked to exit, whatever its parent was."""
     global _exit_call
     _exit_call = None
-    _put_off.clear()
+    _put_off_jobs.clear()
 
 
 forks.in_child("end of the process", forked)

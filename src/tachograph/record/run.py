@@ -368,8 +368,8 @@ def _by_step(points: dict[str, Any], step: int | None, steps: Steps) -> dict[int
         steps.admit(tuple(points))
         return {step: points}
     groups: dict[int, dict[str, Any]] = {}
-    for name, own in steps.take(tuple(points)).items():
-        groups.setdefault(own, {})[name] = points[name]
+    for name, next_step in steps.take(tuple(points)).items():
+        groups.setdefault(next_step, {})[name] = points[name]
     return groups
 
 

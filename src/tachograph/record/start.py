@@ -67,7 +67,7 @@ def start_run(
     if resume is not None:
         run = _resume(resume, sinks)
     else:
-        run = open_run(name, experiment, parent=_found(parent) if parent is not None else open_runs.here(), sinks=sinks)
+        run = open_run(name, experiment, parent=_parent(parent), sinks=sinks)
     if params:
         run.log_params(params)
     if tags:
@@ -179,20 +179,23 @@ def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
     if isinstance(resume, Run) and not resume.ended:
         return resume
     root = resume.root if isinstance(resume, Run) else settings.root()
-    known = open_store(root).run(resume.id if isinstance(resume, Run) else resume)
+    recorded = open_store(root).run(resume.id if isinstance(resume, Run) else resume)
     job = launchers.job()
     rank = 0 if job is None else job.rank
     run = Run(
-        root, known.id, name=known.name, experiment=known.experiment, parent_id=known.parent_id,
+        root, recorded.id, name=recorded.name, experiment=recorded.experiment, parent_id=recorded.parent_id,
         role="owner" if rank == 0 else "worker", rank=rank,
-        attempt=max((writer.attempt for writer in known.writers if writer.rank == rank), default=0) + 1,
+        attempt=max((writer.attempt for writer in recorded.writers if writer.rank == rank), default=0) + 1,
         sinks=settings.sinks() if sinks is None else sinks,
     )  # fmt: skip
-    run._journal.steps.resume(known.next_steps() if rank == 0 else job_runs.next_steps(known.dir, rank))
+    run._journal.steps.resume(recorded.next_steps() if rank == 0 else job_runs.next_steps(recorded.dir, rank))
     return _begin(run)
 
 
-def _found(parent: Run | str) -> Run | str:
+def _parent(parent: Run | str | None) -> Run | str | None:
+    """The run below which a new one is opened, or its id; None for a run of its own."""
+    if parent is None:
+        return open_runs.here()
     if isinstance(parent, Run):
         return parent
     from tachograph.store.store import open_store

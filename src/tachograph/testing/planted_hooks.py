@@ -108,9 +108,9 @@ class CallbackHooks(Hooks):
     def inject(self, owner: Any, name: str, *, make: Callable[[Call], Any], **how: Any) -> None:
         def noting(call: Call) -> Any:
             callback = make(call)
-            own = [callback] if isinstance(callback, FunctionType) else vars(type(callback)).values()
-            functions = (inspect.unwrap(one) for one in own if isinstance(one, FunctionType))
-            self.functions |= {one.__code__ for one in functions if not one.__name__.startswith("__")}
+            attributes = [callback] if isinstance(callback, FunctionType) else vars(type(callback)).values()
+            functions = (inspect.unwrap(function) for function in attributes if isinstance(function, FunctionType))
+            self.functions |= {function.__code__ for function in functions if not function.__name__.startswith("__")}
             return callback
 
         super().inject(owner, name, make=noting, **how)

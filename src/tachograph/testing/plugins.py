@@ -106,11 +106,11 @@ def _twice_is_once(name: str, train: Train, plain: Any) -> None:
 
 def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
     with recorded(name) as store:
-        with tachograph.start_run("the user's own") as own:
+        with tachograph.start_run("the user's own") as users_run:
             _needs_equal(plain, train(), "the result must be the same inside the user's run")
-            assert not own.ended, "the user's run must be left open"
+            assert not users_run.ended, "the user's run must be left open"
         [run] = _one_run(store, "a training inside the user's run adds to that one")
-        assert run.id == own.id
+        assert run.id == users_run.id
 
 
 def _random_numbers_stay(name: str, train: Train) -> None:
@@ -120,8 +120,8 @@ def _random_numbers_stay(name: str, train: Train) -> None:
     with recorded(name):
         _seed()
         train()
-        found = _random_state()
-    changed = [library for library in plain if plain[library] != found[library]]
+        with_autolog = _random_state()
+    changed = [library for library in plain if plain[library] != with_autolog[library]]
     assert not changed, f"random numbers must come as they do without autolog: those of {', '.join(changed)} do not"
 
 
@@ -145,11 +145,11 @@ def _random_state() -> dict[str, str]:
 
 
 def _undo_restores(name: str, train: Train, hooks: NotingHooks) -> None:
-    before = [(where, held, held()) for where, held in hooks.places()]
+    before = [(where, read, read()) for where, read in hooks.places()]
     with recorded(name):
         train()
-    for where, held, original in before:
-        assert held() is original, f"undo must restore the identical object of {where}"
+    for where, read, original in before:
+        assert read() is original, f"undo must restore the identical object of {where}"
 
 
 def _calls_are_the_users_own(
@@ -162,13 +162,14 @@ def _calls_are_the_users_own(
             train()
         where = f"{owner.__name__}.{attribute}"
         assert len(inner) == len(outer), f"{where} was called {len(inner)} times for {len(outer)} calls of the user's"
-        for (given, lists), (arrived, _) in zip(outer, inner, strict=True):
+        for (passed, lists), (arrived, _) in zip(outer, inner, strict=True):
             assert all(_same_items(now, then) for now, then in lists), f"a list that was given to {where} was changed"
-            for place, (mine, theirs) in enumerate(zip(given.values(), arrived.values(), strict=False)):
-                if list(given)[place] == combined.get((id(owner), attribute)):
+            for position, (sent, received) in enumerate(zip(passed.values(), arrived.values(), strict=False)):
+                if list(passed)[position] == combined.get((id(owner), attribute)):
                     continue  # the plug-in has made one of two
-                grew = isinstance(mine, list) and isinstance(theirs, list) and _same_items(theirs[: len(mine)], mine)
-                assert mine is theirs or mine is None or grew, f"{where} got another object than the user gave"
+                are_lists = isinstance(sent, list) and isinstance(received, list)
+                grew = are_lists and _same_items(received[: len(sent)], sent)
+                assert sent is received or sent is None or grew, f"{where} got another object than the user gave"
 
 
 def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[Any, str]]) -> None:
@@ -182,18 +183,18 @@ def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[A
         with _replaced(owner, attribute, fail):
             plain = _raised(train)  # some frameworks catch it, and raise another or go on
             with recorded(name) as store:
-                found = _raised(train)
+                raised = _raised(train)
                 _end_loop(name)
-                assert type(found) is type(plain), f"{where} became {found!r}, without autolog {plain!r}"
-                assert (found is error) == (plain is error), f"{where} must come through as the same object"
+                assert type(raised) is type(plain), f"{where} became {raised!r}, without autolog {plain!r}"
+                assert (raised is error) == (plain is error), f"{where} must come through as the same object"
                 for run in store.runs():
                     assert run.status in ("finished", "failed"), f"{where} left a run that is {run.status}"
 
 
 def _end_loop(name: str) -> None:
-    known = plugins.installed()[name]
-    if getattr(sys.modules[known.module], "LOOPS", False) and known.hooks is not None:
-        known.hooks.undo()
+    installed = plugins.installed()[name]
+    if getattr(sys.modules[installed.module], "LOOPS", False) and installed.hooks is not None:
+        installed.hooks.undo()
 
 
 def _raised(train: Train) -> Exception | None:
@@ -306,9 +307,9 @@ Instead = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 def _spy(calls: list[Any]) -> Instead:
     def spy(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names = [*inspect.signature(original).parameters][: len(args)]
-        given = {**dict(zip_longest(names, args)), **{name: kwargs[name] for name in sorted(kwargs)}}
-        lists = [(value, list(value)) for value in given.values() if isinstance(value, list)]
-        calls.append((given, lists))
+        passed = {**dict(zip_longest(names, args)), **{name: kwargs[name] for name in sorted(kwargs)}}
+        lists = [(value, list(value)) for value in passed.values() if isinstance(value, list)]
+        calls.append((passed, lists))
         return original(*args, **kwargs)
 
     return spy
@@ -333,7 +334,7 @@ def _replaced(owner: Any, name: str, instead: Instead) -> Iterator[None]:
 
 
 def _entry_point(module: ModuleType) -> str:
-    names = [known.name for known in plugins.status() if known.module == module.__name__]
+    names = [installed.name for installed in plugins.status() if installed.module == module.__name__]
     assert names, f"{module.__name__} stands under no entry point of the group {plugins.GROUP}"
     return names[0]
 

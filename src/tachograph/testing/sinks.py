@@ -61,11 +61,11 @@ class _Case:
 
     def needs(self, sink: Sink, expected: Mapping[str, Sequence[bytes]], rule: str) -> None:
         """That of the run exactly this is held."""
-        held = {writer: events.decode(lines[-1]).seq for writer, lines in expected.items()}
-        assert dict(sink.resume(self.run)) == held, f"{rule}: resume says {dict(sink.resume(self.run))}, not {held}"
+        last = {writer: events.decode(lines[-1]).seq for writer, lines in expected.items()}
+        assert dict(sink.resume(self.run)) == last, f"{rule}: resume says {dict(sink.resume(self.run))}, not {last}"
         if self._stored is not None:
-            found = {writer: list(lines) for writer, lines in self._stored(self.run).items()}
-            assert found == {writer: list(map(events.decode, lines)) for writer, lines in expected.items()}, rule
+            stored = {writer: list(lines) for writer, lines in self._stored(self.run).items()}
+            assert stored == {writer: list(map(events.decode, lines)) for writer, lines in expected.items()}, rule
 
 
 def new_run() -> str:
@@ -79,8 +79,8 @@ def recorded(run: str, writer: str = WRITERS[0], points: int = 20) -> list[bytes
         run=run, writer=writer, role="owner", host="here", boot="", pid=7, born=1, name="check", experiment="check"
     )
     values: list[Event] = [Metrics(0, 0, 0.0, step, {"loss": 1 / (step + 1)}) for step in range(points)]
-    found = [header, Params(values={"lr": 0.1, "name": "ünï"}), *values, RunEnd(status="finished")]
-    return [_line(event, seq) for seq, event in enumerate(found, start=1)]
+    run_events = [header, Params(values={"lr": 0.1, "name": "ünï"}), *values, RunEnd(status="finished")]
+    return [_line(event, seq) for seq, event in enumerate(run_events, start=1)]
 
 
 def _line(event: Event, seq: int) -> bytes:
@@ -123,8 +123,8 @@ def _runs_and_writers_are_kept_apart(case: _Case) -> None:
     sink, other = case.make(), new_run()
     lines = {writer: recorded(case.run, writer, points=3 + rank) for rank, writer in enumerate(WRITERS)}
     sink.write(other, WRITERS[0], recorded(other))
-    for writer, own in lines.items():
-        sink.write(case.run, writer, own)
+    for writer, writers_lines in lines.items():
+        sink.write(case.run, writer, writers_lines)
     case.needs(sink, lines, "runs and writers must be kept apart")
     sink.close()
 
@@ -149,15 +149,15 @@ def _lines_are_kept_as_they_are(case: _Case) -> None:
 
 
 def _two_senders_do_no_harm(case: _Case) -> None:
-    one, two, lines = case.make(), case.make(), recorded(case.run)
-    one.resume(case.run)
-    two.resume(case.run)
+    first, second, lines = case.make(), case.make(), recorded(case.run)
+    first.resume(case.run)
+    second.resume(case.run)
     for end in range(4, len(lines) + 4, 4):
-        one.write(case.run, WRITERS[0], lines[end - 4 : end])
-        two.write(case.run, WRITERS[0], lines[max(0, end - 8) : end - 1])
-    case.needs(two, {WRITERS[0]: lines}, "two senders of the same lines must not make them twice")
-    one.close()
-    two.close()
+        first.write(case.run, WRITERS[0], lines[end - 4 : end])
+        second.write(case.run, WRITERS[0], lines[max(0, end - 8) : end - 1])
+    case.needs(second, {WRITERS[0]: lines}, "two senders of the same lines must not make them twice")
+    first.close()
+    second.close()
 
 
 def _files_are_stored_by_their_digest(case: _Case) -> None:
@@ -252,7 +252,7 @@ def _a_lost_answer_makes_no_event_twice(case: _Case) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         lines = recorded(case.run, points=3000)
-        _ship(case, _Faulty(case.make(), lambda given: None, lose), lines, Path(folder))
+        _ship(case, _Faulty(case.make(), lambda lines: None, lose), lines, Path(folder))
         case.needs(case.make(), {WRITERS[0]: lines}, "an event whose answer was lost must not be there twice")
 
 
@@ -262,8 +262,8 @@ def _a_rejected_line_takes_no_other_with_it(case: _Case) -> None:
         lines = recorded(case.run)
         bad = lines[7]
 
-        def refuse(given: list[bytes], named: bool = named, bad: bytes = bad) -> None:
-            if bad in given:
+        def refuse(sent: list[bytes], named: bool = named, bad: bytes = bad) -> None:
+            if bad in sent:
                 raise Reject([bad] if named else [], "it is odd")
 
         with tempfile.TemporaryDirectory() as folder:
@@ -271,7 +271,7 @@ def _a_rejected_line_takes_no_other_with_it(case: _Case) -> None:
             kept = [line for line in lines if line != bad]
             case.needs(case.make(), {WRITERS[0]: kept}, "a line that is rejected must take no other with it")
             aside = Positions(Path(folder), "check").rejected(case.run)
-            assert [(one.seq, one.why) for one in aside] == [(8, "it is odd")], "a rejected line must be set aside"
+            assert [(line.seq, line.why) for line in aside] == [(8, "it is odd")], "a rejected line must be set aside"
 
 
 # -- with a far side that is away --

@@ -335,7 +335,7 @@ def announced() -> Iterator[Callable[..., None]]:
     withdraw = jobs.announce(lambda: told[0])
     yield lambda job: told.__setitem__(0, job)
     withdraw()
-    jobs._found = None
+    jobs._announced_job = None
 
 
 def test_what_a_framework_knows_of_the_job(announced: Callable[..., None]) -> None:
