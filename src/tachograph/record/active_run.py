@@ -32,17 +32,17 @@ _look_again_at = 0.0
 
 
 def find() -> Run | None:
-    """The run that a recording verb without one goes to."""
-    return open_runs.here() or _innermost(_own()) or _parents()
+    """The run that a verb such as ``tachograph.log()`` records to."""
+    return open_runs.here() or _innermost(_own()) or _parents_run()
 
 
 def find_for_training() -> Run | None:
-    """The run that a training call finds here and adds to: not one that a call in another thread has opened."""
-    return open_runs.here() or _innermost([run for run in _own() if run.opener == "user"]) or _parents()
+    """The open run that a training call adds to, or opens its own below; none that autolog opened in another thread."""
+    return open_runs.here() or _innermost([run for run in _own() if run.opener == "user"]) or _parents_run()
 
 
 def _own() -> list[Run]:
-    """The open runs without those of another process that this one has joined: which of them counts, its owner says."""
+    """The open runs of this process, without those of its parent: which of these counts is for the parent to say."""
     return [run for run in open_runs.open_runs() if not run.joined]
 
 
@@ -64,8 +64,8 @@ def announce(root: Path) -> None:
         settings.share_root(root)
 
 
-def _parents() -> Run | None:
-    """The run that the parent process has open, joined as a further writer."""
+def _parents_run() -> Run | None:
+    """The run that the parent process has open; this process joins it as a further writer."""
     global _joined
     if _joined is not None:
         if not _joined.run.ended and _joined.is_open():
@@ -82,7 +82,7 @@ def _parents() -> Run | None:
 
 
 def _announced() -> tuple[process.Process | None, Path]:
-    """The process whose runs are ours too, and where they are."""
+    """The process whose open run is ours too, and the folder of its runs."""
     number, _, rest = os.environ.get(PARENT, "").partition(":")
     born, _, rest = rest.partition(":")
     namespace, _, root = rest.partition(":")
@@ -114,7 +114,7 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
 
 
 def _is_by(start: RunStart, writer: process.Process) -> bool:
-    """Whether a header is a process's; by whatever name its host goes where we are."""
+    """Whether a header was written by this process; hosts may have other names inside a container."""
     return (start.boot, start.pid, start.born) == (writer.boot, writer.pid, writer.born)
 
 

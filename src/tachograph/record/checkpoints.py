@@ -43,7 +43,7 @@ def keep(
 
     ``name`` names the series that it belongs to: the same for each checkpoint of one model. ``is_best`` says whether it
     is the best so far, None where the framework doesn't say; the best one is also found as the artifact "best".
-    With ``checkpoints="best"`` the bytes of all but the last one and the best one are let go of; their records stay.
+    With ``checkpoints="best"`` the bytes of all but the last one and the best one are deleted; their records stay.
     Never raises; what can't be read is noted in the run.
     """
     if options.checkpoints is False or not run.id:
@@ -72,7 +72,7 @@ def is_plain(value: object) -> bool:
 
 
 class Copied(NamedTuple):
-    """A checkpoint whose bytes are ours. ``drafts`` are its files: by their names where it is a folder, else by ""."""
+    """A checkpoint that was copied into the store. ``drafts`` are its files by name; that of a single file is ""."""
 
     name: str
     path: Path
@@ -88,7 +88,7 @@ class Copied(NamedTuple):
 
 
 class Keeper:
-    """The checkpoints of one run in this process: digests and records them in their order, and lets go of old ones."""
+    """The checkpoints of one run in this process: digests and records them in their order, and deletes old ones."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._blobs, self.pid = run, run.recorder.blobs, os.getpid()
@@ -96,8 +96,8 @@ class Keeper:
         self._current: Iterator[bool] | None = None
         self._lock, self._inside = threading.RLock(), False
         self._stamps: dict[str, Stamp] = {}  # of the blobs that were made here
-        self._held: dict[tuple[str, str], frozenset[str]] = {}
-        self._for_good: set[str] = set()
+        self._needed: dict[tuple[str, str], frozenset[str]] = {}
+        self._kept_for_good: set[str] = set()
 
     def copy(self, path: Path) -> dict[str, Path]:
         """Drafts of the file, or of the files of the folder, at ``path``. Raises OSError; then there are none."""
@@ -121,19 +121,19 @@ class Keeper:
         if copied.size <= _SMALL or len(self._waiting) > _MOST_WAITING:
             self.settle()
         else:
-            background.soon(self._go_on)
+            background.soon(self._settle_in_turns)
 
     def settle(self) -> None:
-        """Record what waits."""
-        while self._turn():
+        """Record all that waits, now."""
+        while self._next_part():
             pass
 
-    def _go_on(self) -> None:
-        if self._turn():
-            background.soon(self._go_on)  # in turns: what else there is to do has to be done meanwhile
+    def _settle_in_turns(self) -> None:
+        if self._next_part():
+            background.soon(self._settle_in_turns)  # in turns: what else there is to do has to be done meanwhile
 
-    def _turn(self) -> bool:
-        """Do a part of what waits; False where nothing was left."""
+    def _next_part(self) -> bool:
+        """Digest a part of what waits, or record it; False if nothing waits."""
         # A signal handler on top of an append leaves it to whoever is at it, and may be waiting for that append.
         if not self._lock.acquire(blocking=not self._run._journal.is_ours()):
             return False
@@ -163,8 +163,8 @@ class Keeper:
             return
         finally:
             _discard(copied.drafts)
-        self._tell(copied, members)
-        self._let_go(self._hold(copied, members), f'checkpoints="{copied.policy}"')
+        self._append(copied, members)
+        self._delete(self._superseded(copied, members), f'checkpoints="{copied.policy}"')
 
     def _publish(self, draft: Path, digest: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -174,7 +174,7 @@ class Keeper:
         if stamp is not None:
             self._stamps[digest] = stamp
 
-    def _tell(self, copied: Copied, members: list[Member]) -> None:
+    def _append(self, copied: Copied, members: list[Member]) -> None:
         single = "" in copied.drafts
         digest = members[0].digest if single else digest_of_list(members)
         size = sum(member.size for member in members)
@@ -184,18 +184,18 @@ class Keeper:
                 name, KIND, digest, size, filename, copied.step, None if single else members, copied.meta
             )
 
-    def _hold(self, copied: Copied, members: list[Member]) -> frozenset[str]:
-        """Take note of whose bytes are needed from now on; those that no longer are."""
-        before = frozenset().union(*self._held.values())
+    def _superseded(self, copied: Copied, members: list[Member]) -> frozenset[str]:
+        """Note which bytes are needed from now on; returns the digests of those that no longer are."""
+        before = frozenset().union(*self._needed.values())
         digests = frozenset(member.digest for member in members)
         for role in ["last"] + [BEST] * copied.best:
-            self._held[copied.name, role] = digests
+            self._needed[copied.name, role] = digests
         if copied.policy != "best":
-            self._for_good |= digests
-        return (before | digests).difference(self._for_good, *self._held.values())
+            self._kept_for_good |= digests
+        return (before | digests).difference(self._kept_for_good, *self._needed.values())
 
-    def _let_go(self, digests: frozenset[str], reason: str) -> None:
-        """Say so first, then delete: a process that ends in between leaves blobs which ``tachograph gc`` finds."""
+    def _delete(self, digests: frozenset[str], reason: str) -> None:
+        """Record the deletion first, then delete: a process that ends in between leaves blobs for ``tachograph gc``."""
         if digests:
             self._run._journal.append(Release(digests=sorted(digests), reason=reason))
         for digest in digests:

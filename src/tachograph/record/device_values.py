@@ -1,11 +1,11 @@
-"""Values that are still on a device when they are logged: read when they have arrived, without making anybody wait.
+"""Values that are still on a device when they are logged: copied to the host without making the training wait.
 
-Reading a number from an accelerator stops the thread that asks until all earlier work there is done. So the copy is
-only asked for, with the work that makes the number, and the point is written a few hundredths of a second after it has
-come, dated when it was logged.
+Reading a number from an accelerator stops the reading thread until all earlier work there is done. So a copy is only
+queued, behind the work that makes the number. The point is written a few hundredths of a second after the copy has
+arrived, with the time at which it was logged.
 
-How a copy is asked for is a framework's own affair. The entry-point group ``tachograph.devices`` names a function for
-the package that a value's type is from: given the value, it gives a :class:`Copy`, or None for a value on the host.
+How a copy is queued depends on the framework. The entry-point group ``tachograph.devices`` names a function for the
+package that a value's type is from: called with the value, it returns a :class:`Copy`, or None for a value on the host.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Copy(Protocol):
         """The number, once it is ready; it is asked for once."""
 
 
-class Late(msgspec.Struct, eq=False):
+class Pending(msgspec.Struct, eq=False):
     """Points that wait for their values."""
 
     run: Run
@@ -86,9 +86,9 @@ def start(points: Any) -> tuple[Any, dict[str, Copy], list[str]]:
         return points, {}, []
     rest, copies, complaints = {}, {}, []
     for name, value in points.items():
-        ask = _asking(type(value))
+        start_copy = _starter(type(value))
         try:
-            copy = ask(value) if ask is not None else None
+            copy = start_copy(value) if start_copy is not None else None
         except guard.FAULTS as error:
             complaints.append(_unread(name, error))
             continue
@@ -99,13 +99,14 @@ def start(points: Any) -> tuple[Any, dict[str, Copy], list[str]]:
     return rest, copies, complaints
 
 
-_known: dict[type, Start | None] = {}
+_starters: dict[type, Start | None] = {}
 
 
-def _asking(kind: type) -> Start | None:
-    if kind not in _known:
-        _known[kind] = _find(kind)
-    return _known[kind]
+def _starter(kind: type) -> Start | None:
+    """What asks for copies of values of this type; None where they are on the host."""
+    if kind not in _starters:
+        _starters[kind] = _find(kind)
+    return _starters[kind]
 
 
 def _find(kind: type) -> Start | None:
@@ -126,10 +127,10 @@ def _targets() -> dict[str, str]:
 
 
 class Waiting:
-    """The points that wait, in the order in which they were logged, and the thread that looks after them.
+    """The points that wait, in the order in which they were logged, and the thread that writes them when they arrive.
 
-    One thread at a time takes points out and writes them, so that they are written in their order. Nobody waits for
-    that by a lock: who is at it may be waiting to append, and that for a thread in whose signal handler a run ends.
+    One thread at a time takes points out and writes them, so that they are written in their order. There is no lock to
+    wait for: the thread that writes may itself wait to append, for a thread in whose signal handler a run ends.
     """
 
     def __init__(self) -> None:
@@ -137,15 +138,15 @@ class Waiting:
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
-        self._points: deque[Late] = deque()
-        self._writer = 0  # the thread that is at it
-        self._writing: Run | None = None
+        self._points: deque[Pending] = deque()
+        self._writer = 0  # the thread that is writing
+        self._writing: Run | None = None  # the run that it writes to
         self._thread: threading.Thread | None = None
         self._wake = Wake()
 
     def add(self, run: Run, step: int, copies: dict[str, Copy], beside: Metrics | None = None) -> None:
         """Write the points ``copies`` of ``step`` to ``run`` when they have arrived, with those ``beside`` them."""
-        self._points.append(Late(run, beside or Metrics(0, 0, time.time(), step, {}), copies))
+        self._points.append(Pending(run, beside or Metrics(0, 0, time.time(), step, {}), copies))
         if self._thread is None:
             self._start()
         self._wake.wake()
@@ -153,7 +154,7 @@ class Waiting:
     def settle(self, run: Run, timeout: float = SETTLE) -> None:
         """Wait for the points of ``run``, for a bounded time."""
         until = time.monotonic() + timeout
-        while any(late.run is run for late in self._points.copy()) or self._writer:
+        while any(pending.run is run for pending in self._points.copy()) or self._writer:
             if self._write_ready():
                 pause = 0.0
             elif self._waits_for_us():
@@ -166,8 +167,8 @@ class Waiting:
             time.sleep(pause)
 
     def _waits_for_us(self) -> bool:
-        """Whether who writes can't go on before this thread does: we are in a signal handler on top of it, or of what
-        it waits for."""
+        """Whether the thread that writes can't go on before this one does: this is a signal handler on top of that
+        thread, or of the one that it waits for."""
         writing = self._writing
         return self._writer == threading.get_ident() or (writing is not None and writing._journal.is_ours())
 
@@ -191,7 +192,7 @@ class Waiting:
             self._thread = None
 
     def _write_ready(self) -> bool:
-        """Write what has arrived, up to the first that has not; False where somebody is at it, or nothing came."""
+        """Write what has arrived, up to the first that has not; False if another thread does, or nothing arrived."""
         me = threading.get_ident()
         if self._writer:
             return False
@@ -210,9 +211,9 @@ class Waiting:
         with guard.contained("values from a device", run):
             arrived, complaints = [], []
             while self._points and self._points[0].run is run and self._points[0].ready():
-                late = self._points.popleft()
-                complaints += late.complete()
-                arrived.append(late.event)
+                pending = self._points.popleft()
+                complaints += pending.complete()
+                arrived.append(pending.event)
             run._journal.append_all([event for event in arrived if event.values])
             run.recorder.complain(complaints)
 

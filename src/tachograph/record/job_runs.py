@@ -1,7 +1,7 @@
-"""Which run a rank of a job writes to.
+"""Which run a rank of a distributed job writes to.
 
-All ranks of a job that open a run write to one: the first that each opens is the same, and so is the second. Rank 0
-owns it; the others add their start, their end, their error and the load of their machine. Each works that out by
+The ranks of a job share their runs: the first run that each opens is the same one, and so is the second. Rank 0 owns
+it; the others add their start, their end, their error and the load of their machine. Each rank works that out by
 itself, from its job's key and from what is in the store: no rank waits for another.
 
 What is in the store settles three things. Where a job's key may come again, a run in which this rank's place is taken
@@ -41,8 +41,8 @@ class RunRank(msgspec.Struct, frozen=True):
     resumed: bool
 
 
-def place(root: Path, name: str, parent_id: str | None, opener: str) -> RunRank | None:
-    """This process's part in the run that it is about to open; None for a process of its own."""
+def run_rank(root: Path, name: str, parent_id: str | None, opener: str) -> RunRank | None:
+    """The run that this process's job is about to open, and its rank there; None for a process of its own."""
     job = launchers.job()
     if job is None:
         _opened[parent_id] = _opened.get(parent_id, 0) + 1
@@ -119,7 +119,7 @@ def _id(key: str, turn: int) -> str:
 
 
 def _generation(runs: Path, job: Job) -> int:
-    """Which of the jobs with this key ours is, counted from 0: the newest one, or the next where that one is over."""
+    """Which of the jobs with this key ours is, counted from 0: the newest one, or the next one if that is over."""
     generation = _generations.get(job.key)
     if generation is None:
         taken = next(number for number in count() if not (runs / _id(f"{job.key}#{number}", 0)).exists())
@@ -146,7 +146,7 @@ def _restarted(job: Job, before: float) -> bool:
 
 
 def _earlier(folder: Path, rank: int) -> list[RunStart]:
-    """What other processes that had this rank in a run said of themselves, without those that they started."""
+    """The headers of other processes that had this rank in a run; not of those that they started."""
     me = process.this()
     starts = [journal.header(writer) for writer in journal.writers(folder)]
     return [
@@ -157,7 +157,7 @@ def _earlier(folder: Path, rank: int) -> list[RunStart]:
 
 
 class _Owner(msgspec.Struct):
-    """What rank 0 said of itself, in its newest attempt, and when it ended (seconds since 1970), if it has."""
+    """The header of rank 0's newest attempt, and when that ended (seconds since 1970), if it has."""
 
     start: RunStart
     ended: float | None
@@ -174,7 +174,7 @@ def _owner(folder: Path) -> _Owner | None:
 
 
 def _opened_by(runs: Path, first: process.Process, parent_id: str | None) -> list[str]:
-    """The runs that a process has opened below a parent, or below none, oldest first."""
+    """The ids of the runs that a process has opened below a parent, or below none, oldest first."""
     opened = []
     for run in runs.iterdir() if runs.is_dir() else ():
         for writer in journal.writers(run):

@@ -42,9 +42,11 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class _Launch(msgspec.Struct):
-    """What the environment says. The rank differs from what launched it by ``marks``. ``near`` means that all ranks are
-    on this machine; where they are not, the job is known by its ``name``, with an ``address`` if that may come again.
-    What a user started ``by_hand`` has no launcher that ends with the job.
+    """A job as the environment describes it.
+
+    ``marks`` are variables that differ between a rank and the process that launched it. ``near`` means that all ranks
+    are on this machine; where they are not, the job is known by its ``name``, with an ``address`` if the name may come
+    again. What a user started ``by_hand`` has no launcher that ends with the job.
     """
 
     launcher: str
@@ -88,8 +90,10 @@ def met(rank: int, size: int, address: str) -> Job | None:
 
 
 def _spawned(rank: int, size: int) -> Job:
-    """A job whose ranks were started with ``multiprocessing``, in their order. One process may start several jobs, but
-    it counts its children: all of a job have the difference between that number and their rank in common."""
+    """A job whose ranks were started with ``multiprocessing``, in their order.
+
+    One process may start several jobs, but it numbers its children: that number minus the rank is the same in a job.
+    """
     numbers = sys.modules["multiprocessing.process"].current_process()._identity
     return Job(f"spawn:{process.numbered(process.starter_of_child())}:{numbers[-1] - rank}", rank, size)
 
@@ -152,7 +156,7 @@ def _mpi() -> _Launch | None:
 
 
 def _ranked() -> _Launch | None:
-    """The variables by which torch.distributed starts, set by DeepSpeed, by an operator in a cluster, or by hand."""
+    """The variables that torch.distributed reads, set by DeepSpeed, by an operator in a cluster, or by hand."""
     rank, size = _number("RANK"), _number("WORLD_SIZE")
     if rank is None or size is None or "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
         return None
@@ -176,8 +180,11 @@ def _slurm_step() -> str:
 
 
 def _lightning() -> Job | None:
-    """Lightning runs the script again for each further rank, when training begins. By then it has set the variables of
-    all in rank 0, which it starts none with; it takes ``WORLD_SIZE`` away when training ends."""
+    """The job of a script that Lightning runs again for each further rank, when training begins.
+
+    By then it has set the variables of all ranks in rank 0, which was started without any. It removes ``WORLD_SIZE``
+    when training ends.
+    """
     rank, size = _number("LOCAL_RANK"), _count("WORLD_SIZE")
     if rank is None or "RANK" in os.environ or _number("NODE_RANK") != 0 or "MASTER_PORT" not in os.environ:
         return None
@@ -193,8 +200,11 @@ def _lightning() -> Job | None:
 
 
 def _starter(marks: tuple[str, ...]) -> tuple[Process | None, Process]:
-    """The process that started this job on this machine: the nearest ancestor that was started with other values of
-    ``marks``. None where a rank is in between: then this process is none. And the one that it started for us."""
+    """The process that started this job on this machine, and the one that it started for us, perhaps a wrapper.
+
+    It is the nearest ancestor that was started with other values of ``marks``. None if a rank lies in between: then
+    this process is a program that the rank has started, and no rank itself.
+    """
     ours = {name: os.environ.get(name) for name in marks}
     outermost = os.getpid()
     pid, child = process.starter_of_child() or os.getppid(), process.is_child()

@@ -1,6 +1,6 @@
-"""What is recorded around a run without being asked: where it runs, on what machine, how loaded, what it prints.
+"""What begins and ends with a run: its environment, samples of the hardware's load, the console, forced writes.
 
-On the training thread this takes a fraction of a millisecond; the slow part (packages, git, GPUs) is found out once per
+On the training thread this takes a fraction of a millisecond. The slow part (packages, git, GPUs) is looked up once per
 process, by a helper process, while the training goes on.
 """
 
@@ -55,7 +55,7 @@ def enter(run: Run) -> None:
 
 
 def close(run: Run) -> None:
-    """``run`` is about to end: the last of what was printed is recorded."""
+    """``run`` is about to end: record the last of what was printed."""
     if run.parent_id is None:
         console.detach(run)
 
@@ -79,27 +79,29 @@ _looked: set[Path] = set()  # stores
 
 
 def look(root: Path) -> None:
-    """This process begins to record in the store in ``root``: look, once and in the background, for writers of the runs
-    that were changed last which have crashed, and add their witnesses."""
+    """Look for writers that have crashed, once per store, in the background, and record that they have.
+
+    Only the runs that were changed last are looked at.
+    """
     if root not in _looked:
         _looked.add(root)
         background.later(partial(_look, root), LOOK_AFTER)
 
 
 def _look(root: Path) -> None:
-    def spoken_for(run: str) -> None:
+    def begin_again(run: str) -> None:
         from tachograph.ship import positions
 
         positions.begin_again(root, run)
 
-    witnesses.testify(root, [folder.name for folder in journal.newest(root / "runs")], spoken_for)
+    witnesses.testify(root, [folder.name for folder in journal.newest(root / "runs")], begin_again)
 
 
 _unwritten: list[Run] = []  # runs that have ended; mostly there is nothing left of them after the first look
 
 
 def write_what_is_left() -> None:
-    """Force what ended runs have recorded to disk; what it does not take now, it is asked to take again and again."""
+    """Force the last events of ended runs to disk; again and again, as long as that fails."""
     for run in _unwritten.copy():
         run._journal.sync()
         if not run._journal.unwritten and run in _unwritten:
@@ -125,7 +127,7 @@ def _add_facts(run: Run, facts: dict[str, Any]) -> None:
 
 
 class _Sampled:
-    """A run that samples are recorded to, and how many there are."""
+    """A run in which samples are recorded, and how many there are so far."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.count = run, 0

@@ -25,25 +25,25 @@ def open_runs() -> list[Run]:
 
 
 def changes() -> int:
-    """How often this process's open runs have changed."""
+    """A number that grows whenever the open runs of this process change."""
     return _changes
 
 
 def register(run: Run) -> None:
-    """``run`` is to be ended with the process, at the latest."""
+    """Add ``run`` to the open runs: it is ended with the process, at the latest."""
     global _changes
     _open[id(run)] = run
     _changes += 1
 
 
 def push(run: Run) -> None:
-    """``run`` was opened here."""
+    """Add ``run``, and make it the innermost one of this context."""
     register(run)
     _stack.set((*_stack.get(), run))
 
 
 def remove(run: Run) -> None:
-    """``run`` has ended."""
+    """Take out ``run``, which has ended."""
     global _changes
     _open.pop(id(run), None)
     _changes += 1

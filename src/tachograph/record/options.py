@@ -1,4 +1,4 @@
-"""What ``autolog`` was asked for."""
+"""The options of ``autolog``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Options(msgspec.Struct):
-    """What ``autolog`` was asked for; the plug-ins read it.
+    """The options of ``autolog``, which plug-ins read.
 
     ``models`` and ``datasets`` say whether models are kept and data is described; ``checkpoints`` is "best", True (all)
     or False; ``system`` the seconds between samples of the load, or False; of ``every_n_steps`` steps one is recorded.

@@ -30,7 +30,7 @@ def describe(error: BaseException | str | None) -> Fault | None:
     return Fault(type(error).__qualname__, _beginning(guard.shown(error)), _end("".join(summary.format())))
 
 
-# More is cleaned than is recorded: a secret that was cut could not be told any more.
+# Secrets are removed from more text than is recorded: one that was cut could not be recognized.
 
 
 def _beginning(text: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 
 class Samples:
-    """How long some calls took. The longest is left out of their mean, where there are others: a call during which the
-    thread had to wait for a core must not stand for thousands."""
+    """How long some calls took, for an estimate of what all calls took.
+
+    ``wanted`` says that the next call is to be measured. The longest one is left out of the mean, where there are
+    others: a call during which the thread had to wait for a core must not stand for thousands.
+    """
 
     def __init__(self) -> None:
         self.wanted = False
@@ -18,7 +21,7 @@ class Samples:
 
     @property
     def mean(self) -> float:
-        """0.0 before the first one."""
+        """Seconds that a call takes; 0.0 before the first one."""
         if self._count < 2:
             return self._total
         return (self._total - self._longest) / (self._count - 1)

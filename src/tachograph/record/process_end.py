@@ -61,8 +61,10 @@ def _noting_exit(status: Any = None, /) -> NoReturn:
 
 
 def _note_shutdown() -> None:
-    """Let the time be noted at which the interpreter begins to end: other exit handlers, and threads that it waits
-    for, may take long before it is our turn."""
+    """Have the time noted at which the interpreter begins to shut down.
+
+    Other exit handlers, and threads that the interpreter waits for, may take long before our handler is called.
+    """
     register = getattr(threading, "_register_atexit", None)
     if register is not None and _shutdown_at is None:
         with contextlib.suppress(RuntimeError):  # it is ending already
@@ -74,14 +76,14 @@ def _shutting_down() -> None:
     _shutdown_at = time.monotonic()
 
 
-def _how() -> BaseException | None:
+def _error_of_process() -> BaseException | None:
     """What ended this process: an uncaught exception, an exit with a code, or (None) nothing special."""
     if _exit_call is not None and (_shutdown_at or time.monotonic()) - _exit_call[1] < CAUGHT_SECONDS:
         return SystemExit(_exit_call[0])  # an older one was caught: the program went on
     if hasattr(sys, "ps1"):  # interactive: an exception ends a line there, not the process
         return None
-    on_its_way = sys.exc_info()[1] or _exit_of_child()
-    error: BaseException | None = on_its_way or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    not_yet_handled = sys.exc_info()[1] or _exit_of_child()
+    error: BaseException | None = not_yet_handled or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error
 
 
@@ -101,8 +103,10 @@ def _exit_of_child() -> SystemExit | None:
 
 
 def at_end(job: Callable[[], object]) -> Callable[[], None]:
-    """Do ``job`` before the runs that are open then are ended, with the process or a task of a pool's worker. Gives a
-    function that takes that back."""
+    """Call ``job`` at the end of the process, and of each task of a pool's worker, before open runs are ended.
+
+    Returns a function that cancels it.
+    """
     _jobs_at_end.append(job)
     return lambda: _jobs_at_end.remove(job)
 
@@ -115,12 +119,12 @@ def _do_jobs_at_end() -> None:
 
 
 def put_off(job: Callable[[], object]) -> None:
-    """Do ``job`` at the end of the process, or before this thread reads what was recorded."""
+    """Call ``job`` before this thread reads what was recorded, at the latest at the end of the process."""
     _put_off_jobs[job] = threading.get_ident()
 
 
 def catch_up(here: bool = True) -> None:
-    """Do what was put off, in this thread or (not ``here``) in any."""
+    """Do what this thread has put off; with ``here`` false, what any thread has."""
     for job, thread in list(_put_off_jobs.items()):
         if not here or thread == threading.get_ident():
             del _put_off_jobs[job]
@@ -129,8 +133,8 @@ def catch_up(here: bool = True) -> None:
 
 
 def end_process() -> None:
-    """End what is still open, the innermost run first, and wait (a bounded time) for what the background has to do."""
-    error = _how()
+    """End the runs that are still open, the innermost first; then wait, for a bounded time, for the background."""
+    error = _error_of_process()
     _do_jobs_at_end()
     with guard.contained("exit"):
         for run in reversed(open_runs.open_runs()):
@@ -139,14 +143,16 @@ def end_process() -> None:
         until = time.monotonic() + settings.seconds("exit_wait", 5.0)
         _hurry()
         background.end(until - time.monotonic())
-        _send_what_is_left(until - time.monotonic())
+        _send_the_rest(until - time.monotonic())
     if isinstance(error, KeyboardInterrupt):
         _die_of_interrupt()
 
 
 def end_task(error: BaseException | None) -> None:
-    """In a worker of a pool: end what a task has left open. The trainings of the next one are others; a process that
-    is killed can't end them. What the user opened stays open, also a run of the parent's in which nothing is held back.
+    """End the runs that a task of a pool's worker has left open.
+
+    The next task's trainings are others, and a worker that is killed could not end these. What the user opened stays
+    open; so does a run of the parent process, if nobody has anything left to record in it.
     """
     _do_jobs_at_end()
     for run in reversed(open_runs.open_runs()):
@@ -156,7 +162,10 @@ def end_task(error: BaseException | None) -> None:
 
 
 def end_part(error: BaseException | None, before: Collection[Run]) -> None:
-    """End what a part of the program, a program of its own elsewhere, has left open: all but the runs ``before`` it."""
+    """End the runs that a part of the program has left open: all but those that were open ``before`` it.
+
+    Such a part would be a program of its own elsewhere: a job of Hydra's multirun.
+    """
     _do_jobs_at_end()
     for run in reversed(open_runs.open_runs()):
         if run not in before and not run.joined:
@@ -164,7 +173,7 @@ def end_part(error: BaseException | None, before: Collection[Run]) -> None:
 
 
 def _hurry() -> None:
-    """What is the run's own is waited for, and the disk tried again; git, where it is slow, has to hurry."""
+    """Look up the environment now, without waiting for a slow git; write again what the disk did not take."""
     lifecycle = sys.modules.get("tachograph.record.lifecycle")
     if lifecycle is not None:
         lifecycle.environment.hurry()
@@ -177,7 +186,7 @@ def sent(timeout: float) -> bool:
     return shipping is None or bool(shipping.shipper.drain(timeout))
 
 
-def _send_what_is_left(timeout: float) -> None:
+def _send_the_rest(timeout: float) -> None:
     is_detached = settings.flag("detach")
     with contextlib.suppress(KeyboardInterrupt):  # who doesn't want to wait is told what is left, too
         if sent(min(timeout, DETACH_SECONDS) if is_detached else timeout):
@@ -202,8 +211,7 @@ def _die_of_interrupt() -> None:
 
 
 def come_first() -> None:
-    """End the process before what was imported until now does: a library that has taken itself
-    down saves no model."""
+    """Be called at the exit before all that was imported until now: a library that has shut down saves no model."""
     atexit.unregister(end_process)
     atexit.register(end_process)
 
@@ -212,7 +220,7 @@ come_first()
 
 
 def end_child() -> None:
-    """Children of ``multiprocessing`` leave without ``atexit``: their runs are ended by its own finalizers."""
+    """End the runs of a child of ``multiprocessing`` by its finalizers: it leaves without calling ``atexit``'s."""
     global _ends_child
     if process.is_child() and _ends_child != os.getpid():
         from multiprocessing import util

@@ -185,7 +185,7 @@ class Recorder:
         step: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> str | None:
-        """Keep some bytes as a file. Gives their digest, or None where they could not be kept."""
+        """Keep some bytes as a file. Returns their digest, or None where they could not be kept."""
         try:
             digest, size = self.blobs.put_bytes(content)
         except OSError as error:

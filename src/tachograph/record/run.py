@@ -1,7 +1,7 @@
 """A run: verbs that become events in this process's own journal.
 
 None of the recording verbs raises: a misuse warns once and is noted in the run, a fault of ours stays in ``guard``.
-``start_run`` (in ``opening``) does check its arguments, before anything begins.
+``start_run`` (in :mod:`tachograph.record.start`) does check its arguments, before anything begins.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Run:
             )
         open_runs.register(run)
         process_end.watch()
-        if job is not None and rank > 0:  # it is to be on record, though it has nothing to say
+        if job is not None and rank > 0:  # the rank is to be on record even if it records nothing
             with guard.contained("start", run):
                 run._journal.begin()
         return run
@@ -137,7 +137,7 @@ class Run:
         self._journal.log(values, step)  # type: ignore[arg-type]
 
     def _measure_log(self) -> None:
-        """Measure the next call of ``log``. Called once a second, so that all the other calls take no time for it."""
+        """Measure the next call of ``log``. Called once a second, so that the other calls are not slowed down."""
         if not self.ended:
             self._samples.wanted = True
             self._choose_log()

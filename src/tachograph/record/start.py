@@ -1,4 +1,4 @@
-"""Opening runs: checking what was asked for, finding the run's id, and beginning it."""
+"""Starting a run: checking the arguments, choosing the run's id and rank, and beginning to record."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def start_run(
     """Open a run, and make it the active one. ``with start_run() as run: ...`` ends it too.
 
     Inside another run of the same thread it becomes that one's child, unless ``parent`` says otherwise. ``resume``
-    goes on with an earlier run. Raises ValueError (TypeError is not used) for arguments of the wrong type and
-    ``NotFound`` for a ``parent`` or ``resume`` that the store does not have.
+    goes on with an earlier run. Raises ValueError for arguments of the wrong type, and ``NotFound`` for a ``parent`` or
+    ``resume`` that the store does not have.
     """
     check_text(name=name, experiment=experiment)
     check_mapping(params=params, tags=tags)
@@ -84,7 +84,7 @@ def open_run(
     sinks: Sequence[str] | None = None,
     root: Path | None = None,
 ) -> Run:
-    """Open a run without checking the arguments: what ``start_run``, ``child`` and autolog share."""
+    """Open a run without checking the arguments: the common part of ``start_run``, ``child`` and autolog."""
     parent_id = parent.id if isinstance(parent, Run) else parent
     if root is None:
         root = parent.root if isinstance(parent, Run) else settings.root()
@@ -109,7 +109,7 @@ def open_run(
 def record_child(parent: Run, name: str, params: Mapping[str, Any], points: Sequence[tuple[int, Any]]) -> None:
     """Record a nested run of something that is over already: its parameters, and points with their steps.
 
-    It is never active, and there is not much more to it than its folder and one write, which come afterwards.
+    It is never active. Its folder and its events are written later, in one go.
     """
     identity, _ = _identity(parent.root, name, parent.id, parent.opener)
     run = Run(
@@ -121,8 +121,8 @@ def record_child(parent: Run, name: str, params: Mapping[str, Any], points: Sequ
     deferred.record(partial(_record_whole, run, [Params(values=good), *curves, run._end("finished", None)]))
 
 
-def _record_whole(run: Run, happened: Sequence[Event]) -> None:
-    run._journal.append_all(happened)
+def _record_whole(run: Run, events: Sequence[Event]) -> None:
+    run._journal.append_all(events)
     run._journal.close()
     run.ended = True
     _ship(run)
@@ -147,9 +147,9 @@ def _begin(run: Run) -> Run:
         partial(lifecycle.enter, run),
         partial(lifecycle.look, run.root),
     ]
-    for part in start:  # what goes wrong with one keeps no other
+    for step in start:  # a fault in one does not keep the others
         with guard.contained("start", run):
-            part()
+            step()
     _ship(run)
     return run
 
@@ -162,15 +162,17 @@ def _hide(root: Path) -> None:
 
 
 def _identity(root: Path, name: str, parent_id: str | None, opener: str) -> tuple[dict[str, Any], bool]:
-    """Id, rank and role: those that the job of this process gives it, or our own. And whether the run was begun by an
-    earlier attempt."""
-    place: job_runs.RunRank | None = None
+    """The run's id, rank, attempt and role, and whether it goes on with the run of an earlier attempt.
+
+    In a distributed job they follow from the job; elsewhere the id is a new one.
+    """
+    ours: job_runs.RunRank | None = None
     with guard.contained("rank"):
-        place = job_runs.place(root, name, parent_id, opener)
-    if place is None:
+        ours = job_runs.run_rank(root, name, parent_id, opener)
+    if ours is None:
         return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}, False
-    role = "owner" if place.rank == 0 else "worker"
-    return {"id": place.id, "rank": place.rank, "attempt": place.attempt, "role": role}, place.resumed
+    role = "owner" if ours.rank == 0 else "worker"
+    return {"id": ours.id, "rank": ours.rank, "attempt": ours.attempt, "role": role}, ours.resumed
 
 
 def _resume(resume: Run | str, sinks: Sequence[str] | None) -> Run:
