@@ -1,10 +1,10 @@
 """Listening to frameworks. These names are what a plug-in is written with.
 
-A plug-in's ``install(hooks)`` is given :class:`Hooks`. What it hears goes to the run of the training at hand
-(:func:`training` finds or opens it, for a training that is a call; :class:`Trainings` for one that callbacks are told
-of), by the run's verbs and its ``recorder``. :class:`Unsettled` is for trainings in many small steps. Methods that the
-framework itself calls, of a callback above all, are decorated with :func:`shield`: their faults are reported, and go
-no further.
+A plug-in's ``install(hooks)`` is called with :class:`Hooks`. What it hears it records in the run of the training, by
+the run's verbs and its ``recorder``. Where a training is a call, :func:`training` finds or opens that run; where a
+framework tells callbacks of it, :class:`Trainings` does. :class:`Unsettled` is for trainings in many small steps.
+Methods that the framework itself calls, those of a callback above all, are decorated with :func:`shield`: their faults
+are reported, and go no further.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Call:
 
 
 def with_argument(call: Call, name: str, value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of ``call`` with ``value`` as the argument ``name``. TypeError if the function takes none of it."""
+    """The arguments of ``call`` with ``value`` as the argument ``name``. Raises TypeError if there is none."""
     position = _positions(call.function).get(name)
     if name not in call.kwargs and position is not None and position < len(call.args):
         return (*call.args[:position], value, *call.args[position + 1 :]), call.kwargs
@@ -44,6 +44,7 @@ def _positions(function: Callable[..., Any]) -> dict[str, int]:
 
 
 def _takes_keyword(function: Callable[..., Any], name: str) -> bool:
+    """Whether ``function`` may be called with ``name=``; assumed where nothing is known of its parameters."""
     parameters = _parameters(function)
     named = parameters.get(name) in (_EITHER_WAY, _BY_KEYWORD)
     return named or _ANY_KEYWORD in parameters.values() or not parameters
@@ -53,10 +54,10 @@ _EITHER_WAY, _BY_KEYWORD, _ANY_KEYWORD = 1, 3, 4  # as ``inspect.Parameter`` num
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, int]:
-    """The kind of each parameter; nothing for a function, written in C, that tells nothing of its own."""
+    """The kind of each parameter; none for a function, written in C, that has no signature."""
     try:
         return _inspected(function)
-    except TypeError:  # it can't be hashed
+    except TypeError:  # the function can't be hashed
         return _inspected.__wrapped__(function)
 
 

@@ -38,5 +38,5 @@ def judge(requires: Iterable[str], tested: str | None) -> Verdict | None:
 
 
 def alternatives(requires: str | Iterable[str]) -> tuple[str, ...]:
-    """What a plug-in's ``REQUIRES`` names, which may be a single one."""
+    """The requirements in a plug-in's ``REQUIRES``, which may be a single one."""
     return (requires,) if isinstance(requires, str) else tuple(requires)

@@ -1,8 +1,8 @@
-"""What is recorded in full of the last of many trainings only, as long as they are steps of one run.
+"""Trainings that are steps of one run: what is costly is recorded for the last of them only.
 
 A loop that trains a little at a time (a round of boosting, an epoch, a ``partial_fit``) would pay for a model and its
-measures with each. They are recorded for the first one and for the last: at the end of the process, of a pool's task
-or of a notebook's cell, with the user's run, and before this thread reads what was recorded.
+measures with each. They are recorded for the first one and for the last. Which one is the last shows at the end of the
+process, of a pool's task, of a notebook's cell or of the user's run, or when this thread reads what was recorded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Unsettled(Generic[Kind]):
         return id(series) in self._series
 
     def add(self, series: Kind) -> None:
-        """``series`` has a training that is to be recorded in full if no other comes after it."""
+        """Let the newest training of ``series`` be recorded in full if no other one comes after it."""
         if series in self:
             return
         self._series[id(series)] = series
@@ -56,7 +56,7 @@ class Unsettled(Generic[Kind]):
             self._settle(next(iter(self._series.values())))
 
     def discard(self, series: Kind) -> None:
-        """It is settled."""
+        """``series`` is settled: forget it."""
         self._series.pop(id(series), None)
 
     def settle_all(self, error: BaseException | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Hooks: the three ways in which a plug-in may listen to its framework, and undoing them.
+"""Hooks: how a plug-in listens to its framework, and how that is undone.
 
-The core calls the original, once, with the caller's own arguments, and hands back its own result or exception. A
-wrapper is a generator that only watches: it can't swallow, repeat or replace anything; its faults stay in ``guard``.
+The original is called once, with the caller's own arguments, and the caller gets its own result or exception. A wrapper
+is a generator that only watches: it can't swallow, repeat or replace anything; its faults stay in ``guard``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Hooks:
         return self.on and self._enabled(self.plugin)
 
     def native(self, handle: Any) -> None:
-        """Keep the handle of the host's own hook; it is undone by its ``remove()``, or by calling it."""
+        """Keep the handle of a hook of the framework's own; it is undone by its ``remove()``, or by calling it."""
         self._undo.append(getattr(handle, "remove", handle))
 
     def around(self, owner: Any, name: str, wrapper: Callable[[Call], Watcher]) -> None:
@@ -142,21 +142,21 @@ class Hooks:
             return None
 
     def undo(self) -> None:
-        """Take every hook back, the last one first. What others have wrapped since stays, and is dormant inside."""
+        """Remove every hook, the last one first. One that others have wrapped since stays inside, and idle."""
         self.on = False
         while self._undo:
             with guard.contained(f"{self.plugin}: undo"):
                 self._undo.pop()()
 
     def settle(self) -> None:
-        """Say that all is hooked. Nothing is left to be done then; plug-ins written for earlier states call it."""
+        """Does nothing. Plug-ins that were written for earlier versions call it when all is hooked."""
 
     # -- replacing attributes --
 
     def replace(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Put ``wrap(original)`` in the place of ``owner.name``, for what even :meth:`listen` is too slow for.
+        """Replace ``owner.name`` by ``wrap(original)``, for what even :meth:`listen` is too slow for.
 
-        The replacement minds :attr:`on` and keeps its own faults to itself.
+        The replacement itself has to heed :attr:`on`, and to contain its faults.
         """
         inherited = name not in vars(owner)
         original = _static(owner, name) if inherited else vars(owner)[name]

@@ -1,4 +1,4 @@
-"""What would become of each plug-in in a training: told without importing any framework.
+"""Whether each plug-in would be active in a training, without importing any framework.
 
 A plug-in's module imports its framework, so the versions it needs are read from its source, and compared with the
 metadata of what is installed.
@@ -15,7 +15,7 @@ from tachograph.hooks import compatibility, plugins
 
 
 class Outlook(NamedTuple):
-    """How a plug-in would fare.
+    """The state that a plug-in would have in a training.
 
     ``state`` is "ready", "untested" (with a newer version than any that was tested; it is recorded), "absent" (its
     framework is not installed), "skipped" (a version that it can't work with) or "failed" (the plug-in is broken).
@@ -38,10 +38,10 @@ def of_all() -> list[Outlook]:
 def of(name: str, module: str) -> Outlook:
     """The outlook of the plug-in ``module``, which waits for the import of ``name``."""
     try:
-        facts = _constants(module)
+        constants = _constants(module)
     except (ImportError, OSError, SyntaxError) as error:
         return Outlook(name, module, "failed", f"its module can't be read: {error}")
-    requires, tested = compatibility.alternatives(facts.get("REQUIRES", ())), facts.get("TESTED")
+    requires, tested = compatibility.alternatives(constants.get("REQUIRES", ())), constants.get("TESTED")
     verdict = compatibility.judge(requires, tested)
     if verdict is not None:
         return Outlook(name, module, verdict.state, verdict.reason, verdict.version, requires, tested)

@@ -27,7 +27,10 @@ GROUP = "tachograph.plugins"
 
 
 class Plugin(msgspec.Struct):
-    """A plug-in and how it fares. ``state`` is one of off, waiting (for its framework), active, skipped, failed."""
+    """A plug-in and its state: one of off, waiting (for its framework), active, skipped, failed.
+
+    ``reason`` says why it is not active. ``withdraw`` stops it from waiting.
+    """
 
     name: str
     module: str
@@ -51,12 +54,12 @@ def installed() -> dict[str, Plugin]:
 
 
 def status() -> list[Plugin]:
-    """All plug-ins, for people to see why each is active or not."""
+    """All plug-ins, with why each is active or not."""
     return list(installed().values())
 
 
 def names() -> list[str]:
-    """What people call the plug-ins: twins, which share a module, by the first of their names."""
+    """The names of the plug-ins for people: of twins, which share a module, the first one only."""
     return sorted({plugin.module: plugin.name for plugin in reversed(installed().values())}.values())
 
 
@@ -91,7 +94,7 @@ def _each(*steps: Callable[[], None]) -> None:
 
 
 def _framework_imported(plugin: Plugin) -> None:
-    """Load the plug-in, unless it is its own import that has imported the framework: then it isn't ready."""
+    """Load the plug-in, unless its own import has just imported the framework: then its module isn't ready."""
     if plugin.state == "waiting" and not import_hooks.is_being_loaded(plugin.module):
         _load(plugin)
 
@@ -122,7 +125,7 @@ def _load(plugin: Plugin) -> None:
         background.soon(redaction.prepare)
         if "numpy" in sys.modules:
             background.import_soon(*(f"tachograph.data.{name}" for name in ("readers", "digest", "profile", "rows")))
-        process_end.come_first()  # what it saves models with may take itself down at the exit
+        process_end.come_first()  # the libraries that it saves models with may shut down at the exit
 
 
 def _fits(plugin: Plugin, module: ModuleType) -> bool:

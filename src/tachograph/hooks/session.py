@@ -58,7 +58,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
 
 
 def enter(session: Session) -> None:
-    """Run in ``session``, which is used again and again, until :func:`leave` is called in the same context."""
+    """Make ``session``, which may be used again and again, the current one until :func:`leave` is called here."""
     session.open = True
     alive.add(session)
     _session.set(session)
@@ -96,13 +96,13 @@ def suppressed() -> bool:
 
 
 def quiet_here() -> bool:
-    """Whether nothing that is trained here is recorded: under ``suppress()``, or in a call that is none."""
+    """Whether nothing that is trained here is recorded: under ``suppress()``, or in a session without a run."""
     session = current()
     return suppressed() or (session is not None and session.run is None)
 
 
 def be_quiet() -> None:
-    """Record nothing by itself from now on: this process was started where that holds."""
+    """Let autolog record nothing from now on: this process was started from where it records nothing."""
     quiet = Quiet()
     alive.add(quiet)
     _quiet.set(quiet)
@@ -113,7 +113,7 @@ def _current_quiet() -> Quiet | None:
 
 
 def _started_in() -> tuple[Session | None, Quiet | None]:
-    """Where this thread was started."""
+    """The session and the ``suppress()`` block from which this thread was started."""
     started_in: tuple[Session | None, Quiet | None] = getattr(threading.current_thread(), _STARTED_IN, (None, None))
     return started_in
 
@@ -136,7 +136,7 @@ def suppress() -> Iterator[None]:
 
 
 def enabled(plugin: str) -> bool:
-    """Whether the hooks of ``plugin`` may listen here."""
+    """Whether the hooks of ``plugin`` may listen here: no session silences it, and no ``suppress()``."""
     if suppressed():
         return False
     session = current()
@@ -144,7 +144,7 @@ def enabled(plugin: str) -> bool:
 
 
 def inside() -> bool:
-    """Whether this code runs in an open session or under ``suppress()``; quick, for what is asked at every step."""
+    """Whether this code runs in an open session or under ``suppress()``; quick enough to be asked at every step."""
     if not alive:
         return False
     session, quiet = _session.get(), _quiet.get()

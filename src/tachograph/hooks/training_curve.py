@@ -1,7 +1,7 @@
-"""Trainings that a framework tells callbacks of: in which run a training's curve is recorded, and until when.
+"""Trainings that a framework tells callbacks of: which run takes a training's curve, and when that run ends.
 
-A callback is told that a training begins, of its steps and of its end, but not of an exception. A run that was opened
-for a training may so be left open; it is ended where the next training of the framework begins.
+A framework calls its callbacks when a training begins, at its steps and at its end, but not at an exception. So a run
+that was opened for a training may be left open; it is ended where the next training of the framework begins.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Trainings(Generic[Recording]):
         return Curve(around, is_own=False)
 
     def begin(self, model: Any, recording: Recording) -> None:
-        """``model`` is in training."""
+        """``model`` is in training from now on, recorded by ``recording``."""
         self._recordings[model] = recording
 
     def of(self, model: Any) -> Recording | None:
@@ -90,7 +90,7 @@ class Trainings(Generic[Recording]):
         self._recordings.pop(model, None)
 
     def end_left(self) -> None:
-        """End a run that an exception in its training has left open here."""
+        """End the run that was left open here by an exception in its training, if there is one."""
         run = open_runs.here()
         if run is None or run.opener != self.plugin or session.current() is not None:
             return

@@ -16,7 +16,7 @@ Watcher: TypeAlias = Generator[None, Any, None]
 
 
 class Watch:
-    """Runs a wrapper beside a call: what it raises is reported and goes no further."""
+    """A wrapper that runs beside a call: what it raises is reported and goes no further."""
 
     def __init__(self, wrapper: Callable[..., Watcher], site: str, *args: Any) -> None:
         self._site = site

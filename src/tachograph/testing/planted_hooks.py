@@ -26,8 +26,8 @@ class NotingHooks(Hooks):
         """Those of the hooked methods of classes that were called."""
         return [(owner, name) for owner, name in self.called.values() if isinstance(owner, type)]
 
-    def places(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Every place that holds something hooked, and how to ask what it holds."""
+    def hooked_attributes(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Every attribute that is hooked, by its name for people, and a function that reads it."""
         for owner, name in self.hooked:
             where = f"{owner.__name__}.{name}"
             yield where, functools.partial(vars(owner).get, name)
@@ -66,7 +66,7 @@ class NotingHooks(Hooks):
 
 
 class FaultyHooks(Hooks):
-    """Hooks whose every wrapper fails, before the call or after it."""
+    """Hooks whose every wrapper fails: ``spot`` says whether "before" the call or "after" it."""
 
     def __init__(self, plugin: str, spot: str) -> None:
         super().__init__(plugin, session.enabled)

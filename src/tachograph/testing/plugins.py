@@ -145,7 +145,7 @@ def _random_state() -> dict[str, str]:
 
 
 def _undo_restores(name: str, train: Train, hooks: NotingHooks) -> None:
-    before = [(where, read, read()) for where, read in hooks.places()]
+    before = [(where, read, read()) for where, read in hooks.hooked_attributes()]
     with recorded(name):
         train()
     for where, read, original in before:
@@ -301,10 +301,10 @@ def _noted(module: ModuleType, train: Train) -> NotingHooks:
     return hooks
 
 
-Instead = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+Replacement = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # called with the original and the arguments
 
 
-def _spy(calls: list[Any]) -> Instead:
+def _spy(calls: list[Any]) -> Replacement:
     def spy(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names = [*inspect.signature(original).parameters][: len(args)]
         passed = {**dict(zip_longest(names, args)), **{name: kwargs[name] for name in sorted(kwargs)}}
@@ -320,11 +320,11 @@ def _same_items(left: list[Any], right: list[Any]) -> bool:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, instead: Instead) -> Iterator[None]:
+def _replaced(owner: Any, name: str, replacement: Replacement) -> Iterator[None]:
     hooks = Hooks("testing")
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        return functools.wraps(original)(lambda *args, **kwargs: instead(original, args, kwargs))
+        return functools.wraps(original)(lambda *args, **kwargs: replacement(original, args, kwargs))
 
     hooks.replace(owner, name, wrap)
     try:

@@ -18,8 +18,8 @@ from tachograph.ship.sender import Sender
 from tachograph.sinks import BlobSink, Reject, Retry, Sink
 
 MakeSink = Callable[[], Sink]
-Stored = Callable[[str], Mapping[str, Sequence[Event]]]
-Away = Callable[[], AbstractContextManager[object]]
+Stored = Callable[[str], Mapping[str, Sequence[Event]]]  # of a run, by the id of each writer
+Away = Callable[[], AbstractContextManager[object]]  # inside it the far side can't be reached
 
 RETRY_SECONDS = 0.3
 PATIENCE = 60.0
@@ -60,7 +60,7 @@ class _Case:
         self.run = new_run()
 
     def needs(self, sink: Sink, expected: Mapping[str, Sequence[bytes]], rule: str) -> None:
-        """That of the run exactly this is held."""
+        """Assert that the far side holds exactly this of the run."""
         last = {writer: events.decode(lines[-1]).seq for writer, lines in expected.items()}
         assert dict(sink.resume(self.run)) == last, f"{rule}: resume says {dict(sink.resume(self.run))}, not {last}"
         if self._stored is not None:
@@ -186,7 +186,7 @@ def _files_are_stored_by_their_digest(case: _Case) -> None:
 
 
 class _Faulty:
-    """A sink that fails as it is told to, before or after what it passes on is stored."""
+    """A sink that calls ``before`` and ``after``, which may fail, around each write."""
 
     def __init__(self, sink: Sink, before: Callable[[list[bytes]], None], after: Callable[[], None]) -> None:
         self.name = sink.name
