@@ -1,8 +1,9 @@
 """Lightning, in both of its packages: ``lightning`` and ``pytorch_lightning``, and Fabric's loggers.
 
-The entry points of the trainer give each training its run. What happens inside of one is listened to where Lightning
-itself collects it: metrics where it hands them to its loggers, however many loggers there are, learning rates where its
-own monitor would read them, checkpoints where they are saved. The user's callbacks and loggers stay as they are.
+The trainer's entry points (``fit``, ``validate`` ...) give each training its run. What happens inside of one is heard
+where Lightning itself collects it: metrics where it hands them to its loggers, however many loggers there are, learning
+rates where its own monitor would read them, checkpoints where they are saved. The user's callbacks and loggers stay as
+they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The callback, for those who prefer to name it."""
+"""``TachographCallback``, for those who name it instead of calling autolog."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tachograph_frameworks.lightning import last_fit, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
 from tachograph_frameworks.lightning.settings import conclude
 
-# A trainer tells its callbacks of exceptions too, so none is left to be ended.
+# A trainer tells its callbacks of exceptions too, so no run is left open.
 _TRAININGS: Trainings[Any] = Trainings(NAME, lambda trainer, recorded: True)
 
 
 class _Recorder:
-    """What a trainer calls of the callback."""
+    """The methods of the callback that a trainer calls."""
 
     @guard.shield
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -28,12 +28,12 @@ class _Recorder:
 
     @guard.shield
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """It has ended."""
+        """``fit``, ``validate``, ``test`` or ``predict`` has ended."""
         _end(trainer, None)
 
     @guard.shield
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """It was ended by an exception."""
+        """An exception has ended it."""
         _end(trainer, exception)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _end(trainer: Any, error: BaseException | None) -> None:
 
 
 def _adopt(package: packages.Package) -> None:
-    """Be a callback of this package too: each tells its own by their class, and neither is imported for the other."""
+    """Make the callback one of this package too. Each package has a class of its own; neither is imported for it."""
     TachographCallback.__bases__ = (*TachographCallback.__bases__, package.find("callbacks", "Callback"))
 
 

@@ -1,4 +1,4 @@
-"""The trainer's entry points: each outermost call has its session, and an evaluation goes on with its fit's run."""
+"""The trainer's entry points: each outermost call has a session; an evaluation after a fit adds to the fit's run."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _after(fit: last_fit.Fit, call: Call) -> Watcher:
 
 
 def _note_run(call: Call) -> Watcher:
-    """Watch what each process of a job comes through: what it begins to train, and in which run."""
+    """Watch ``Trainer._run``, which each process of a job goes through: what it trains, and in which run."""
     trainer, outer = call.instance, session.current()
     if outer is not None and outer.plugin == NAME and trainer.state.fn == "fit":
         last_fit.remember(trainer, call.argument("model"), outer)

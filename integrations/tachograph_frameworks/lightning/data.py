@@ -1,4 +1,4 @@
-"""Data: what the loaders of a training hold. Nothing is loaded for it."""
+"""Data: the loaders of a training, and the data sets in them. Nothing is loaded for that."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ class Fit(NamedTuple):
     ours: bool
 
     def reopen(self) -> bool:
-        """Go on with its run, where that is ours to end again. Any other takes what is recorded late as well."""
+        """Reopen its run, if that is ours to end again. Any other run takes what is recorded after its end as well."""
         return self.ours and self.run.reopen()
 
 
 def remember(trainer: Any, module: Any, session: Session) -> None:
-    """``trainer`` begins to train ``module``, in every process of the job."""
+    """Remember that ``trainer`` begins to train ``module``. Called in every process of a job."""
     run = (
         session.owned or session.run or active_run.find_for_training()
     )  # the user's, in a process that leaves it to the first one
@@ -34,7 +34,7 @@ def remember(trainer: Any, module: Any, session: Session) -> None:
 
 
 def failed(trainer: Any) -> None:
-    """The ``fit`` was stopped: its run has ended for good."""
+    """The last ``fit`` of ``trainer`` was stopped: its run has ended for good."""
     if trainer in _fits:
         _fits[trainer] = _fits[trainer]._replace(ours=False)
 
@@ -58,5 +58,5 @@ def unwrapped(module: Any) -> Any:
 
 
 def is_tuning(trainer: Any) -> bool:
-    """Whether it is called by Lightning's tuner, which trains for a moment to find a learning rate or a batch size."""
+    """Whether Lightning's tuner calls it, which trains for a moment to find a learning rate or a batch size."""
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)

@@ -8,7 +8,7 @@ from tachograph_frameworks.lightning.packages import Package, name_of
 
 
 class Rates:
-    """The learning rates of one training. Where the user has Lightning's monitor, they are left to that."""
+    """The learning rates of one training; none where the user has Lightning's monitor, which hands them out."""
 
     def __init__(self, trainer: Any) -> None:
         self._monitor_class = Package(name_of(trainer)).find("callbacks", "LearningRateMonitor")
@@ -18,7 +18,7 @@ class Rates:
         self._step = -1
 
     def at(self, trainer: Any, step: int) -> dict[str, Any]:
-        """Those that are in force, if they are not recorded yet at ``step``."""
+        """The rates that apply at ``step``, by name; none if they were asked for at that step before."""
         if self._is_monitored or step == self._step:
             return {}
         self._step = step

@@ -18,7 +18,7 @@ from tachograph_frameworks.lightning.recording import Recording
 
 
 def before_metrics(connector: Any, metrics: Any = None, step: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Metrics go to the loggers: any number of them, or none."""
+    """Record the metrics that a trainer is about to hand to its loggers, however many loggers there are."""
     trainer = connector.trainer
     current = recording.of(trainer)
     if current is None:
@@ -28,7 +28,7 @@ def before_metrics(connector: Any, metrics: Any = None, step: Any = None, *args:
 
 
 def after_metrics(token: Any, outcome: object) -> None:
-    """They have gone, or not."""
+    """The loggers have them, or one has raised."""
     if token is not None:
         handing.reset(token)
 
@@ -51,19 +51,19 @@ def _record(current: Recording, trainer: Any, metrics: Mapping[str, Any] | None,
 
 
 def _plain(value: Any) -> Any:
-    """A number that is here already as such; one on a device is left to arrive by itself."""
+    """The value of a number on the host; one on a device stays as it is: it arrives by itself."""
     return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() == 1 else value
 
 
 def _is_epochs(connector: Any) -> bool:
-    """Whether its metrics are those of a whole epoch now."""
+    """Whether the metrics that it hands out now are those of a whole epoch."""
     if hasattr(connector, "_first_loop_iter"):
         return connector._first_loop_iter is None
     return bool(connector._epoch_end_reached)  # in older versions
 
 
 def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Hear batches begin; all in one function, since there are many."""
+    """Listen to the begin of batches; in one function, since there are many batches."""
 
     def on_batch_start(connector: Any, *args: Any, **kwargs: Any) -> Any:
         if hooks.on:
@@ -82,7 +82,7 @@ def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., An
 
 
 def _note_rates(trainer: Any, is_logged: bool) -> None:
-    """These are the learning rates that a batch is trained with."""
+    """Record the learning rates that a batch is trained with."""
     current = recording.of(trainer) if trainer.training else None
     if current is None:
         return

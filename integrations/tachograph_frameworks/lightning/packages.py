@@ -19,7 +19,7 @@ class Package:
         self._root = NAMES.get(name, NAMES["lightning"])
 
     def find(self, module: str, name: str) -> Any:
-        """What is called ``name`` in one of its modules."""
+        """The object ``name`` in one of the package's modules."""
         return getattr(import_module(f"{self._root}.{module}"), name)
 
     @property

@@ -1,4 +1,4 @@
-"""What one call of a trainer adds to its run, while it lasts."""
+"""The recording of one call of a trainer, while the call lasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a training besides its points: settings, the module, optimizers, how it stopped."""
+"""What is recorded of a training besides its points: settings, the module, optimizers, how it stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def note_stage(call: Call) -> Watcher:
 
 
 def conclude(ended: Recording, trainer: Any, error: BaseException | None) -> None:
-    """A call of the trainer is over."""
+    """Record what is left to record when a call of the trainer is over."""
     run = ended.run
     if run is None:
         return

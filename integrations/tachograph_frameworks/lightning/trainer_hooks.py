@@ -18,14 +18,14 @@ _in_place: dict[str, tuple[Hooks, int]] = {}
 
 
 def hold(name: str) -> None:
-    """Listen to the trainers of a package."""
+    """Listen inside the trainers of a package, until :func:`release` is called as often."""
     with _lock:
         hooks, count = _in_place.get(name) or (_hooked(name), 0)
         _in_place[name] = (hooks, count + 1)
 
 
 def release(name: str) -> None:
-    """No longer, unless others go on."""
+    """Stop listening, unless another trainer of the package is recorded still."""
     with _lock:
         hooks, count = _in_place.pop(name)
         if count > 1:

@@ -1,4 +1,4 @@
-"""The callback, for those who prefer to name it."""
+"""``TachographCallback``, for those who name it instead of calling autolog."""
 
 from __future__ import annotations
 

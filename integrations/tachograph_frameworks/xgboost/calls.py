@@ -1,4 +1,4 @@
-"""What is noted of calls: of ``train`` and ``cv`` their arguments, of the callbacks' container its rounds."""
+"""Wrappers of XGBoost's calls: ``train`` and ``cv`` with their arguments, the container that calls the callbacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _is_single(call: Call) -> bool:
 
 
 def _record_params(rounds: Steps, params: dict[str, Any]) -> None:
-    """Record the parameters; of a further round, which need not be trained with the same ones, what is not known."""
+    """Record the parameters; those of a further round only if they differ from the last round's."""
     if rounds.next:
         del params["xgb_model"]
     text = repr(params)

@@ -1,4 +1,4 @@
-"""What is remembered of a DMatrix. What it doesn't store is missing, not zero."""
+"""How a DMatrix is described. Values that it doesn't store are missing, not zero."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENTRY = 8  # bytes of a stored value: its column and itself
 
 
 def register() -> None:
-    """Let ``log_dataset`` know matrices."""
+    """Let ``log_dataset`` describe matrices."""
     readers.register("xgboost", "DMatrix", read)
 
 
@@ -28,7 +28,7 @@ def record(run: Run, matrix: Any, name: str, role: str) -> None:
 
 
 def read(matrix: Any, name: str) -> Table:
-    """A matrix that is quantized or lies outside of memory is described by what it says of itself only."""
+    """A matrix as a table; without its values if it is quantized or lies outside of memory."""
     rows, width, stored = matrix.num_row(), matrix.num_col(), matrix.num_nonmissing()
     names, types = _columns(matrix, min(width, COLUMNS))
     kind = f"xgboost.{type(matrix).__name__}"

@@ -1,4 +1,4 @@
-"""Trained models: kept in XGBoost's own format, which is data, not code; and what they say of themselves."""
+"""Trained models: kept in XGBoost's own format, which is data, not code; their importances and configuration."""
 
 from __future__ import annotations
 

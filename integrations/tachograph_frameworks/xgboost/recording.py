@@ -25,22 +25,22 @@ NAME = "xgboost"
 class Recording(TrainingCallback):  # type: ignore[misc]
     """Records one training, as the first of its callbacks.
 
-    ``model`` is the booster, or in ``cv`` the pack of boosters. The end is told by :class:`Last`, since callbacks may
-    make another model of it.
+    ``model`` is the booster, or in ``cv`` the pack of boosters. :class:`Last` reports the end, since callbacks may make
+    another model of it.
     """
 
     def __init__(self, model: Any, run: Run, curve: Curve) -> None:
         super().__init__()
         self.run, self._curve = run, curve
         self._before = steps.within(curve.session)  # the rounds, each a training, that this is a further one of
-        self._first = 0 if self._before is None else self._before.next
+        self._first_step = 0 if self._before is None else self._before.next
         self._keeps_model = curve.session.plugin == NAME
         self._trained = weakref.ref(model)
         self._best_before = _best(model)  # a model that is trained further may bring one along
         self._every = options.every_n_steps
-        self._length = 0
+        self._recorded_length = 0
         self._offset = 0
-        self._last = -1
+        self._last_step = -1
         self._skipped: dict[str, float] = {}
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -52,12 +52,12 @@ class Recording(TrainingCallback):  # type: ignore[misc]
     def round(self, model: Any, epoch: int, history: Mapping[str, Mapping[str, Any]]) -> None:
         """Record the newest entries of ``history`` as the points of round ``epoch``, unless they are recorded."""
         points, length = _newest(history)
-        if length == self._length:
+        if length == self._recorded_length:
             return
-        step = self._first + epoch
-        if self._last < 0:
+        step = self._first_step + epoch
+        if self._last_step < 0:
             self._offset = model.num_boosted_rounds() - 1 - step
-        self._length, self._last = length, step
+        self._recorded_length, self._last_step = length, step
         if step % self._every == 0:
             self.run.log(points, step)
             self._skipped = {}
@@ -77,7 +77,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
         best = _best(model if trained is None else trained)
         if best is not None and best != self._best_before:
             iteration, score = best
-            stopped = self._offset + self._last
+            stopped = self._offset + self._last_step
             self.run.log({"best_iteration": iteration, "best_score": score, "stopped_iteration": stopped})
         if self._before is None:
             self._keep(model)
@@ -86,7 +86,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
 
     def _keep(self, model: Any) -> None:
         if self._skipped:
-            self.run.log(self._skipped, self._last)
+            self.run.log(self._skipped, self._last_step)
         boosters = [fold.bst for fold in getattr(model, "cvfolds", ())] or [model]
         if self._keeps_model:
             config = boosters[0].save_config()
@@ -102,7 +102,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
 
 
 class Last(TrainingCallback):  # type: ignore[misc]
-    """The last callback of a training that is recorded: it is handed the model that comes out."""
+    """The last callback of a training that is recorded: it gets the model that comes out."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ def within(at: Session) -> Steps | None:
 
 
 def done(model: Any, steps: Steps) -> None:
-    """A single round has ended well, and ``model``, a booster or an estimator, has come out."""
+    """A training of a single round has ended well, with ``model``, a booster or an estimator."""
     steps.next += 1
     booster = _booster(model)
     if booster is not None:
@@ -80,7 +80,7 @@ def done(model: Any, steps: Steps) -> None:
 
 
 def _of(model: Any) -> Steps | None:
-    """The rounds of which ``model`` came out."""
+    """The rounds that ``model`` came out of."""
     booster = _booster(model)
     return None if booster is None else _by_model.get(booster)
 
