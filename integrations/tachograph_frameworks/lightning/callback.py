@@ -15,7 +15,7 @@ from tachograph_frameworks.lightning.settings import conclude
 _TRAININGS: Trainings[Any] = Trainings(NAME, lambda trainer, recorded: True)
 
 
-class _Recorder:
+class _CallbackMethods:
     """The methods of the callback that a trainer calls."""
 
     @guard.shield
@@ -41,7 +41,7 @@ class _Recorder:
         return {name: value for name, value in vars(self).items() if name not in ("log", "log_dict")}
 
 
-class TachographCallback(_Recorder):
+class TachographCallback(_CallbackMethods):
     """Records trainings: ``Trainer(callbacks=[TachographCallback()])``, of either of Lightning's packages.
 
     With no run open it opens one for each ``fit`` and ends it. Where autolog records the training it stands aside.

@@ -37,8 +37,8 @@ def name_of(trainer: Any) -> str:
 def when_imported(then: Callable[[Package], None]) -> None:
     """Call ``then`` with each of the two once it is imported: now, if it is already."""
     for name in NAMES:
-        import_hooks.when_imported(name, partial(_tell, name, then))
+        import_hooks.when_imported(name, partial(_call, then, name))
 
 
-def _tell(name: str, then: Callable[[Package], None]) -> None:
+def _call(then: Callable[[Package], None], name: str) -> None:
     then(Package(name))

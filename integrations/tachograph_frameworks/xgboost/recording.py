@@ -32,10 +32,10 @@ class Recording(TrainingCallback):  # type: ignore[misc]
     def __init__(self, model: Any, run: Run, curve: Curve) -> None:
         super().__init__()
         self.run, self._curve = run, curve
-        self._before = steps.within(curve.session)  # the rounds, each a training, that this is a further one of
-        self._first_step = 0 if self._before is None else self._before.next
+        self._steps = steps.within(curve.session)  # the rounds, each a training, that this one continues
+        self._first_step = 0 if self._steps is None else self._steps.next
         self._keeps_model = curve.session.plugin == NAME
-        self._trained = weakref.ref(model)
+        self._model = weakref.ref(model)
         self._best_before = _best(model)  # a model that is trained further may bring one along
         self._every = options.every_n_steps
         self._recorded_length = 0
@@ -73,16 +73,16 @@ class Recording(TrainingCallback):  # type: ignore[misc]
             self._curve.end()
 
     def _conclude(self, model: Any) -> None:
-        trained = self._trained()  # without the rounds that early stopping may have cut off, some versions know no best
+        trained = self._model()  # without the rounds that early stopping may have cut off, some versions know no best
         best = _best(model if trained is None else trained)
         if best is not None and best != self._best_before:
             iteration, score = best
             stopped = self._offset + self._last_step
             self.run.log({"best_iteration": iteration, "best_score": score, "stopped_iteration": stopped})
-        if self._before is None:
+        if self._steps is None:
             self._keep(model)
         else:
-            self._before.later("model", partial(self._keep, model))
+            self._steps.later("model", partial(self._keep, model))
 
     def _keep(self, model: Any) -> None:
         if self._skipped:

@@ -28,7 +28,7 @@ class Steps:
         self._jobs: dict[str, Callable[[], object]] = {}
 
     def later(self, what: str, job: Callable[[], object]) -> None:
-        """Do ``job`` for the last round only."""
+        """Call ``job`` if no further round comes after this one."""
         self._jobs[what] = job
         UNSETTLED.add(self)
 

@@ -44,7 +44,7 @@ class Recorder:
         self.run._journal.append_all(events)
 
     def log(self, points: Mapping[str, float], step: int | None = None) -> None:
-        """``run.log`` for what the user has not logged: who listens to that hears nothing."""
+        """Like ``run.log``, for points that are not the user's: listeners are not called with them."""
         self.run._journal.log(points, step)  # type: ignore[arg-type]
 
     def next_step(self, name: str) -> int:
@@ -52,12 +52,11 @@ class Recorder:
         return self.run._journal.steps.next(name)
 
     def keep_open(self) -> None:
-        """Keep the file of a run that has ended open between events: there are more to come."""
+        """Keep the journal of a run that has ended open between events, since more of them are to come."""
         self.run._journal.reopen()
 
     def forked(self) -> None:
-        """In a forked child, for a run that has ended: what the child adds to it has a journal of its own. (Runs that
-        are open are seen to.)"""
+        """In a forked child: give a run that has ended a journal of the child's own. Open runs have theirs already."""
         self.run._forked()
 
     @guard.shield
@@ -85,7 +84,7 @@ class Recorder:
     # -- when --
 
     def before_end(self, job: Callable[[], object]) -> None:
-        """Do ``job`` when the run is about to end, while it can still be recorded to."""
+        """Call ``job`` when the run is about to end, while something can still be recorded in it."""
         self.closing.append(job)
 
     def listen(self, listener: Callable[[Any], object]) -> None:
