@@ -37,7 +37,7 @@ def _note(call: Call, session_: Session) -> Watcher:
 
 
 def _interruption(trainer: Any, error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C that Lightning has made something else of: an exit of the program; in older versions nothing."""
+    """The Ctrl-C that Lightning has caught: it exits the program instead; older versions just return."""
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
         return error.__context__
     return KeyboardInterrupt() if error is None and trainer.state.status == "interrupted" else None

@@ -46,7 +46,7 @@ def _keep(run: Run, trainer: Any, path: str) -> None:
 
 
 def _is_best(trainer: Any, path: str) -> bool | None:
-    """What the first of the callbacks that compare says: two measures have no common best."""
+    """What the first callback that compares checkpoints says: two measures have no common best."""
     for callback in trainer.checkpoint_callbacks:
         if getattr(callback, "monitor", None) is not None:
             return bool(path == callback.best_model_path)
@@ -54,7 +54,7 @@ def _is_best(trainer: Any, path: str) -> bool | None:
 
 
 def _judged(callback: Any) -> dict[str, Any]:
-    """How a callback compares, and what it thinks of the newest. Saving has just waited for the device anyway."""
+    """How a callback compares checkpoints, and its scores. Saving has just waited for the device anyway."""
     if callback.monitor is None:
         return {}
     facts = {"monitor": callback.monitor, "mode": callback.mode}
@@ -63,7 +63,7 @@ def _judged(callback: Any) -> dict[str, Any]:
 
 
 def link(run: Run, trainer: Any, relation: str) -> None:
-    """Record which checkpoint ``trainer`` goes on from."""
+    """Record which checkpoint ``trainer`` starts from."""
     if trainer.ckpt_path is None:
         return
     path = os.fspath(trainer.ckpt_path)

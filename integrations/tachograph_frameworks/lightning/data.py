@@ -62,7 +62,7 @@ def _settings(loader: Any) -> dict[str, Any]:
 
 
 def _arrays(dataset: Any) -> list[Any] | None:
-    """The tensors of a data set that is nothing else, or of a part of one that is not large."""
+    """The arrays of a data set that consists of tensors, or of a part of one that is not large; None for any other."""
     if isinstance(dataset, TensorDataset):
         tensors = list(dataset.tensors)
         here = all(tensor.device.type == "cpu" for tensor in tensors)

@@ -13,7 +13,7 @@ _fits: weakref.WeakKeyDictionary[Any, Fit] = weakref.WeakKeyDictionary()
 
 
 class Fit(NamedTuple):
-    """A ``fit`` that has begun. ``ours``: its run was opened for it, and has not ended badly."""
+    """A ``fit`` that has begun. ``ours`` says that its run was opened for it, and that the fit was not stopped."""
 
     module: weakref.ref[Any]
     run: Run

@@ -63,7 +63,7 @@ def _is_epochs(connector: Any) -> bool:
 
 
 def hear_batches(hooks: Hooks, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Listen to the begin of batches; in one function, since there are many batches."""
+    """Listen to the beginning of batches; all in one function, since there are many."""
 
     def on_batch_start(connector: Any, *args: Any, **kwargs: Any) -> Any:
         if hooks.on:

@@ -42,7 +42,7 @@ class Recording:
         self._waiting = (points, step)
 
     def settle(self) -> None:
-        """Nothing more comes of the step: record what waits for it."""
+        """Record what waits for the metrics of its step: none will come."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._log(*waiting)
@@ -78,7 +78,7 @@ def begin(
 
 
 def end(trainer: Any) -> Recording | None:
-    """``trainer`` is done, or was stopped."""
+    """End the recording of ``trainer``, which is done or was stopped."""
     recording = _recordings.pop(trainer, None)
     if recording is not None:
         recording.settle()

@@ -24,7 +24,7 @@ _INTERNAL = ("_class_path", "_instantiator")  # what Lightning's command line no
 
 
 def note_stage(call: Call) -> Watcher:
-    """Watch the training itself, or the evaluation: all is set up before it."""
+    """Watch ``Trainer._run_stage``, the training or evaluation itself: by then all is set up."""
     trainer = call.instance
     current = recording.of(trainer)
     if current is None or current.run is None:

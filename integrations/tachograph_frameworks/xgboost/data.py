@@ -70,7 +70,7 @@ def _columns(matrix: Any, count: int) -> tuple[list[str], list[str]]:
 
 
 def _rows(matrix: Any, chosen: NDArray[np.int64]) -> Any:
-    """Some rows."""
+    """The rows ``chosen``, in their order."""
     return _unpacked(matrix.slice(chosen.astype(np.int32), allow_groups=True).get_data())
 
 
@@ -89,7 +89,7 @@ def _arrays(rows: Any) -> list[ColumnGroup]:
 
 
 def _content(matrix: Any, start: int, stop: int) -> Cells:
-    """The content of some rows as bytes."""
+    """The rows from ``start`` to ``stop`` as bytes."""
     parts = _arrays(_rows(matrix, np.arange(start, stop)))
     arrays = [part.read(0, part.length).values for part in parts]
     little = [array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8) for array in arrays]
@@ -97,7 +97,7 @@ def _content(matrix: Any, start: int, stop: int) -> Cells:
 
 
 def _written_out(rows: Any, width: int) -> NDArray[np.float32]:
-    """A bounded number of rows as an array."""
+    """Rows as a dense array, NaN where nothing is stored."""
     if isinstance(rows, np.ndarray):
         return rows[:, :width]
     dense = np.full((rows.shape[0], width), np.nan, np.float32)

@@ -72,7 +72,7 @@ def importances(booster: Any) -> list[dict[str, Any]]:
 
 
 def configured(config: str) -> dict[str, Any]:
-    """The training parameters out of a booster's configuration, in which they are nested and texts."""
+    """The training parameters in a booster's configuration, where they are nested and written as text."""
     return {name: _value(text) for name, text in _train_params(json.loads(config))}
 
 

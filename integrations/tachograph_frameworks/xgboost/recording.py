@@ -66,7 +66,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
 
     @guard.shield
     def end(self, model: Any) -> None:
-        """The training is over, and ``model`` is what came out."""
+        """The training has ended with ``model``."""
         try:
             self._conclude(model)
         finally:
@@ -181,7 +181,7 @@ def _newest(history: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float],
 
 
 def _best(model: Any) -> tuple[int, float] | None:
-    """What early stopping has noted in the model."""
+    """The best iteration and score, if early stopping has noted them in the model."""
     iteration, score = model.attr("best_iteration"), model.attr("best_score")
     if iteration is None or score is None:
         return None

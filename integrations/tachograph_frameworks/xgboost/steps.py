@@ -45,7 +45,7 @@ UNSETTLED: Unsettled[Steps] = Unsettled("xgboost", most=8)
 
 
 def begin(start: Any, is_single: bool) -> Run | None:
-    """A training begins that goes on from ``start``: the run that it is a step of, or None where it is a new one."""
+    """The run that a training from the model ``start`` is a further step of; None if it is a training of its own."""
     steps = _of(start)
     if steps is None:
         return None
@@ -56,7 +56,7 @@ def begin(start: Any, is_single: bool) -> Run | None:
 
 
 def go_on(start: Any, at: Session) -> Steps:
-    """The training has begun, in a session: the steps that it is a further one of, else the first one of."""
+    """The steps that the training in the session ``at`` belongs to: those it continues, or new ones that it begins."""
     assert at.run is not None
     steps = _of(start) if at.further else None
     if steps is None:
@@ -67,7 +67,7 @@ def go_on(start: Any, at: Session) -> Steps:
 
 
 def within(at: Session) -> Steps | None:
-    """The steps that the training in a session is a further one of."""
+    """The steps that the training in the session ``at`` continues; None if it continues none."""
     return _by_session.get(at)
 
 

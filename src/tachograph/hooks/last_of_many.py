@@ -21,7 +21,7 @@ class Series(Protocol):
     run: Run
 
     def settle(self) -> None:
-        """Record the last training in full, if it is not."""
+        """Record the last training in full, unless that is done."""
 
 
 Kind = TypeVar("Kind", bound=Series)

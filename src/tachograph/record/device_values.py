@@ -68,7 +68,7 @@ class Pending(msgspec.Struct, eq=False):
 
 
 def _has_arrived(copy: Copy) -> bool:
-    """Whether there is something to read, which may be what is wrong with it."""
+    """Whether there is something to read; what is wrong with a copy shows when it is read."""
     try:
         return copy.ready()
     except guard.FAULTS:
@@ -81,7 +81,7 @@ def _unread(name: object, error: Exception) -> str:
 
 
 def start(points: Any) -> tuple[Any, dict[str, Copy], list[str]]:
-    """``points`` without those on a device, these as copies, and a complaint for each that can't be copied."""
+    """The points on the host, copies of those on a device, and a complaint for each that can't be copied."""
     if not isinstance(points, Mapping):
         return points, {}, []
     rest, copies, complaints = {}, {}, []

@@ -89,7 +89,7 @@ class _Series:
         return _owner(self._runs / self.id(turn))
 
     def _named(self, name: str, turn: int) -> int:
-        """Not a run of another name that has ended: rank 0 has gone on to one of this name, or will."""
+        """``turn``, or a later one: ended runs of another name are passed over, since rank 0 has gone on from them."""
         for later in count(turn):
             owner = self._owner(later)
             if owner is None or owner.start.name == name:
@@ -99,8 +99,11 @@ class _Series:
         raise AssertionError
 
     def _next(self, opened: int, opener: str) -> int:
-        """Not what rank 0 opened in another way for something that does not happen here, and has ended; but what the
-        user opened in rank 0 alone, for as long as that is open."""
+        """The next run that this rank may join.
+
+        A run that rank 0 opened in another way and has ended was for something that does not happen here: it is passed
+        over. One that the user opened in rank 0 alone is joined for as long as it is open.
+        """
         for turn in count(max(opened - 1, 0)):
             owner = self._owner(turn)
             other = owner is not None and owner.start.opener != opener

@@ -93,7 +93,7 @@ _CHILDREN = {("multiprocessing.process", "_bootstrap"): "exitcode", ("multiproce
 
 
 def _exit_of_child() -> SystemExit | None:
-    """In a child of ``multiprocessing``: its exit with a code other than 0."""
+    """The exit of a child of ``multiprocessing`` with a code other than 0; None if it is not one, or exits well."""
     for frame in stack_frames.outward(sys._getframe(1)):
         name = _CHILDREN.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name))
         if name is not None:
@@ -230,7 +230,7 @@ def end_child() -> None:
 
 
 def forked() -> None:
-    """A forked child has not been asked to exit, whatever its parent was."""
+    """Forget, in a forked child, that its parent was asked to exit, and what its parent has put off."""
     global _exit_call
     _exit_call = None
     _put_off_jobs.clear()

@@ -63,7 +63,7 @@ class Run:
         self._choose_log()
 
     def _become_writer(self) -> Path:
-        """The folder of a journal of our own, with nobody else in it."""
+        """Choose a name for this process as a writer; returns the folder of its journal, which nobody else uses."""
         me = process.this()
         self.writer = f"{self.rank}-{me.place}-{me.pid}-{_random(6)}"
         return self.root / "runs" / self.id / self.writer
@@ -119,7 +119,7 @@ class Run:
         self._journal.log(values, step)  # type: ignore[arg-type]  # hidden by the same function of the journal
 
     def _choose_log(self) -> None:
-        """Put in the place of ``log`` what its next call is to do: to go by a method of our own takes longer."""
+        """Set ``log`` to the function that its next call needs: one that chose in each call would be slower."""
         self.log = self._log_measured if self._samples.wanted else self._unmeasured_log()  # type: ignore[method-assign]
 
     def _unmeasured_log(self) -> Callable[..., None]:
@@ -349,7 +349,7 @@ class Run:
 
 
 def _unpickle(root: str, id: str) -> Run:
-    """A run that came from another process: joined as a further writer; one of this process is found again."""
+    """A pickled run: the same one where it is open in this process, else joined as a further writer."""
     if settings.off():
         from tachograph.record.start import OffRun
 

@@ -206,7 +206,7 @@ def _parent(parent: Run | str | None) -> Run | str | None:
 
 
 def script_name() -> str:
-    """What a run is called that nobody has named: the notebook, the script or the package that runs here."""
+    """The name of a run that nobody has named: that of the notebook, the script or the package that runs here."""
     import sys
 
     if (notebook := notebooks.notebook()) is not None:
