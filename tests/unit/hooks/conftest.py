@@ -30,8 +30,8 @@ def everything_is_put_back() -> Iterator[None]:
     before = snapshot()
     yield
     tachograph.Autolog().undo()
-    seeds.known.clear()
-    parsed_arguments.known.clear()
+    seeds.by_library.clear()
+    parsed_arguments.latest.clear()
     after = snapshot()
     assert [name for name in before if after[name] is not before[name]] == []
     assert session.options == session.Options()

@@ -21,6 +21,7 @@ def metrics(root: Path) -> dict[str | None, dict[str, float]]:
     return {run.name: dict(run.metrics) for run in tachograph.open_store(root).runs(children=True)}
 
 
+@pytest.mark.slow
 def test_a_program_that_the_training_starts(script: Script, root: Path) -> None:
     done = script("""
         import subprocess, sys, tachograph
@@ -68,6 +69,7 @@ LOKY = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickled", [False, True], ids=["found", "pickled"])
 def test_a_pool_that_outlives_its_run_goes_to_the_next(script: Script, root: Path, pickled: bool) -> None:
     pytest.importorskip("joblib")
@@ -89,6 +91,7 @@ def test_a_pool_that_outlives_its_run_goes_to_the_next(script: Script, root: Pat
         assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_pool_between_runs_records_nowhere(script: Script, root: Path) -> None:
     pytest.importorskip("joblib")
     done = script(
