@@ -14,9 +14,10 @@ import keras
 from keras.callbacks import CallbackList, ModelCheckpoint
 
 from tachograph.hooks import Hooks
+from tachograph.runtime.background import background
 from tachograph_frameworks.keras import calls, data, steps
 from tachograph_frameworks.keras.callback import TachographCallback
-from tachograph_frameworks.keras.model import load_model
+from tachograph_frameworks.keras.model import load_model, prepare_summaries
 
 __all__ = ["REQUIRES", "TESTED", "TachographCallback", "install", "load_model"]
 
@@ -27,6 +28,7 @@ TESTED = "3.15.1"
 def install(hooks: Hooks) -> None:
     """Listen to trainings, evaluations and checkpoints."""
     data.register()
+    background.soon(prepare_summaries)
     hooks.around(_owner("fit"), "fit", calls.note_fit)
     hooks.around(CallbackList, "on_train_begin", calls.note_begin)
     hooks.around(CallbackList, "on_test_end", calls.note_evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -34,6 +35,16 @@ def keep_model(run: Run, model: Any) -> None:
             run.recorder.remark(f"the model was not kept: {type(model).__name__} can't be saved ({_first_line(error)})")
             return
         run.recorder.keep(path, "model", "model", None, _meta(model))
+
+
+def prepare_summaries() -> None:
+    """Print a table to nowhere, as Keras prints its summaries: the first one takes some milliseconds longer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("layer")
+    table.add_row("[bold]dense[/bold] (Dense)")
+    Console(file=io.StringIO()).print(table)
 
 
 def keep_summary(run: Run, model: Any) -> None:

@@ -26,6 +26,7 @@ DEFAULT_SYSTEM = 10.0
 
 _interval: float | bool = DEFAULT_SYSTEM
 _slow_facts: dict[str, Any] | None = None
+PROBE_AFTER = 1.0  # seconds: the helper process takes a core for some tenths of one, which short trainings need
 
 
 def configure(system: float | bool) -> None:
@@ -48,7 +49,8 @@ def enter(run: Run) -> None:
         if parsed_arguments.latest:
             run.recorder.log_arguments(parsed_arguments.latest)
         with guard.contained("environment", run):
-            background.soon(partial(_add_slow_facts, run, environment.probe_request()))
+            pause = PROBE_AFTER if _slow_facts is None else 0.0
+            background.later(partial(_add_slow_facts, run, environment.probe_request()), pause)
         if settings.flag("console", True):
             console.attach(run)
     _monitor.add(run)
@@ -69,9 +71,15 @@ def leave(run: Run) -> None:
     _unwritten.append(run)
     background.later(write_what_is_left)
     if run.sinks:
+        background.later(partial(_send_rest, run))  # the last sample, too, is recorded in the background
+
+
+def _send_rest(run: Run) -> None:
+    """Send what an ended run has recorded since it was last looked at."""
+    if run.sinks and run.ended:
         from tachograph.ship.shipper import shipper
 
-        background.later(partial(shipper.leave, run))  # the last sample, too, is recorded in the background
+        shipper.leave(run)
 
 
 LOOK_AFTER = 2.0  # seconds: hundreds of runs may be there to be looked at, and nobody waits for that
@@ -120,6 +128,7 @@ def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
         _add_facts(run, _slow_facts)
     if "error" in _slow_facts:
         run.recorder.remark(_slow_facts["error"])
+    _send_rest(run)
 
 
 def _add_facts(run: Run, facts: dict[str, Any]) -> None:

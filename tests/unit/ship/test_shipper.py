@@ -15,6 +15,7 @@ import tachograph
 from tachograph import events, journal, sinks
 from tachograph.cli import main
 from tachograph.errors import TachographWarning
+from tachograph.record import lifecycle
 from tachograph.ship import shipper as shipping
 from tachograph.ship.positions import Positions
 from tachograph.ship.shipper import Shipper
@@ -332,3 +333,16 @@ def test_in_strict_mode_a_fault_ends_the_thread_loudly(
         wait_for(lambda: seen)
     assert seen[0].exc_type is ZeroDivisionError
     assert tachograph.flush(20)
+
+
+def test_what_is_found_out_long_after_a_short_run_is_sent_too(
+    root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_slow_facts", None)
+    monkeypatch.setattr(lifecycle, "PROBE_AFTER", 2.0)  # the sink has let go of the run by then
+    with tachograph.start_run("short", sinks=[there.as_uri()]) as run:
+        run.log({"loss": 0.5})
+    until = time.monotonic() + 60
+    while b'"packages"' not in b"".join(path.read_bytes() for path in there.rglob("*.jsonl")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
