@@ -43,6 +43,12 @@ class Notes(Protocol):
     def remark(self, text: str) -> None: ...
 
 
+class Accountable:
+    """What a run is to this module: its faults are noted in it, and ``spent`` counts the seconds that it takes."""
+
+    spent = 0.0
+
+
 def mute(on: bool) -> None:
     """Say nothing on standard error; notes in the run go on."""
     global _muted
@@ -55,11 +61,12 @@ def forget() -> None:
 
 
 def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
-    """A method of a run, or of its recorder, that never raises ``Exception``: a fault is reported and None returned."""
+    """Decorator for a method of a run, or of what has one as its ``run``: it never raises ``Exception``. A fault is
+    reported, noted in the run, and None is returned."""
 
     @functools.wraps(verb)
     def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        run = getattr(args[0], "run", args[0]) if args else None
+        run = _run_of(args[0]) if args else None
         with timed(run):
             try:
                 return verb(*args, **kwargs)
@@ -70,10 +77,22 @@ def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
     return shielded
 
 
+def _run_of(owner: object) -> Accountable | None:
+    """The run that ``owner`` is, or has as its ``run``. An object of the user's is not asked: its attributes are its
+    own, and may run code."""
+    if issubclass(type(owner), Accountable):
+        return owner  # type: ignore[return-value]
+    try:
+        run = object.__getattribute__(owner, "__dict__").get("run")
+    except AttributeError:  # it has none
+        return None
+    return run if issubclass(type(run), Accountable) else None
+
+
 @contextlib.contextmanager
 def timed(run: object) -> Iterator[None]:
     """A block whose time counts as recording's own, in ``run.spent``; once, where such blocks lie in each other."""
-    if getattr(_inside, "timed", False) or not hasattr(run, "spent"):
+    if getattr(_inside, "timed", False) or not isinstance(run, Accountable):
         yield
         return
     _inside.timed = True

@@ -24,7 +24,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
 
 
-class Notebook:
+class Notebook(guard.Accountable):
     """Where warnings are noted."""
 
     def __init__(self) -> None:
@@ -79,6 +79,27 @@ class TestFaults:
             assert verbs.verb(0) is None
         assert len(verbs.texts) == 1
         assert Verbs.verb.__doc__ == "What it does."
+
+    def test_the_user_s_object_is_not_taken_for_a_run(self) -> None:
+        class Model:
+            spent = 5.0
+
+            @property
+            def run(self) -> None:
+                raise KeyError("the user's own")
+
+            def remark(self, text: str) -> None:
+                raise AssertionError(text)
+
+        @guard.shield
+        def begin(model: Model, number: int) -> int:
+            return 1 // number
+
+        model = Model()
+        assert begin(model, 1) == 1
+        with pytest.warns(TachographWarning, match="ZeroDivisionError"):
+            assert begin(model, 0) is None
+        assert (model.spent, vars(model)) == (5.0, {})
 
     @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
     def test_what_the_user_or_the_interpreter_ends_goes_through(self, stop: type[BaseException]) -> None:

@@ -18,7 +18,7 @@ _own_hooks: Hooks | None = None
 
 
 class Watching:
-    """What is item. ``stop()`` ends that, and the run that was opened for it; so does leaving its ``with``."""
+    """What is watched. ``stop()`` ends that, and the run that was opened for it; so does leaving its ``with``."""
 
     def __init__(self, hooks: Hooks, loop: Loop) -> None:
         self._hooks, self._loop = hooks, loop

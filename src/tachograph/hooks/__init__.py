@@ -9,13 +9,12 @@ are reported, and go no further.
 
 from __future__ import annotations
 
-from tachograph.guard import shield
 from tachograph.hooks.call import Call
 from tachograph.hooks.last_of_many import Series, Unsettled
 from tachograph.hooks.patch import Hooks
 from tachograph.hooks.session import Session, current, options, suppress, training
 from tachograph.hooks.training_curve import Curve, Trainings
-from tachograph.hooks.watch import Watcher, conduct
+from tachograph.hooks.watch import Watcher, conduct, shield
 from tachograph.record.recorder import Recorder
 
 __all__ = [

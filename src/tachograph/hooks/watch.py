@@ -5,14 +5,36 @@ A :class:`Watcher` yields once; there it is sent the call's result, or has its e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from tachograph import guard
 from tachograph.hooks.call import Call
 from tachograph.record import open_runs
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Watcher: TypeAlias = Generator[None, Any, None]
+
+
+def shield(function: Callable[P, R]) -> Callable[P, R | None]:
+    """Decorator for what a framework calls of a plug-in, as the methods of a callback: it never raises ``Exception``.
+
+    A fault is reported, noted in the run that is open, and None is returned.
+    """
+
+    @functools.wraps(function)
+    def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        run = open_runs.here()
+        with guard.timed(run):
+            try:
+                return function(*args, **kwargs)
+            except guard.FAULTS as error:
+                guard.fault(function.__qualname__, error, run)
+                return None
+
+    return shielded
 
 
 class Watch:

@@ -27,7 +27,7 @@ from tachograph.version import __version__
 STATUSES = ("finished", "failed", "interrupted")
 
 
-class Run:
+class Run(guard.Accountable):
     """A run that is being recorded, by one of its writers: this process.
 
     Use it as a context manager, or call :meth:`finish`. Made by :func:`start_run`, :meth:`child` and autolog.

@@ -335,7 +335,10 @@ def _replaced(owner: Any, name: str, replacement: Replacement) -> Iterator[None]
 
 def _entry_point(module: ModuleType) -> str:
     names = [installed.name for installed in plugins.status() if installed.module == module.__name__]
-    assert names, f"{module.__name__} stands under no entry point of the group {plugins.GROUP}"
+    assert names, (
+        f"{module.__name__} is not installed as a plug-in: its pyproject.toml needs a line for it under "
+        f'[project.entry-points."{plugins.GROUP}"], named after the framework\'s package; then: pip install -e .'
+    )
     return names[0]
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tests.parts.hooked import STOPS, Base, Seen, chatty
 
+import tachograph
 from tachograph.errors import TachographWarning
-from tachograph.hooks import Call, Hooks, Watcher
+from tachograph.hooks import Call, Hooks, Watcher, shield
 
 lenient = pytest.mark.usefixtures("faults_stay_inside")
 
@@ -147,3 +148,18 @@ def test_ctrl_c_while_we_are_at_work_is_the_users(hooks: Hooks) -> None:
     hooks.around(Base, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Base().fit(3)
+
+
+@lenient
+def test_a_fault_in_a_callback_is_noted_in_the_run_that_is_open() -> None:
+    class Callback:
+        @shield
+        def on_epoch_end(self, loss: float) -> float:
+            return 1 / loss
+
+    with tachograph.start_run("r") as run:
+        assert Callback().on_epoch_end(2.0) == 0.5
+        with pytest.warns(TachographWarning, match="on_epoch_end"):
+            assert Callback().on_epoch_end(0.0) is None
+    assert ["ZeroDivisionError" in note.text for note in tachograph.open_store().run(run.id).notes] == [True]
+    assert run.spent > 0
