@@ -47,6 +47,6 @@ def load_model(path, meta):
 
 
 def install(hooks):
-    """Called once stepwise is imported. What is hooked last is outermost: there the session is open already."""
+    """Called once stepwise is imported. Hook the training last: hooks made before it are called inside its session."""
     hooks.inject(stepwise.Model, "fit", argument="callbacks", make=callback)
     hooks.around(stepwise.Model, "fit", training(note, plugin="stepwise", name=lambda call: "Model"))

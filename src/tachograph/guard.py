@@ -122,13 +122,20 @@ def fault(site: str, error: Exception, run: object = None) -> None:
     """Report a fault of ours at ``site``; raise it in strict mode."""
     if settings.flag("strict"):
         raise error
-    import traceback
-
-    where = traceback.extract_tb(error.__traceback__)
-    spot = f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "?"
+    spot = _spot(error)
     kind = type(error).__name__
     text = f"{site} failed and recorded nothing here ({kind}: {shown(error)}, at {spot}); training goes on"
     warn(f"{site}:{spot}:{kind}", text, run)
+
+
+def _spot(error: Exception) -> str:
+    """File and line where ``error`` was raised, as far as that can be told."""
+    try:
+        import traceback
+    except ImportError:  # the interpreter is shutting down
+        return "?"
+    where = traceback.extract_tb(error.__traceback__)
+    return f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "?"
 
 
 def shown(value: object) -> str:

@@ -41,7 +41,7 @@ class CurveNames:
         return strand.curves[base]
 
     def hand_over(self, strand: Strand, steps: dict[str, int], slot: Slot) -> None:
-        """Give an optimizer what was counted of losses without one. Steps go on: the last one is of this step."""
+        """Give an optimizer what was counted of losses without one. Its steps go on from theirs."""
         for base, step_count in steps.items():
             name = strand.curves[base]
             self._owners[name], slot.curves[base] = slot, name

@@ -47,7 +47,7 @@ class Epochs:
         self._tracks: dict[tuple[Stream, Slot], Track] = {}
 
     def begin(self, reading: Reading, slot: Slot) -> tuple[Track, bool]:
-        """An epoch begins, with a step of ``slot``; and whether it is the first of its data."""
+        """Start an epoch with a step of ``slot``. Returns it, and whether it is the first of its data."""
         stream = next((stream for stream in self._streams if self._has(stream, reading, slot)), None)
         is_first = stream is None
         if stream is None:

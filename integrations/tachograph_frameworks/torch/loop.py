@@ -205,7 +205,7 @@ class Loop(hot_path.StepListener):
     # -- where it belongs --
 
     def strand(self, begins: bool = True) -> Strand | None:
-        """Where this thread records to; None where nothing is to be recorded, or (unless it ``begins``) nothing is."""
+        """Where this thread records to. None if recording is off here, or has not begun and ``begins`` is false."""
         if inside():
             return None
         here = self._here

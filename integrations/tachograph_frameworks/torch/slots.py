@@ -52,7 +52,7 @@ class Slot(hot_path.Slot):
             self.id = 0  # another may get it
 
     def name_rates(self, optimizer: Optimizer) -> None:
-        """Name the learning rate of each group. The names that it has stay, where groups are added later."""
+        """Name the learning rate of each group. Existing names are kept when groups are added later."""
         groups = optimizer.param_groups[:MOST_GROUPS]
         kept = self.rates[: len(groups)]
         names = [f"{self.rate_base}/{group_name(index, group)}" for index, group in enumerate(groups)]

@@ -1,4 +1,4 @@
-"""What one thread hears of the training that it does in one run, until its next step."""
+"""One thread's part of a training: its losses, kept until one of its optimizers makes a step."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Strand(hot_path.Notes):
             self._count_passes_as_steps()
 
     def _is_without_optimizer(self, name: str, tensor: Tensor) -> bool:
-        """Whether none can be seen from here, or (with the second pass) none that moves what the loss depends on."""
+        """Whether no optimizer can be found, or (with the second pass) none that moves what the loss depends on."""
         if self._is_first_pass:
             self._is_first_pass = False
             return Sight(Optimizer).is_empty

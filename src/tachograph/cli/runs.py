@@ -85,7 +85,7 @@ def _as_tree(runs: list[RunRecord]) -> tuple[list[int], list[RunRecord]]:
     for run in runs:
         nested.setdefault(run.parent_id if run.parent_id in ids else None, []).append(run)
     placed: dict[str, tuple[int, RunRecord]] = {}
-    # All runs come behind those without a parent: where parents stand in a circle, the first one is shown on top.
+    # All runs come behind those without a parent: where parents form a cycle, the first one is shown on top.
     pending = [(0, run) for run in reversed([*nested.get(None, []), *runs])]
     while pending:
         depth, run = pending.pop()

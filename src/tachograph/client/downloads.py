@@ -36,7 +36,7 @@ class _Missing(msgspec.Struct):
 
 
 class Downloads:
-    """See :class:`tachograph.store.questions.Files`, which this is."""
+    """Implements :class:`tachograph.store.questions.Files`."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

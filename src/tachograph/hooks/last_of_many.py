@@ -28,7 +28,7 @@ Kind = TypeVar("Kind", bound=Series)
 
 
 class Unsettled(Generic[Kind]):
-    """The series whose last training is not on record in full, oldest first.
+    """Series of trainings of which the last one still has to be recorded in full, oldest first.
 
     Where there are more than ``most`` of them, the oldest is settled: each may hold a model. Any thread may call this.
     """

@@ -1,4 +1,4 @@
-"""Trainings that a framework tells callbacks of: which run takes a training's curve, and when that run ends.
+"""Trainings that are known only through callbacks: which run takes a training's curve, and when that run ends.
 
 A framework calls its callbacks when a training begins, at its steps and at its end, but not at an exception. So a run
 that was opened for a training may be left open; it is ended where the next training of the framework begins.

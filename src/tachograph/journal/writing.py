@@ -1,4 +1,4 @@
-"""Appending: what a training thread does, and what the background thread does for it."""
+"""Appends events. Neither threads nor signal handlers mix up their lines, or wait for each other for ever."""
 
 from __future__ import annotations
 

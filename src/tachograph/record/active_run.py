@@ -42,7 +42,7 @@ def find_for_training() -> Run | None:
 
 
 def _own() -> list[Run]:
-    """The open runs of this process, without those of its parent: which of these counts is for the parent to say."""
+    """The open runs of this process, without those of its parent: the parent decides which of these is active."""
     return [run for run in open_runs.open_runs() if not run.joined]
 
 

@@ -129,7 +129,8 @@ class Recorder:
 
     @guard.shield
     def _append_described(self, complete: Callable[[], Fingerprint], name: str, role: str) -> None:
-        self._append_dataset(complete(), name, role)
+        if not self.run.was_deleted:
+            self._append_dataset(complete(), name, role)
 
     def _append_dataset(
         self, described: Fingerprint, name: str, role: str, source: str | None = None, version: str | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -143,6 +144,8 @@ class Background:
         waiting = self._jobs or self._later or self._regular
         if not waiting or (thread is not None and lives(thread)):
             return True
+        if sys.is_finalizing():  # to start a thread now waits for ever
+            return False
         new = threading.Thread(target=self._run, name="tachograph", daemon=True)
         if self._thread is not thread:  # somebody came first
             return True

@@ -69,7 +69,7 @@ class _Refusal(Struct):
 
 
 class HttpSink:
-    """See :class:`tachograph.sinks.Sink` and :class:`tachograph.sinks.BlobSink`, which this is."""
+    """Implements :class:`tachograph.sinks.Sink` and :class:`tachograph.sinks.BlobSink`."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

@@ -12,7 +12,7 @@ from tachograph.store.local import FolderFiles, FolderQuestions
 
 
 class MirrorFiles(FolderFiles):
-    """See :class:`tachograph.store.questions.Files`, which this is."""
+    """Implements :class:`tachograph.store.questions.Files`."""
 
     def __init__(self, mirror: Mirror) -> None:
         super().__init__(mirror.root)
@@ -29,7 +29,7 @@ class MirrorFiles(FolderFiles):
 
 
 class MirrorQuestions(FolderQuestions):
-    """See :class:`tachograph.store.questions.Questions`, which this is."""
+    """Implements :class:`tachograph.store.questions.Questions`."""
 
     def __init__(self, mirror: Mirror, on_read: Callable[[int], None] | None = None) -> None:
         super().__init__(mirror.root, on_read)

@@ -12,7 +12,7 @@ from tachograph.store.questions import ALL, Matches, Page, Points, Query, RunSta
 
 
 class HttpQuestions:
-    """See :class:`tachograph.store.questions.Questions`, which this is."""
+    """Implements :class:`tachograph.store.questions.Questions`."""
 
     root = None
 

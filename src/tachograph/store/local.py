@@ -15,7 +15,7 @@ from tachograph.store.sql import SqlQuestions
 
 
 class FolderQuestions(SqlQuestions):
-    """See :class:`tachograph.store.questions.Questions`, which this is."""
+    """Implements :class:`tachograph.store.questions.Questions`."""
 
     def __init__(self, root: Path, on_read: Callable[[int], None] | None = None) -> None:
         self.index = Index(root, on_read)
@@ -33,7 +33,7 @@ class FolderQuestions(SqlQuestions):
 
 
 class FolderFiles:
-    """See :class:`tachograph.store.questions.Files`, which this is."""
+    """Implements :class:`tachograph.store.questions.Files`."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._blobs = root, Blobs(root)

@@ -246,7 +246,7 @@ class RunRecord:
         its machine may be gone, or the network between. A nested run, whose hardware is not sampled, is silent only if
         its parent is.
         """
-        seen: set[str] = set()  # parents may stand in a circle
+        seen: set[str] = set()  # parents may form a cycle
         run: RunRecord | None = self
         while run is not None and run.status == "running" and run.id not in seen:
             if (datetime.now(UTC) - run.latest).total_seconds() < SILENT_SECONDS:

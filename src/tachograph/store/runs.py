@@ -45,7 +45,7 @@ class Runs(list[RunRecord]):
 
 
 def with_children(run: RunRecord) -> Iterator[RunRecord]:
-    """A run and all below it, each once: parents may stand in a circle."""
+    """A run and all below it, each once: parents may form a cycle."""
     seen, pending = {run.id}, [run]
     while pending:
         parent = pending.pop()

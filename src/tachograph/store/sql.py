@@ -24,7 +24,7 @@ from tachograph.store.questions import ALL, SHOWN, Files, Matches, Page, Points,
 WITNESS = b'"role":"%s"' % events.WITNESS.encode()
 NEWEST_FIRST = "started DESC, id DESC"
 _TOP = f"(parent IS NULL OR parent NOT IN (SELECT id FROM run WHERE {RUN_HAS_BEGUN}))"
-# The runs that have others below them, from the top on. Those whose parents stand in a circle are not among them.
+# The runs that have others below them, from the top on. Those whose parents form a cycle are not among them.
 _ABOVE = f"""WITH RECURSIVE above (id) AS (
     SELECT id FROM run WHERE {RUN_HAS_BEGUN} AND id IN (SELECT parent FROM run) AND {_TOP}
     UNION ALL SELECT run.id FROM above JOIN run ON run.parent = above.id
@@ -51,7 +51,7 @@ class Tables(Protocol):
 
 
 class SqlQuestions:
-    """See :class:`tachograph.store.questions.Questions`, which this is."""
+    """Implements :class:`tachograph.store.questions.Questions`."""
 
     def __init__(self, tables: Tables, files: Files, name: str, root: Path | None = None) -> None:
         self.tables, self.files, self.name, self.root = tables, files, name, root

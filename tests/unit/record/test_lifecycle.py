@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -165,3 +166,44 @@ def test_the_end_does_not_wait_for_a_git_that_hangs(
     assert [note.text for note in run.notes] == [missing]
     assert run.metrics == {"loss": 0.5}
     assert not psutil.pid_exists(int((root.parent / "pid").read_text()))
+
+
+def test_a_store_that_was_deleted_stays_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_slow_facts", None)
+    with tachograph.start_run("r") as run:
+        run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
+    shutil.rmtree(root)
+    assert tachograph.flush()
+    assert not root.exists()
+
+
+def test_the_statistics_of_a_pool_are_there_at_its_tasks_ends(script: Any, root: Path) -> None:
+    done = script("""
+        import multiprocessing, tachograph
+        def job(number):
+            with tachograph.start_run(f"job {number}") as run:
+                run.recorder.log_training_data([[float(number)], [2.0]], "train", "train")
+        if __name__ == "__main__":
+            tachograph.autolog()
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                pool.map(job, range(4), chunksize=1)
+    """)
+    assert done.returncode == 0, done.stderr
+    runs = tachograph.open_store(root).runs()
+    assert [len(data.profile["schema"]) for run in runs for data in run.datasets] == [1] * 4
+
+
+def test_a_run_that_is_opened_when_the_interpreter_ends_keeps_it_from_nothing(script: Any) -> None:
+    done = script("""
+        import tachograph
+        class Late:
+            def __del__(self):
+                with tachograph.start_run("late") as run:
+                    run.log_table("t", [{"a": 1}])
+                os.write(1, b"done")
+        import os
+        with tachograph.start_run("early"):
+            pass
+        late = Late()
+    """, TACHOGRAPH_STRICT="0")  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "done"), done.stderr
