@@ -37,7 +37,7 @@ class Sender:
         self._positions = Positions(root, name)
         self._deliveries: dict[str, Delivery] = {}
         self._runs: dict[str, guard.Notes] = {}
-        self._closed: set[str] = set()
+        self._closed: dict[str, object] = {}  # runs that have ended, each with a mark of that end
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._asked = self._served = 0
@@ -56,7 +56,7 @@ class Sender:
         with self._wake:
             self._deliveries.setdefault(run_id, Delivery(self._positions, run_id, includes))
             self._runs[run_id] = run
-            self._closed.discard(run_id)
+            self._closed.pop(run_id, None)
             self._since = time.monotonic()
             self._start()
             self._wake.notify_all()
@@ -64,7 +64,7 @@ class Sender:
     def close(self, run_id: str) -> None:
         """Note that the run has ended: all that it recorded is on disk."""
         with self._wake:
-            self._closed.add(run_id)
+            self._closed[run_id] = object()
             self._wake.notify_all()
 
     def ask(self) -> int:
@@ -139,11 +139,11 @@ class Sender:
                     self._positions.forget(run)
                 elif run not in self._deliveries:
                     self._deliveries[run] = Delivery(self._positions, run, is_over)
-                    self._closed.add(run)
+                    self._closed[run] = object()
 
     def _turn(self, sink: Sink) -> bool:
         """Send what there is, and wait for more; False where no more will come."""
-        asked, closed, since = self._asked, set(self._closed), self._since
+        asked, closed, since = self._asked, dict(self._closed), self._since
         sent = self._send_all(sink)
         with self._wake:
             if sent:
@@ -204,12 +204,13 @@ class Sender:
         while (delay := self._retry_at - time.monotonic()) > 0:
             self._wake.wait(delay)
 
-    def _drop(self, closed: set[str]) -> None:
-        for run in closed & self._closed:
+    def _drop(self, closed: dict[str, object]) -> None:
+        """Let go of runs that had ended before the last look at them, and were not gone on with since."""
+        for run in [run for run, end in closed.items() if self._closed.get(run) is end]:
             if self._deliveries.pop(run).is_complete():
                 self._positions.settle(run)
             self._runs.pop(run, None)
-            self._closed.discard(run)
+            del self._closed[run]
 
     def _remark(self, run_id: str, delivery: Delivery) -> None:
         """Note what was rejected, once for each run: the note itself may be rejected, too."""
