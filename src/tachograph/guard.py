@@ -60,13 +60,14 @@ def forget() -> None:
     _seen.clear()
 
 
-def shield(verb: Callable[P, R]) -> Callable[P, R | None]:
+def shield(verb: Callable[P, R], run_of: Callable[[object], object] | None = None) -> Callable[P, R | None]:
     """Decorator for a method of a run, or of what has one as its ``run``: it never raises ``Exception``. A fault is
-    reported, noted in the run, and None is returned."""
+    reported, noted in the run, and None is returned. ``run_of`` finds another run from the first argument."""
+    find = _run_of if run_of is None else run_of
 
     @functools.wraps(verb)
     def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        run = _run_of(args[0]) if args else None
+        run = find(args[0] if args else None)
         with timed(run):
             try:
                 return verb(*args, **kwargs)

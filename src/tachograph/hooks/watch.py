@@ -5,7 +5,6 @@ A :class:`Watcher` yields once; there it is sent the call's result, or has its e
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -23,18 +22,7 @@ def shield(function: Callable[P, R]) -> Callable[P, R | None]:
 
     A fault is reported, noted in the run that is open, and None is returned.
     """
-
-    @functools.wraps(function)
-    def shielded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        run = open_runs.here()
-        with guard.timed(run):
-            try:
-                return function(*args, **kwargs)
-            except guard.FAULTS as error:
-                guard.fault(function.__qualname__, error, run)
-                return None
-
-    return shielded
+    return guard.shield(function, lambda _: open_runs.here())
 
 
 class Watch:
