@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tachograph
-from tachograph.hooks import plugins
+from tachograph.hooks import Hooks, plugins
 
 FRAMEWORK = """
 class Model:
@@ -58,6 +58,14 @@ class Site:
     def plugin(self, code: str = PLUGIN) -> None:
         self.write("toyframe_tachograph.py", code)
         self.distribution("toyframe-tachograph", "0.1", "[tachograph.plugins]\ntoyframe = toyframe_tachograph\n")
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    """The hooks of a plug-in, which are taken back at the end."""
+    used = Hooks("toy")
+    yield used
+    used.undo()
 
 
 @pytest.fixture

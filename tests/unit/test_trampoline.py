@@ -69,13 +69,6 @@ NAMES = ["train", "predict", "late", "Model.fit", "Model.tell"]
 
 
 @pytest.fixture
-def hooks() -> Iterator[Hooks]:
-    used = Hooks("toy")
-    yield used
-    used.undo()
-
-
-@pytest.fixture
 def library(tmp_path: Path) -> Iterator[ModuleType]:
     """A library, and a user that has imported from it by name."""
     path = tmp_path / "toy_library.py"

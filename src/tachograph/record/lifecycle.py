@@ -15,7 +15,7 @@ from tachograph import guard, journal, settings
 from tachograph.capture import console, environment, parsed_arguments, seeds
 from tachograph.events import Environment, Metrics
 from tachograph.journal import witnesses
-from tachograph.runtime import forks, process
+from tachograph.runtime import forks
 from tachograph.runtime.background import background
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ DEFAULT_SYSTEM = 10.0
 
 _interval: float | bool = DEFAULT_SYSTEM
 _slow_facts: dict[str, Any] | None = None
-PROBE_AFTER = 1.0  # seconds: the helper process takes a core for some tenths of one, which short trainings need
 
 
 def configure(system: float | bool) -> None:
@@ -49,9 +48,7 @@ def enter(run: Run) -> None:
         if parsed_arguments.latest:
             run.recorder.log_arguments(parsed_arguments.latest)
         with guard.contained("environment", run):
-            is_known_or_urgent = _slow_facts is not None or process.is_child()  # a pool may end its workers any time
-            pause = 0.0 if is_known_or_urgent else PROBE_AFTER
-            background.later(partial(_add_slow_facts, run, environment.probe_request()), pause)
+            background.soon(partial(_add_slow_facts, run, environment.probe_request()))
         if settings.flag("console", True):
             console.attach(run)
     _monitor.add(run)
@@ -123,8 +120,6 @@ def write_what_is_left() -> None:
 
 def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
     global _slow_facts
-    if run.was_deleted:
-        return
     if _slow_facts is None:
         _slow_facts = environment.slow(on_fact=partial(_add_facts, run), request=request)
     else:
@@ -135,8 +130,7 @@ def _add_slow_facts(run: Run, request: dict[str, Any]) -> None:
 
 
 def _add_facts(run: Run, facts: dict[str, Any]) -> None:
-    if not run.was_deleted:
-        run._journal.append(Environment(values=facts))
+    run.recorder.append_late(Environment(values=facts))
 
 
 class _Sampled:
@@ -180,10 +174,8 @@ class _Monitor:
                 self._record(sampled)
 
     def _record(self, sampled: _Sampled) -> None:
-        if sampled.run.was_deleted:
-            return
         sample = self._fresh()
-        sampled.run._journal.append(Metrics(0, 0, 0.0, sampled.count, dict(sample)))
+        sampled.run.recorder.append_late(Metrics(0, 0, 0.0, sampled.count, dict(sample)))
         sampled.count += 1
 
     def _fresh(self) -> dict[str, float]:

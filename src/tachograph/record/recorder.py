@@ -43,6 +43,12 @@ class Recorder:
         """Write events, with nothing else in between; each is numbered, and dated where it has no date."""
         self.run._journal.append_all(events)
 
+    @guard.shield
+    def append_late(self, event: Event) -> None:
+        """Write an event that may come after the run's end. A folder that was deleted since stays so."""
+        if not self.run.ended or self.run.dir is None or self.run.dir.exists():
+            self.append(event)
+
     def log(self, points: Mapping[str, float], step: int | None = None) -> None:
         """Like ``run.log``, for points that are not the user's: listeners are not called with them."""
         self.run._journal.log(points, step)  # type: ignore[arg-type]
@@ -109,7 +115,8 @@ class Recorder:
         """See :meth:`Run.log_dataset`."""
         from tachograph.data import describe
 
-        self._append_dataset(describe.fingerprint(data, target=target), name, role, source, version)
+        described = describe.fingerprint(data, target=target)
+        self.append(_dataset(described, name, role, source=source, version=version))
 
     @guard.shield
     def log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
@@ -121,32 +128,15 @@ class Recorder:
         from tachograph.data import describe
 
         begun = describe.begin(data, target=target)
-        self._append_dataset(begun.known, name, role)
+        self.append(_dataset(begun.known, name, role))
         if begun.complete is not None:
-            deferred.record(partial(self._append_described, begun.complete, name, role), DESCRIPTIONS, LATER)
+            deferred.record(partial(self._append_complete, begun.complete, name, role), DESCRIPTIONS, LATER)
             if deferred.count(DESCRIPTIONS) > MOST_DESCRIPTIONS:
                 deferred.settle(DESCRIPTIONS)
 
     @guard.shield
-    def _append_described(self, complete: Callable[[], Fingerprint], name: str, role: str) -> None:
-        if not self.run.was_deleted:
-            self._append_dataset(complete(), name, role)
-
-    def _append_dataset(
-        self, described: Fingerprint, name: str, role: str, source: str | None = None, version: str | None = None
-    ) -> None:
-        self.append(
-            Dataset(
-                name=values.text_name(name) or "data",
-                role=values.text_name(role),
-                digest=described.digest or "",
-                rows=described.rows,
-                columns=described.columns,
-                source=None if source is None else values.text(source),
-                version=None if version is None else values.text(version),
-                profile=msgspec.to_builtins(described),
-            )
-        )
+    def _append_complete(self, complete: Callable[[], Fingerprint], name: str, role: str) -> None:
+        self.append_late(_dataset(complete(), name, role))
 
     # -- files --
 
@@ -235,6 +225,21 @@ class Recorder:
             self.complain([complaint])
 
 
+def _dataset(
+    described: Fingerprint, name: str, role: str, source: str | None = None, version: str | None = None
+) -> Dataset:
+    return Dataset(
+        name=values.text_name(name) or "data",
+        role=values.text_name(role),
+        digest=described.digest or "",
+        rows=described.rows,
+        columns=described.columns,
+        source=None if source is None else values.text(source),
+        version=None if version is None else values.text(version),
+        profile=msgspec.to_builtins(described),
+    )
+
+
 class OffRecorder(Recorder):
     """The recorder of a process in which recording is switched off: it takes everything and does nothing."""
 
@@ -247,6 +252,6 @@ class OffRecorder(Recorder):
     def _ignore(self, *args: Any, **kwargs: Any) -> None:
         return None
 
-    append = log = keep_open = link = remark = complain = before_end = listen = add_child = _ignore
+    append = append_late = log = keep_open = link = remark = complain = before_end = listen = add_child = _ignore
     log_arguments = forked = _ignore
     log_dataset = log_training_data = keep = keep_bytes = kept = say_left_out = _ignore

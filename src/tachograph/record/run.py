@@ -297,11 +297,6 @@ class Run(guard.Accountable):
             self._finish(status, error)
 
     @property
-    def was_deleted(self) -> bool:
-        """Whether it has ended and its folder is gone: what comes late must not bring that back."""
-        return self.ended and self.dir is not None and not self.dir.exists()
-
-    @property
     def holds_back(self) -> bool:
         """Whether somebody has something left to record when the run ends."""
         return bool(self.recorder.closing)

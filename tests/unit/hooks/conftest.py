@@ -9,19 +9,12 @@ from tests.parts.global_state import snapshot
 
 import tachograph
 from tachograph.capture import parsed_arguments, seeds
-from tachograph.hooks import Hooks, session
+from tachograph.hooks import session
 
 
 @pytest.fixture
 def faults_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACHOGRAPH_STRICT", "0")
-
-
-@pytest.fixture
-def hooks() -> Iterator[Hooks]:
-    used = Hooks("toy")
-    yield used
-    used.undo()
 
 
 @pytest.fixture

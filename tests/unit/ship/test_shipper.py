@@ -13,11 +13,13 @@ import pytest
 
 import tachograph
 from tachograph import events, journal, sinks
+from tachograph.capture import environment
 from tachograph.cli import main
 from tachograph.errors import TachographWarning
 from tachograph.record import lifecycle
 from tachograph.ship import shipper as shipping
 from tachograph.ship.positions import Positions
+from tachograph.ship.sender import Sender
 from tachograph.ship.shipper import Shipper
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.folder import FolderSink
@@ -338,11 +340,38 @@ def test_in_strict_mode_a_fault_ends_the_thread_loudly(
 def test_what_is_found_out_long_after_a_short_run_is_sent_too(
     root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slow(request: dict[str, Any], on_fact: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        time.sleep(2)  # the sink has let go of the run by then
+        on_fact({"packages": {"numpy": "2"}})
+        return {}
+
     monkeypatch.setattr(lifecycle, "_slow_facts", None)
-    monkeypatch.setattr(lifecycle, "PROBE_AFTER", 2.0)  # the sink has let go of the run by then
+    monkeypatch.setattr(environment, "slow", slow)
     with tachograph.start_run("short", sinks=[there.as_uri()]) as run:
         run.log({"loss": 0.5})
     until = time.monotonic() + 60
     while b'"packages"' not in b"".join(path.read_bytes() for path in there.rglob("*.jsonl")):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def test_what_comes_just_after_the_end_was_sent_is_sent_too(
+    root: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[bool] = []
+    send_all = Sender._send_all
+
+    def interrupted(self: Sender, sink: Any) -> bool:
+        sent = send_all(self, sink)
+        if run.id in self._closed and not came:
+            came.append(True)
+            run.log_note("late")
+            shipping.shipper.leave(run)
+        return sent
+
+    monkeypatch.setattr(Sender, "_send_all", interrupted)
+    with tachograph.start_run("short", sinks=[there.as_uri()]) as run:
+        run.log({"loss": 0.5})
+    assert tachograph.flush(20)
+    assert came
+    assert contents(there, run.id) == contents(root, run.id)
