@@ -7,4 +7,5 @@ locks, whole_files          locks between processes; files that are there whole 
 import_hooks, entry_points  modules that are imported; plug-ins and sinks that are installed
 stack_frames, notebooks     what runs: frames and their variables; a notebook's cells
 backoff                     how long to wait before trying again
+quiet                       computing without a warning of it
 """
