@@ -30,6 +30,7 @@ R = TypeVar("R")
 
 _CORE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = f"{os.sep}tachograph_frameworks{os.sep}"
+OURS = "tachograph: "  # what our warnings begin with
 FAULTS = Exception  # what counts as a fault, for the one hot path that can't afford the call of shield
 _MOST_NOTING = 3  # a fault while noting a fault must not go round in circles; but a signal handler may come in between
 _seen: set[str] = set()
@@ -175,17 +176,17 @@ def _say(text: str) -> None:
         return
     filename, line = _caller()
     try:
-        warnings.warn_explicit(f"tachograph: {text}", TachographWarning, filename, line)
+        warnings.warn_explicit(OURS + text, TachographWarning, filename, line)
     except Exception:  # the user's filter turns warnings into errors: ours must not end their training
         with contextlib.suppress(Exception):  # and there may be no standard error, or a closed one
-            sys.stderr.write(f"tachograph: {text}\n")
+            sys.stderr.write(f"{OURS}{text}\n")
 
 
 def say(text: str) -> None:
     """Write a line to standard error that is no warning; nothing where that was muted."""
     if not _muted:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be none, or a closed one
-            sys.stderr.write(f"tachograph: {on_one_line(text)}\n")
+            sys.stderr.write(f"{OURS}{on_one_line(text)}\n")
 
 
 def is_ours(filename: str) -> bool:

@@ -7,13 +7,15 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
+
+from tachograph import guard
 
 
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """A block that warns nobody, whatever the user's filters and numpy's error state say; both are as before after it.
+class quietly(contextlib.ContextDecorator):  # noqa: N801 - used as a word: "with quietly():"
+    """A block or function that warns nobody, whatever the user's filters and numpy's error state say. Both are as
+    before after it. Only warnings of ours come through, those of :mod:`tachograph.guard`.
 
     It's for this thread alone: others warn as ever meanwhile, and so do threads that the block itself begins. A worker
     process is quiet where it is handed the filters of this one, as scikit-learn's are. A warning that comes in the
@@ -24,38 +26,41 @@ def quietly() -> Iterator[None]:
     forget which warnings it has shown, so that they come again. A filter is put in front of the user's instead, one
     that asks whose thread it is. Code in the block that filters warnings explicitly has its way.
     """
-    filters = cast("list[Any]", warnings.filters)
-    filters.insert(0, _FILTER)
-    _here.depth = _depth() + 1
-    try:
-        with _numpy_ignores():
-            yield
-    finally:
+
+    def _recreate_cm(self) -> quietly:  # for each call of a decorated function
+        return quietly()
+
+    def __enter__(self) -> None:
+        filters: Any = warnings.filters
+        filters.insert(0, _FILTER)
+        self._filters = filters
+        _here.depth += 1
+        errstate = getattr(sys.modules.get("numpy"), "errstate", None)
+        self._numpy = None if errstate is None else errstate(all="ignore")
+        if self._numpy is not None:
+            self._numpy.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        if self._numpy is not None:
+            self._numpy.__exit__(None, None, None)
         _here.depth -= 1
         with contextlib.suppress(ValueError):  # the block has taken it away, by warnings.resetwarnings()
-            filters.remove(_FILTER)
+            self._filters.remove(_FILTER)
 
 
-def _numpy_ignores() -> contextlib.AbstractContextManager[Any]:
-    """No division or overflow is told of or raised by numpy, if that was imported."""
-    errstate = getattr(sys.modules.get("numpy"), "errstate", None)
-    return contextlib.nullcontext() if errstate is None else errstate(all="ignore")
-
-
-def _depth() -> int:
-    """How many such blocks this thread is in."""
-    return getattr(_here, "depth", 0)
+class _Here(threading.local):
+    depth = 0  # how many such blocks this thread is in
 
 
 class _OfThisThread:
-    """The place of a filter's regular expression: any text matches where this thread is to be quiet, else none."""
+    """The place of a filter's regular expression: what this thread warns of matches while it is to be quiet."""
 
     def match(self, text: str) -> bool:
-        return _depth() > 0
+        return _here.depth > 0 and not text.startswith(guard.OURS)
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return re.compile, ("" if _depth() else "(?!)",)  # another process may not know of this class
+        return re.compile, ("" if _here.depth else "(?!)",)  # another process may not know of this class
 
 
-_here = threading.local()
+_here = _Here()
 _FILTER = ("ignore", _OfThisThread(), Warning, None, 0)

@@ -8,6 +8,8 @@ import warnings
 
 import pytest
 
+from tachograph import guard
+from tachograph.errors import TachographWarning
 from tachograph.runtime.quiet import quietly
 
 
@@ -81,3 +83,19 @@ def test_numpy_neither_warns_nor_raises_and_keeps_its_state() -> None:
         with quietly():
             numpy.float64(1e300) * numpy.float64(1e300)
         assert set(numpy.geterr().values()) == {"raise"}
+
+
+def test_warnings_of_ours_come_through() -> None:
+    with pytest.warns(TachographWarning, match="what the user should know"), quietly():
+        guard.misuse("what the user should know")
+
+
+def test_a_function_can_be_quiet() -> None:
+    @quietly()
+    def again(times: int) -> str:
+        give()
+        return again(times - 1) if times else "done"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert again(3) == "done"
