@@ -12,6 +12,7 @@ from tachograph.hooks import Curve, Trainings, options
 from tachograph.record import active_run
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
+from tachograph.runtime.quiet import quietly
 from tachograph_frameworks.keras import callback_settings, settings, steps
 from tachograph_frameworks.keras.model import keep_model, keep_summary
 
@@ -52,7 +53,7 @@ class Recording:
         """Record the settings: the model is built, and the other callbacks have prepared it."""
         if not self.whole or self._before is not None:
             return
-        with guard.timed(self.run), guard.contained("keras: params", self.run):
+        with guard.timed(self.run), guard.contained("keras: params", self.run), quietly():
             values = {
                 "steps_per_epoch": params.get("steps"),
                 "resumed_epoch": callback_settings.resumed_epoch(model, self._callbacks),
@@ -60,7 +61,7 @@ class Recording:
             values = {name: value for name, value in values.items() if value is not None}
             values |= settings.compiled(model) | settings.size(model) | callback_settings.settings(self._callbacks)
             self.run.log_params(values)
-        with guard.timed(self.run), guard.contained("keras: summary", self.run):
+        with guard.timed(self.run), guard.contained("keras: summary", self.run), quietly():
             keep_summary(self.run, model)
 
     def note_rates(self, model: Any) -> None:

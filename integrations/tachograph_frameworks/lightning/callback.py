@@ -7,6 +7,7 @@ from typing import Any
 from tachograph import guard, settings
 from tachograph.hooks import Trainings, session
 from tachograph.record import outcome
+from tachograph.runtime.quiet import quietly
 from tachograph_frameworks.lightning import last_fit, packages, recording
 from tachograph_frameworks.lightning.logger import NAME
 from tachograph_frameworks.lightning.settings import conclude
@@ -19,6 +20,7 @@ class _CallbackMethods:
     """The methods of the callback that a trainer calls."""
 
     @guard.shield
+    @quietly()
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """``fit``, ``validate``, ``test`` or ``predict`` begins."""
         outer = session.current()
@@ -27,11 +29,13 @@ class _CallbackMethods:
             _begin(trainer, pl_module, stage)
 
     @guard.shield
+    @quietly()
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """``fit``, ``validate``, ``test`` or ``predict`` has ended."""
         _end(trainer, None)
 
     @guard.shield
+    @quietly()
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """An exception has ended it."""
         _end(trainer, exception)

@@ -13,6 +13,7 @@ from typing import Any
 from tachograph import guard
 from tachograph.hooks import Call, Hooks, Session, Watcher, conduct, session
 from tachograph.record import active_run
+from tachograph.runtime.quiet import quietly
 from tachograph.trampoline import stand_in
 from tachograph_frameworks.sklearn import estimators, fits, series
 from tachograph_frameworks.sklearn.series import Series
@@ -82,6 +83,7 @@ def _note_first(call: Call, session_: Session) -> Watcher:
 _FIRST = fits.training(_note_first)
 
 
+@quietly()
 def _conclude(calls: Series, call: Call, seconds: float, step: int) -> None:
     fits.log_params(calls.run, call.instance)
     fits.record_results(calls.run, call, seconds, step, calls)

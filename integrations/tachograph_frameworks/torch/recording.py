@@ -17,6 +17,7 @@ from tachograph.hooks.session import inside, options
 from tachograph.record.run import Run
 from tachograph.runtime import forks
 from tachograph.runtime.background import background
+from tachograph.runtime.quiet import quietly
 from tachograph_frameworks.torch import hot_path
 from tachograph_frameworks.torch.curve_names import CurveNames
 from tachograph_frameworks.torch.device import read
@@ -144,7 +145,7 @@ class Recording:
         sight = Sight(Optimizer, nn.Module, LRScheduler)
         slot, is_new = self._slots.add(optimizer, sight)
         if slot is not None and is_new:
-            with guard.contained("torch: model and optimizer", self.run):
+            with guard.contained("torch: model and optimizer", self.run), quietly():
                 self._models.describe(slot, optimizer, sight)
             self.curve_names.hand_over(strand, strand.take_loss_steps(), slot)
             names = [self.curve_names.of_optimizer(slot, base) for base in strand.waiting_losses()]

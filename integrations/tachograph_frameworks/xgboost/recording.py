@@ -16,6 +16,7 @@ from tachograph.hooks import Curve, Session, Trainings, options, session
 from tachograph.record import launchers
 from tachograph.record.run import Run
 from tachograph.runtime import stack_frames
+from tachograph.runtime.quiet import quietly
 from tachograph_frameworks.xgboost import steps
 from tachograph_frameworks.xgboost.model import configured, importances, save_booster
 
@@ -65,6 +66,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
             self._skipped = points
 
     @guard.shield
+    @quietly()
     def end(self, model: Any) -> None:
         """The training has ended with ``model``."""
         try:

@@ -15,6 +15,7 @@ from xgboost import Booster
 from tachograph import guard
 from tachograph.hooks import Session, Unsettled, session
 from tachograph.record.run import Run
+from tachograph.runtime.quiet import quietly
 
 _by_model: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
 _by_session: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
@@ -37,7 +38,7 @@ class Steps:
         UNSETTLED.discard(self)
         jobs, self._jobs = self._jobs, {}
         for what, job in jobs.items():
-            with guard.contained(f"xgboost: {what}", self.run), session.suppress():
+            with guard.contained(f"xgboost: {what}", self.run), session.suppress(), quietly():
                 job()
 
 

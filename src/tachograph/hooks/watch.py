@@ -5,12 +5,14 @@ A :class:`Watcher` yields once; there it is sent the call's result, or has its e
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from tachograph import guard
 from tachograph.hooks.call import Call
 from tachograph.record import open_runs
+from tachograph.runtime.quiet import quietly
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,9 +22,10 @@ Watcher: TypeAlias = Generator[None, Any, None]
 def shield(function: Callable[P, R]) -> Callable[P, R | None]:
     """Decorator for what a framework calls of a plug-in, as the methods of a callback: it never raises ``Exception``.
 
-    A fault is reported, noted in the run that is open, and None is returned.
+    A fault is reported, noted in the run that is open, and None is returned. What it calls of the user's objects, or of
+    the framework, warns nobody; watchers have that, too.
     """
-    return guard.shield(function, lambda _: open_runs.here())
+    return guard.shield(quietly()(function), lambda _: open_runs.here())
 
 
 class Watch:
@@ -72,8 +75,10 @@ class Watch:
             raise
         raise RuntimeError("a wrapper must yield once, not twice")
 
-    def _contained(self) -> Any:
-        return guard.contained(self._site, open_runs.here())
+    @contextlib.contextmanager
+    def _contained(self) -> Iterator[None]:
+        with guard.contained(self._site, open_runs.here()), quietly():
+            yield
 
 
 def _is_the_same_stop(cause: BaseException | None, value: Any) -> bool:

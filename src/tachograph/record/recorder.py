@@ -18,6 +18,7 @@ from tachograph.journal import folders
 from tachograph.journal.blobs import Blobs
 from tachograph.runtime import deferred
 from tachograph.runtime.background import LATER
+from tachograph.runtime.quiet import quietly
 
 if TYPE_CHECKING:
     from tachograph.data.fingerprint import Fingerprint
@@ -109,6 +110,7 @@ class Recorder:
     # -- data --
 
     @guard.shield
+    @quietly()
     def log_dataset(
         self, data: Any, name: str, role: str, target: Any = None, source: str | None = None, version: str | None = None
     ) -> None:
@@ -119,6 +121,7 @@ class Recorder:
         self.append(_dataset(described, name, role, source=source, version=version))
 
     @guard.shield
+    @quietly()
     def log_training_data(self, data: Any, name: str, role: str, target: Any = None) -> None:
         """:meth:`log_dataset` for a training that is about to begin: it need not wait for the statistics.
 
@@ -135,6 +138,7 @@ class Recorder:
                 deferred.settle(DESCRIPTIONS)
 
     @guard.shield
+    @quietly()
     def _append_complete(self, complete: Callable[[], Fingerprint], name: str, role: str) -> None:
         self.append_late(_dataset(complete(), name, role))
 

@@ -22,6 +22,7 @@ from tachograph.record import device_values, launchers, lifecycle, open_runs, ou
 from tachograph.record.overhead import Samples
 from tachograph.record.recorder import Recorder
 from tachograph.runtime import deferred, process
+from tachograph.runtime.quiet import quietly
 from tachograph.version import __version__
 
 STATUSES = ("finished", "failed", "interrupted")
@@ -179,6 +180,7 @@ class Run(guard.Accountable):
             device_values.waiting.add(self, by_step, part)
 
     @guard.shield
+    @quietly()
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters. Nested mappings are flattened with dots; None, bool, int, float, str and lists keep
         their type, anything else becomes text; what stands under a secret's name is left out."""
@@ -194,6 +196,7 @@ class Run(guard.Accountable):
         self.recorder.complain(complaints)
 
     @guard.shield
+    @quietly()
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set labels; the last value of a name counts."""
         if not isinstance(tags, Mapping):
@@ -208,6 +211,7 @@ class Run(guard.Accountable):
             self._journal.append(Tags(values=clean))
 
     @guard.shield
+    @quietly()
     def log_note(self, text: str) -> None:
         """Record a remark."""
         self._journal.append(Note(text=values.text(text)))
@@ -225,6 +229,7 @@ class Run(guard.Accountable):
         self.recorder.keep(Path(path), name, kind, step)
 
     @guard.shield
+    @quietly()
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
         """Keep a figure of matplotlib (as SVG) or plotly (as its JSON)."""
         from tachograph.capture import figures
@@ -237,6 +242,7 @@ class Run(guard.Accountable):
         self.recorder.keep_bytes(content, name, "figure", filename, step)
 
     @guard.shield
+    @quietly()
     def log_table(self, name: str, rows: Any, step: int | None = None) -> None:
         """Keep a table: a list of dicts, or a pandas or polars frame. It is kept as it is, also what stands in columns
         with names of secrets: leave out what should not be in it."""
@@ -303,7 +309,7 @@ class Run(guard.Accountable):
 
     def _close(self) -> None:
         while self.recorder.closing:
-            with guard.contained("finish", self):
+            with guard.contained("finish", self), quietly():
                 self.recorder.closing.pop(0)()
         with guard.contained("finish", self):
             deferred.settle(self)

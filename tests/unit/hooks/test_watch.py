@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -163,3 +164,28 @@ def test_a_fault_in_a_callback_is_noted_in_the_run_that_is_open() -> None:
             assert Callback().on_epoch_end(0.0) is None
     assert ["ZeroDivisionError" in note.text for note in tachograph.open_store().run(run.id).notes] == [True]
     assert run.spent > 0
+
+
+# ---- warnings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_call_warns_and_what_watches_it_does_not(hooks: Hooks) -> None:
+    class Model:
+        def fit(self) -> None:
+            warnings.warn("of the call", UserWarning, stacklevel=1)
+
+    @shield
+    def callback() -> None:
+        warnings.warn("of a callback", UserWarning, stacklevel=1)
+
+    def grumble(call: Call) -> Watcher:
+        warnings.warn("before", UserWarning, stacklevel=1)
+        yield
+        warnings.warn("after", UserWarning, stacklevel=1)
+
+    hooks.around(Model, "fit", grumble)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        Model().fit()
+        callback()
+    assert [str(each.message) for each in shown] == ["of the call"]

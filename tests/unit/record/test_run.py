@@ -908,3 +908,32 @@ def test_switched_off_the_arguments_are_checked_all_the_same(monkeypatch: pytest
         tachograph.start_run(name="")
     with pytest.raises(ValueError):
         tachograph.autolog("no such framework")
+
+
+class Grumbling:
+    """It warns when it is shown."""
+
+    def __repr__(self) -> str:
+        warnings.warn("shown", FutureWarning, stacklevel=1)
+        return "grumbling"
+
+
+def test_what_verbs_ask_of_what_they_are_given_warns_nobody(run: Run) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.log_params({"odd": Grumbling()})
+        run.set_tags({"odd": Grumbling()})  # type: ignore[dict-item]
+        run.log_table("odd", [{"a": Grumbling()}])
+        run.log_dataset(np.array([[np.inf, -np.inf], [1e308, -1e308]]), "odd")
+    record = read(run)
+    assert (record.params["odd"], record.tags["odd"], record.notes) == ("grumbling", "grumbling", [])
+    assert [artifact.name for artifact in record.artifacts] == ["odd"]
+
+
+def test_a_figure_without_a_glyph_is_kept_without_a_word(run: Run) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure.suptitle("\N{CJK UNIFIED IDEOGRAPH-4E2D}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.log_figure("odd", figure)
+    assert [artifact.name for artifact in read(run).artifacts] == ["odd"]
