@@ -327,6 +327,22 @@ def test_a_metric_or_file_that_a_run_does_not_have(store: Store, here: Store) ->
         assert errors[0] == errors[1], name
 
 
+@pytest.mark.parametrize("odd", [5, None, b"loss", ["loss"], {}], ids=str)
+def test_a_name_that_is_no_text(store: Store, odd: Any) -> None:
+    run = store.run("rich")
+    asked: list[Callable[[Any], object]] = [run.history, run.summary, run.artifact, run.table, run.keepers, store.run]
+    for ask in [*asked, lambda name: run.summaries([name]), store.keepers]:
+        with pytest.raises(tachograph.NotFound, match=f"not by a value of type {type(odd).__name__}"):
+            ask(odd)
+
+
+@pytest.mark.parametrize("odd", [5, 0, b"loss", ["loss"], {}], ids=str)
+@pytest.mark.parametrize("argument", ["experiment", "where", "order_by"])
+def test_a_query_of_what_is_no_text(store: Store, argument: str, odd: Any) -> None:
+    with pytest.raises(tachograph.QueryError, match=f"{argument} is .*, not {type(odd).__name__}"):
+        store.runs(**{argument: odd})
+
+
 def test_experiments(store: Store, here: Store) -> None:
     assert store.experiments() == here.experiments() == ["first", "ranks", "second"]
 

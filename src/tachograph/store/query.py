@@ -96,7 +96,7 @@ class _Parser:
     """Recursive descent over the tokens. Each method reads what it is named for and returns it as SQL."""
 
     def __init__(self, argument: str, text: str | None) -> None:
-        self.argument, self.text = argument, text or ""
+        self.argument, self.text = argument, "" if text is None else text
         if not isinstance(self.text, str):
             raise QueryError(f"{argument} is text, not {type(text).__name__}: see help(tachograph.store.query)")
         if not self.text.isascii() and self.text.encode(errors="replace").decode() != self.text:

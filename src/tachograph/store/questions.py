@@ -12,12 +12,22 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from msgspec import Meta, Struct
 
+from tachograph.errors import NotFound
+from tachograph.printable import decoded
+
 PIECE = 1000  # runs that are asked about together
 SHOWN = 6  # runs that are listed where a key could mean several
 ALL = 1 << 40  # as a limit of rows: as many as there are
 
 Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Points = tuple[str, int, int, bytes, bytes, bytes]
+
+
+def asked_name(name: object, what: str, of: str = "its name") -> str:
+    """What is asked for by name, as it is recorded. Raises ``NotFound`` for what is no text."""
+    if not isinstance(name, str):
+        raise NotFound(f"{what} is found by {of}, not by a value of type {type(name).__name__}")
+    return decoded(name)
 
 
 class Row(NamedTuple):

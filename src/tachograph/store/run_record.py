@@ -15,10 +15,10 @@ from tachograph import events
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
 from tachograph.index.projection import decode_start
-from tachograph.printable import decoded, printable
+from tachograph.printable import printable
 from tachograph.store import notebook
 from tachograph.store.artifacts import Artifact
-from tachograph.store.questions import PIECE, Questions, Row
+from tachograph.store.questions import PIECE, Questions, Row, asked_name
 
 if TYPE_CHECKING:
     from tachograph.store.history import History, Summary
@@ -127,7 +127,7 @@ class RunRecord:
         """
         from tachograph.store.history import Packed, merge
 
-        name = decoded(name)
+        name = asked_name(name, "a metric")
         chunks = self._questions.chunks(self.id, name)
         if not chunks:
             raise self._no_metric(name)
@@ -143,7 +143,8 @@ class RunRecord:
         from tachograph.index.chunks import Digest
         from tachograph.store.history import summarize
 
-        metrics: dict[str, dict[str, list[Digest]]] = {name: {} for name in map(decoded, names)}  # by name and writer
+        asked = [asked_name(name, "a metric") for name in names]
+        metrics: dict[str, dict[str, list[Digest]]] = {name: {} for name in asked}  # by name and writer
         unique = list(metrics)
         for start in range(0, len(unique), PIECE):
             for name, writer, _, *row in self._questions.digests(self.id, unique[start : start + PIECE]):
@@ -179,6 +180,7 @@ class RunRecord:
         return rows
 
     def _artifact(self, what: str, name: str, artifacts: Mapping[str, events.Artifact]) -> Artifact:
+        name = asked_name(name, f"{'an' if what == 'artifact' else 'a'} {what}")
         if name not in artifacts:
             raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(artifacts)}")
         return Artifact(self._questions.files, artifacts[name], self._released)

@@ -6,16 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tachograph import settings
-from tachograph.errors import NotFound
+from tachograph.errors import NotFound, QueryError
 from tachograph.journal import Damage
 from tachograph.printable import decoded, printable
 from tachograph.redaction import redact_url
 from tachograph.store.local import FolderQuestions
-from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row
+from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row, asked_name
 from tachograph.store.run_record import ReadTogether, RunRecord
 from tachograph.store.runs import Runs
 
@@ -115,7 +114,10 @@ class Store:
         """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
-        query = Query(_text(experiment), where, order_by, children)
+        for argument, text in {"experiment": experiment, "where": where, "order_by": order_by}.items():
+            if text is not None and not isinstance(text, str):
+                raise QueryError(f"{argument} is text, not {type(text).__name__}: see help(tachograph.store.query)")
+        query = Query(experiment and decoded(experiment), where, order_by, children)
         return self._scan(query, ALL if limit is None else limit)
 
     def _scan(self, query: Query, limit: int = ALL) -> Iterator[RunRecord]:
@@ -140,9 +142,7 @@ class Store:
         """
         if isinstance(key, RunRecord):
             key = key.id
-        if not isinstance(key, str):
-            raise NotFound(f"a run is found by its id, its name or 'latest', not by a {type(key).__name__}")
-        key = decoded(key)
+        key = asked_name(key, "a run", "its id, its name or 'latest'")
         if key == "latest":
             for run in self.scan(limit=1):
                 return run
@@ -175,7 +175,7 @@ class Store:
 
     def keepers(self, digest: str) -> Runs:
         """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
-        return Runs(self._scan(Query(keeps=decoded(digest), children=True)))
+        return Runs(self._scan(Query(keeps=asked_name(digest, "what keeps a file", "its digest"), children=True)))
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""
@@ -211,8 +211,3 @@ class Store:
     def close(self) -> None:
         """Give back files and connections; the next question opens them again."""
         self.questions.close()
-
-
-def _text(value: Any) -> Any:
-    """Text in the form in which it is recorded; what is no text is refused where the query is read."""
-    return decoded(value) if isinstance(value, str) else value

@@ -46,7 +46,7 @@ def test_a_run_is_found_by_id_beginning_name_or_as_the_latest(root: Path) -> Non
     with pytest.raises(tachograph.NotFound, match=r"^no run 'nope' in .*: `tachograph runs` .* lists them$"):
         store.run("nope")
     assert store.run(store.run("second")).id == ids[1]
-    with pytest.raises(tachograph.NotFound, match="not by a int"):
+    with pytest.raises(tachograph.NotFound, match="not by a value of type int"):
         store.run(3)  # type: ignore[arg-type]
     with pytest.raises(tachograph.NotFound):
         store.run("")
