@@ -16,7 +16,10 @@ import tachograph_frameworks
 # A module may import from its own part and from the parts of earlier rows, imports inside functions included. A part
 # is a line of modules; ``x.*`` is a package with all of its own.
 ROWS: list[dict[str, str]] = [
-    {"plain facts": "errors events literals printable redaction settings suspicion trampoline version wording"},
+    {
+        "plain facts": "addresses errors events literals printable redaction settings suspicion trampoline version"
+        " wording"
+    },
     {"the boundary of faults": "guard"},
     {"what users hand over": "values", "what there is once per process": "runtime.*"},
     {"the journal": "journal.*"},

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from tachograph import addresses
 from tachograph.bucket.credentials import Unusable, options
 from tachograph.errors import Retry
 from tachograph.redaction import redact_url
@@ -265,9 +266,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    parts = urlsplit(url)
+    like = "a bucket's URL is like s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without more"
+    parts = addresses.split(url, like)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not parts.netloc or parts.username or parts.password or parts.query or parts.fragment:
-        like = "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without more"
-        raise Unusable(f"a bucket's URL is like {like}: not one for {parts.hostname}")
+        raise Unusable(f"{like}: not one for {parts.hostname or 'no bucket'}")
     return scheme, parts.netloc, unquote(parts.path).strip("/")

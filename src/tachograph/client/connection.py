@@ -9,12 +9,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import msgspec
 import requests
 from urllib3.exceptions import HTTPError
 
+from tachograph import addresses
 from tachograph.client.auth import Connections, configured_token, innermost, proxied
 from tachograph.errors import Error, NotFound, QueryError
 
@@ -54,10 +54,7 @@ class Server:
     """
 
     def __init__(self, url: str, on_wait: Callable[[str], None] | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-            raise Error(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
-        self.name = url.rstrip("/")
+        self.name = addresses.server(url)
         self._sessions: dict[int, requests.Session] = {}
         self._on_wait = on_wait
 

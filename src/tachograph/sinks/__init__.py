@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tachograph import addresses
 from tachograph.errors import Reject as Reject
 from tachograph.errors import Retry as Retry
 
@@ -100,8 +101,9 @@ def scheme(url: str) -> str:
 def check(url: str) -> None:
     """Raise ValueError where there is no sink for ``url``."""
     available = schemes()
-    if "\0" in url or "%00" in url:
+    if "%00" in url:
         raise ValueError("no URL has a zero byte in it")
+    addresses.split(url, "a sink is written as a URL, like https://host or file:///absolute/path")
     if scheme(url) not in available:
         raise ValueError(f"there is no sink for {scheme(url)}:// URLs; there is one for {', '.join(available)}")
 

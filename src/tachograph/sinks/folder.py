@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from tachograph import journal
+from tachograph import addresses, journal
 from tachograph.events import sequence_number
 from tachograph.journal import changes
 from tachograph.journal.blobs import Blobs, digest_of
@@ -81,7 +81,7 @@ class FolderSink:
 
 
 def _folder(url: str) -> Path:
-    parts = urlsplit(url)
+    parts = addresses.split(url, "a folder is written file:///absolute/path")
     path = unquote(parts.path)
     host = "" if parts.netloc == "localhost" else parts.netloc
     if os.name == "nt":

@@ -20,13 +20,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import requests
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
+from tachograph import addresses
 from tachograph.client.auth import Connections, configured_token, innermost, proxied
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.http_uploads import Elsewhere, Kept, TooLarge, Upload, name_of
@@ -72,10 +73,7 @@ class HttpSink:
     """Implements :class:`tachograph.sinks.Sink` and :class:`tachograph.sinks.BlobSink`."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-            raise ValueError(f"a server's URL is like https://host:8321, without more: not one for {parts.hostname}")
-        self.name = url.rstrip("/")
+        self.name = addresses.server(url)
         self._api = f"{self.name}/api/v1"
         self._session = Connections(configured_token())
         self._held: dict[tuple[str, str], int] = {}

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from tachograph import settings
+from tachograph import addresses, settings
 from tachograph.errors import NotFound, QueryError
 from tachograph.journal import Damage
 from tachograph.printable import decoded, printable
@@ -26,7 +26,7 @@ def open_store(url: str | os.PathLike[str] | None = None) -> Store:
     ``az://`` for a bucket); without ``url`` the local one (see ``TACHOGRAPH_DIR``).
 
     A folder that isn't there is an empty store, and is not created. Nothing is asked through a network yet. Raises
-    ``NotFound`` for an address that this version can't open.
+    ``NotFound`` for an address that this version can't open, ``Error`` for one that can't be read.
     """
     return open_observed(url)
 
@@ -47,9 +47,11 @@ def open_observed(
 def _questions(
     url: str | os.PathLike[str], on_read: Callable[[int], None] | None, on_wait: Callable[[str], None] | None
 ) -> Questions:
+    if not isinstance(url, str | os.PathLike):
+        raise NotFound(f"can't open a value of type {type(url).__name__}: {addresses.STORE}")
     if not isinstance(url, str) or "://" not in url:
         return FolderQuestions(Path(os.path.abspath(os.path.expanduser(url))), on_read)
-    parts = urlsplit(url)
+    parts = addresses.split(url, addresses.STORE)
     if parts.scheme in ("http", "https"):
         from tachograph.store.http import HttpQuestions
 
@@ -61,9 +63,7 @@ def _questions(
         return MirrorQuestions(Mirror(url), on_read)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return FolderQuestions(Path(unquote(parts.path).lstrip("/" if os.name == "nt" else "")), on_read)
-    raise NotFound(
-        f"can't open {redact_url(url)}: a store is a folder, or behind file://, https:// or s3://, gs://, az://"
-    )
+    raise NotFound(f"can't open {redact_url(url)}: {addresses.STORE}")
 
 
 class Store:

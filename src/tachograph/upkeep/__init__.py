@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from tachograph import addresses
 from tachograph.bucket.objects import SCHEMES
 from tachograph.errors import NotFound
 from tachograph.journal.blobs import GRACE_SECONDS as GRACE_SECONDS
@@ -38,7 +38,7 @@ class Upkeep(Protocol):
 def upkeep_of(place: str | os.PathLike[str] | None) -> Upkeep:
     """The upkeep of the store that :func:`tachograph.store.store.open_store` opens under this URL, or in this folder.
     Raises ``NotFound`` where there is no such folder."""
-    scheme = urlsplit(place).scheme if isinstance(place, str) and "://" in place else ""
+    scheme = addresses.split(place, addresses.STORE).scheme if isinstance(place, str) and "://" in place else ""
     if isinstance(place, str) and scheme in ("http", "https"):
         from tachograph.upkeep.server import ServerUpkeep
 
