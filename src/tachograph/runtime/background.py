@@ -20,7 +20,6 @@ from functools import partial
 
 from tachograph import guard
 from tachograph.runtime import forks
-from tachograph.runtime.quiet import quietly
 from tachograph.runtime.wake import Wake
 
 Job = Callable[[], object]
@@ -213,7 +212,7 @@ class Background:
         self._do(job)
 
     def _do(self, job: Job) -> None:
-        with guard.contained("background"), quietly():
+        with guard.contained("background"):
             job()
 
 

@@ -11,7 +11,6 @@ import threading
 from tachograph import guard
 from tachograph.runtime import forks
 from tachograph.runtime.background import Job, background
-from tachograph.runtime.quiet import quietly
 
 SOON = 0.02  # seconds: a call that is about to begin, or to return, has the interpreter to itself
 
@@ -34,7 +33,7 @@ def settle(owner: object = None) -> None:
     """Do now what is pending for one owner, or for all; wait for what another thread is doing of it."""
     with _lock:
         while (entry := _take_next(owner)) is not None:
-            with guard.contained("after"), quietly():
+            with guard.contained("after"):
                 entry[1]()
 
 

@@ -53,13 +53,18 @@ class _Here(threading.local):
 
 
 class _OfThisThread:
-    """The place of a filter's regular expression: what this thread warns of matches while it is to be quiet."""
+    """In place of a filter's regular expression: what this thread warns of matches while it is to be quiet. Whoever
+    copies filters, as joblib and scikit-learn for their workers, gets an expression that always or never matches."""
 
     def match(self, text: str) -> bool:
         return _here.depth > 0 and not text.startswith(guard.OURS)
 
+    @property
+    def pattern(self) -> str:
+        return "" if _here.depth else "(?!)"
+
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return re.compile, ("" if _here.depth else "(?!)",)  # another process may not know of this class
+        return re.compile, (self.pattern,)  # another process may not know of this class
 
 
 _here = _Here()

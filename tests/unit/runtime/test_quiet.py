@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 import warnings
+from typing import cast
 
 import pytest
 
@@ -75,6 +77,14 @@ def test_filters_that_are_handed_to_another_process_are_quiet_as_the_block_was()
         kept = warnings.filters[0]
     outside = pickle.loads(pickle.dumps(kept))
     assert (bool(inside[1].match("any")), bool(outside[1].match("any"))) == (True, False)
+
+
+def test_filters_that_are_made_anew_from_their_patterns_are_too() -> None:
+    """As scikit-learn does, also while another thread is quiet."""
+    with quietly():
+        inside = cast("re.Pattern[str]", warnings.filters[0][1]).pattern
+        kept = cast("re.Pattern[str]", warnings.filters[0][1])
+    assert (bool(re.match(inside, "any")), bool(re.match(kept.pattern, "any"))) == (True, False)
 
 
 def test_numpy_neither_warns_nor_raises_and_keeps_its_state() -> None:
