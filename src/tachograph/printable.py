@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+MOST_RECORDED = 10_000  # characters of a text
+MOST_SHOWN = 20_000  # what we record is shorter; a journal that somebody else wrote may hold any
+
+
+def clipped(text: str, most: int = MOST_SHOWN) -> str:
+    """At most so many characters of ``text``, and how many it has."""
+    return text if len(text) <= most else text[:most] + f"... ({len(text)} characters)"
+
 
 def printable(text: str) -> str:
     """``text`` on one line, without characters that move the cursor, change colours or turn the reading direction."""
     text = text.expandtabs()
-    return text if text.isprintable() else "".join(map(_shown, text))
+    if text.isprintable():
+        return text
+    return text.translate({ord(character): _shown(character) for character in set(text)})
 
 
 def line(text: str) -> str:
-    """The same, with a single blank wherever there are several, or line ends."""
-    return printable(" ".join(text.split()))
+    """The same, with a single blank wherever there are several, or line ends; at most 20,000 characters of it."""
+    return printable(" ".join(clipped(text).split()))
 
 
 def decoded(text: str) -> str:

@@ -9,11 +9,11 @@ from os import PathLike, fspath
 from typing import Any
 
 from tachograph import events, guard
+from tachograph.printable import MOST_RECORDED, clipped
 from tachograph.redaction import REDACTED, is_secret_name, redact_text, redact_value
 
 MAX_NAME = 1000
 MAX_FILE_NAME = 200
-MAX_TEXT = 10_000
 MAX_ITEMS = 1000
 MAX_DEPTH = 20
 
@@ -187,7 +187,7 @@ def file_name(value: object) -> str:
 
 def clip(value: str) -> str:
     """At most 10,000 characters, and only such as can be written as UTF-8."""
-    return _clean(value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + f"... ({len(value)} characters)")
+    return _clean(clipped(value, MOST_RECORDED))
 
 
 def _clean(value: str) -> str:

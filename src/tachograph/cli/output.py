@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 
-from tachograph.printable import line, printable
+from tachograph.printable import clipped, line, printable
 
 
 def prepare() -> None:
@@ -33,9 +33,14 @@ def abandon() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def shown(text: str) -> str:
+    """``text`` as it is shown, on its line: of a very long one the beginning."""
+    return printable(clipped(text))
+
+
 def say(text: str) -> None:
     """Write a line to standard output."""
-    print(printable(text))
+    print(shown(text))
 
 
 def say_page(text: str) -> None:
@@ -51,7 +56,7 @@ def complain(error: object) -> None:
 
 def answer(question: str) -> str:
     """Ask a question on the terminal; what is typed after it."""
-    print(printable(question), end=" ", file=sys.stderr, flush=True)
+    print(shown(question), end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
 
 
@@ -72,7 +77,7 @@ class Status:
         """Replace the line, as far as there is room."""
         if self.is_terminal:
             self._is_shown = True
-            self._write(printable(text)[: shutil.get_terminal_size().columns - 1])
+            self._write(shown(text)[: shutil.get_terminal_size().columns - 1])
 
     def clear(self) -> None:
         """Leave the line empty."""

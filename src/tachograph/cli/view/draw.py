@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tachograph import wording
-from tachograph.printable import printable
+from tachograph.cli.output import shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -59,7 +59,7 @@ def line(*parts: Part, cut: bool = False) -> Text:
     joined = Text(no_wrap=cut, overflow="ellipsis" if cut else None)
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
-        joined.append(printable(text), style)
+        joined.append(shown(text), style)
     return joined
 
 
@@ -75,7 +75,7 @@ class TableColumn:
     styles: Mapping[str, str] = field(default_factory=dict)  # of a cell, by its text
 
     def __post_init__(self) -> None:
-        self.header, self.cells = printable(self.header), list(map(printable, self.cells))
+        self.header, self.cells = shown(self.header), list(map(shown, self.cells))
 
     @property
     def width(self) -> int:
@@ -99,7 +99,7 @@ def clipped(cells: Iterable[str], width: int) -> list[str]:
     """Cells that are cut where they are more than ``width`` characters wide."""
     from rich.cells import cell_len, set_cell_size
 
-    texts = map(printable, cells)
+    texts = map(shown, cells)
     return [cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…" for cell in texts]
 
 
@@ -187,7 +187,7 @@ def chart(title: str, steps: ArrayLike, values: ArrayLike, width: int, height: i
     lines = [f"{label:>{MARGIN - 1}} {dots}" for label, dots in drawn]
     first, last = (wording.number(float(step)) for step in (np.min(steps), np.max(steps)))
     below = " " * MARGIN + first + last.rjust(width - MARGIN - len(first))
-    return [_cut(text, width) for text in (printable(title), *lines, below)]
+    return [_cut(text, width) for text in (shown(title), *lines, below)]
 
 
 def _cut(text: str, width: int) -> str:
