@@ -123,11 +123,12 @@ def _begin() -> None:
 @lru_cache(maxsize=8)
 def _file(folder: str) -> dict[str, Any]:
     for parent in (Path(folder), *Path(folder).parents):
+        path = parent / "pyproject.toml"
         try:
-            text = (parent / "pyproject.toml").read_text(encoding="utf-8")
+            if path.is_file():  # a pipe would be waited for, for ever
+                return _section(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
-        return _section(text)
     return {}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tachograph.errors import Error
+from tachograph.runtime import plain_files
 from tachograph.runtime.locks import sync_folder, try_lock
 
 DRAFTS = ".drafts"
@@ -50,7 +51,7 @@ class FolderDestination:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / LOCK, "ab") as file:
+        with open(plain_files.descriptor(self.root / LOCK, os.O_WRONLY | os.O_CREAT), "wb") as file:
             if not try_lock(file.fileno()):
                 raise Error(f"another compaction is at work in {self.name}: run this again when it is done")
             shutil.rmtree(self.root / DRAFTS, ignore_errors=True)  # of compactions that were killed
@@ -63,7 +64,7 @@ class FolderDestination:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Any]:
-        with open(self.root / name, "rb") as file:
+        with plain_files.opened(self.root / name) as file:
             yield file
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 from tachograph.errors import Error
 from tachograph.index.dialect import sqlite_schema
 from tachograph.index.schema import SCHEMA_VERSION
+from tachograph.runtime import plain_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.sqlite_errors import code, is_damaged
 
@@ -217,7 +218,7 @@ def _alone(path: Path) -> Iterator[None]:
         return
     import fcntl
 
-    with open(path.with_name(f"{path.name}-lock"), "ab") as lock:
+    with open(plain_files.descriptor(path.with_name(f"{path.name}-lock"), os.O_WRONLY | os.O_CREAT), "wb") as lock:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

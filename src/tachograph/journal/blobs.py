@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from tachograph.events import Member, encode
 from tachograph.journal import folders
+from tachograph.runtime import plain_files
 
 T = TypeVar("T")
 
@@ -210,14 +211,14 @@ def digest_of(path: Path) -> str:
     """The digest of the file at ``path``."""
     import hashlib
 
-    with open(path, "rb") as file:
+    with plain_files.opened(path) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digesting(path: Path) -> Generator[bool, None, str]:
     """The digest of the file at ``path``, bit by bit: yields True after every 64 MiB, returns the digest."""
     digest = _sha256()
-    with open(path, "rb", buffering=0) as file:
+    with plain_files.opened(path) as file:
         for count, chunk in enumerate(iter(lambda: file.read(CHUNK), b""), start=1):
             digest.update(chunk)
             if count % 64 == 0:

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tachograph.runtime import plain_files
+
 FILENAME = "news"
 RECENT_NS = 5 * 10**9  # for so long a line is read again and again: what it announces may come after it
 MOST_BYTES = 1 << 20
@@ -54,9 +56,9 @@ def announce(writer_folder: Path) -> None:
 def _append(root: Path, line: bytes) -> None:
     path = root / FILENAME
     try:
-        fd = os.open(path, _FLAGS)
+        fd = plain_files.descriptor(path, _FLAGS)
     except FileNotFoundError:
-        fd = os.open(path, _FLAGS | os.O_CREAT, 0o666)
+        fd = plain_files.descriptor(path, _FLAGS | os.O_CREAT)
         if hasattr(os, "fchmod"):
             os.fchmod(fd, os.stat(root).st_mode & 0o666)  # whoever can add to the store can add to this
     try:
@@ -83,7 +85,7 @@ class Changes(NamedTuple):
 def read(root: Path, position: ReaderPosition) -> Changes:
     """The changes since ``position``. Those of the last seconds are given again the next time."""
     try:
-        with open(root / FILENAME, "rb") as file:
+        with plain_files.opened(root / FILENAME) as file:
             first = file.readline()
             if position.first not in (b"", first) or os.fstat(file.fileno()).st_size < position.end:
                 file.seek(0)
@@ -92,6 +94,8 @@ def read(root: Path, position: ReaderPosition) -> Changes:
             return Changes(*_read(file, first, position.end))
     except FileNotFoundError:
         return Changes(None if position.first else {}, ReaderPosition())
+    except plain_files.NotPlain:
+        return Changes(None, ReaderPosition())
 
 
 def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dict[str, set[str]], ReaderPosition]:

@@ -15,7 +15,7 @@ import msgspec
 
 from tachograph import events
 from tachograph.events import Event, RunEnd, RunStart, beginning
-from tachograph.runtime import process
+from tachograph.runtime import plain_files, process
 
 TAIL_BYTES = 1 << 16
 AFTER_END_BYTES = 2 << 20  # what may come after an end: facts that were being looked up, with the changes of the code
@@ -115,7 +115,7 @@ def size(path: str | Path) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:
-        with open(_packed(path), "rb") as file:
+        with plain_files.opened(_packed(path)) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
             return int.from_bytes(file.read(), "little")  # gzip has it there
 
@@ -124,7 +124,7 @@ def size(path: str | Path) -> int:
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a segment, compressed or not. Where its compressed form is damaged, reading raises :class:`Unreadable`."""
     try:
-        plain = open(path, "rb")  # noqa: SIM115 - closed below
+        plain = plain_files.opened(path)
     except FileNotFoundError:
         with _unpacked(path) as packed:
             yield packed
@@ -137,9 +137,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 def _unpacked(path: Path) -> Iterator[BinaryIO]:
     import gzip  # takes a while to import, and is seldom needed
 
-    with gzip.open(_packed(path), "rb") as packed:
+    with plain_files.opened(_packed(path)) as file, gzip.open(file, "rb") as packed:
         try:
-            if os.path.getsize(_packed(path)) == 0:  # which gzip takes for no damage
+            if os.fstat(file.fileno()).st_size == 0:  # which gzip takes for no damage
                 raise EOFError("it is empty")
             yield cast(BinaryIO, packed)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -227,11 +227,11 @@ def read_writer(folder: Path) -> Iterator[Event | Damage]:
 def check_sums(path: Path) -> list[Damage]:
     """The blocks of a segment that no longer match their checksums, and checksums that can't be right."""
     sums = path.with_suffix(".sums")
-    if not sums.exists():
+    if not sums.is_file():
         return []
     damages, covered = [], 0
     with opened(path) as file:
-        for number, line in enumerate(sums.read_bytes().splitlines(), start=1):
+        for number, line in enumerate(plain_files.content(sums).splitlines(), start=1):
             try:
                 block = msgspec.json.decode(line, type=Sum)
             except ValueError:

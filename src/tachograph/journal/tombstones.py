@@ -24,7 +24,7 @@ import msgspec
 
 from tachograph import journal
 from tachograph.events import encode
-from tachograph.runtime import process
+from tachograph.runtime import plain_files, process
 
 FILENAME = "removed.jsonl"
 ATTEMPTS = 5
@@ -93,14 +93,14 @@ def removed(root: Path) -> dict[str, Removed]:
     try:
         status = path.stat()
         return _read(path, status.st_mtime_ns, status.st_size)
-    except FileNotFoundError:
+    except (FileNotFoundError, plain_files.NotPlain):
         return {}
 
 
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> dict[str, Removed]:
     tombstones = {}
-    for line in path.read_bytes()[:size].splitlines():
+    for line in plain_files.content(path)[:size].splitlines():
         try:
             tombstone = read(line)
         except ValueError:  # cut off by a full disk: that removal never began
@@ -115,7 +115,7 @@ def read(line: bytes) -> Removed:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    with open(path, "ab+", buffering=0) as file:
+    with open(plain_files.descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":

@@ -24,6 +24,7 @@ from tachograph.events import Event, Metrics, Note, encode, sequence_number
 from tachograph.journal import changes
 from tachograph.journal.reading import Sum
 from tachograph.journal.steps import Steps
+from tachograph.runtime import plain_files
 from tachograph.runtime.background import background
 
 P = ParamSpec("P")
@@ -373,7 +374,7 @@ class Journal:
     def _open(self) -> None:
         is_old = changes.make_folder(self.folder)
         first = self._first or self._pending[0][0]
-        self._file = os.open(self.folder / f"{first}.jsonl", _FLAGS, 0o666)
+        self._file = plain_files.descriptor(self.folder / f"{first}.jsonl", _FLAGS)
         self._first = first
         if is_old:
             changes.announce(self.folder)
@@ -422,7 +423,7 @@ class Journal:
     def _sync_segment(self, first: int) -> None:
         start = self._synced[1] if self._synced[0] == first else 0
         path = self.folder / f"{first}.jsonl"
-        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        fd = plain_files.descriptor(path, os.O_RDWR)
         try:
             to = os.fstat(fd).st_size
             if to == start:
@@ -432,7 +433,7 @@ class Journal:
         finally:
             os.close(fd)
         line = encode(Sum(start, to, f"{crc:08x}")) + b"\n"
-        sums = os.open(path.with_suffix(".sums"), _FLAGS, 0o666)
+        sums = plain_files.descriptor(path.with_suffix(".sums"), _FLAGS)
         try:
             os.write(sums, line)
         finally:

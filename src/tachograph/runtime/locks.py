@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tachograph.runtime import plain_files
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
     """Hold the lock of a file, which is created if missing; gives its descriptor. Waits until others release it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o600)
+    fd = plain_files.descriptor(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(fd)
         yield fd

@@ -12,7 +12,7 @@ from tachograph.bucket.credentials import Unusable
 from tachograph.bucket.objects import Objects
 from tachograph.errors import Error, Retry
 from tachograph.journal.blobs import CHUNK, Blobs
-from tachograph.runtime import whole_files
+from tachograph.runtime import plain_files, whole_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.locks import sync_folder
 from tachograph.server.drafts import Drafts
@@ -64,7 +64,7 @@ class FolderBlobs:
             return None
 
     def read(self, digest: str, start: int, length: int) -> Iterator[bytes]:
-        with open(self._blobs.find(digest), "rb") as file:
+        with plain_files.opened(self._blobs.find(digest)) as file:
             file.seek(start)
             while length and (block := file.read(min(CHUNK, length))):
                 length -= len(block)

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from tachograph.errors import Error, NotFound
-from tachograph.runtime import whole_files
+from tachograph.runtime import plain_files, whole_files
 from tachograph.runtime.locks import locked
 
 ROLES = ("read", "write", "admin")  # each may also do what those before it may
@@ -101,7 +101,7 @@ class FolderTokens:
             return []
         stamp = status.st_ino, status.st_mtime_ns, status.st_size
         if stamp != self._stamp:
-            self._tokens = msgspec.json.decode(self._path.read_bytes(), type=list[Token])
+            self._tokens = msgspec.json.decode(plain_files.content(self._path), type=list[Token])
             self._stamp = stamp
         return self._tokens
 

@@ -13,6 +13,7 @@ from tachograph import journal
 from tachograph.events import Release, decode, kind
 from tachograph.journal import Unreadable
 from tachograph.journal.blobs import Blobs
+from tachograph.runtime import plain_files
 from tachograph.ship.cursor import BATCH_BYTES, Portion, batches, behind, portions
 from tachograph.ship.positions import Positions, Rejected, SinkPosition, rejected_file, rejected_line
 from tachograph.sinks import BlobSink, Costly, Reject, Retry, Sink
@@ -259,7 +260,7 @@ class Delivery:
 
     def _check_readable(self, digest: str) -> None:
         path = self._blobs.find(digest)
-        with _reading(path), open(path, "rb") as file:
+        with _reading(path), plain_files.opened(path) as file:
             file.read(1)
 
     def _present(self, lines: Sequence[bytes]) -> list[str]:

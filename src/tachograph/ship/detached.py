@@ -23,7 +23,7 @@ from pathlib import Path
 from tachograph import settings, wording
 from tachograph.printable import printable
 from tachograph.redaction import redact_url
-from tachograph.runtime import process
+from tachograph.runtime import plain_files, process
 from tachograph.runtime.backoff import Backoff, requested_delay
 from tachograph.runtime.locks import try_lock
 from tachograph.ship.delivery import Delivery, is_over
@@ -45,7 +45,8 @@ def start(root: Path, url: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "detached.log"
     command = [sys.executable, "-P", "-m", "tachograph.ship.detached", str(root)]
-    with open(log, "wb" if _size(log) > LOG_BYTES else "ab") as file:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (os.O_TRUNC if _size(log) > LOG_BYTES else 0)
+    with open(plain_files.descriptor(log, flags), "ab") as file:
         started = subprocess.Popen(
             command, cwd=root, env=_environment(url), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             start_new_session=True, creationflags=_WINDOWS,
@@ -99,7 +100,7 @@ def _await_parent() -> None:
 
 @contextlib.contextmanager
 def _only(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = plain_files.descriptor(path, os.O_RDWR | os.O_CREAT)
     try:
         yield try_lock(descriptor)
     finally:

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tachograph.runtime import whole_files
+from tachograph.runtime import plain_files, whole_files
 
 SENT = "sent"
 LAST_ERROR = "last-error"
@@ -87,7 +87,7 @@ class Positions:
         """The positions of a run by writer; empty where there is no file, or none that can be read."""
         for path in (self._path(run), self.folder / SENT / f"{run}{_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):
-                return msgspec.json.decode(path.read_bytes(), type=Position).writers
+                return msgspec.json.decode(plain_files.content(path), type=Position).writers
         return {}
 
     def save(self, run: str, writers: Mapping[str, SinkPosition]) -> None:
@@ -126,7 +126,8 @@ class Positions:
         there = {each.identity for each in self._read_rejected(run)}
         new = [each for each in rejected if each.identity not in there]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.rejects_path(run), "ab") as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with open(plain_files.descriptor(self.rejects_path(run), flags), "ab") as file:
             file.write(b"".join(msgspec.json.encode(each) + b"\n" for each in new))
 
     def offer_again(self, run: str, held: Mapping[str, int]) -> None:
@@ -152,7 +153,7 @@ class Positions:
     def last_error(self) -> LastError | None:
         """What was noted last; None where the sink takes what it is given."""
         try:
-            return msgspec.json.decode((self.folder / LAST_ERROR).read_bytes(), type=LastError)
+            return msgspec.json.decode(plain_files.content(self.folder / LAST_ERROR), type=LastError)
         except (OSError, ValueError):
             return None
 
@@ -165,7 +166,7 @@ class Positions:
 
     def _read_rejected(self, run: str) -> Iterator[Rejected]:
         try:
-            content = self.rejects_path(run).read_bytes()
+            content = plain_files.content(self.rejects_path(run))
         except FileNotFoundError:
             return
         for line in content.splitlines():
@@ -206,7 +207,7 @@ def _sink_of(folder: Path) -> str:
     """The name of the sink whose folder this is; "" where no file says it."""
     for path in (*folder.glob(f"*{_SUFFIX}"), *(folder / SENT).glob(f"*{_SUFFIX}")):
         with contextlib.suppress(OSError, ValueError):
-            return msgspec.json.decode(path.read_bytes(), type=Position).sink
+            return msgspec.json.decode(plain_files.content(path), type=Position).sink
     return ""
 
 

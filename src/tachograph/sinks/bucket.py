@@ -26,6 +26,7 @@ from tachograph.bucket.blobs import FRESH_SECONDS, BucketFiles
 from tachograph.bucket.objects import PIECE, Objects, piece_length
 from tachograph.events import RunStart, decode, sequence_number
 from tachograph.journal import tombstones
+from tachograph.runtime import plain_files
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 4 << 20  # of lines, before they are compressed
@@ -132,7 +133,7 @@ def _parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def _checked(path: Path, digest: str, length: int) -> Iterator[bytes]:
     """The content of a file in pieces of ``length`` bytes. Raises Reject behind the last for one of another digest."""
     sha = hashlib.sha256()
-    with open(path, "rb") as file:
+    with plain_files.opened(path) as file:
         while piece := file.read(length):
             sha.update(piece)
             yield piece

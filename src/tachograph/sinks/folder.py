@@ -19,6 +19,7 @@ from tachograph.events import sequence_number
 from tachograph.journal import changes
 from tachograph.journal.blobs import Blobs, digest_of
 from tachograph.redaction import redact_url
+from tachograph.runtime import plain_files
 from tachograph.sinks import Reject
 
 SEGMENT_BYTES = 64 << 20
@@ -157,7 +158,7 @@ def _size(lines: Sequence[bytes]) -> int:
 
 def _write(folder: Path, start: End, lines: Sequence[bytes]) -> None:
     flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | (0 if start.offset else os.O_CREAT)
-    with open(os.open(journal.segment(folder, start.first), flags, 0o666), "r+b") as file:
+    with open(plain_files.descriptor(journal.segment(folder, start.first), flags), "r+b") as file:
         if os.fstat(file.fileno()).st_size < start.offset:
             raise OSError(f"{file.name} has become shorter")
         file.seek(start.offset)

@@ -29,6 +29,7 @@ from urllib3.exceptions import HTTPError
 
 from tachograph import addresses
 from tachograph.client.auth import Connections, configured_token, innermost, proxied
+from tachograph.runtime import plain_files
 from tachograph.sinks import Reject, Retry
 from tachograph.sinks.http_uploads import Elsewhere, Kept, TooLarge, Upload, name_of
 
@@ -113,7 +114,7 @@ class HttpSink:
     def put(self, digest: str, path: Path) -> None:
         """Store a file. A larger one goes in parts; an upload that was cut off, for whatever reason, is continued."""
         address = f"/blobs/{quote(digest, safe=':')}"
-        with open(path, "rb") as file:
+        with plain_files.opened(path) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 if size > WHOLE_BYTES:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tachograph import journal
 from tachograph.journal import tombstones
 from tachograph.journal.blobs import ASIDE, Blobs, Stamp, put_back
+from tachograph.runtime import plain_files
 from tachograph.upkeep import GRACE_SECONDS, Collected
 from tachograph.upkeep.references import journal_lines, needed
 
@@ -32,7 +33,7 @@ class FolderUpkeep:
         root = self._root
         removed = tombstones.hidden(root) if dry else tombstones.sweep(root)
         writers = [folder for folder in root.glob("runs/*/*") if folder.is_dir() and folder.parent.name not in removed]
-        registry = (path.read_bytes() for path in root.glob("registry/**/*.json"))
+        registry = (plain_files.content(path) for path in root.glob("registry/**/*.json"))
         collected = collect_blobs(root, needed(map(journal_lines, writers), registry), dry)
         abandoned = [path for writer in writers for path in journal.abandoned(writer, time.time() - GRACE_SECONDS)]
         collected.bytes += sum(path.stat().st_size for path in abandoned)

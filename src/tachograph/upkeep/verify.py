@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from tachograph import journal, wording
 from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
 from tachograph.journal.blobs import Blobs, digest_of
+from tachograph.runtime import plain_files
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Findings:
 def check(root: Path) -> Findings:
     """Read all journals and blobs of the store in ``root``, and compare them with their checksums."""
     findings = _check_runs(root)
+    findings.damage += [Damage(path, 0, 0, "is no plain file") for path in _odd_files(root)]
     blobs = Blobs(root)
     present = set(_check_blobs(blobs, findings))
     missing = {digest: name for digest, name in findings.artifacts.items() if digest not in present}
@@ -55,6 +58,14 @@ def _check_runs(root: Path) -> Findings:
         for writer in _readable(journal.writers, run, findings):
             _check_writer(writer, findings)
     return findings
+
+
+def _odd_files(root: Path) -> Iterator[Path]:
+    """What is neither a plain file nor a folder, and never opened. The blobs themselves are looked at elsewhere."""
+    for folder, folders, names in os.walk(root):
+        if Path(folder) == Blobs(root).folder:
+            folders.clear()
+        yield from filter(plain_files.is_odd, (Path(folder, name) for name in sorted(names)))
 
 
 def _check_writer(folder: Path, findings: Findings) -> None:

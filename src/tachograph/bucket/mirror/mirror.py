@@ -31,7 +31,7 @@ from tachograph.bucket.objects import PIECE, Objects
 from tachograph.errors import Damaged, Error, Retry
 from tachograph.journal import tombstones
 from tachograph.journal.blobs import Blobs
-from tachograph.runtime import whole_files
+from tachograph.runtime import plain_files, whole_files
 from tachograph.runtime.cache_folder import cache_folder
 from tachograph.runtime.locks import locked
 from tachograph.runtime.sqlite_errors import is_damaged, is_missing
@@ -214,7 +214,7 @@ class Mirror:
         """Write the mirror's list of removed runs. Returns whether it has changed. Each tombstone is fetched once:
         they never change."""
         path = self.root / tombstones.FILENAME
-        before = path.read_bytes() if path.exists() else b""
+        before = plain_files.content(path) if path.exists() else b""
         by_path = {
             layout.tombstone_path(tombstone.id, tombstone.at): line
             for line in before.splitlines()

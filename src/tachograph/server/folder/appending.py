@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from tachograph import events, journal
 from tachograph.journal import Sum
-from tachograph.runtime import process
+from tachograph.runtime import plain_files, process
 from tachograph.runtime.locks import locked, sync_folder
 from tachograph.server.storage import Batch, Gap
 
@@ -121,7 +121,7 @@ def _write_all(fd: int, content: bytes) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    fd = os.open(path, _FLAGS, 0o666)
+    fd = plain_files.descriptor(path, _FLAGS)
     try:
         yield fd
     finally:
@@ -165,7 +165,7 @@ def _whole_lines(path: Path, start: int) -> int:
 
 def _last_line(path: Path, size: int) -> int:
     """Where the last line begins, be it whole or not."""
-    with open(path, "rb") as file:
+    with plain_files.opened(path) as file:
         begin, tail = size, b""
         while begin and b"\n" not in tail[:-1]:
             begin = max(0, begin - TAIL_BYTES)
@@ -197,7 +197,7 @@ def _number(line: bytes) -> int:
 
 def _read_note(path: Path) -> DraftNote:
     try:
-        return _decoded(path.read_bytes())
+        return _decoded(plain_files.content(path))
     except FileNotFoundError:
         return DraftNote()
 
@@ -228,7 +228,7 @@ def _add_sum(path: Path, fd: int) -> None:
 def _checksummed_end(path: Path) -> int:
     """Up to where a segment has checksums."""
     try:
-        with open(path.with_suffix(".sums"), "rb") as file:
+        with plain_files.opened(path.with_suffix(".sums")) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 512))
             lines = file.read().splitlines()
         return msgspec.json.decode(lines[-1], type=Sum).to
