@@ -54,8 +54,8 @@ def fingerprint(data: object, *, target: object | None = None) -> Fingerprint:
 class Begun(NamedTuple):
     """A fingerprint that is being made.
 
-    ``known`` is what there is of it at once: all but the statistics. ``complete()`` gives all of it, at any time and in
-    any thread; it is None where ``known`` is all of it.
+    ``known`` is what there is of it at once: all but the statistics, and that it is unfinished. ``complete()`` gives
+    all of it, at any time and in any thread; it is None where ``known`` is all of it.
     """
 
     known: Fingerprint
@@ -68,7 +68,9 @@ def begin(data: object, *, target: object | None = None) -> Begun:
     if digested.text in _statistics:
         return Begun(_described(tables, digested), None)
     detached = [table.detached() for table in tables]
-    return Begun(_without_statistics(tables, digested), partial(_described, detached, digested))
+    known = _without_statistics(tables, digested)
+    known.unfinished = True
+    return Begun(known, partial(_described, detached, digested))
 
 
 def _read(data: object, target: object | None) -> tuple[list[Table], Digested]:

@@ -57,3 +57,4 @@ class Fingerprint(msgspec.Struct, omit_defaults=True):
     target: list[Column] = []
     classes: dict[str, int] | None = None  # how often each class occurs in the target's rows which were looked at
     sampled: Sampling | None = None  # None: everything that was readable was looked at
+    unfinished: bool = False  # statistics were to follow; read after the run: its process ended before that

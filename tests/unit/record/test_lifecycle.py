@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,3 +208,38 @@ def test_a_run_that_is_opened_when_the_interpreter_ends_keeps_it_from_nothing(sc
         late = Late()
     """, TACHOGRAPH_STRICT="0")  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "done"), done.stderr
+
+
+ENDS = {
+    "a signal": "os.kill(os.getpid(), signal.SIGTERM)",
+    "another program in its place": "os.execv(sys.executable, [sys.executable, '-c', ''])",
+    "a daemon's fork": "os._exit(0) if os.fork() else os._exit(0)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of Unix")
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_statistics_that_a_sudden_end_has_prevented_are_said_to_lack(script: Any, root: Path, end: str) -> None:
+    script(f"""
+        import os, signal, sys
+        import tachograph
+        with tachograph.start_run("sudden") as run:
+            run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
+        {end}
+    """)
+    run = tachograph.open_store(root).run("sudden")
+    [data] = run.datasets
+    assert data.digest.startswith("sha256:")
+    assert data.profile["unfinished"] is True
+    assert "schema" not in data.profile
+    shown = subprocess.run([sys.executable, "-m", "tachograph", "show", "sudden"], capture_output=True, text=True)
+    assert "statistics not done" in shown.stdout
+
+
+def test_statistics_that_were_done_are_not_said_to_lack(root: Path) -> None:
+    with tachograph.start_run("whole") as run:
+        run.recorder.log_training_data([[1.0], [2.0]], "train", "train")
+    [data] = tachograph.open_store(root).run("whole").datasets
+    assert "unfinished" not in data.profile
+    assert [column["mean"] for column in data.profile["schema"]] == [1.5]

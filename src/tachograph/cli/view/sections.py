@@ -140,6 +140,8 @@ def _amount(number: int | None) -> str:
 
 
 def _missing(profile: Mapping[str, Any]) -> str:
+    if profile.get("unfinished") is True:
+        return "statistics not done"
     of_columns = [plain_values.number(each.get("missing")) for each in plain_values.mappings(profile.get("schema"))]
     counts = list(filter(None, of_columns))
     if not counts:
