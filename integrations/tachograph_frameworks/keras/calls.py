@@ -47,7 +47,7 @@ def _count_on(model: Any) -> None:
 
 def _is_single(call: Call) -> bool:
     """Whether a ``fit`` is of one epoch."""
-    return bool(call.argument("epochs", 1) - call.argument("initial_epoch", 0) == 1)
+    return bool(call.argument("epochs") - call.argument("initial_epoch") == 1)
 
 
 _TRAINING = session.training(
@@ -121,8 +121,7 @@ def note_save(call: Call) -> Watcher:
 
 
 def _arguments(call: Call) -> dict[str, Any]:
-    parameters = inspect.signature(call.function).parameters
-    return {name: call.argument(name, parameter.default) for name, parameter in parameters.items()}
+    return {name: call.argument(name) for name in inspect.signature(call.function).parameters}
 
 
 def _params(arguments: dict[str, Any]) -> dict[str, Any]:

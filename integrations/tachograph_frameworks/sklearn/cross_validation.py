@@ -50,11 +50,11 @@ def _record_inputs(run: Run, call: Call) -> None:
     with guard.contained("sklearn: params", run):
         if hasattr(estimator, "get_params"):
             run.log_params(estimators.params(estimator))
-        settings = {name: call.argument(name) for name in ("cv", "scoring", "param_name", "train_sizes")}
+        settings = {name: call.argument(name, None) for name in ("cv", "scoring", "param_name", "train_sizes")}
         run.log_params({name: value for name, value in settings.items() if value is not None})
     if options.datasets and X is not None:
         run.recorder.log_training_data(
-            X, name=variable_names.name_of(X, "train"), role="train", target=call.argument("y")
+            X, name=variable_names.name_of(X, "train"), role="train", target=call.argument("y", None)
         )
 
 

@@ -91,14 +91,14 @@ def log_params(run: Run, estimator: Any) -> None:
 
 def data(call: Call) -> Any:
     """The X of a training call, whatever the method calls it."""
-    X = call.argument("X")
+    X = call.argument("X", None)
     return X if X is not None else (call.args[1] if len(call.args) > 1 else None)
 
 
 def target(call: Call) -> Any:
     """The y of a training call, which some classes call Y."""
-    y = call.argument("y")
-    return y if y is not None else call.argument("Y")
+    y = call.argument("y", None)
+    return y if y is not None else call.argument("Y", None)
 
 
 def _after(run: Run, call: Call, seconds: float) -> None:

@@ -31,7 +31,7 @@ def note_score(call: Call) -> Watcher:
     if run is None or getattr(_inside, "busy", False):
         yield
         return
-    name = variable_names.name_of(call.argument("X"), "data")
+    name = variable_names.name_of(call.argument("X", None), "data")
     _inside.busy = True
     try:
         result = yield
@@ -46,7 +46,7 @@ def note_predict(call: Call) -> Watcher:
     if run is None:
         yield
         return
-    name = variable_names.name_of(call.argument("X"), "data")
+    name = variable_names.name_of(call.argument("X", None), "data")
     result = _memory_owner((yield))
     try:
         reference = weakref.ref(result)
@@ -75,7 +75,7 @@ def note_metric(call: Call) -> Watcher:
     finally:
         _inside.busy = False
     for argument in _PREDICTED:
-        prediction = _made_by(call.argument(argument))
+        prediction = _made_by(call.argument(argument, None))
         if prediction is not None:
             run, name = prediction
             _record(run, f"{call.function.__name__}_{name}", result)

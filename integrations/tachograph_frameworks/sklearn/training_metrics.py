@@ -41,7 +41,7 @@ def record(run: Run, call: Call, X: Any, y: Any, seconds: float, step: int | Non
 
 
 def _weights(call: Call) -> Any:
-    weights = call.argument("sample_weight")
+    weights = call.argument("sample_weight", None)
     return weights if weights is not None else call.kwargs.get("sample_weight")
 
 

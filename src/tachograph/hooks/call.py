@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspect import Parameter
 
 
 class Call:
@@ -21,11 +24,17 @@ class Call:
         return self.args[0]
 
     def argument(self, name: str, default: Any = None) -> Any:
-        """The argument ``name``, given by position or by keyword; else ``default``."""
+        """The argument ``name``: as it was given, by position or by keyword, else the function's own default of it.
+
+        ``default`` is for a function that has no such argument, or none in some versions of its framework.
+        """
         if name in self.kwargs:
             return self.kwargs[name]
         position = _positions(self.function).get(name)
-        return default if position is None or position >= len(self.args) else self.args[position]
+        if position is not None and position < len(self.args):
+            return self.args[position]
+        parameter = parameters(self.function).get(name)
+        return default if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def with_argument(call: Call, name: str, value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -38,23 +47,31 @@ def with_argument(call: Call, name: str, value: Any) -> tuple[tuple[Any, ...], d
     return call.args, {**call.kwargs, name: value}
 
 
+def has_argument(function: Callable[..., Any], name: str) -> bool:
+    """Whether ``function`` takes ``name``, by position or by keyword; assumed where its parameters aren't known."""
+    return name in _positions(function) or _takes_keyword(function, name)
+
+
 def _positions(function: Callable[..., Any]) -> dict[str, int]:
     """Where each parameter stands that can be given by position."""
-    return {name: index for index, (name, kind) in enumerate(_parameters(function).items()) if kind <= _EITHER_WAY}
+    return {
+        name: index
+        for index, (name, parameter) in enumerate(parameters(function).items())
+        if parameter.kind <= _EITHER_WAY
+    }
 
 
 def _takes_keyword(function: Callable[..., Any], name: str) -> bool:
     """Whether ``function`` may be called with ``name=``; assumed where nothing is known of its parameters."""
-    parameters = _parameters(function)
-    named = parameters.get(name) in (_EITHER_WAY, _BY_KEYWORD)
-    return named or _ANY_KEYWORD in parameters.values() or not parameters
+    kinds = {parameter.name: parameter.kind for parameter in parameters(function).values()}
+    return kinds.get(name) in (_EITHER_WAY, _BY_KEYWORD) or _ANY_KEYWORD in kinds.values() or not kinds
 
 
 _EITHER_WAY, _BY_KEYWORD, _ANY_KEYWORD = 1, 3, 4  # as ``inspect.Parameter`` numbers them
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, int]:
-    """The kind of each parameter; none for a function, written in C, that has no signature."""
+def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
+    """The parameters by their names; none of a function, written in C, that has no signature."""
     try:
         return _inspected(function)
     except TypeError:  # the function can't be hashed
@@ -62,10 +79,10 @@ def _parameters(function: Callable[..., Any]) -> dict[str, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _inspected(function: Callable[..., Any]) -> dict[str, int]:
+def _inspected(function: Callable[..., Any]) -> Mapping[str, Parameter]:
     import inspect
 
     try:
-        return {name: int(parameter.kind) for name, parameter in inspect.signature(function).parameters.items()}
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return {}

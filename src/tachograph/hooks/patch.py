@@ -71,8 +71,8 @@ class Hooks:
         """Add a callback to each call of ``owner.name``: ``make(call)`` gives it, or None for this call.
 
         The caller's list in ``argument`` is copied, never changed. Where the argument is no list, ``combine(given,
-        callback)`` makes its new value; ``given`` is None where it was left out. A framework with a single callable
-        gets one that calls both. What the framework calls of the callback is to be decorated with
+        callback)`` makes its new value; where it was left out, ``given`` is its default. A framework with a single
+        callable gets one that calls both. What the framework calls of the callback is to be decorated with
         :func:`tachograph.hooks.shield`.
         """
         site = f"{self.plugin}: {getattr(owner, '__name__', owner)}.{name}"

@@ -17,8 +17,9 @@ def test_an_argument_by_position_by_keyword_and_left_out() -> None:
     call = Call(train, ("data",), {"callbacks": 3})
     assert call.argument("data") == "data"
     assert call.argument("callbacks") == 3
-    assert call.argument("rounds") is None
-    assert call.argument("rounds", 5) == 5
+    assert call.argument("rounds") == 10
+    assert call.argument("rounds", 5) == 10
+    assert Call(train, (), {}).argument("data") is None
     assert call.argument("no such argument", 5) == 5
     assert Call(train, ("data", 7), {}).argument("rounds") == 7
     assert Call(dict.update, ({}, 7), {}).argument("rounds", 5) == 5
