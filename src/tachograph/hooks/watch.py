@@ -41,7 +41,7 @@ class Watch:
             try:
                 next(watcher)
             except StopIteration:
-                return  # it had nothing to watch
+                raise RuntimeError("a wrapper must yield once: it ended before") from None
             self._watcher = watcher
 
     def returned(self, result: Any) -> None:
