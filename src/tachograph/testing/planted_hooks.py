@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+from unittest import mock
 
 from tachograph.hooks import Call, Hooks, Watcher, session
+from tachograph.hooks.call import has_argument, parameters
 
 
 class NotingHooks(Hooks):
@@ -114,3 +117,20 @@ class CallbackHooks(Hooks):
             return callback
 
         super().inject(owner, name, make=noting, **how)
+
+
+@contextmanager
+def existing_arguments() -> Iterator[None]:
+    """Inside, a plug-in may ask for the arguments that a function has; for others only where it names a default."""
+    plain = Call.argument
+
+    def argument(call: Call, name: str, *default: Any) -> Any:
+        function = call.function
+        assert default or has_argument(function, name), (
+            f"{function.__qualname__} has no argument {name!r}: it has {', '.join(parameters(function))}. For one that "
+            f"it has in some versions only, say what else to take: call.argument({name!r}, None)"
+        )
+        return plain(call, name, *default)
+
+    with mock.patch.object(Call, "argument", argument):
+        yield

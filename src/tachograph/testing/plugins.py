@@ -21,7 +21,6 @@ import inspect
 import operator
 import os
 import pickle
-import random
 import subprocess
 import sys
 import tempfile
@@ -30,12 +29,16 @@ from contextlib import contextmanager
 from itertools import zip_longest
 from types import FrameType, ModuleType
 from typing import Any
+from unittest import mock
 
 import tachograph
 from tachograph import guard
 from tachograph.hooks import Hooks, plugins
+from tachograph.record import launchers
+from tachograph.testing import random_numbers
+from tachograph.testing.framework import framework_left_alone
 from tachograph.testing.own_store import lenient, own_store, recorded
-from tachograph.testing.planted_hooks import CallbackHooks, FaultyHooks, NotingHooks
+from tachograph.testing.planted_hooks import CallbackHooks, FaultyHooks, NotingHooks, existing_arguments
 
 Train = Callable[[], Any]
 
@@ -54,13 +57,14 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     assert _CHECKED not in os.environ, "check_plugin() is called where train()'s module is imported: call it in a test"
     if isinstance(module, str):
         module = importlib.import_module(module)
-    name = _entry_point(module)
-    with own_store():
+    name = _entry_points(module)[0]
+    with own_store(), existing_arguments():
         plain = train()
         _needs_equal(plain, train(), "train() must give the same result each time it is called")
+        _install_is_undone(module)
         hooks = _noted(module, train)
         targets = hooks.called_methods()
-        for rule in (_same_result, _twice_is_once, _nested_adds_no_run):
+        for rule in (_same_result, _twice_is_once, _nested_adds_no_run, _other_ranks_train_on):
             rule(name, train, plain)
         _undo_restores(name, train, hooks)
         _random_numbers_stay(name, train)
@@ -77,9 +81,20 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
 # -- the rules --
 
 
+def _install_is_undone(module: ModuleType) -> None:
+    with framework_left_alone(_entry_points(module)):
+        hooks = Hooks(module.__name__)
+        try:
+            module.install(hooks)
+        finally:
+            hooks.undo()
+
+
 def _same_result(name: str, train: Train, plain: Any) -> None:
     with recorded(name) as store:
-        _needs_equal(plain, train(), "the result must be the same with and without autolog")
+        result = _trained(train, "with autolog")
+        _needs_active(name)
+        _needs_equal(plain, result, "the result must be the same with and without autolog")
         _end_loop(name)
         assert tachograph.active_run() is None, "after the training no run may be active"
         [run] = _one_run(store, "one training makes one run")
@@ -113,35 +128,24 @@ def _nested_adds_no_run(name: str, train: Train, plain: Any) -> None:
         assert run.id == users_run.id
 
 
+def _other_ranks_train_on(name: str, train: Train, plain: Any) -> None:
+    rank = launchers.Job("testing", rank=1, size=2)
+    with mock.patch.object(launchers, "job", return_value=rank), recorded(name):
+        result = _trained(train, "current().run is None in a rank that records nothing: there")
+        _end_loop(name)
+    _needs_equal(plain, result, "the result must be the same in a rank that records nothing")
+
+
 def _random_numbers_stay(name: str, train: Train) -> None:
-    _seed()
+    random_numbers.seed()
     train()
-    plain = _random_state()
+    plain = random_numbers.state()
     with recorded(name):
-        _seed()
+        random_numbers.seed()
         train()
-        with_autolog = _random_state()
+        with_autolog = random_numbers.state()
     changed = [library for library in plain if plain[library] != with_autolog[library]]
     assert not changed, f"random numbers must come as they do without autolog: those of {', '.join(changed)} do not"
-
-
-def _seed() -> None:
-    random.seed(0)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
-
-
-def _random_state() -> dict[str, str]:
-    """The state of each library's generator, as a text that differs where it does."""
-    states = {"random": repr(random.getstate())}
-    if "numpy" in sys.modules:
-        _, keys, *rest = sys.modules["numpy"].random.get_state()
-        states["numpy"] = f"{keys.tobytes().hex()} {rest}"
-    if "torch" in sys.modules:
-        states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes().hex()
-    return states
 
 
 def _undo_restores(name: str, train: Train, hooks: NotingHooks) -> None:
@@ -195,6 +199,14 @@ def _end_loop(name: str) -> None:
     installed = plugins.installed()[name]
     if getattr(sys.modules[installed.module], "LOOPS", False) and installed.hooks is not None:
         installed.hooks.undo()
+
+
+def _trained(train: Train, where: str) -> Any:
+    """The result of a training in which no fault of the plug-in shows."""
+    try:
+        return train()
+    except guard.FAULTS as error:
+        raise AssertionError(f"{where} the training raised {type(error).__name__}: {error}") from error
 
 
 def _raised(train: Train) -> Exception | None:
@@ -333,13 +345,23 @@ def _replaced(owner: Any, name: str, replacement: Replacement) -> Iterator[None]
         hooks.undo()
 
 
-def _entry_point(module: ModuleType) -> str:
+def _entry_points(module: ModuleType) -> list[str]:
     names = [installed.name for installed in plugins.status() if installed.module == module.__name__]
     assert names, (
         f"{module.__name__} is not installed as a plug-in: its pyproject.toml needs a line for it under "
         f'[project.entry-points."{plugins.GROUP}"], named after the framework\'s package; then: pip install -e .'
     )
-    return names[0]
+    return names
+
+
+def _needs_active(name: str) -> None:
+    plugin = plugins.installed()[name]
+    if plugin.state == "waiting":
+        raise AssertionError(
+            f"{name} is not imported by train(): the entry point must be named after the framework's package, because "
+            "the plug-in waits for its import"
+        )
+    assert plugin.state == "active", f"{name} is {plugin.state}: {plugin.reason}"
 
 
 def _one_run(store: Any, rule: str) -> list[Any]:

@@ -193,6 +193,41 @@ BAD = {
                  "        except ZeroDivisionError:\n            raise ZeroDivisionError from None",
             restored="original"),
     ),
+    "records in a rank that records nothing": (
+        r"current\(\).run is None in a rank that records nothing",
+        GOOD.replace("run = tachograph.active_run()", "run = session.current().run")
+            .replace("        if run is not None:\n            run.log", "        run.log"),
+    ),
+    "changes the result in a rank that records nothing": (
+        "the result must be the same in a rank that records nothing",
+        GOOD + PATCHED.format(
+            body="rank = session.current() is not None and session.current().run is None\n"
+                 "        return original(self, X + X if rank else X, callbacks)",
+            restored="original"),
+    ),
+    "sets an attribute of a class by itself": (
+        "undo must restore the identical object of Other.score: install has set it",
+        GOOD.replace("def install(hooks):", "def install(hooks):\n    toyframe.Other.score = lambda self: 1.0"),
+    ),
+    "adds an attribute to a class by itself": (
+        "undo must restore the identical object of Model.score: install has set it",
+        GOOD.replace("def install(hooks):", "def install(hooks):\n    toyframe.Model.score = lambda self: 1.0"),
+    ),
+    "sets an attribute of a module by itself": (
+        "undo must restore the identical object of toyframe.Other: install has set it",
+        GOOD.replace("def install(hooks):", "def install(hooks):\n"
+                     "    class Other(toyframe.Other): pass\n    toyframe.Other = Other"),
+    ),
+    "ends a hook before it yields": (
+        "a wrapper must yield once: it ended before",
+        GOOD.replace("def note(call, open_session):", "def note(call, open_session):\n"
+                     '    if call.argument("X"):\n        return'),
+    ),
+    "misspells an argument": (
+        "Model.fit has no argument 'x': it has self, X, callbacks",
+        GOOD.replace("def note(call, open_session):", "def note(call, open_session):\n"
+                     '    call.argument("x")'),
+    ),
     "has a callback that does not pickle": (
         "the callback must pickle",
         GOOD + "\ndef make():\n    class TachographCallback:\n        @shield\n"
@@ -224,6 +259,27 @@ def test_a_program_that_differs_from_time_to_time(site: Site, train: Callable[[]
     results = iter(range(100))
     with pytest.raises(AssertionError, match="the same result each time"):
         check_plugin("toyframe_tachograph", lambda: (train(), next(results))[1])
+
+
+@pytest.mark.slow
+def test_an_argument_that_may_be_missing_has_a_default(site: Site, train: Callable[[], Any]) -> None:
+    use = 'def note(call, open_session):\n    assert call.argument("weights", 3) == 3'
+    site.plugin(GOOD.replace("def note(call, open_session):", use))
+    check_plugin("toyframe_tachograph", train)
+
+
+@pytest.mark.parametrize("name", ["toyframes", "my_toyframe"])
+def test_an_entry_point_that_is_not_named_after_the_package(site: Site, train: Callable[[], Any], name: str) -> None:
+    entry_point = f"[tachograph.plugins]\n{name} = toyframe_tachograph\n"
+    site.distribution("toyframe-tachograph", "0.1", entry_point)
+    with pytest.raises(AssertionError, match=f"{name} is not imported by train.*named after the framework's package"):
+        check_plugin("toyframe_tachograph", train)
+
+
+def test_a_framework_of_another_version(site: Site, train: Callable[[], Any]) -> None:
+    site.plugin(f'REQUIRES = "toyframe<2"\n{GOOD}')
+    with pytest.raises(AssertionError, match=r"toyframe is skipped: version 2\.5 is installed"):
+        check_plugin("toyframe_tachograph", train)
 
 
 def test_a_module_that_is_installed_nowhere(site: Site, train: Callable[[], Any]) -> None:
