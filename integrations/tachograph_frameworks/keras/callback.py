@@ -50,7 +50,7 @@ class TachographCallback(Callback):  # type: ignore[misc]
         return {}
 
 
-class Rates(Callback):  # type: ignore[misc]
+class LearningRateCallback(Callback):  # type: ignore[misc]
     """The first callback of a training that autolog records: it sees the learning rate before another changes it."""
 
     def __init__(self, training: Recording) -> None:
@@ -71,7 +71,7 @@ def add_callbacks(container: Any) -> None:
     training = None if model is None else recording.begin(model, container)
     if training is None:
         return
-    first, last = Rates(training), TachographCallback()
+    first, last = LearningRateCallback(training), TachographCallback()
     last._claimed = training
     for callback in (first, last):
         callback.set_model(model)

@@ -17,10 +17,10 @@ from tachograph_frameworks.keras.model import keep_model
 
 LARGEST_HELD = 64 << 20  # bytes of a model that is held until it is kept; a larger one if the program still has it then
 
-_steps_of: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model
+_steps_of: weakref.WeakKeyDictionary[Any, Fits] = weakref.WeakKeyDictionary()  # by the model
 
 
-class Steps:
+class Fits:
     """Fits of one model. ``next`` is the number of the next epoch."""
 
     def __init__(self, model: Any, run: Run, next: int) -> None:
@@ -50,7 +50,7 @@ class Steps:
                 keep_model(self.run, model)
 
 
-UNSETTLED: Unsettled[Steps] = Unsettled("keras", most=8)
+UNSETTLED: Unsettled[Fits] = Unsettled("keras", most=8)
 
 
 def begin(model: Any, is_single: bool) -> Run | None:
@@ -64,14 +64,14 @@ def begin(model: Any, is_single: bool) -> Run | None:
     return None
 
 
-def of(model: Any) -> Steps | None:
+def of(model: Any) -> Fits | None:
     """The steps that a fit of ``model`` is one of."""
     return _steps_of.get(model)
 
 
 def remember(model: Any, run: Run, next: int) -> None:
     """Remember that a first fit of a single epoch has ended well: the next ones may be steps of its run."""
-    _steps_of[model] = Steps(model, run, next)
+    _steps_of[model] = Fits(model, run, next)
 
 
 def forget(model: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tachograph_frameworks.lightning.packages import Package, name_of
 
 
-class Rates:
+class LearningRates:
     """The learning rates of one training; none where the user has Lightning's monitor, which hands them out."""
 
     def __init__(self, trainer: Any) -> None:

@@ -12,7 +12,7 @@ from tachograph import guard
 from tachograph.hooks import Call, Hooks, Watcher
 from tachograph.record import open_runs
 from tachograph_frameworks.lightning import recording
-from tachograph_frameworks.lightning.learning_rates import Rates
+from tachograph_frameworks.lightning.learning_rates import LearningRates
 from tachograph_frameworks.lightning.logger import TachographLogger, handing
 from tachograph_frameworks.lightning.recording import Recording
 
@@ -86,7 +86,7 @@ def _note_rates(trainer: Any, is_logged: bool) -> None:
     current = recording.of(trainer) if trainer.training else None
     if current is None:
         return
-    current.rates = current.rates or Rates(trainer)
+    current.rates = current.rates or LearningRates(trainer)
     step = _step(trainer)
     if rates := current.rates.at(trainer, step):
         (current.log_with_step if is_logged else current.log_step)(rates, step)

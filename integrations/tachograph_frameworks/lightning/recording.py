@@ -10,7 +10,7 @@ from typing import Any
 from tachograph.hooks import options
 from tachograph.record.run import Run
 from tachograph_frameworks.lightning import packages, trainer_hooks
-from tachograph_frameworks.lightning.learning_rates import Rates
+from tachograph_frameworks.lightning.learning_rates import LearningRates
 from tachograph_frameworks.lightning.logger import TachographLogger
 
 _recordings: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()  # by the trainer
@@ -26,7 +26,7 @@ class Recording:
         self.run, self.finish, self.described = run, finish, described
         self.quiet = 0
         self.data: set[str] = set()  # which is on record already
-        self.rates: Rates | None = None
+        self.rates: LearningRates | None = None
         self._waiting: tuple[Mapping[str, Any], int] | None = None
 
     def log_step(self, points: Mapping[str, Any], step: int) -> None:

@@ -34,7 +34,7 @@ def note_fit(call: Call, session_: Session) -> Watcher:
     if type(estimator).__module__ == "xgboost.dask":
         _record_workers(run, estimator)
     if (rounds := _rounds(estimator)) is not None:
-        rounds.done(estimator, rounds.Steps(run))
+        rounds.done(estimator, rounds.Rounds(run))
 
 
 def _record_workers(run: Run, estimator: Any) -> None:

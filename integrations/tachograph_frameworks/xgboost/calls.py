@@ -15,7 +15,7 @@ from tachograph import guard
 from tachograph.hooks import Call, Session, Watcher, options, session
 from tachograph.record.run import Run
 from tachograph_frameworks.xgboost import data, recording, steps
-from tachograph_frameworks.xgboost.steps import Steps
+from tachograph_frameworks.xgboost.steps import Rounds
 
 _SHOWN = ("num_boost_round", "nfold", "stratified", "shuffle", "seed")  # with their defaults
 _GIVEN = ("early_stopping_rounds", "maximize", "metrics")
@@ -44,7 +44,7 @@ def _is_single(call: Call) -> bool:
     return "nfold" not in arguments and bool(arguments.get("num_boost_round") == 1)
 
 
-def _record_params(rounds: Steps, params: dict[str, Any]) -> None:
+def _record_params(rounds: Rounds, params: dict[str, Any]) -> None:
     """Record the parameters; those of a further round only if they differ from the last round's."""
     if rounds.next:
         del params["xgb_model"]
@@ -139,7 +139,7 @@ def note_begin(call: Call) -> Watcher:
     """
     first = recording.begin(call.argument("model"))
     if first is not None:
-        call.instance.callbacks = [first, *call.instance.callbacks, recording.Last(first)]
+        call.instance.callbacks = [first, *call.instance.callbacks, recording.LastCallback(first)]
     yield
 
 

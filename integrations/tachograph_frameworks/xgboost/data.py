@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from xgboost.core import XGBoostError
 
 from tachograph.data import readers
-from tachograph.data.table import COLUMNS, LIMIT, Cells, ColumnGroup, Rows, Table, array_part, row_count, spread, unread
+from tachograph.data.table import (
+    COLUMNS,
+    LIMIT,
+    CellValues,
+    ColumnGroup,
+    Rows,
+    Table,
+    array_part,
+    row_count,
+    spread,
+    unread,
+)
 from tachograph.record.run import Run
 
 _ENTRY = 8  # bytes of a stored value: its column and itself
@@ -88,12 +99,12 @@ def _arrays(rows: Any) -> list[ColumnGroup]:
     return [array_part(array, "", 0) for array in arrays]
 
 
-def _content(matrix: Any, start: int, stop: int) -> Cells:
+def _content(matrix: Any, start: int, stop: int) -> CellValues:
     """The rows from ``start`` to ``stop`` as bytes."""
     parts = _arrays(_rows(matrix, np.arange(start, stop)))
     arrays = [part.read(0, part.length).values for part in parts]
     little = [array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8) for array in arrays]
-    return Cells(np.concatenate(little), None)
+    return CellValues(np.concatenate(little), None)
 
 
 def _written_out(rows: Any, width: int) -> NDArray[np.float32]:

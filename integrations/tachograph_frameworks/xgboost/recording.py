@@ -26,8 +26,8 @@ NAME = "xgboost"
 class Recording(TrainingCallback):  # type: ignore[misc]
     """Records one training, as the first of its callbacks.
 
-    ``model`` is the booster, or in ``cv`` the pack of boosters. :class:`Last` reports the end, since callbacks may make
-    another model of it.
+    ``model`` is the booster, or in ``cv`` the pack of boosters. :class:`LastCallback` reports the end,
+    since callbacks may make another model of it.
     """
 
     def __init__(self, model: Any, run: Run, curve: Curve) -> None:
@@ -103,7 +103,7 @@ class Recording(TrainingCallback):  # type: ignore[misc]
             save_booster(self.run, model)
 
 
-class Last(TrainingCallback):  # type: ignore[misc]
+class LastCallback(TrainingCallback):  # type: ignore[misc]
     """The last callback of a training that is recorded: it gets the model that comes out."""
 
     def __init__(self, recording: Recording) -> None:

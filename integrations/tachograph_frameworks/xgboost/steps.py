@@ -17,11 +17,11 @@ from tachograph.hooks import Session, Unsettled, session
 from tachograph.record.run import Run
 from tachograph.runtime.quiet import quietly
 
-_by_model: weakref.WeakKeyDictionary[Any, Steps] = weakref.WeakKeyDictionary()  # by the model of the last round
-_by_session: weakref.WeakKeyDictionary[Session, Steps] = weakref.WeakKeyDictionary()
+_by_model: weakref.WeakKeyDictionary[Any, Rounds] = weakref.WeakKeyDictionary()  # by the model of the last round
+_by_session: weakref.WeakKeyDictionary[Session, Rounds] = weakref.WeakKeyDictionary()
 
 
-class Steps:
+class Rounds:
     """Rounds of one model. ``next`` is the number of the next one, ``params`` are those of the last."""
 
     def __init__(self, run: Run) -> None:
@@ -42,7 +42,7 @@ class Steps:
                 job()
 
 
-UNSETTLED: Unsettled[Steps] = Unsettled("xgboost", most=8)
+UNSETTLED: Unsettled[Rounds] = Unsettled("xgboost", most=8)
 
 
 def begin(start: Any, is_single: bool) -> Run | None:
@@ -56,23 +56,23 @@ def begin(start: Any, is_single: bool) -> Run | None:
     return None
 
 
-def go_on(start: Any, at: Session) -> Steps:
+def go_on(start: Any, at: Session) -> Rounds:
     """The steps that the training in the session ``at`` belongs to: those it continues, or new ones that it begins."""
     assert at.run is not None
     steps = _of(start) if at.further else None
     if steps is None:
-        return Steps(at.run)
+        return Rounds(at.run)
     del _by_model[_booster(start)]
     _by_session[at] = steps
     return steps
 
 
-def within(at: Session) -> Steps | None:
+def within(at: Session) -> Rounds | None:
     """The steps that the training in the session ``at`` continues; None if it continues none."""
     return _by_session.get(at)
 
 
-def done(model: Any, steps: Steps) -> None:
+def done(model: Any, steps: Rounds) -> None:
     """A training of a single round has ended well, with ``model``, a booster or an estimator."""
     steps.next += 1
     booster = _booster(model)
@@ -80,7 +80,7 @@ def done(model: Any, steps: Steps) -> None:
         _by_model[booster] = steps
 
 
-def _of(model: Any) -> Steps | None:
+def _of(model: Any) -> Rounds | None:
     """The rounds that ``model`` came out of."""
     booster = _booster(model)
     return None if booster is None else _by_model.get(booster)

@@ -27,7 +27,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tachograph.compact.destination import Destination
-from tachograph.compact.parts import Arrow, PartAddress, PointWriter, Rows, UnreadablePart
+from tachograph.compact.parts import Arrow, PartAddress, PointFileWriter, Rows, UnreadablePart
 from tachograph.compact.points import tables
 from tachograph.errors import NotFound
 from tachograph.store.questions import PIECE, RunState
@@ -187,7 +187,7 @@ class _Compaction:
         """Write the files of a part; returns how many runs it has. Raises ``UnreadablePart`` before any new run was
         taken."""
         token = os.urandom(8).hex()
-        with PointWriter(self._arrow, metrics, token) as points, Rows(self._arrow, runs, token) as rows:
+        with PointFileWriter(self._arrow, metrics, token) as points, Rows(self._arrow, runs, token) as rows:
             if kept:
                 ids = {state.row.id for state in kept}
                 points.copy(self._destination, address.metrics, ids)
@@ -201,7 +201,7 @@ class _Compaction:
                 count += 1
         return count
 
-    def _take(self, waiting: deque[RunState], points: PointWriter, rows: Rows) -> None:
+    def _take(self, waiting: deque[RunState], points: PointFileWriter, rows: Rows) -> None:
         """Write the first of the waiting runs, as the store has it."""
         run, version = self._record(waiting), waiting.popleft().version
         count = 0

@@ -135,7 +135,7 @@ def _token(file: Any) -> bytes:
     return token
 
 
-class PointWriter:
+class PointFileWriter:
     """Writes points. Those of a run are added one after the other, ordered by name; so memory stays bounded."""
 
     def __init__(self, arrow: Arrow, path: Path, token: str) -> None:
@@ -145,7 +145,7 @@ class PointWriter:
         self._pending: list[tuple[str, Any]] = []
         self._rows = 0
 
-    def __enter__(self) -> PointWriter:
+    def __enter__(self) -> PointFileWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tachograph.data.table import (
     COLUMNS,
     READS,
-    Cells,
+    CellValues,
     ColumnGroup,
     Table,
     label,
@@ -24,7 +24,7 @@ from tachograph.data.table import (
     unread,
 )
 
-Cut = Callable[[list[int], int, int], Cells]  # columns at these positions, rows from, rows up to
+Cut = Callable[[list[int], int, int], CellValues]  # columns at these positions, rows from, rows up to
 
 
 def _grouped(dtypes: Iterable[Hashable]) -> dict[str, list[int]]:
@@ -35,12 +35,12 @@ def _grouped(dtypes: Iterable[Hashable]) -> dict[str, list[int]]:
     return groups
 
 
-def _stacked(columns: Sequence[Cells]) -> Cells:
+def _stacked(columns: Sequence[CellValues]) -> CellValues:
     values = np.stack([cells.values for cells in columns], axis=1)
     if all(cells.missing is None for cells in columns):
-        return Cells(values, None)
+        return CellValues(values, None)
     masks = [np.zeros(len(values), bool) if cells.missing is None else cells.missing for cells in columns]
-    return Cells(values, np.stack(masks, axis=1))
+    return CellValues(values, np.stack(masks, axis=1))
 
 
 def _row_unit(dtype: np.dtype[Any], columns: Sized) -> int | None:
@@ -101,11 +101,11 @@ def _pandas_parts(frame: Any) -> list[ColumnGroup]:
 def _pandas_group(frame: Any, columns: dict[int, str], dtype: Any, alone: bool) -> list[ColumnGroup]:
     every = list(columns)
 
-    def cut(start: int, stop: int) -> Cells:
+    def cut(start: int, stop: int) -> CellValues:
         rows = frame.iloc[start:stop]
-        return Cells((rows if alone else rows.iloc[:, every]).to_numpy(), None)
+        return CellValues((rows if alone else rows.iloc[:, every]).to_numpy(), None)
 
-    def cut_each(positions: list[int], start: int, stop: int) -> Cells:
+    def cut_each(positions: list[int], start: int, stop: int) -> CellValues:
         rows = frame.iloc[start:stop]
         return _stacked([_pandas_cells(rows.iloc[:, position], dtype) for position in positions])
 
@@ -125,11 +125,11 @@ def _pandas_plain(dtype: Any) -> np.dtype[Any]:
     return plain if plain.kind in "iufb" else np.dtype(object)  # texts, categories, intervals, ...
 
 
-def _pandas_cells(series: Any, dtype: Any) -> Cells:
+def _pandas_cells(series: Any, dtype: Any) -> CellValues:
     plain = _pandas_plain(dtype)
     if hasattr(dtype, "numpy_dtype") and plain.kind != "O":
-        return Cells(series.to_numpy(dtype=plain, na_value=plain.type(0)), series.isna().to_numpy())
-    return Cells(series.to_numpy(dtype=plain), None)
+        return CellValues(series.to_numpy(dtype=plain, na_value=plain.type(0)), series.isna().to_numpy())
+    return CellValues(series.to_numpy(dtype=plain), None)
 
 
 def polars_frame(frame: Any, name: str) -> Table:
@@ -153,7 +153,7 @@ def polars_lazy(frame: Any, name: str) -> Table:
 
 
 def _polars_parts(frame: Any) -> list[ColumnGroup]:
-    def cut(positions: list[int], start: int, stop: int) -> Cells:
+    def cut(positions: list[int], start: int, stop: int) -> CellValues:
         rows = frame.slice(start, stop - start)
         return _stacked([_polars_cells(rows.to_series(position)) for position in positions])
 
@@ -173,11 +173,11 @@ def _polars_plain(dtype: Any) -> np.dtype[Any]:
     return np.dtype(_POLARS_PLAIN.get(str(dtype).partition("(")[0], object))
 
 
-def _polars_cells(series: Any) -> Cells:
+def _polars_cells(series: Any) -> CellValues:
     plain = _polars_plain(series.dtype)
     if plain.kind in "iufb" and series.null_count():  # to_numpy would make floats of integers with nulls
-        return Cells(series.fill_null(plain.type(0).item()).to_numpy(), series.is_null().to_numpy())
-    return Cells(object_array(series.to_list()) if plain.kind == "O" else series.to_numpy(), None)
+        return CellValues(series.fill_null(plain.type(0).item()).to_numpy(), series.is_null().to_numpy())
+    return CellValues(object_array(series.to_list()) if plain.kind == "O" else series.to_numpy(), None)
 
 
 def arrow_table(data: Any, name: str) -> Table:

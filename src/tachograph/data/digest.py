@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tachograph.data.table import LIMIT, Cells, ColumnGroup, Table
+from tachograph.data.table import LIMIT, CellValues, ColumnGroup, Table
 
 BLOCK = 2**18  # bytes read at once: small enough for the cache, large enough to hash at full speed
 
@@ -74,7 +74,7 @@ def spans(part: ColumnGroup, share: float) -> Iterator[tuple[int, int]]:
         yield start, start + size
 
 
-def _add_cells(sha: hashlib._Hash, cells: Cells) -> None:
+def _add_cells(sha: hashlib._Hash, cells: CellValues) -> None:
     values, missing = cells
     if missing is not None:  # what lies under a mask is no content
         sha.update(np.packbits(missing).tobytes())

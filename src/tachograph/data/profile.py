@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tachograph import values as plain
 from tachograph.data.fingerprint import Column
-from tachograph.data.table import Cells, ColumnGroup
+from tachograph.data.table import CellValues, ColumnGroup
 from tachograph.redaction import is_private_name, is_private_text
 
 BINS = 10
@@ -97,11 +97,11 @@ def _class_order(item: tuple[Any, int]) -> tuple[bool, Any]:
     return is_text, _label(value) if is_text else value
 
 
-def _read(part: ColumnGroup) -> Cells:
+def _read(part: ColumnGroup) -> CellValues:
     """The part as one row for each column."""
     values, missing = part.read(0, part.length)
     count = len(part.columns)
-    return Cells(values.reshape(-1, count).T, None if missing is None else missing.reshape(-1, count).T)
+    return CellValues(values.reshape(-1, count).T, None if missing is None else missing.reshape(-1, count).T)
 
 
 def _describe(part: ColumnGroup) -> list[Column]:
@@ -121,7 +121,7 @@ def _describe(part: ColumnGroup) -> list[Column]:
             return [_objects(*name, cells, i) for i, name in enumerate(names)]
 
 
-def _floats(cells: Cells) -> NDArray[np.float64]:
+def _floats(cells: CellValues) -> NDArray[np.float64]:
     """A float64 copy, one row for each column, with NaN for what is missing."""
     with np.errstate(all="ignore"):
         if cells.values.dtype.kind == "m":
@@ -227,7 +227,7 @@ def _uncounted(name: str, dtype: str, values: NDArray[Any]) -> Column:
     return Column(name, dtype, missing=missing)
 
 
-def _objects(name: str, dtype: str, cells: Cells, i: int) -> Column:
+def _objects(name: str, dtype: str, cells: CellValues, i: int) -> Column:
     """The column of objects: described as numbers or dates where all of them are such, else by counting equal ones."""
     values = _present(cells, i)
     missing = cells.values.shape[1] - len(values)
@@ -310,7 +310,7 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _present(cells: Cells, i: int) -> list[Any]:
+def _present(cells: CellValues, i: int) -> list[Any]:
     """The values in row `i` that are not missing, as Python's own types."""
     values = cells.values[i] if cells.missing is None else cells.values[i][~cells.missing[i]]
     plain: list[Any] = values.tolist()

@@ -16,7 +16,7 @@ from tachograph.data import dataframes
 from tachograph.data.table import (
     COLUMNS,
     LIMIT,
-    Cells,
+    CellValues,
     ColumnGroup,
     Rows,
     Table,
@@ -103,8 +103,8 @@ def _list(data: Sequence[Any], name: str) -> Table:
     rows = spread(len(data), min(width, COLUMNS))
     sample = _item_columns(list(data) if isinstance(rows, slice) else [data[i] for i in rows.tolist()], name)
 
-    def cut(start: int, stop: int) -> Cells:
-        return Cells(object_array(data[start:stop]), None)
+    def cut(start: int, stop: int) -> CellValues:
+        return CellValues(object_array(data[start:stop]), None)
 
     parts = [ColumnGroup({0: name}, "list", len(data), cut, None)]
     if len(data) <= ARRAYS and all(isinstance(item, np.ndarray) for item in data):
@@ -156,7 +156,9 @@ def _item_column(position: int, name: str, values: list[Any]) -> ColumnGroup:
     kinds = set(map(type, values)) - {type(None)}
     dtype = kinds.pop().__name__ if len(kinds) == 1 else "object"
     array = object_array(values)
-    return ColumnGroup({position: name}, dtype, len(values), lambda start, stop: Cells(array[start:stop], None), None)
+    return ColumnGroup(
+        {position: name}, dtype, len(values), lambda start, stop: CellValues(array[start:stop], None), None
+    )
 
 
 def _tensor(tensor: Any, name: str) -> Table:

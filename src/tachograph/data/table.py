@@ -25,7 +25,7 @@ READS = 2_000  # reads of single columns: in a frame each takes tens of microsec
 Rows = slice | NDArray[np.int64]
 
 
-class Cells(NamedTuple):
+class CellValues(NamedTuple):
     """Values in C order, row after row; `missing` marks the same positions where the values themselves cannot."""
 
     values: NDArray[Any]
@@ -39,7 +39,7 @@ class ColumnGroup:
     columns: dict[int, str]  # position in the table: name
     dtype: str
     length: int  # what `read` counts: the cells of an array, the rows of a frame
-    read: Callable[[int, int], Cells]
+    read: Callable[[int, int], CellValues]
     unit: int | None  # bytes of what `read` counts; None: objects, whose size is estimated
     cuts: int = 2**31  # in how many pieces it may be read; 0: too many columns, it is never read
 
@@ -53,8 +53,8 @@ class ColumnGroup:
         values, missing = self.read(0, self.length)
         values, missing = values.copy(), None if missing is None else missing.copy()
 
-        def cut(start: int, stop: int) -> Cells:
-            return Cells(values[start:stop], None if missing is None else missing[start:stop])
+        def cut(start: int, stop: int) -> CellValues:
+            return CellValues(values[start:stop], None if missing is None else missing[start:stop])
 
         return replace(self, read=cut)
 
@@ -139,8 +139,8 @@ def array_part(array: NDArray[Any], name: str, first: int) -> ColumnGroup:
     if np.ma.getmask(array) is not np.ma.nomask:
         mask = np.ma.getmaskarray(array)
 
-    def cut(start: int, stop: int) -> Cells:
-        return Cells(_flat(data, start, stop), None if mask is None else _flat(mask, start, stop))
+    def cut(start: int, stop: int) -> CellValues:
+        return CellValues(_flat(data, start, stop), None if mask is None else _flat(mask, start, stop))
 
     return ColumnGroup(dict(enumerate(names, first)), spelled(array.dtype), array.size, cut, unit(array.dtype))
 
@@ -220,5 +220,5 @@ def object_array(values: Sequence[Any]) -> NDArray[Any]:
 
 def unread(schema: Mapping[str, str]) -> list[ColumnGroup]:
     """Columns of which only name and dtype are known."""
-    nothing = Cells(np.empty(0), None)
+    nothing = CellValues(np.empty(0), None)
     return [ColumnGroup({i: name}, schema[name], 0, lambda start, stop: nothing, 0) for i, name in numbered(schema)]

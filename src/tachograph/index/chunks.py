@@ -21,7 +21,7 @@ CHUNK = 4096
 MANY = 64  # points, from which on a chunk has a digest, so that a summary doesn't add them up anew
 
 
-class Digest(Struct, frozen=True, array_like=True):
+class ChunkDigest(Struct, frozen=True, array_like=True):
     """What a summary needs to know of a chunk. ``clock`` is the writer's latest time up to and in the chunk.
 
     None stands for NaN, and for the step of a minimum or maximum where every value is NaN.
@@ -81,7 +81,7 @@ class Points(Struct):
         for start in range(0, len(self), CHUNK):
             yield self[start : start + CHUNK]
 
-    def digest(self, clock: float) -> Digest:
+    def digest(self, clock: float) -> ChunkDigest:
         """What a summary needs to know of these points. ``clock`` is the writer's latest time up to and in them."""
         numbers, steps = self.values, self.steps
         total = float(numbers.sum())
@@ -90,7 +90,7 @@ class Points(Struct):
             numbers, steps = numbers[valid], steps[valid]
             total = float(numbers.sum())
         low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
-        return Digest(
+        return ChunkDigest(
             count=len(self.values), numbers=len(numbers), total=total,
             min=low, min_step=None if low is None else int(steps[numbers == low].min()),
             max=high, max_step=None if high is None else int(steps[numbers == high].min()),
@@ -100,7 +100,7 @@ class Points(Struct):
         )  # fmt: skip
 
 
-class Last(Struct):
+class NewestPoint(Struct):
     """The newest point of a writer and a label."""
 
     number: float | None  # None stands for NaN
@@ -109,7 +109,7 @@ class Last(Struct):
     clock: float
 
 
-def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, Last]:
+def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, NewestPoint]:
     """Add a writer's points, by label, in a transaction of the caller's. Returns the newest point of each label.
 
     A last chunk that is small beside what is added is taken out and written anew with that. So each point is rewritten
@@ -126,7 +126,7 @@ def add(db: Connection, writer: int, added: Mapping[int, Points]) -> dict[int, L
                 rows.append(row)
             value = float(piece.values[-1])
             number = None if value != value else value
-            newest[label] = Last(number, int(piece.steps[-1]), int(piece.seqs[-1]), clock)
+            newest[label] = NewestPoint(number, int(piece.steps[-1]), int(piece.seqs[-1]), clock)
     db.executemany(f"INSERT INTO chunk ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     return newest
 
@@ -173,7 +173,9 @@ def _row(writer: int, label: int, points: Points, clock: float) -> tuple[Any, ..
     return int(points.seqs[0]), int(points.seqs[-1]), clock, writer, label, len(points), packed, digest
 
 
-def digest_of(first_seq: int, last_seq: int, clock: float, count: int, packed: bytes, digest: bytes | None) -> Digest:
+def digest_of(
+    first_seq: int, last_seq: int, clock: float, count: int, packed: bytes, digest: bytes | None
+) -> ChunkDigest:
     """The digest of a chunk: the one that stands beside its points, else one that is made now."""
     if digest is not None:
         return _decode(digest)
@@ -182,4 +184,4 @@ def digest_of(first_seq: int, last_seq: int, clock: float, count: int, packed: b
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Digest).decode
+_decode = msgspec.msgpack.Decoder(ChunkDigest).decode

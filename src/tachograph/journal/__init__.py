@@ -19,8 +19,8 @@ from tachograph.journal.compression import abandoned, compress, sealed
 from tachograph.journal.reading import (
     BLOCK_BYTES,
     Block,
+    Checksum,
     Damage,
-    Sum,
     Unreadable,
     check_sums,
     has_ended,
@@ -45,9 +45,9 @@ from tachograph.journal.writing import Journal
 __all__ = [
     "BLOCK_BYTES",
     "Block",
+    "Checksum",
     "Damage",
     "Journal",
-    "Sum",
     "Unreadable",
     "abandoned",
     "check_sums",

@@ -24,7 +24,7 @@ BLOCK_BYTES = 8 << 20
 PACKED_LIMIT = 1 << 32  # from here on gzip doesn't tell the size of the content
 
 
-class Sum(msgspec.Struct, rename={"start": "from"}):
+class Checksum(msgspec.Struct, rename={"start": "from"}):
     """A line of the sums: the checksum of the bytes from ``start`` up to ``to`` of the segment."""
 
     start: int
@@ -233,7 +233,7 @@ def check_sums(path: Path) -> list[Damage]:
     with opened(path) as file:
         for number, line in enumerate(plain_files.content(sums).splitlines(), start=1):
             try:
-                block = msgspec.json.decode(line, type=Sum)
+                block = msgspec.json.decode(line, type=Checksum)
             except ValueError:
                 damages.append(Damage(sums, number, 0, "a checksum that can't be read"))
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 ONE_BY_ONE = -1
 
 
-class Steps:
+class StepCounts:
     """The counts of one run. ``cells`` has the shapes seen so far: names that are text, with something in it."""
 
     def __init__(self) -> None:

@@ -22,8 +22,8 @@ import msgspec
 from tachograph import events, guard
 from tachograph.events import Event, Metrics, Note, encode, sequence_number
 from tachograph.journal import changes
-from tachograph.journal.reading import Sum
-from tachograph.journal.steps import Steps
+from tachograph.journal.reading import Checksum
+from tachograph.journal.steps import StepCounts
 from tachograph.runtime import plain_files
 from tachograph.runtime.background import background
 
@@ -60,7 +60,7 @@ class Journal:
     def __init__(self, folder: Path, header: Callable[[], Event], unusual: Callable[[Any, Any], None]) -> None:
         self.folder = folder
         self.unusual = unusual
-        self.steps = Steps()
+        self.steps = StepCounts()
         self._cells = self.steps.cells
         self._header = header
         self._turn = threading.RLock()  # to wait for the buffer; reentrant, since a handler may come while we wait
@@ -432,7 +432,7 @@ class Journal:
             crc = _crc(fd, start, to)
         finally:
             os.close(fd)
-        line = encode(Sum(start, to, f"{crc:08x}")) + b"\n"
+        line = encode(Checksum(start, to, f"{crc:08x}")) + b"\n"
         sums = plain_files.descriptor(path.with_suffix(".sums"), _FLAGS)
         try:
             os.write(sums, line)

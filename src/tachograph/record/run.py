@@ -16,7 +16,7 @@ from typing import Any
 from tachograph import guard, settings, values
 from tachograph.events import Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
-from tachograph.journal.steps import Steps
+from tachograph.journal.steps import StepCounts
 from tachograph.printable import printable
 from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end
 from tachograph.record.overhead import Samples
@@ -366,7 +366,7 @@ def _unpickle(root: str, id: str) -> Run:
     return Run.join(Path(root), id)
 
 
-def _by_step(points: dict[str, Any], step: int | None, steps: Steps) -> dict[int, dict[str, Any]]:
+def _by_step(points: dict[str, Any], step: int | None, steps: StepCounts) -> dict[int, dict[str, Any]]:
     """Points in groups of equal step. Without a step each name goes on from where it is."""
     if not points:
         return {}

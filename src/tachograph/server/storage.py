@@ -33,7 +33,7 @@ class Unavailable(Error):
     """The storage can't be reached at the moment. Nothing was kept; later it may work."""
 
 
-class Reading(Unavailable):
+class StillReading(Unavailable):
     """Questions wait until what is new was read; ``share`` of that is done."""
 
     def __init__(self, why: str, share: float) -> None:

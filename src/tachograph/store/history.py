@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from tachograph.index.chunk_codec import FLOAT, INT, Floats, Ints
-from tachograph.index.chunks import Digest
+from tachograph.index.chunks import ChunkDigest
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +33,7 @@ class Summary(Struct, frozen=True):
     max_step: int | None
 
 
-def summarize(writers: Iterable[Sequence[Digest]]) -> Summary:
+def summarize(writers: Iterable[Sequence[ChunkDigest]]) -> Summary:
     """The summary of a metric, from its chunks: those of each writer in their order, writers in the order of their
     ids."""
     series = [chunks for chunks in writers if chunks]

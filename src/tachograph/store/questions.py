@@ -180,7 +180,7 @@ class Questions(Protocol):
         self, id: str, metrics: Sequence[str], after: tuple[str, str, Number] | None = None, limit: int = ALL
     ) -> list[tuple[Any, ...]]:
         """What summaries are made of, for each chunk of several metrics: name, writer, first sequence number, and the
-        fields of :class:`tachograph.index.chunks.Digest`."""
+        fields of :class:`tachograph.index.chunks.ChunkDigest`."""
 
     def next_steps(self, id: str, after: tuple[str] | None = None, limit: int = ALL) -> list[tuple[str, int]]:
         """The metrics, and for each the step after its last one."""

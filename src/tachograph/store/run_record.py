@@ -140,15 +140,15 @@ class RunRecord:
 
     def summaries(self, names: Iterable[str]) -> dict[str, Summary]:
         """The summaries of several metrics, which are asked for together. Raises ``NotFound``."""
-        from tachograph.index.chunks import Digest
+        from tachograph.index.chunks import ChunkDigest
         from tachograph.store.history import summarize
 
         asked = [asked_name(name, "a metric") for name in names]
-        metrics: dict[str, dict[str, list[Digest]]] = {name: {} for name in asked}  # by name and writer
+        metrics: dict[str, dict[str, list[ChunkDigest]]] = {name: {} for name in asked}  # by name and writer
         unique = list(metrics)
         for start in range(0, len(unique), PIECE):
             for name, writer, _, *row in self._questions.digests(self.id, unique[start : start + PIECE]):
-                metrics[name].setdefault(writer, []).append(Digest(*row))
+                metrics[name].setdefault(writer, []).append(ChunkDigest(*row))
         for name in (name for name, writers in metrics.items() if not writers):
             raise self._no_metric(name)
         return {name: summarize(list(writers.values())) for name, writers in metrics.items()}

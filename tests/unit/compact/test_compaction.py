@@ -263,7 +263,7 @@ def test_memory_stays_flat(root: Path) -> None:
             from tachograph.compact import points as series; from tachograph.compact import parts
             store, arrow = open_store({str(root)!r}), parts.Arrow()
             path = Path({str(root)!r}, "draft")
-            with parts.PointWriter(arrow, path, "token") as points:
+            with parts.PointFileWriter(arrow, path, "token") as points:
                 for table in series.tables(arrow, store.questions, store.run({run!r})):
                     points.add({run!r}, table)
             print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

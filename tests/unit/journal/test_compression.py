@@ -53,7 +53,7 @@ def writer(root: Path) -> Path:
     import zlib
 
     content = (folder / "1.jsonl").read_bytes()
-    sums = [journal.Sum(a, b, f"{zlib.crc32(content[a:b]):08x}") for a, b in ((0, 4000), (4000, len(content)))]
+    sums = [journal.Checksum(a, b, f"{zlib.crc32(content[a:b]):08x}") for a, b in ((0, 4000), (4000, len(content)))]
     (folder / "1.sums").write_bytes(b"".join(encode(one) + b"\n" for one in sums))
     return folder
 

@@ -11,7 +11,7 @@ from tests.unit.journal.test_writing import open_journal
 
 from tachograph import journal
 from tachograph.events import Metrics
-from tachograph.journal.steps import Steps
+from tachograph.journal.steps import StepCounts
 
 SHAPES = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4, unique=True).map(tuple), max_size=30)
 
@@ -30,13 +30,13 @@ def counted_simply(shapes: list[tuple[str, ...]], start: dict[str, int]) -> list
 @example([("a", "b"), ("b", "a"), ("a",), ("a", "b")])
 @example([("a",), ("a", "b"), ("b", "c"), ("c",), ("a", "b", "c")])
 def test_each_name_counts_for_itself(shapes: list[tuple[str, ...]]) -> None:
-    steps = Steps()
+    steps = StepCounts()
     assert [steps.take(shape) for shape in shapes] == counted_simply(shapes, {})
 
 
 @given(SHAPES, st.dictionaries(st.sampled_from("abcd"), st.integers(0, 100)))
 def test_a_resumed_run_goes_on_from_where_it_was(shapes: list[tuple[str, ...]], start: dict[str, int]) -> None:
-    steps = Steps()
+    steps = StepCounts()
     steps.resume(start)
     assert [steps.take(shape) for shape in shapes] == counted_simply(shapes, start)
 
@@ -67,7 +67,7 @@ def test_the_fast_way_counts_the_same(tmp_path: Path, shapes: list[tuple[str, ..
 
 @pytest.mark.parametrize("shape", [("",), ("a", ""), (3,), (None,), ("a", 3)])
 def test_names_that_are_none_are_refused_and_nothing_counted(shape: tuple[str, ...]) -> None:
-    steps = Steps()
+    steps = StepCounts()
     with pytest.raises(ValueError):
         steps.take(shape)
     assert steps.take(("a",)) == {"a": 0}

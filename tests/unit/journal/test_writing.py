@@ -538,7 +538,7 @@ def summed(path: Path) -> int:
     """Up to where the sums reach, without a gap."""
     end = 0
     for line in path.with_suffix(".sums").read_bytes().splitlines():
-        block = msgspec.json.decode(line, type=journal.Sum)
+        block = msgspec.json.decode(line, type=journal.Checksum)
         assert block.start == end
         end = block.to
     return end

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tachograph.runtime.loopback import is_loopback
-from tachograph.server.api.limits import Limits, Rates
+from tachograph.server.api.limits import Limits, RequestRates
 from tachograph.server.api.responses import Refused
 from tachograph.server.tokens import Token, Tokens, matching
 
@@ -23,8 +23,8 @@ class Access:
 
     def __init__(self, tokens: Tokens, limits: Limits, local: bool) -> None:
         self._tokens, self._local = tokens, local
-        self._rates = Rates(limits.rate, limits.burst)
-        self._wrong = Rates(limits.wrong_rate, limits.wrong_burst)
+        self._rates = RequestRates(limits.rate, limits.burst)
+        self._wrong = RequestRates(limits.wrong_rate, limits.wrong_burst)
 
     def guarded(self, role: str, endpoint: Endpoint) -> Endpoint:
         """``endpoint``, but only for requests with a token of that role."""

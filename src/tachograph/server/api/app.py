@@ -20,7 +20,7 @@ from tachograph.server.api.receiving import Receiving
 from tachograph.server.api.responses import LATER, Refused, document, refused
 from tachograph.server.api.upkeep import Upkeep
 from tachograph.server.api.uploads import Uploads
-from tachograph.server.storage import Reading, Storage, Unavailable
+from tachograph.server.storage import StillReading, Storage, Unavailable
 from tachograph.server.tokens import Tokens
 from tachograph.store import wire_format
 
@@ -99,7 +99,7 @@ async def _body_cut_off(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    if isinstance(error, Reading):
+    if isinstance(error, StillReading):
         return Refused(503, str(error), after=SOON, reading=error.share).answer()
     return Refused(503, str(error), after=LATER).answer()
 

@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True):
     streams: int = 200
 
 
-class Rates:
+class RequestRates:
     """How often clients may come: each has a bucket that fills with time, and each request takes one out of it. Clients
     that were not seen for long are forgotten."""
 

@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from tachograph import events, journal
-from tachograph.journal import Sum
+from tachograph.journal import Checksum
 from tachograph.runtime import plain_files, process
 from tachograph.runtime.locks import locked, sync_folder
 from tachograph.server.storage import Batch, Gap
@@ -222,7 +222,7 @@ def _add_sum(path: Path, fd: int) -> None:
     while at < to and (block := os.read(fd, min(1 << 20, to - at))):
         crc, at = zlib.crc32(block, crc), at + len(block)
     with _opened(path.with_suffix(".sums")) as sums:
-        _write_all(sums, msgspec.json.encode(Sum(start, to, f"{crc:08x}")) + b"\n")
+        _write_all(sums, msgspec.json.encode(Checksum(start, to, f"{crc:08x}")) + b"\n")
 
 
 def _checksummed_end(path: Path) -> int:
@@ -231,6 +231,6 @@ def _checksummed_end(path: Path) -> int:
         with plain_files.opened(path.with_suffix(".sums")) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 512))
             lines = file.read().splitlines()
-        return msgspec.json.decode(lines[-1], type=Sum).to
+        return msgspec.json.decode(lines[-1], type=Checksum).to
     except (FileNotFoundError, IndexError, ValueError):
         return 0

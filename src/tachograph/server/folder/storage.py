@@ -17,7 +17,7 @@ from tachograph.index.sqlite_file import Database
 from tachograph.journal import Block, Damage, changes, tombstones
 from tachograph.server.blobs import FolderBlobs
 from tachograph.server.folder import appending
-from tachograph.server.storage import NAME, Batch, Gone, IncomingEvent, Reading
+from tachograph.server.storage import NAME, Batch, Gone, IncomingEvent, StillReading
 from tachograph.store.follow import JournalReader
 from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL
@@ -122,7 +122,7 @@ class FolderStorage:
     def ask(self, question: Callable[[Store], T]) -> T:
         if not self._questions_lock.acquire(timeout=FIRST_PATIENCE if self._is_reading else PATIENCE):
             share = min(self.readiness(), ALMOST)
-            raise Reading(f"the server is reading {self._run_count:,} runs, {share:.0%} done", share)
+            raise StillReading(f"the server is reading {self._run_count:,} runs, {share:.0%} done", share)
         try:
             return question(self._store)
         finally:

@@ -8,12 +8,12 @@ import pytest
 
 from tachograph.runtime.loopback import is_loopback
 from tachograph.server.api import path_names
-from tachograph.server.api.limits import Rates
+from tachograph.server.api.limits import RequestRates
 from tachograph.server.api.responses import Refused
 
 
 def test_a_client_that_asks_too_often_waits_and_others_do_not():
-    rates = Rates(rate=50, burst=3)
+    rates = RequestRates(rate=50, burst=3)
     assert [rates.take("a") for _ in range(3)] == [0, 0, 0]
     wait = rates.take("a")
     assert 0 < wait <= 1 / 50
@@ -23,8 +23,8 @@ def test_a_client_that_asks_too_often_waits_and_others_do_not():
 
 
 def test_only_so_many_clients_are_remembered(monkeypatch):
-    monkeypatch.setattr(Rates, "REMEMBERED", 10)
-    rates = Rates(1, 1)
+    monkeypatch.setattr(RequestRates, "REMEMBERED", 10)
+    rates = RequestRates(1, 1)
     for number in range(100):
         rates.take(str(number))
     assert len(rates._buckets) == 10
