@@ -50,8 +50,8 @@ def _header(run: RunRecord) -> Iterator[draw.Text]:
     yield draw.line((wording.line(run.name), "bold"), "  ", (run.id, "dim"))
     yield draw.line(*_progress(run, now))
     if run.seconds and run.overhead:
-        share = f" ({100 * run.overhead / run.seconds:.1f}% of {wording.duration(run.seconds)})"
-        yield draw.line((f"recording took {wording.duration(run.overhead)}{share}", "dim"))
+        share = f"{100 * run.overhead / run.seconds:.1f}% of its time"
+        yield draw.line((f"recording took {wording.duration(run.overhead)}, {share}", "dim"))
     if run.parent_id:
         yield draw.line(f"part of {run.parent_id}")
     if run.tags:
