@@ -36,12 +36,12 @@ def test_a_large_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             copy.unlink()
             kept = seconds(lambda step=step: checkpoints.keep(run, source, step=step))  # type: ignore[misc]
             pairs.append((plain, kept))
-            settled = seconds(lambda: tachograph.flush(60))
+            recorded = seconds(lambda: tachograph.flush(60))
     ratio = median(kept / plain for plain, kept in pairs)
     with capsys.disabled():
         plain = median(plain for plain, _ in pairs)
         print(
             f"\n256 MiB: keep takes {ratio:.2f} times a plain copy ({plain * 1e3:.0f} ms); "
-            f"digested and recorded {settled * 1e3:.0f} ms later"
+            f"digested and recorded {recorded * 1e3:.0f} ms later"
         )
     assert ratio < 1.3

@@ -140,7 +140,7 @@ def test_the_training_ends_at_once_and_all_arrives_later(root: Path, far: Far, t
     log = Positions(root, detached.redact_url(far.url)).folder / "detached.log"
     assert str(log) in line
     assert "done with 1 run" in log.read_text()
-    assert not list((root / "sinks").glob("*/*.json"))  # it is settled
+    assert not list((root / "sinks").glob("*/*.json"))  # all of it was sent
     assert not [path for path in (root / "sinks").rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
 
 

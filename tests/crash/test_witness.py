@@ -127,7 +127,7 @@ def test_in_a_folder_that_machines_share(root: Path, following: str) -> None:
 
 
 def test_sync_tells_what_was_all_sent_before_it_was_known(root: Path, tmp_path: Path) -> None:
-    """Another machine, to which the journal was quiet for long, has settled the run."""
+    """Another machine, to which the journal was quiet for long, has ended the run."""
     with serving("server", tmp_path) as server:
         killed(server.url)
         [path] = root.glob("runs/*/*/1.jsonl")

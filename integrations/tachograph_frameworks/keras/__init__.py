@@ -34,7 +34,7 @@ def install(hooks: Hooks) -> None:
     hooks.around(CallbackList, "on_test_end", calls.note_evaluation)
     hooks.around(_owner("set_weights"), "set_weights", steps.note_weights)
     hooks.around(_owner("load_weights"), "load_weights", steps.note_weights)
-    hooks.native(steps.UNSETTLED.settle_all)
+    hooks.native(steps.LAST_OF_MANY.record_all)
     hooks.around(_owner("save"), "save", calls.note_save)
     hooks.around(_owner("save_weights"), "save_weights", calls.note_save)
     if hasattr(ModelCheckpoint, "_save_model"):  # not public

@@ -10,7 +10,7 @@ import weakref
 from typing import Any
 
 from tachograph import guard
-from tachograph.hooks import Call, Unsettled, Watcher, session
+from tachograph.hooks import Call, LastOfMany, Watcher, session
 from tachograph.record.run import Run
 from tachograph_frameworks.keras import settings
 from tachograph_frameworks.keras.model import keep_model
@@ -35,22 +35,22 @@ class Fits:
 
     def fitted(self, model: Any) -> None:
         """Note that a further fit has ended: the model is to be kept in the end."""
-        if self not in UNSETTLED:
+        if self not in LAST_OF_MANY:
             self._held_model = model if settings.bytes_of(model) <= LARGEST_HELD else self._model
-            UNSETTLED.add(self)
+            LAST_OF_MANY.add(self)
 
-    def settle(self) -> None:
+    def record_last(self) -> None:
         """Keep the model as it is now, if it is there."""
-        if self not in UNSETTLED:
+        if self not in LAST_OF_MANY:
             return
-        UNSETTLED.discard(self)
+        LAST_OF_MANY.discard(self)
         model, self._held_model = self._model(), None
         if model is not None:
             with guard.contained("keras: model", self.run):
                 keep_model(self.run, model)
 
 
-UNSETTLED: Unsettled[Fits] = Unsettled("keras", most=8)
+LAST_OF_MANY: LastOfMany[Fits] = LastOfMany("keras", most=8)
 
 
 def begin(model: Any, is_single: bool) -> Run | None:
@@ -78,7 +78,7 @@ def forget(model: Any) -> None:
     """Forget the steps of ``model``: what is trained from now on is something else."""
     steps = _steps_of.pop(model, None)
     if steps is not None:
-        steps.settle()
+        steps.record_last()
 
 
 def note_weights(call: Call) -> Watcher:

@@ -35,7 +35,7 @@ def after_metrics(token: Any, outcome: object) -> None:
 
 def _record(current: Recording, trainer: Any, metrics: Mapping[str, Any] | None, step: int | None) -> None:
     if not metrics or trainer.sanity_checking or current.run is None:
-        current.settle()
+        current.log_waiting()
         return
     points, logged_step = {name: _plain(value) for name, value in metrics.items()}, step
     if logged_step is None and "step" in points:
@@ -44,7 +44,7 @@ def _record(current: Recording, trainer: Any, metrics: Mapping[str, Any] | None,
         points.setdefault("epoch", trainer.current_epoch)
         logged_step = _step(trainer)
     if _is_epochs(trainer._logger_connector):
-        current.settle()
+        current.log_waiting()
         current.run.log(points, logged_step)
     else:
         current.log_step(points, logged_step)

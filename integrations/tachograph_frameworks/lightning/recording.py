@@ -33,15 +33,15 @@ class Recording:
         """Record what belongs to a single step, together with what waits for it."""
         if self._waiting is not None and self._waiting[1] == step:
             points, self._waiting = {**self._waiting[0], **points}, None
-        self.settle()
+        self.log_waiting()
         self._log(points, step)
 
     def log_with_step(self, points: Mapping[str, Any], step: int) -> None:
         """Record this together with the metrics of the step, which come at its end: one event takes half the time."""
-        self.settle()
+        self.log_waiting()
         self._waiting = (points, step)
 
-    def settle(self) -> None:
+    def log_waiting(self) -> None:
         """Record what waits for the metrics of its step: none will come."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -81,7 +81,7 @@ def end(trainer: Any) -> Recording | None:
     """End the recording of ``trainer``, which is done or was stopped."""
     recording = _recordings.pop(trainer, None)
     if recording is not None:
-        recording.settle()
+        recording.log_waiting()
     if recording is not None and recording.run is not None:
         trainer_hooks.release(packages.name_of(trainer))
     return recording

@@ -25,7 +25,7 @@ TESTED = "1.9.1"
 
 def install(hooks: Hooks) -> None:
     """Hook every class there is, and each that comes later."""
-    hooks.native(series.UNSETTLED.settle_all)
+    hooks.native(series.LAST_OF_MANY.record_all)
     hooked: set[type] = set()
     for owner in _subclasses(BaseEstimator):
         _hook(hooks, owner, hooked)

@@ -24,7 +24,7 @@ def note_fit(call: Call, session_: Session) -> Watcher:
         yield from _note_further(call, session_)
         return
     if (partial_fits := estimators.series_of(estimator)) is not None:
-        partial_fits.settle()
+        partial_fits.record_last()
     record_inputs(run, call)
     started = time.perf_counter()
     yield

@@ -65,7 +65,7 @@ def _goes_on(calls: Series, site: str) -> bool:
 def note(call: Call) -> Watcher:
     """Watch a call that is no further one: the first on its object, or inside of a training."""
     if session.current() is None:
-        series.UNSETTLED.settle_all()
+        series.LAST_OF_MANY.record_all()
     yield from _FIRST(call)
 
 

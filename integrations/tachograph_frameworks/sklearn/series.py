@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from tachograph import guard
 from tachograph.events import Metrics, Release
-from tachograph.hooks import Call, Session, Unsettled, session
+from tachograph.hooks import Call, LastOfMany, Session, session
 from tachograph.record import open_runs
 from tachograph.record.run import Run
 from tachograph.runtime import deferred, forks
@@ -85,15 +85,15 @@ class Series:
         self._note(seconds)
         due = self.calls & (self.calls - 1) == 0
         if due and self._spent + self._cost <= max(ALWAYS_SECONDS, SHARE * self._fit_seconds):
-            self.settle()
+            self.record_last()
 
-    def settle(self, error: BaseException | None = None) -> None:
+    def record_last(self, error: BaseException | None = None) -> None:
         """Record the last call in full."""
         last, self._last = self._last, None
-        UNSETTLED.discard(self)
+        LAST_OF_MANY.discard(self)
         if last is None:
             return
-        deferred.settle(self.run)
+        deferred.do_now(self.run)
         self._write()
         reopened = self.run.reopen()
         try:
@@ -145,11 +145,11 @@ class Series:
         self._spent += self._cost
 
     def _fall_behind(self) -> None:
-        UNSETTLED.add(self)
+        LAST_OF_MANY.add(self)
         self.run.set_tags({"partial_fit": "going on"})
 
 
-UNSETTLED: Unsettled[Series] = Unsettled("sklearn")
+LAST_OF_MANY: LastOfMany[Series] = LastOfMany("sklearn")
 
 
 def _forked() -> None:

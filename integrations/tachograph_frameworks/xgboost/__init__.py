@@ -30,4 +30,4 @@ def install(hooks: Hooks) -> None:
         if "fit" in vars(estimator):
             hooks.around(estimator, "fit", calls.note_fit)
     hooks.around(CallbackContainer, "before_training", calls.note_begin)
-    hooks.native(steps.UNSETTLED.settle_all)
+    hooks.native(steps.LAST_OF_MANY.record_all)

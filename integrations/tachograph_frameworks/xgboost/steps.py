@@ -13,7 +13,7 @@ from typing import Any
 from xgboost import Booster
 
 from tachograph import guard
-from tachograph.hooks import Session, Unsettled, session
+from tachograph.hooks import LastOfMany, Session, session
 from tachograph.record.run import Run
 from tachograph.runtime.quiet import quietly
 
@@ -31,18 +31,18 @@ class Rounds:
     def later(self, what: str, job: Callable[[], object]) -> None:
         """Call ``job`` if no further round comes after this one."""
         self._jobs[what] = job
-        UNSETTLED.add(self)
+        LAST_OF_MANY.add(self)
 
-    def settle(self) -> None:
+    def record_last(self) -> None:
         """Record the last round in full."""
-        UNSETTLED.discard(self)
+        LAST_OF_MANY.discard(self)
         jobs, self._jobs = self._jobs, {}
         for what, job in jobs.items():
             with guard.contained(f"xgboost: {what}", self.run), session.suppress(), quietly():
                 job()
 
 
-UNSETTLED: Unsettled[Rounds] = Unsettled("xgboost", most=8)
+LAST_OF_MANY: LastOfMany[Rounds] = LastOfMany("xgboost", most=8)
 
 
 def begin(start: Any, is_single: bool) -> Run | None:
@@ -52,7 +52,7 @@ def begin(start: Any, is_single: bool) -> Run | None:
         return None
     if is_single and session.is_at(steps.run):
         return steps.run
-    steps.settle()
+    steps.record_last()
     return None
 
 

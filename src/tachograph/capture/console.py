@@ -187,7 +187,7 @@ class _StreamListener:
     def _take(self, text: str) -> None:
         if text == "\n":  # how print ends a line
             line, self._line = self._line, ""
-            self._record(_settled(line))
+            self._record(_as_shown(line))
             return
         if "\n" not in text:
             self._line = self._line + text if self._line else text
@@ -196,13 +196,13 @@ class _StreamListener:
             return
         *complete, rest = (self._line + text).split("\n")
         self._line = rest.rpartition("\r")[2][-LINE_LIMIT:] if len(rest) > LINE_LIMIT else rest
-        self._record("\n".join(map(_settled, complete)))
+        self._record("\n".join(map(_as_shown, complete)))
 
     def flush(self) -> None:
         """Record a last line that has no line end yet."""
         if self._line:
             line, self._line = self._line, ""
-            self._record(_settled(line))
+            self._record(_as_shown(line))
 
     def _record(self, text: str) -> None:
         for output in list(_runs.values()):
@@ -222,7 +222,7 @@ class _StreamListener:
             del self._stream.write
 
 
-def _settled(line: str) -> str:
+def _as_shown(line: str) -> str:
     """The line as a terminal shows it in the end: without what was overwritten after a carriage return."""
     if "\r" in line:
         line = line.rstrip("\r").rpartition("\r")[2]

@@ -124,7 +124,7 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
     return {
         "url": known.name,
         "state": "unknown" if not is_known else "behind" if behind else "even",
-        "sent": len(known.settled()),
+        "sent": len(known.sent()),
         "runs": len(behind),
         "events": sum(lag.events for lag in behind),
         "bytes": sum(lag.bytes for lag in behind),
@@ -138,7 +138,7 @@ def _sink(root: Path, known: positions.Positions) -> dict[str, Any]:
 
 def _lags(root: Path, sink: positions.Positions) -> Iterator[Lag]:
     """What is still to be sent of each run. Runs that can't be read are left out: the store's damage has them."""
-    for run in sink.unsettled():
+    for run in sink.unsent():
         with contextlib.suppress(Unread):
             if (root / "runs" / run).is_dir():
                 yield Delivery(sink, run).lag()

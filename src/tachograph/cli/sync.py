@@ -150,7 +150,7 @@ def _noted(root: Path) -> dict[str, list[str]]:
     """The sinks that each run is to be sent to, as far as positions say so: then its journal need not be opened."""
     sinks_of: dict[str, list[str]] = {}
     for positions in of_store(root):
-        for run in dict.fromkeys((*positions.unsettled(), *positions.settled())):
+        for run in dict.fromkeys((*positions.unsent(), *positions.sent())):
             sinks_of.setdefault(run, []).append(positions.name)
     return sinks_of
 
@@ -188,7 +188,7 @@ def _send(root: Path, url: str, result: SyncedSink, dry: bool, asks_all: bool) -
                 synced.rejected = len(positions.rejected(synced.run))
                 synced.there = not synced.rejected and not (dry and synced.lines)
                 if not dry and delivery.is_complete():
-                    positions.settle(synced.run)
+                    positions.mark_sent(synced.run)
             progress.next_run()
         positions.note_error("")
     except (Retry, OSError) as error:
@@ -217,13 +217,13 @@ def _noted_in(synced: SyncedRun) -> Iterator[None]:
 def _unsent(positions: Positions, runs: list[SyncedRun], asks_all: bool) -> list[tuple[SyncedRun, Delivery, int]]:
     """The runs that the sink may not have all of, each with how many bytes may be missing. The others are noted as
     there."""
-    settled = set() if asks_all else set(positions.settled()) - set(positions.runs_with_rejects())
+    sent = set() if asks_all else set(positions.sent()) - set(positions.runs_with_rejects())
     unsent = []
     for synced in runs:
         delivery = Delivery(positions, synced.run)
         with _noted_in(synced):
             behind = delivery.behind()
-            synced.there = synced.run in settled and not behind
+            synced.there = synced.run in sent and not behind
             if not synced.there:
                 unsent.append((synced, delivery, behind))
     return unsent

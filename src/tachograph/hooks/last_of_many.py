@@ -16,21 +16,22 @@ from tachograph.runtime import forks, notebooks
 
 
 class Series(Protocol):
-    """Trainings that are steps of ``run``. ``settle()`` records the last one in full."""
+    """Trainings that are steps of ``run``. ``record_last()`` records the last one in full."""
 
     run: Run
 
-    def settle(self) -> None:
+    def record_last(self) -> None:
         """Record the last training in full, unless that is done."""
 
 
 Kind = TypeVar("Kind", bound=Series)
 
 
-class Unsettled(Generic[Kind]):
+class LastOfMany(Generic[Kind]):
     """Series of trainings of which the last one still has to be recorded in full, oldest first.
 
-    Where there are more than ``most`` of them, the oldest is settled: each may hold a model. Any thread may call this.
+    Where there are more than ``most`` of them, the oldest is recorded now: each may hold a model. Any thread may call
+    this.
     """
 
     def __init__(self, plugin: str, most: int | None = None) -> None:
@@ -49,22 +50,22 @@ class Unsettled(Generic[Kind]):
         if series.run.ended:
             series.run.recorder.keep_open()
         elif series.run.opener == "user":
-            series.run.recorder.before_end(series.settle)
-        process_end.put_off(self.settle_all)
-        notebooks.at_end(self.settle_all)
+            series.run.recorder.before_end(series.record_last)
+        process_end.put_off(self.record_all)
+        notebooks.at_end(self.record_all)
         if self._most is not None and len(self._series) > self._most:
-            self._settle(next(iter(self._series.values())))
+            self._record(next(iter(self._series.values())))
 
     def discard(self, series: Kind) -> None:
-        """``series`` is settled: forget it."""
+        """``series`` is on record in full: forget it."""
         self._series.pop(id(series), None)
 
-    def settle_all(self, error: BaseException | None = None) -> None:
-        """Settle all of them."""
+    def record_all(self, error: BaseException | None = None) -> None:
+        """Record the last one of each."""
         for series in list(self._series.values()):
-            self._settle(series)
+            self._record(series)
 
-    def _settle(self, series: Kind) -> None:
+    def _record(self, series: Kind) -> None:
         with guard.contained(f"{self._plugin}: the last training", series.run):
-            series.settle()
+            series.record_last()
         self.discard(series)

@@ -54,7 +54,7 @@ class Session(msgspec.Struct, eq=False, weakref=True):
         if self.owned is not None:
             self.owned.finish(outcome.status(error), error)
         elif self.run is not None:
-            deferred.settle(self.run)
+            deferred.do_now(self.run)
 
 
 def enter(session: Session) -> None:

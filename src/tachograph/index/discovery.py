@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tachograph.index.schema import EMPTYING, UNSETTLED
+from tachograph.index.schema import EMPTYING, TO_LOOK_AT
 from tachograph.index.sqlite_file import Connection, Database
 from tachograph.journal import changes, tombstones
 
 RECENT_NS = 2 * 10**9  # a folder changed this recently may change again without a new time
-_UNSETTLED = f"""
-SELECT id FROM run WHERE {UNSETTLED}
+_TO_LOOK_AT = f"""
+SELECT id FROM run WHERE {TO_LOOK_AT}
 UNION SELECT run.id FROM run JOIN writer ON writer.run = run.no WHERE NOT writer.sealed
 """
 _WRITERS = "SELECT writer.id FROM writer JOIN run ON run.no = writer.run WHERE run.id = ?"
@@ -51,8 +51,8 @@ class Discovery:
         before = IndexMark(*self._rows("SELECT folder_time, removed, news, news_end FROM look")[0])
         changed, position = changes.read(self._root, changes.ReaderPosition(before.first, before.end))
         after = IndexMark(_folder_time(self._runs), _size(self._root / tombstones.FILENAME), *position)
-        unsettled = {id for (id,) in self._rows(_UNSETTLED)}
-        findings = _Findings(unsettled | (changed or {}).keys() | {folder.name for folder in self.refused})
+        to_look_at = {id for (id,) in self._rows(_TO_LOOK_AT)}
+        findings = _Findings(to_look_at | (changed or {}).keys() | {folder.name for folder in self.refused})
         if changed is None or everything:
             self._compare(findings, True)
         elif not after.folder_time or after[:2] != before[:2] or changed.keys() & tombstones.removed(self._root).keys():

@@ -71,7 +71,7 @@ class Index:
 
     def refresh(self) -> None:
         """Bring the tables up to date with the journals."""
-        deferred.settle()
+        deferred.do_now()
         self._guarded(self._refresh)
 
     def rebuild(self) -> None:
@@ -238,7 +238,7 @@ class Index:
 
     def _read_block(self, writer: _Writer, first: int, added: _Additions) -> bool:
         """Read the next lines of a segment; whether there are more of them."""
-        added.settle(writer)
+        added.write_of(writer)
         position = self._all("SELECT offset, line FROM segment WHERE writer = ? AND first = ?", writer.no, first)
         offset, line = position[0] if position else (0, 1)
         state = self._all(f"SELECT {', '.join(WRITER_COLUMNS)} FROM writer WHERE no = ?", writer.no)
@@ -273,7 +273,7 @@ class _Additions:
         if self._bytes >= journal.BLOCK_BYTES:
             self.write()
 
-    def settle(self, writer: _Writer) -> None:
+    def write_of(self, writer: _Writer) -> None:
         """Add what there is of a writer, so that its next batch can begin where this one ends."""
         if self._batches and self._batches[-1][0] is writer:
             self.write()

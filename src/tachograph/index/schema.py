@@ -130,7 +130,7 @@ FROM run JOIN writer AS leader ON leader.no = run.leader;
 # Conditions of SQL. A run and a writer have begun once an event of theirs was read: until then there is but a folder.
 RUN_HAS_BEGUN = "run.leader IS NOT NULL"
 WRITER_HAS_BEGUN = "writer.started IS NOT NULL"
-UNSETTLED = "folder_time = 0 OR leader IS NULL"  # of runs whose folder is to be looked at again
+TO_LOOK_AT = "folder_time = 0 OR leader IS NULL"  # of runs whose folder is to be looked at again
 # Up to where the index of a folder knows what is there: see :mod:`tachograph.index.discovery`.
 LOCAL_TABLES = [
     SqlTable("look", [
@@ -138,7 +138,7 @@ LOCAL_TABLES = [
         SqlColumn("news_end", BIGINT), SqlColumn("looked", DOUBLE),  # when at everything, in seconds since 1970
     ]),
 ]  # fmt: skip
-LOCAL_INDEXES = [SqlIndex("run_unsettled", "run", "no", where=UNSETTLED)]
+LOCAL_INDEXES = [SqlIndex("run_unsettled", "run", "no", where=TO_LOOK_AT)]
 LOCAL_ROWS = "INSERT INTO look VALUES (0, 0, '', 0, 0.0);"
 
 _RUN = "(SELECT no FROM run WHERE id = ?)"

@@ -100,7 +100,7 @@ def read(root: Path, position: ReaderPosition) -> Changes:
 
 def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dict[str, set[str]], ReaderPosition]:
     writers: dict[str, set[str]] = {}
-    now, settled = time.time_ns(), True
+    now, all_old = time.time_ns(), True
     for line in lines:
         if not line.endswith(b"\n"):
             break  # it is being written
@@ -108,8 +108,8 @@ def _read(lines: Iterable[bytes], first: bytes = b"", end: int = 0) -> tuple[dic
         when, _, where = line.decode("utf-8", "replace").rstrip("\n").partition(" ")
         run, _, writer = where.partition("/")
         writers.setdefault(run, set()).add(writer)
-        settled &= not when.isdecimal() or abs(now - int(when)) > RECENT_NS
-        if settled:
+        all_old &= not when.isdecimal() or abs(now - int(when)) > RECENT_NS
+        if all_old:
             end += len(line)
     return writers, ReaderPosition(first, end)
 

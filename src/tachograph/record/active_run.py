@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tachograph.record.run import Run
 
 LOOK_AGAIN = 2.0
-SETTLED_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
+OLD_NS = 1_000_000_000  # older changes of a folder show in its time, whatever the file system's clock is like
 
 _joined: _Joined | None = None
 _nothing_in: tuple[Path, int] | None = None  # a folder, with its time, in which the parent process had no open run
@@ -108,7 +108,7 @@ def _join(parent: process.Process, root: Path) -> _Joined | None:
             start = journal.header(writer) if f"-{parent.pid}-" in writer.name else None
             if start is not None and _is_by(start, parent) and not journal.has_ended(writer):
                 return _Joined(Run.join(root, folder.name, start), writer)
-    if time.time_ns() - state[1] > SETTLED_NS:
+    if time.time_ns() - state[1] > OLD_NS:
         _nothing_in, _look_again_at = state, time.monotonic() + LOOK_AGAIN
     return None
 

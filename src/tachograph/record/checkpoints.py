@@ -116,21 +116,21 @@ class Keeper:
     def add(self, copied: Copied) -> None:
         """Record a checkpoint: now, or in the background after those that wait already."""
         self._waiting.append(copied)
-        if self.settle not in self._run.recorder.closing:
-            self._run.recorder.before_end(self.settle)
+        if self.record_all not in self._run.recorder.closing:
+            self._run.recorder.before_end(self.record_all)
         if copied.size <= _SMALL or len(self._waiting) > _MOST_WAITING:
-            self.settle()
+            self.record_all()
         else:
-            background.soon(self._settle_in_turns)
+            background.soon(self._record_in_turns)
 
-    def settle(self) -> None:
+    def record_all(self) -> None:
         """Record all that waits, now."""
         while self._next_part():
             pass
 
-    def _settle_in_turns(self) -> None:
+    def _record_in_turns(self) -> None:
         if self._next_part():
-            background.soon(self._settle_in_turns)  # in turns: what else there is to do has to be done meanwhile
+            background.soon(self._record_in_turns)  # in turns: what else there is to do has to be done meanwhile
 
     def _next_part(self) -> bool:
         """Digest a part of what waits, or record it; False if nothing waits."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GROUP = "tachograph.devices"
 PERIOD = 0.05  # seconds between looks; each takes the interpreter away from the training for some microseconds
-SETTLE = 30.0  # seconds that the end of a run waits for a device
+LONGEST_WAIT = 30.0  # seconds that the end of a run waits for a device
 _ON_THE_HOST = {"builtins", "numpy"}
 
 Start = Callable[[Any], "Copy | None"]
@@ -151,7 +151,7 @@ class Waiting:
             self._start()
         self._wake.wake()
 
-    def settle(self, run: Run, timeout: float = SETTLE) -> None:
+    def wait_for(self, run: Run, timeout: float = LONGEST_WAIT) -> None:
         """Wait for the points of ``run``, for a bounded time."""
         until = time.monotonic() + timeout
         while any(pending.run is run for pending in self._points.copy()) or self._writer:

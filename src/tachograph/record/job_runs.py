@@ -4,7 +4,7 @@ The ranks of a job share their runs: the first run that each opens is the same o
 it; the others add their start, their end, their error and the load of their machine. Each rank works that out by
 itself, from its job's key and from what is in the store: no rank waits for another.
 
-What is in the store settles three things. Where a job's key may come again, a run in which this rank's place is taken
+What is in the store decides three things. Where a job's key may come again, a run in which this rank's place is taken
 belongs to an earlier job. A rank whose place was held by a process that is no more, in a job that was started again,
 goes on with that run, as a further attempt. And where rank 0 alone opened a run by hand, what a plug-in opens in the
 other ranks is that run.

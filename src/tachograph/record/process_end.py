@@ -155,7 +155,7 @@ def end_task(error: BaseException | None) -> None:
     open; so does a run of the parent process, if nobody has anything left to record in it.
     """
     _do_jobs_at_end()
-    deferred.settle()  # a pool ends its workers without a word
+    deferred.do_now()  # a pool ends its workers without a word
     for run in reversed(open_runs.open_runs()):
         is_theirs = run.opener == "user" or run.role == "worker"
         if not is_theirs or (run.role == "worker" and run.holds_back):

@@ -135,7 +135,7 @@ class Recorder:
         if begun.complete is not None:
             deferred.record(partial(self._append_complete, begun.complete, name, role), DESCRIPTIONS, LATER)
             if deferred.count(DESCRIPTIONS) > MOST_DESCRIPTIONS:
-                deferred.settle(DESCRIPTIONS)
+                deferred.do_now(DESCRIPTIONS)
 
     @guard.shield
     @quietly()

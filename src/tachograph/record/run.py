@@ -312,9 +312,9 @@ class Run(guard.Accountable):
             with guard.contained("finish", self), quietly():
                 self.recorder.closing.pop(0)()
         with guard.contained("finish", self):
-            deferred.settle(self)
+            deferred.do_now(self)
         with guard.contained("finish", self):
-            device_values.waiting.settle(self)
+            device_values.waiting.wait_for(self)
 
     def reopen(self) -> bool:
         """Go on with a run of this process that has ended; False where it is open anyway."""

@@ -19,9 +19,9 @@ _lock = threading.RLock()  # whoever holds it waits for nothing but the disk
 
 
 def record(job: Job, owner: object = None, seconds: float = SOON) -> None:
-    """Do ``job`` after so many ``seconds``, or with :func:`settle` of ``owner`` (a run, as a rule) before that."""
+    """Do ``job`` after so many ``seconds``, or with :func:`do_now` of ``owner`` (a run, as a rule) before that."""
     _pending.append((owner, job))
-    background.later(settle, seconds)
+    background.later(do_now, seconds)
 
 
 def count(owner: object) -> int:
@@ -29,7 +29,7 @@ def count(owner: object) -> int:
     return sum(other is owner for other, _ in _pending.copy())
 
 
-def settle(owner: object = None) -> None:
+def do_now(owner: object = None) -> None:
     """Do now what is pending for one owner, or for all; wait for what another thread is doing of it."""
     with _lock:
         while (entry := _take_next(owner)) is not None:

@@ -134,7 +134,7 @@ def _send_patiently(positions: Positions, url: str, until: float) -> None:
 
 
 def _deliveries(positions: Positions) -> Iterator[Delivery]:
-    for run in positions.unsettled():
+    for run in positions.unsent():
         if (positions.root / "runs" / run).is_dir():
             yield Delivery(positions, run, is_over)
 
@@ -142,7 +142,7 @@ def _deliveries(positions: Positions) -> Iterator[Delivery]:
 def _send(positions: Positions, delivery: Delivery, sink: Sink) -> None:
     lines = sum(amount.lines for amount in delivery.send(sink, BATCH_BYTES))
     if delivery.is_complete():
-        positions.settle(delivery.run)
+        positions.mark_sent(delivery.run)
     if lines:
         _say(f"{wording.count(lines, 'line')} of run {delivery.run} sent")
 

@@ -95,7 +95,7 @@ class Positions:
         position = Position(self.name, run, {**self.load(run), **writers})
         self._write(self._path(run), msgspec.json.encode(position))
 
-    def settle(self, run: str) -> None:
+    def mark_sent(self, run: str) -> None:
         """Note that the run is over and all of it is there."""
         (self.folder / SENT).mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # somebody else did
@@ -105,11 +105,11 @@ class Positions:
         """The run is no longer in the store."""
         self._path(run).unlink(missing_ok=True)
 
-    def unsettled(self) -> list[str]:
+    def unsent(self) -> list[str]:
         """The runs of which something may be left to send, oldest first."""
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
 
-    def settled(self) -> list[str]:
+    def sent(self) -> list[str]:
         """The runs that were over and all there when they were last looked at."""
         return sorted(path.name.removesuffix(_SUFFIX) for path in (self.folder / SENT).glob(f"*{_SUFFIX}"))
 
@@ -189,7 +189,7 @@ def of_store(root: Path) -> list[Positions]:
 def begin_again(root: Path, run: str) -> None:
     """Have a run sent again to the sinks that had all of it: there is more of it now."""
     for positions in of_store(root):
-        if run in positions.settled():
+        if run in positions.sent():
             positions.begin(run)
 
 

@@ -132,7 +132,7 @@ class Sender:
         """Take over what earlier processes left unsent, but not what other processes are sending."""
         if not self._looked:
             self._looked = True
-            runs = self._positions.unsettled()
+            runs = self._positions.unsent()
             witnesses.testify(self._root, runs, partial(begin_again, self._root))
             for run in runs:
                 if not (self._root / "runs" / run).is_dir():
@@ -208,7 +208,7 @@ class Sender:
         """Let go of runs that had ended before the last look at them, and were not gone on with since."""
         for run in [run for run, end in closed.items() if self._closed.get(run) is end]:
             if self._deliveries.pop(run).is_complete():
-                self._positions.settle(run)
+                self._positions.mark_sent(run)
             self._runs.pop(run, None)
             del self._closed[run]
 

@@ -208,7 +208,7 @@ def test_a_ctrl_c_at_any_moment_costs_no_later_call(moment: Any) -> None:
         for _ in range(4):
             time.sleep(0.11)
             fitted(1, model)
-            series.UNSETTLED.settle_all()
+            series.LAST_OF_MANY.record_all()
 
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -98,7 +98,7 @@ class Store:
 
     @property
     def runs(self) -> list[Recorded]:
-        deferred.settle()  # what comes after a training, too
+        deferred.do_now()  # what comes after a training, too
         folders = [writer for run in self.root.glob("runs/*") for writer in journal.writers(run)]
         found = [Recorded(self.root, list(journal.read_writer(folder))) for folder in folders]
         return sorted(found, key=lambda run: run.start.at)

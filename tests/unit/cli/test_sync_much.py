@@ -266,4 +266,4 @@ def test_ten_thousand_runs(store, far):
     seconds = time.monotonic() - began
     print(f"one more: {seconds:.1f} s")
     assert seconds < 10
-    assert len(Positions(store, far.as_uri()).settled()) == 10_001
+    assert len(Positions(store, far.as_uri()).sent()) == 10_001

@@ -61,9 +61,9 @@ def test_what_never_arrives_does_not_hold_up_the_end(root: Path, monkeypatch: py
     never = Later(1.0)
     waiting.add(run, 0, {"loss": never})
     began = time.monotonic()
-    waiting.settle(run, 0.1)
+    waiting.wait_for(run, 0.1)
     assert time.monotonic() - began < 2
-    monkeypatch.setattr(device_values, "SETTLE", 0.1)
+    monkeypatch.setattr(device_values, "LONGEST_WAIT", 0.1)
     never.arrived = True
     run.finish()
     assert any("did not arrive" in note.text for note in tachograph.open_store(root).run(run.id).notes)

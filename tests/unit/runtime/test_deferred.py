@@ -32,25 +32,25 @@ def test_it_is_done_soon_and_elsewhere() -> None:
     assert where != [threading.current_thread()]
 
 
-def test_who_settles_one_run_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_the_jobs_of_one_run_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "SOON", 60.0)
     done: list[str] = []
     one, other = object(), object()
     for run, name in ((one, "a"), (other, "b"), (one, "c"), (None, "d")):
         deferred.record(lambda name=name: done.append(name), run)
-    deferred.settle(one)
+    deferred.do_now(one)
     assert done == ["a", "c"]
-    deferred.settle()
+    deferred.do_now()
     assert done == ["a", "c", "b", "d"]
 
 
-def test_somebody_may_settle_while_something_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_may_do_the_rest_while_something_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a signal handler does, in the middle of a job."""
     monkeypatch.setattr(deferred, "SOON", 60.0)
     done: list[int] = []
-    deferred.record(lambda: (deferred.settle(), done.append(1)))
+    deferred.record(lambda: (deferred.do_now(), done.append(1)))
     deferred.record(lambda: done.append(2))
-    deferred.settle()
+    deferred.do_now()
     assert done == [2, 1]
 
 
