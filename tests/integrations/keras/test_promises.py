@@ -178,6 +178,7 @@ def _told(event):
     }.get(kind, lambda: "")()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_another_back_end(backend, script):
     pytest.importorskip(backend)

@@ -24,6 +24,7 @@ def fit(model, data, **arguments):
     model.fit(*data, verbose=0, **{"epochs": 1, **arguments})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import keras\n"])
 def test_the_fits_of_an_agent_are_one_run_which_has_the_last_model(script, tmp_path, monkeypatch, first):
     monkeypatch.chdir(tmp_path)
@@ -36,6 +37,7 @@ def test_the_fits_of_an_agent_are_one_run_which_has_the_last_model(script, tmp_p
     assert np.array_equal(run.artifact("model").load().get_weights()[0], np.load("weights.npy"))
 
 
+@pytest.mark.slow
 def test_a_run_that_the_user_leaves_open_has_the_last_model(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = script("import tachograph\nrun = tachograph.start_run('mine')\n" + LOOP, KERAS_BACKEND="torch")
@@ -45,6 +47,7 @@ def test_a_run_that_the_user_leaves_open_has_the_last_model(script, tmp_path, mo
     assert np.array_equal(run.artifact("model").load().get_weights()[0], np.load("weights.npy"))
 
 
+@pytest.mark.slow
 def test_nothing_of_them_is_lost_when_the_process_is_killed(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert script(LOOP + "import os; os.kill(os.getpid(), 9)", KERAS_BACKEND="torch").returncode == -9

@@ -82,6 +82,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", LAUNCHERS)
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_one_job_is_one_run(only, launched, package, how):
@@ -98,6 +99,7 @@ def test_one_job_is_one_run(only, launched, package, how):
     assert {writer.status for writer in run.writers} == {"finished"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["named", "logger"])
 @pytest.mark.parametrize("how", ["its own", "torchrun"])
 def test_one_job_with_callback_and_logger_is_one_run(only, launched, how, arguments):
@@ -109,6 +111,7 @@ def test_one_job_with_callback_and_logger_is_one_run(only, launched, how, argume
     assert only().status == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["its own", "torchrun"])
 def test_the_death_of_another_rank_is_on_record(only, launched, how):
     done = launched("lightning.pytorch", arguments=["fail"], **LAUNCHERS[how])

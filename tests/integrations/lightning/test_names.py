@@ -217,6 +217,7 @@ def test_switched_off(root, monkeypatch, trainer, net, train):
     assert not root.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_neither_package_is_imported_for_the_others_sake(script, package):
     other = {"lightning.pytorch": "pytorch_lightning", "pytorch_lightning": "lightning"}[package]

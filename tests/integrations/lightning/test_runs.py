@@ -150,6 +150,7 @@ def test_ctrl_c(autolog, only, trainer, failing, train):
     assert [artifact.name for artifact in only().artifacts] == ["summary"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_program(script, only):
     done = script(
         """
@@ -186,6 +187,7 @@ def test_the_tuner_is_no_training(autolog, only, pl, trainer, net, train):
     assert [step for step, _ in points(run)["loss_step"]] == [1, 3]
 
 
+@pytest.mark.slow
 def test_a_search_for_the_batch_size_is_no_training(autolog, store, pl, trainer, net):
     class Data(pl.LightningDataModule):
         batch_size = 2

@@ -32,12 +32,14 @@ def wrapped_before(*args: Any, **kwargs: Any) -> Any:
     return f1_score(*args, **kwargs)
 
 
+@pytest.mark.slow
 def test_models_are_stacked_in_processes() -> None:
     models = [("tree", DecisionTreeClassifier()), ("linear", LogisticRegression(max_iter=300))]
     stack = StackingClassifier(models, n_jobs=2).fit(X, y)
     assert stack.score(X, y) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", ["before", "after", "scorer"])
 def test_a_search_takes_a_scorer_that_wraps_a_metric(wrapped: str) -> None:
     def after(*args: Any, **kwargs: Any) -> Any:
@@ -50,6 +52,7 @@ def test_a_search_takes_a_scorer_that_wraps_a_metric(wrapped: str) -> None:
     assert search.best_params_ == {"max_depth": 3}
 
 
+@pytest.mark.slow
 def test_a_metric_is_computed_in_processes() -> None:
     jobs = [delayed(accuracy_score)(y, y), delayed(f1_score)(y, y, average="macro")]
     assert Parallel(n_jobs=2)(jobs) == [1.0, 1.0]

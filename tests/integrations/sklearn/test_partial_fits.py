@@ -279,6 +279,7 @@ if sys.argv[1] == "killed":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ends", "killed"])
 def test_at_the_end_of_a_process(how: str, root: Path, tmp_path: Path) -> None:
     file = tmp_path / "coef.npy"

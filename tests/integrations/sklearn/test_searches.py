@@ -39,7 +39,7 @@ def only() -> Any:
     return run
 
 
-@pytest.mark.parametrize("backend", [None, "threading", "loky"])
+@pytest.mark.parametrize("backend", [None, "threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_a_grid_search(backend: str | None) -> None:
     import joblib
 

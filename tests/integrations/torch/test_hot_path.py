@@ -127,6 +127,7 @@ def test_it_is_in_c_where_that_can_be_built():
     assert IN_C
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IN_C, reason="it was not built")
 def test_both_ways_record_the_same(script, tmp_path):
     said, recorded = [], []
@@ -145,6 +146,7 @@ def test_both_ways_record_the_same(script, tmp_path):
     assert [len(recorded[0][str(number)]) > 2 for number in range(6)] == [True] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["c", "python"])
 def test_a_fault_of_ours_stops_no_loop(script, tmp_path, way):
     code = (

@@ -132,7 +132,7 @@ def test_views_of_one_memory_are_kept_apart() -> None:
         assert torch.equal(loaded[name], value)
 
 
-@pytest.mark.parametrize("wrap", ["compiled", "parallel", "inside"])
+@pytest.mark.parametrize("wrap", [pytest.param("compiled", marks=pytest.mark.slow), "parallel", "inside"])
 def test_wrappers_are_left_out(wrap: str) -> None:
     module = trained(nn.Sequential(Net(), nn.Linear(4, 1)))
     if wrap == "inside":

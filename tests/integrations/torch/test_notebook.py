@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import tachograph
 
 SHELL = """
@@ -76,6 +78,7 @@ if arguments.fail:
 """
 
 
+@pytest.mark.slow
 def test_scripts_that_a_cell_runs(script: Callable[..., object], root: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(LOOP + PARSED)

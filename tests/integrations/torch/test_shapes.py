@@ -365,6 +365,7 @@ def test_an_optimizer_around_an_optimizer(recorded: Recorded, kind: type[Around]
     assert [value for _, value in curve(run, "loss")] == seen
 
 
+@pytest.mark.slow
 def test_an_inner_optimizers_step_leaves_the_loss_to_the_outer_one(recorded: Recorded) -> None:
     """Also at steps that are measured, which is done twice a second and takes another way."""
     net = nn.Linear(2, 1)
@@ -636,6 +637,7 @@ BY_HAND = lines(
 )
 
 
+@pytest.mark.slow
 def test_a_loop_without_an_optimizer_writes_in_time(root: Path, tmp_path: Path) -> None:
     code = BY_HAND + "\nos.kill(os.getpid(), signal.SIGKILL)\n"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TACHOGRAPH_DIR": str(root)}, check=False)
@@ -726,6 +728,7 @@ def test_every_way_out_keeps_the_points(autolog: Any, root: Path, way: str) -> N
     assert steps(read, "loss")[: len(expected)] == list(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["raise ValueError", "exit()", "os.kill(os.getpid(), signal.SIGINT)"])
 def test_an_end_in_the_middle_keeps_the_points(root: Path, way: str) -> None:
     code = lines(
@@ -785,6 +788,7 @@ def test_a_training_that_goes_on_after_its_run_was_finished_elsewhere(autolog: A
     assert curve(second, "loss") == [(0, 3.0), (1, 4.0), (2, 5.0)]
 
 
+@pytest.mark.slow
 def test_a_spawned_training_beside_its_parents_is_a_run_of_its_own(root: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

@@ -35,7 +35,9 @@ def fit():
     return estimator.evals_result()["validation_0"]["rmse"]
 
 
-@pytest.mark.parametrize("program", [train, cross_validate, fit])
+@pytest.mark.parametrize(
+    "program", [train, *(pytest.param(each, marks=pytest.mark.slow) for each in (cross_validate, fit))]
+)
 def test_the_promises_to_users(program, monkeypatch):
     monkeypatch.delenv("TACHOGRAPH_STRICT")
     check_plugin("tachograph_frameworks.xgboost", program)

@@ -26,7 +26,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("workers", ["threads", "processes"])
+@pytest.mark.parametrize("workers", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_fit_on_a_cluster_is_one_run_with_its_curve_and_its_model(script, tmp_path, monkeypatch, workers):
     monkeypatch.chdir(tmp_path)
     done = script(PROGRAM, workers)

@@ -211,6 +211,7 @@ def test_a_callback_of_ours_in_a_training_that_raises(store, training):
     assert tachograph.active_run() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), [("ValueError('x')", "failed"), ("KeyboardInterrupt()", "interrupted")])
 def test_a_callback_of_ours_in_a_program_that_ends_by_an_exception(store, tmp_path, error, status):
     script = tmp_path / "script.py"

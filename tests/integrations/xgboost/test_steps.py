@@ -47,6 +47,7 @@ def test_rounds_are_one_run_which_has_the_last_model(binary, train_data, test_da
     assert list(run.notes) == []
 
 
+@pytest.mark.slow
 def test_the_last_model_is_kept_at_the_end_of_the_process(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = script("""

@@ -294,6 +294,7 @@ def test_updating_a_model(autolog, store, binary, train_data):
     assert store.runs[1].status == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["import xgboost, tachograph", "import tachograph"])
 def test_any_import_order(first, store, tmp_path):
     script = tmp_path / "script.py"
