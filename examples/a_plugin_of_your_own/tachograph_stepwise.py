@@ -28,9 +28,9 @@ def callback(call):
     return None if any(isinstance(one, TachographCallback) for one in given) else TachographCallback()
 
 
-def note(call, opened):
+def note(call, session):
     """Watch a training: what is known before it, ``yield`` once, what is known after it."""
-    run, model = opened.run, call.instance
+    run, model = session.run, call.instance
     run.log_params({"lr": model.lr, "steps": model.steps})
     if options.datasets:
         run.log_dataset(call.argument("data"), name="train", role="train")

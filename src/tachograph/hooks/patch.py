@@ -209,7 +209,7 @@ def _with_callback(
     callback = make(call)
     if callback is None:
         return call.args, call.kwargs
-    return with_argument(call, argument, combine(call.argument(argument), callback))
+    return with_argument(call, argument, combine(call.argument(argument, None), callback))
 
 
 def _append(callbacks: Any, callback: Any) -> list[Any]:

@@ -47,8 +47,12 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
     """Hold a plug-in to the promises, with ``train`` as the user's program.
 
     ``module`` is the plug-in's module, or its name; it must be installed under an entry point. ``train`` takes no
-    arguments, trains once, and gives the same result each time: numbers, arrays, dicts and lists of them. A module that
-    says ``LOOPS = True`` records trainings that are no calls: their run may stay open until the hooks are taken back.
+    arguments, trains once, and gives the same result each time: numbers, arrays, dicts and lists of them. Where the
+    plug-in adds a callback, let ``train`` give one of its own, too, and tell in its result what that has seen.
+
+    A module that says ``LOOPS = True`` records trainings that are no calls: their run may stay open until the hooks are
+    taken back.
+
     Raises AssertionError for a broken rule.
 
     ``train`` is a function at the top of a file. That file is imported again, in processes of their own: so it does
