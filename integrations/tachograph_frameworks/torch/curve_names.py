@@ -29,7 +29,8 @@ class CurveNames:
             if base == DEFAULT and slot.curves.get(UNNAMED) == DEFAULT:
                 slot.curves[UNNAMED] = self.claim(slot, [DEFAULT_BESIDE, slot.distinct_name(DEFAULT_BESIDE)])
             wanted = (DEFAULT if DEFAULT not in slot.curves else DEFAULT_BESIDE) if base == UNNAMED else base
-            names = [slot.distinct_name(wanted)] if slot.prefix is not None else [wanted, slot.distinct_name(wanted)]
+            distinct = [slot.distinct_name(wanted)]
+            names = distinct if slot.prefix is not None or slot.is_namesake else [wanted, *distinct]
             name = slot.curves[base] = self.claim(slot, names)
         return name
 

@@ -31,8 +31,7 @@ class EpochRecording:
 
     def trained_on(self, strand: Strand, slot: Slot, is_first: bool = False) -> None:
         """Begin the epochs of data loaders on whose batches the first step was made."""
-        new_readings, strand.new_readings = strand.new_readings, []
-        strand.batch_is_new = False
+        new_readings = strand.take_readings()
         going_on = [reading for reading in new_readings if not reading.is_over]
         for reading in strand.take_endings():
             self.write_ending(strand, reading)

@@ -30,11 +30,11 @@ from tachograph_frameworks.torch.data_loaders import Reading, Readings
 from tachograph_frameworks.torch.device import read
 from tachograph_frameworks.torch.recording import PERIOD, Recording
 from tachograph_frameworks.torch.strand import Strand
-from tachograph_frameworks.torch.user_variables import Sight
+from tachograph_frameworks.torch.user_variables import Sight, suspendable_calls
+from tachograph_frameworks.torch.waiting import WaitingByCalls
 
 NAME = "torch"
 MEASURE_SECONDS = 0.5  # between two steps that are measured
-_MOST_NEW_READINGS = 20  # data loaders that may be trained on by the coming step
 
 
 def _contained(site: str) -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
@@ -57,14 +57,17 @@ class _Here(threading.local):
     """Where the calling thread records to.
 
     ``strand`` is found anew when other runs are open in its context (``stack``), or the run that decides (``target``)
-    has ended. ``scaled`` is a loss that mixed precision has scaled, and its number before that.
+    has ended. ``scaled`` is a loss that mixed precision has scaled, and its number before that. ``waiting`` is what
+    was heard before the first step.
     """
 
     strand: Strand | None = None
     stack: tuple[Run, ...] | None = None
     target: Run | None = None
     scaled: tuple[weakref.ref[Any], Any] | None = None
-    new_readings: tuple[Reading, ...] = ()  # that may be trained on by the first step
+
+    def __init__(self) -> None:
+        self.waiting = WaitingByCalls()
 
 
 class Loop(hot_path.StepListener):
@@ -120,7 +123,7 @@ class Loop(hot_path.StepListener):
             return
         scaled, self._here.scaled = self._here.scaled, None
         value = scaled[1] if scaled is not None and scaled[0]() is tensor else None
-        loss = loss_names.loss(hot_path.FRAMES, tensor, value)
+        loss = loss_names.loss(hot_path.FRAMES, tensor, value, strand.calls)
         if loss is not None:
             strand.add_loss(loss, tensor)
         recording = strand.recording
@@ -137,6 +140,7 @@ class Loop(hot_path.StepListener):
             strand.add_value("grad_norm", read(_gradient_norm(optimizer)))
         is_due = recording.stepped(strand, optimizer)
         if self.only is None and not self.gradient_norm and not strand.is_waiting:  # as after the step of an inner one
+            strand.is_heard_hot()
             self._plain = strand
         recording.run.spent += (perf_counter() - began) * recording.weight
         recording.weight = 1
@@ -163,6 +167,7 @@ class Loop(hot_path.StepListener):
     @_contained("optimizer step")
     def _train_on(self, strand: Strand) -> None:
         """A step is made on the first batch of a data loader: it is trained on."""
+        strand.calls = suspendable_calls()
         if strand.slot is not None:
             strand.recording.epochs.trained_on(strand, strand.slot)
 
@@ -170,10 +175,9 @@ class Loop(hot_path.StepListener):
         """A data loader has given a batch after which it is to be seen whether something is trained on it."""
         strand = self.strand(False)
         if strand is None:
-            self._here.new_readings = (*self._here.new_readings[-_MOST_NEW_READINGS:], reading)
+            self._here.waiting.at(suspendable_calls()).add_reading(reading)
         else:
-            strand.new_readings = [*strand.new_readings[-_MOST_NEW_READINGS:], reading]
-            strand.batch_is_new = True
+            strand.add_reading(reading)
 
     def reading_over(self, reading: Reading) -> None:
         """A data loader has given its last batch."""
@@ -213,6 +217,8 @@ class Loop(hot_path.StepListener):
             if not begins:
                 return None
             self._find_strand()
+        if here.strand is not None:
+            here.strand.calls = suspendable_calls()
         return here.strand
 
     def current(self) -> Strand | None:
@@ -232,8 +238,8 @@ class Loop(hot_path.StepListener):
             self._owned.update([training.owned] if training.owned is not None else [])
         here.stack = stack()
         here.strand = None if run is None else self._recording_of(run).strand(stack())
-        if here.strand is not None and here.new_readings:
-            here.strand.new_readings, here.new_readings = list(here.new_readings), ()
+        if here.strand is not None:
+            here.strand.begin_with(here.waiting)
 
     def _run_of_other_thread(self) -> Run | None:
         """The run of another thread's loop, where that has made steps with the nearest optimizer in sight."""

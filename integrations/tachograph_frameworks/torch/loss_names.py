@@ -20,6 +20,7 @@ from torch import Tensor
 from tachograph import guard
 from tachograph.runtime import stack_frames
 from tachograph_frameworks.torch.device import read
+from tachograph_frameworks.torch.user_variables import Calls
 
 UNNAMED = ""  # of an expression: what its curve is called is decided with its optimizer
 _WRAPPERS = {
@@ -60,14 +61,24 @@ class _Place(NamedTuple):
     is_sharing: bool = False
 
 
+class KnownPlace(NamedTuple):
+    """A place in the code that the hot path knows, and what its loss is called. ``call`` is the generator or coroutine
+    that it was in, by the id of its frame, ``depth`` frames further out; 0 where it was in none."""
+
+    code: CodeType
+    name: str
+    depth: int
+    call: int
+
+
 _places: dict[tuple[int, int], _Place] = {}  # the code is held, so that its id stays its own
-# The names by the instruction alone, where the tensor is the variable's value: most loops have one place.
-latest_names: dict[int, tuple[CodeType, str]] = {}
+# By the instruction alone, where the tensor is the variable's value: most loops have one place.
+latest_names: dict[int, KnownPlace] = {}
 
 
-def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
+def loss(depth: int, tensor: Tensor, number: Any = None, calls: Calls = ()) -> Loss | None:
     """The loss whose ``backward`` is called ``depth`` frames above the caller of this function; None for no number.
-    ``number`` is what it was before it was scaled, if it was.
+    ``number`` is what it was before it was scaled, if it was. ``calls`` are the generators and coroutines at work.
 
     Calls through libraries that wrap ``backward`` are followed up to the user's own line.
     """
@@ -77,8 +88,18 @@ def loss(depth: int, tensor: Tensor, number: Any = None) -> Loss | None:
         place = _place(frame)
         is_share = is_share or place.is_sharing
         if not place.is_wrapper:
-            return _loss(frame, place, tensor, number, frame is first, is_share)
+            found = _loss(frame, place, tensor, number, frame is first, is_share)
+            if frame is first and not place.variables:
+                latest_names[frame.f_lasti] = KnownPlace(place.code, place.name, *_innermost(first, calls))
+            return found
     return _as_loss(UNNAMED, tensor, number, is_share)
+
+
+def _innermost(first: FrameType, calls: Calls) -> tuple[int, int]:
+    """How many frames further out the innermost of the calls is, and its id."""
+    if not calls:
+        return 0, 0
+    return next(depth for depth, frame in enumerate(stack_frames.outward(first)) if id(frame) == calls[-1]), calls[-1]
 
 
 def is_running(depth: int, function: Any) -> bool:
@@ -97,7 +118,6 @@ def _place(frame: FrameType) -> _Place:
 
 def _loss(frame: FrameType, place: _Place, tensor: Tensor, number: Any, is_direct: bool, is_share: bool) -> Loss | None:
     if is_direct and not place.variables:
-        latest_names[frame.f_lasti] = (place.code, place.name)
         return _as_loss(place.name, tensor, number)
     candidates = [(variable.name, value) for variable, value in _tensors(frame, place.variables)]
     if len(candidates) == 1:

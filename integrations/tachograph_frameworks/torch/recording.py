@@ -50,12 +50,12 @@ class Recording:
         self.steps_since = 0  # how many were made since then,
         self.weight = 1  # and for how many the one stands that is measured now
         self._models = FoundModels(run, models)
-        self._slots = Slots(run)
+        self.slots = Slots(run)
         self.curve_names = CurveNames()
         self.epochs = EpochRecording(self)
         self._strands: dict[int, Strand] = {}
         self._last_noted_at = 0.0  # when the last step was noted, in seconds since 1970
-        self._lock = threading.RLock()
+        self._lock, self._first_steps = threading.RLock(), threading.RLock()
         self._is_recording = self._is_over = False
         self.writer = PointWriter(run, holds_first_step=not owned)
         if not owned:
@@ -75,11 +75,11 @@ class Recording:
 
     def has_stepped(self, optimizer: Optimizer) -> bool:
         """Whether the optimizer has made a step here."""
-        return self._slots.get(optimizer) is not None
+        return self.slots.get(optimizer) is not None
 
     def _forked(self) -> None:
         """In a forked child: what was noted is the parent's, and its background thread may have held the lock."""
-        self._lock, self._is_recording = threading.RLock(), False
+        self._lock, self._first_steps, self._is_recording = threading.RLock(), threading.RLock(), False
         self.noted.clear()
         self.writer.forked()
         strand = self._strands.get(threading.get_ident())
@@ -98,12 +98,13 @@ class Recording:
 
     def stepped(self, strand: Strand, optimizer: Optimizer) -> bool:
         """An optimizer has made a step. Returns whether it is time to :meth:`settle`."""
-        slot = self._slots.get(optimizer) or self._slots.restore(optimizer)
+        slot = self.slots.get(optimizer) or self.slots.restore(optimizer)
         if slot is None:
-            if self._slots.is_ignored(optimizer):
+            if self.slots.is_ignored(optimizer):
                 return False
             self.settle()
-            slot = self._slot_for_first_step(strand, optimizer)
+            with self._first_steps:  # of several threads: each name is given once
+                slot = self._slot_for_first_step(strand, optimizer)
             if slot is None:
                 return False
         if not slot.has_groups_of(optimizer):
@@ -111,7 +112,7 @@ class Recording:
             self._models.regroup(slot, optimizer)
         is_first = strand.slot is None
         strand.slot, slot.every = slot, options.every_n_steps
-        if strand.new_readings:
+        if strand.has_readings:
             self.epochs.trained_on(strand, slot, is_first)
         return self._count(strand, slot, optimizer)
 
@@ -138,12 +139,12 @@ class Recording:
             self.settle_unless_busy()
 
     def _slot_for_first_step(self, strand: Strand, optimizer: Optimizer) -> Slot | None:
-        slot = self._slots.take_over(optimizer)
+        slot = self.slots.take_over(optimizer)
         if slot is not None:
             self._models.describe_again(slot, optimizer)
             return slot
         sight = Sight(Optimizer, nn.Module, LRScheduler)
-        slot, is_new = self._slots.add(optimizer, sight)
+        slot, is_new = self.slots.add(optimizer, sight)
         if slot is not None and is_new:
             with guard.contained("torch: model and optimizer", self.run), quietly():
                 self._models.describe(slot, optimizer, sight)

@@ -14,7 +14,15 @@ from tachograph.record.run import Run
 from tachograph_frameworks.torch import hot_path, optimizers
 from tachograph_frameworks.torch.curve_names import unique
 from tachograph_frameworks.torch.optimizers import MOST_GROUPS, group_name, outer_of
-from tachograph_frameworks.torch.user_variables import LocalVariable, Sight, VariablePath, value_of
+from tachograph_frameworks.torch.user_variables import (
+    Home,
+    LocalVariable,
+    Sight,
+    VariablePath,
+    innermost_call,
+    is_elsewhere,
+    value_of,
+)
 
 _STEP = "step"
 
@@ -25,10 +33,23 @@ class Slot(hot_path.Slot):
     ``optimizer`` is a weak reference to the one that makes the steps, and ``outer`` to the user's one around it, or to
     the same; ``id`` is the first's while it lives. ``name`` is the user's variable, ``label`` what tells its curves and
     params from others' (None for a single one). ``rates`` is what the learning rates of its groups are called, and
-    ``curves`` what each loss is. ``variable`` is the function and the variable where it was found.
+    ``curves`` what each loss is. ``variable`` is the function and the variable where it was found, and ``home`` the
+    call that had it. ``is_namesake`` says that another one is in a variable of the same name: the same code, as a rule.
     """
 
-    __slots__ = ("label", "name", "optimizer", "outer", "prefix", "rate_base", "rates", "settings", "variable")
+    __slots__ = (
+        "home",
+        "is_namesake",
+        "label",
+        "name",
+        "optimizer",
+        "outer",
+        "prefix",
+        "rate_base",
+        "rates",
+        "settings",
+        "variable",
+    )
 
     def __init__(self, name: str, label: str | None, steps: int) -> None:
         self.name, self.label = name, label
@@ -39,6 +60,8 @@ class Slot(hot_path.Slot):
         self.rates: list[str] = []
         self.rate: str | None = None
         self.variable: LocalVariable | None = None
+        self.home: Home | None = None
+        self.is_namesake = False
         self.settings: dict[str, Any] = {}
 
     def hold(self, optimizer: Optimizer, outer: Optimizer) -> None:
@@ -78,18 +101,18 @@ class _Replaced(NamedTuple):
 
 
 class Slots:
-    """The optimizers that have made a step in a run."""
+    """The optimizers that have made a step in a run. ``by_id`` has those that live, by their ids."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._all: list[Slot] = []
-        self._by_id: dict[int, Slot] = {}
+        self.by_id: dict[int, Slot] = {}
         self._ignored: dict[int, weakref.ref[Any]] = {}  # whose steps are part of another's
         self._replaced: dict[int, _Replaced] = {}
 
     def get(self, optimizer: Optimizer) -> Slot | None:
         """The slot of an optimizer that has made a step before."""
-        slot = self._by_id.get(id(optimizer))
+        slot = self.by_id.get(id(optimizer))
         return slot if slot is not None and slot.optimizer() is optimizer else None
 
     def restore(self, optimizer: Optimizer) -> Slot | None:
@@ -109,6 +132,7 @@ class Slots:
         """The slot of an optimizer that is gone, whose variable holds this one now: seen without looking around."""
         for slot in self._all:
             if slot.id == 0 and value_of(slot.variable) is optimizer:
+                slot.home = innermost_call()
                 return self._continue(slot, optimizer, optimizer)
         return None
 
@@ -128,6 +152,7 @@ class Slots:
         path = sight.path(outer)
         predecessor = self._predecessor(outer, path, sight)
         if predecessor is not None:
+            predecessor.home = sight.home(path)
             return self._continue(predecessor, optimizer, outer), False
         return self._new(optimizer, outer, sight), True
 
@@ -138,7 +163,7 @@ class Slots:
         name = path.name
         seen = {id(other) for other in sight.of(Optimizer)}
         gone = [slot for slot in self._all if slot.optimizer() is None or id(slot.outer()) not in seen]
-        return next((slot for slot in gone if slot.name == name), None)
+        return next((slot for slot in gone if slot.name == name and not _is_kept_elsewhere(slot)), None)
 
     def _continue(self, slot: Slot, optimizer: Optimizer, outer: Optimizer) -> Slot:
         """Let the steps go on: the variable holds a new optimizer, as in cross-validation."""
@@ -158,14 +183,15 @@ class Slots:
 
     def _new(self, optimizer: Optimizer, outer: Optimizer, sight: Sight) -> Slot:
         taken = {slot.name for slot in self._all}
-        path = sight.path(outer, taken)
+        path = sight.path(outer, taken) or sight.path(outer)
         name = unique(type(outer).__name__ if path is None else path.name, taken)
         peers = [other for other in sight.of(Optimizer) if self._is_peer(other, optimizer, outer, sight)]
         slot = Slot(name, name if peers or self._all else None, 0)
+        slot.is_namesake = path is not None and path.name in taken
         alike = [other for other in peers if _last(sight.path(other)) == _last(path) is not None]
         if alike or any(other.name.rpartition(".")[2] == _last(path) for other in self._all if "." in other.name):
             slot.prefix = optimizers.prefix(path)
-        slot.variable = sight.local_variable(optimizer)
+        slot.variable, slot.home = sight.local_variable(optimizer), sight.home(path)
         self._all.append(slot)
         return self._hold(slot, optimizer, outer)
 
@@ -178,9 +204,16 @@ class Slots:
 
     def _hold(self, slot: Slot, optimizer: Optimizer, outer: Optimizer) -> Slot:
         slot.hold(optimizer, outer)
-        self._by_id = {key: other for key, other in self._by_id.items() if other is not slot and other.id == key}
-        self._by_id[id(optimizer)] = slot
+        for key in [key for key, other in self.by_id.items() if other is slot or other.id != key]:
+            del self.by_id[key]
+        self.by_id[id(optimizer)] = slot
         return slot
+
+
+def _is_kept_elsewhere(slot: Slot) -> bool:
+    """Whether the optimizer lives on in a thread of its own, or in a generator that is suspended: two such that run by
+    the same code have it in variables of the same name."""
+    return slot.optimizer() is not None and slot.home is not None and is_elsewhere(slot.home)
 
 
 def _last(path: VariablePath | None) -> str | None:

@@ -16,7 +16,8 @@ from tachograph_frameworks.torch.data_loaders import Reading
 from tachograph_frameworks.torch.device import Mean, Sum, mean
 from tachograph_frameworks.torch.loss_names import UNNAMED, Loss
 from tachograph_frameworks.torch.slots import Slot
-from tachograph_frameworks.torch.user_variables import Sight
+from tachograph_frameworks.torch.user_variables import Calls, Sight
+from tachograph_frameworks.torch.waiting import Waiting, WaitingByCalls
 
 if TYPE_CHECKING:
     from tachograph_frameworks.torch.recording import Recording
@@ -41,14 +42,13 @@ class Strand(hot_path.Notes):
         self.slot = None  # of the last step
         self.name = self.value = None  # of the coming step's loss on the hot path
         self.batch_is_new = False
+        self.calls: Calls = ()  # the generators and coroutines that are at work,
+        self._hot_calls: Calls = ()  # and those in which the hot path is used
+        self.slots, self.call = recording.slots.by_id, 0
         self.training: Reading | None = None  # the epoch that goes on
         self.endings: list[Reading] = []  # epochs whose last step is still to come
         self.curves: dict[str, str] = {}  # of losses without an optimizer
-        self.new_readings: list[Reading] = []  # that have given their first batch since the last step
-        self._losses: dict[str, list[Any]] = {}
-        self._shares: set[str] = set()
-        self._extras: dict[str, Any] = {}
-        self._norms: dict[str, Any] = {}
+        self._waiting = WaitingByCalls()
         self._loss_steps: dict[str, int] | None = None  # where no optimizer makes steps: how many each loss has made
         self._is_first_pass = True
 
@@ -56,8 +56,7 @@ class Strand(hot_path.Notes):
         """In a forked child: what waits is the parent's."""
         self.name = self.value = None
         self.training = None
-        self.new_readings, self.endings = [], []
-        self._losses, self._extras, self._norms = {}, {}, {}
+        self.endings, self._waiting = [], WaitingByCalls()
         self.thread, self.owner = get_ident(), current_thread()
 
     # -- what is heard --
@@ -65,14 +64,15 @@ class Strand(hot_path.Notes):
     def add_loss(self, loss: Loss, tensor: Tensor) -> None:
         """A backward pass has begun, from ``tensor``, at a loss."""
         self._take_from_hot_path()
-        if loss.is_share:
-            self._shares.add(loss.name)
         if self._loss_steps is None and self.slot is None and self._is_without_optimizer(loss.name, tensor):
             self._count_passes_as_steps()
         if self._loss_steps is not None:
             self._record_pass(loss.name, loss.value)
             return
-        parts = self._losses.setdefault(loss.name, [])
+        waiting = self._waiting.at(self.calls)
+        if loss.is_share:
+            waiting.shares.add(loss.name)
+        parts = waiting.losses.setdefault(loss.name, [])
         parts.append(loss.value)
         if len(parts) >= MOST_ACCUMULATED:
             self._count_passes_as_steps()
@@ -82,24 +82,31 @@ class Strand(hot_path.Notes):
         if self._is_first_pass:
             self._is_first_pass = False
             return Sight(Optimizer).is_empty
-        return len(self._losses.get(name, ())) == 1 and not _is_optimized(tensor, Sight(Optimizer).of(Optimizer))
+        passes = sum(len(waiting.losses.get(name, ())) for waiting in self._waiting.related(self.calls))
+        return passes == 1 and not _is_optimized(tensor, Sight(Optimizer).of(Optimizer))
 
     def _take_from_hot_path(self) -> None:
         """Put what the hot path has kept of the coming step with the rest."""
         if self.name is not None:
-            parts = self._losses.setdefault(self.name, [])
+            parts = self._waiting.at(self._hot_calls).losses.setdefault(self.name, [])
             parts += self.value if type(self.value) is list else [self.value]
             self.name = self.value = None
+
+    def is_heard_hot(self) -> None:
+        """What comes next is heard by the hot path, where it is in the same generator or coroutine as this."""
+        self._hot_calls = self.calls
+        self.call = self.calls[-1] if self.calls else 0
 
     def _count_passes_as_steps(self) -> None:
         """Let each backward pass be a step: there is no optimizer, as in loops that move the weights by hand."""
         self._loss_steps = {}
-        for name in list(self._losses):
-            self._record_passes(name)
+        for waiting in self._waiting.values():
+            self._record_passes(waiting, list(waiting.losses))
 
-    def _record_passes(self, name: str) -> None:
-        for value in self._losses.pop(name):
-            self._record_pass(name, value)
+    def _record_passes(self, waiting: Waiting, names: list[str]) -> None:
+        for name in names:
+            for value in waiting.losses.pop(name):
+                self._record_pass(name, value)
 
     def _record_pass(self, name: str, value: Any) -> None:
         assert self._loss_steps is not None
@@ -111,29 +118,48 @@ class Strand(hot_path.Notes):
     def add_value(self, name: str, value: Any) -> None:
         """Add a value that belongs to the coming step."""
         if value is not None:
-            self._extras[name] = value
+            self._waiting.at(self.calls).extras[name] = value
 
     def add_gradient_norm(self, variable: str, norm: Any) -> None:
         """Add the norm of clipped gradients, which the coming step uses. ``variable`` is what was clipped."""
         if norm is not None:
-            self._norms[variable] = norm
+            self._waiting.at(self.calls).norms[variable] = norm
+
+    def add_reading(self, reading: Reading) -> None:
+        """Add a data loader that may be trained on by the coming step."""
+        self._waiting.at(self.calls).add_reading(reading)
+        self.batch_is_new = True
 
     # -- a step --
 
     def waiting_losses(self) -> list[str]:
         """The names of the losses that wait for a step."""
         self._take_from_hot_path()
-        return list(self._losses)
+        return [name for waiting in self._waiting.related(self.calls) for name in waiting.losses]
 
     @property
     def is_waiting(self) -> bool:
         """Whether it has heard what the hot path knows nothing of, and the coming step is to have."""
-        return bool(self._losses or self._norms or self._extras)
+        return any(waiting.has_values for waiting in self._waiting.values())
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether the coming step may be the first on what a data loader gives."""
+        return any(waiting.readings for waiting in self._waiting.related(self.calls))
 
     def take_loss_steps(self) -> dict[str, int]:
         """How many steps each loss has made without an optimizer; from now on there is one."""
         steps, self._loss_steps = self._loss_steps or {}, None
         return steps
+
+    def begin_with(self, waiting: WaitingByCalls) -> None:
+        """Take over the data loaders that were begun before the thread's first step."""
+        self._waiting.take_over(waiting)
+
+    def take_readings(self) -> list[Reading]:
+        """The data loaders that this step may train on, each given once."""
+        self.batch_is_new = False
+        return self._waiting.take_readings(self.calls)
 
     def take_endings(self) -> list[Reading]:
         """The epochs whose last step was made, each given once."""
@@ -143,21 +169,18 @@ class Strand(hot_path.Notes):
     def take_step(self, slot: Slot) -> dict[str, Any]:
         """The values heard since the last step, under the names of the optimizer that has made this one."""
         self._take_from_hot_path()
-        losses, self._losses = self._losses, {}
+        waiting = self._waiting.take(self.calls)
         values: dict[str, Any] = {}
-        for base in sorted(losses, key=lambda name: name == UNNAMED):
-            total = _sum if base in self._shares else _mean
-            values[self.curve_names.of_optimizer(slot, base)] = total(losses[base])
-        self._shares.clear()
-        values.update(self._take_norms(slot))
-        extras, self._extras = self._extras, {}
-        for base, value in extras.items():
+        for base in sorted(waiting.losses, key=lambda name: name == UNNAMED):
+            total = _sum if base in waiting.shares else _mean
+            values[self.curve_names.of_optimizer(slot, base)] = total(waiting.losses[base])
+        values.update(self._name_norms(slot, waiting.norms))
+        for base, value in waiting.extras.items():
             values[self.curve_names.of_optimizer(slot, base)] = value
         return values
 
-    def _take_norms(self, slot: Slot) -> list[tuple[str, Any]]:
+    def _name_norms(self, slot: Slot, norms: dict[str, Any]) -> list[tuple[str, Any]]:
         """One is the optimizer's, ``grad_norm``; several have their variables' names, whichever steps come first."""
-        norms, self._norms = self._norms, {}
         if len(norms) == 1:
             name = "grad_norm" if slot.label is None else f"grad_norm/{slot.label}"
             return [(name, norm) for norm in norms.values()]
@@ -175,13 +198,22 @@ class Strand(hot_path.Notes):
         self._take_from_hot_path()
         slot, self.slot, self.thread = self.slot, None, 0  # the hot path ends here
         if slot is None:
-            if self._losses:
+            if any(waiting.losses for waiting in self._waiting.values()):
                 self._count_passes_as_steps()
             return
         self._loss_steps = {}
-        for name in [name for name, parts in self._losses.items() if name not in slot.curves and len(parts) > 1]:
-            self._record_passes(name)  # steps by hand, after those of an optimizer
-        if self._losses:
+        related = self._waiting.related(self.calls)
+        for waiting in self._waiting.values():
+            is_next = waiting in related
+            self._record_passes(  # steps by hand, after those of an optimizer
+                waiting,
+                [
+                    name
+                    for name, parts in waiting.losses.items()
+                    if not is_next or (name not in slot.curves and len(parts) > 1)
+                ],
+            )
+        if any(waiting.losses for waiting in related):
             self.recording.note(self.take_step(slot), slot.steps, self)
 
 

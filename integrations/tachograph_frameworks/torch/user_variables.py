@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import inspect
 import os
 import sys
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from types import (
+    AsyncGeneratorType,
     BuiltinFunctionType,
     CodeType,
+    CoroutineType,
     FrameType,
     FunctionType,
+    GeneratorType,
     MemberDescriptorType,
     MethodType,
     ModuleType,
@@ -42,7 +46,17 @@ _OUTSIDE = 1000  # more than there are frames with variables of their own
 _DEEPEST = 4  # names in a path: ``agents.0.nets.actor``
 
 
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
 LocalVariable = tuple[CodeType, str]  # a function, and a variable that it has
+Calls = tuple[int, ...]  # generators and coroutines, each by the id of its frame, which lives as long as it does
+
+
+class Home(NamedTuple):
+    """The call of a function that has an object in a variable: the id of its frame, and its code."""
+
+    frame_id: int
+    code: CodeType
 
 
 class VariablePath(NamedTuple):
@@ -123,6 +137,13 @@ class Sight:
         direct = [path for path in self.paths if path.value is value and len(path.names) == 1 and path.frame < _OUTSIDE]
         return (self._frames[direct[0].frame].f_code, direct[0].names[0]) if direct else None
 
+    def home(self, path: VariablePath | None) -> Home | None:
+        """The call that has the variable a path begins with; None where that is a global one."""
+        if path is None or path.frame >= _OUTSIDE:
+            return None
+        frame = self._frames[path.frame]
+        return Home(id(frame), frame.f_code)
+
     def are_in_one_list(self, one: Any, other: Any) -> bool:
         """Whether they are in the same list or dict."""
         items = [path for path in self.paths if path.is_item]
@@ -194,11 +215,66 @@ def _user_frames(frame: FrameType | None) -> list[FrameType]:
 
 def value_of(variable: LocalVariable | None) -> Any:
     """What the variable holds now, where the function is the innermost one of the user's that runs; else None."""
-    callers = (caller for caller in stack_frames.outward(sys._getframe(1)) if not _is_library(caller))
-    frame = next(callers, None)
+    frame = _innermost(sys._getframe(1))
     if variable is None or frame is None or frame.f_code is not variable[0]:
         return None
     return stack_frames.variable(frame, variable[1])
+
+
+def innermost_call() -> Home | None:
+    """The innermost call of a function of the user's."""
+    frame = _innermost(sys._getframe(1))
+    return None if frame is None else Home(id(frame), frame.f_code)
+
+
+def _innermost(frame: FrameType) -> FrameType | None:
+    return next((caller for caller in stack_frames.outward(frame) if not _is_library(caller)), None)
+
+
+def suspendable_calls() -> Calls:
+    """The generators and coroutines of the user's that are at work here, the outermost first.
+
+    What happens in one of them may be followed by what others do, before it goes on.
+    """
+    callers = stack_frames.outward(sys._getframe(1))
+    calls = [id(caller) for caller in callers if caller.f_code.co_flags & _SUSPENDABLE and not _is_library(caller)]
+    return tuple(reversed(calls))
+
+
+def are_related(one: Calls, other: Calls) -> bool:
+    """Whether one of them was called by the other, or they are the same."""
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def is_elsewhere(home: Home) -> bool:
+    """Whether a call goes on elsewhere: in another thread, or in a generator or coroutine that is suspended."""
+    here = stack_frames.outward(sys._getframe(1))
+    if any(_is(frame, home) for frame in here):
+        return False
+    threads = (frame for top in sys._current_frames().values() for frame in stack_frames.outward(top))
+    return any(_is(frame, home) for frame in threads) or (
+        bool(home.code.co_flags & _SUSPENDABLE) and any(_is(frame, home) for frame in _suspended_frames())
+    )
+
+
+def _is(frame: FrameType, home: Home) -> bool:
+    return id(frame) == home.frame_id and frame.f_code is home.code
+
+
+def _suspended_frames() -> Iterator[FrameType]:
+    """The frames of all generators and coroutines that have not ended. To look at all objects takes tens of
+    milliseconds."""
+    for value in gc.get_objects():
+        kind = type(value)
+        frame = None
+        if kind is GeneratorType:
+            frame = value.gi_frame
+        elif kind is CoroutineType:
+            frame = value.cr_frame
+        elif kind is AsyncGeneratorType:
+            frame = value.ag_frame
+        if frame is not None:
+            yield frame
 
 
 def _is_library(frame: FrameType) -> bool:

@@ -90,6 +90,39 @@ def by_hand(network):
             for parameter in network.parameters():
                 parameter -= 0.01 * parameter.grad
 
+def left_and_gone_on_with(network):
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    def look(factor):
+        loss = network(data.tensors[0]).square().mean() * factor
+        loss.backward()
+    for step in range(6):
+        look(2.0)
+        look(3.0)
+        yield
+        loss = network(data.tensors[0]).square().mean()
+        loss.backward()
+        if step % 2:
+            yield
+        optimizer.step()
+
+def in_turn():
+    for _ in zip(left_and_gone_on_with(network()), left_and_gone_on_with(network())):
+        pass
+    for _ in left_and_gone_on_with(network()):
+        pass
+
+def two(first, second):
+    optimizers = [torch.optim.SGD(network.parameters(), lr=0.1) for network in (first, second)]
+    for step in range(8):
+        loss_a = first(data.tensors[0]).mean()
+        loss_a.backward()
+        optimizers[0].step()
+        loss_b = second(data.tensors[0]).mean()
+        loss_b.backward()
+        optimizers[1].step()
+        if step % 3 == 0:
+            optimizers[0].step()
+
 class Own(DataLoader):
     def __iter__(self):
         return (tuple(batch) for batch in super().__iter__())
@@ -101,6 +134,8 @@ for number, train in enumerate([
     lambda: several(DataLoader(data, batch_size=4), network()),
     lambda: odd(DataLoader(data, batch_size=8), network()),
     lambda: by_hand(network()),
+    lambda: in_turn(),
+    lambda: two(network(), network()),
 ]):
     with tachograph.autolog("torch", system=False, models=False, every_n_steps=1 + number % 2):
         with tachograph.start_run(name=f"{number}"):
@@ -143,7 +178,7 @@ def test_both_ways_record_the_same(script, tmp_path):
     ]
     assert said[0] == said[1]
     assert recorded[0] == recorded[1]
-    assert [len(recorded[0][str(number)]) > 2 for number in range(6)] == [True] * 6
+    assert [len(recorded[0][str(number)]) > 2 for number in range(8)] == [True] * 8
 
 
 @pytest.mark.slow

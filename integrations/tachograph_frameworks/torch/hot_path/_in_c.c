@@ -185,8 +185,9 @@ static PyTypeObject pass_type = {
 typedef struct {
     PyObject_HEAD
     Slot *slot;
-    PyObject *noted, *name, *value, *stack;
+    PyObject *slots, *noted, *name, *value, *stack;
     unsigned long thread;
+    unsigned long long call;
     double due;
     char batch_is_new;
 } Notes;
@@ -196,14 +197,17 @@ static PyMemberDef notes_members[] = {
     {"value", T_OBJECT, offsetof(Notes, value), 0, NULL},
     {"stack", T_OBJECT, offsetof(Notes, stack), 0, NULL},
     {"thread", T_ULONG, offsetof(Notes, thread), 0, NULL},
+    {"call", T_ULONGLONG, offsetof(Notes, call), 0, NULL},
     {"due", T_DOUBLE, offsetof(Notes, due), 0, NULL},
     {"batch_is_new", T_BOOL, offsetof(Notes, batch_is_new), 0, NULL},
     {NULL},
 };
 
-static Typed notes_slot = {offsetof(Notes, slot), &slot_type}, notes_noted = {offsetof(Notes, noted), &PyList_Type};
+static Typed notes_slot = {offsetof(Notes, slot), &slot_type}, notes_noted = {offsetof(Notes, noted), &PyList_Type},
+             notes_slots = {offsetof(Notes, slots), &PyDict_Type};
 static PyGetSetDef notes_getset[] = {
     {"slot", get_typed, set_typed, NULL, &notes_slot},
+    {"slots", get_typed, set_typed, NULL, &notes_slots},
     {"noted", get_typed, set_typed, NULL, &notes_noted},
     {NULL},
 };
@@ -211,6 +215,7 @@ static PyGetSetDef notes_getset[] = {
 static int notes_traverse(Notes *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->slot);
+    Py_VISIT(self->slots);
     Py_VISIT(self->name);
     Py_VISIT(self->value);
     Py_VISIT(self->noted);
@@ -221,6 +226,7 @@ static int notes_traverse(Notes *self, visitproc visit, void *arg)
 static int notes_clear(Notes *self)
 {
     Py_CLEAR(self->slot);
+    Py_CLEAR(self->slots);
     Py_CLEAR(self->name);
     Py_CLEAR(self->value);
     Py_CLEAR(self->noted);
@@ -358,8 +364,9 @@ static PyObject *make_hook(PyObject *owner, PyObject *const *args, Py_ssize_t co
 typedef struct {
     PyObject_HEAD
     Notes *plain;
-    PyObject *code, *name; /* the last place that called backward, and what it calls its loss */
-    int instruction;
+    PyObject *code, *name; /* the last place that called backward, and what it calls its loss; the rest as KnownPlace */
+    int instruction, depth;
+    unsigned long long call;
 } StepListener;
 
 static PyMemberDef step_listener_members[] = {{NULL}};
@@ -390,29 +397,57 @@ static void step_listener_dealloc(StepListener *self)
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-/* What the loss is called where backward is called now; NULL where that is not known yet. Borrowed. */
-static PyObject *loss_name(StepListener *self)
+/* Whether a frame, or the one `depth` further out, is the one of a generator or coroutine; true for none, which is 0. */
+static int is_in_call(PyFrameObject *frame, int depth, unsigned long long call)
+{
+    if (call == 0)
+        return 1;
+    PyFrameObject *outer = (PyFrameObject *)Py_NewRef(frame);
+    for (; outer != NULL && depth > 0; depth--)
+        Py_XSETREF(outer, PyFrame_GetBack(outer));
+    int is_it = address((PyObject *)outer) == call;
+    Py_XDECREF(outer);
+    return is_it;
+}
+
+/* Looks up a place that calls backward, as the last one: 0 where it is not known. */
+static int look_up(StepListener *self, PyObject *code, int instruction)
+{
+    PyObject *key = PyLong_FromLong(instruction);
+    PyObject *place = key == NULL ? NULL : PyDict_GetItemWithError(latest_names, key);
+    Py_XDECREF(key);
+    if (place == NULL || !PyTuple_Check(place) || PyTuple_GET_SIZE(place) != 4 || PyTuple_GET_ITEM(place, 0) != code) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_XSETREF(self->code, Py_NewRef(code));
+    Py_XSETREF(self->name, Py_NewRef(PyTuple_GET_ITEM(place, 1)));
+    self->instruction = instruction;
+    self->depth = (int)PyLong_AsLong(PyTuple_GET_ITEM(place, 2));
+    self->call = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(place, 3));
+    return 1;
+}
+
+/* Whether the place is in the generator or coroutine of the last step. */
+static int is_of(StepListener *self, Notes *plain, PyFrameObject *frame)
+{
+    return self->call == plain->call && is_in_call(frame, self->depth, self->call);
+}
+
+/* What the loss is called where backward is called now, in the same generator or coroutine, if any, as the last step;
+   NULL where that is not known yet. Borrowed. */
+static PyObject *loss_name(StepListener *self, Notes *plain)
 {
     PyFrameObject *frame = PyEval_GetFrame();
     if (frame == NULL)
         return NULL;
     int instruction = PyFrame_GetLasti(frame);
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
-    if (code != self->code || instruction != self->instruction) {
-        PyObject *key = PyLong_FromLong(instruction);
-        PyObject *place = key == NULL ? NULL : PyDict_GetItemWithError(latest_names, key);
-        Py_XDECREF(key);
-        if (place == NULL || !PyTuple_Check(place) || PyTuple_GET_ITEM(place, 0) != code) {
-            Py_DECREF(code);
-            PyErr_Clear();
-            return NULL;
-        }
-        Py_XSETREF(self->code, Py_NewRef(code));
-        Py_XSETREF(self->name, Py_NewRef(PyTuple_GET_ITEM(place, 1)));
-        self->instruction = instruction;
-    }
+    int is_known = code == self->code && instruction == self->instruction;
+    if (!is_known || !is_of(self, plain, frame))
+        is_known = look_up(self, code, instruction) && is_of(self, plain, frame);
     Py_DECREF(code);
-    return self->name;
+    return is_known ? self->name : NULL;
 }
 
 /* A loss's number, or what will be one; NULL where there is none, perhaps with an exception. */
@@ -459,7 +494,7 @@ static int has_room(Notes *plain, PyObject *name)
 /* A plain step's loss: 1 where it is none, else 0; -1 with an exception. */
 static int hear_plain(StepListener *self, Notes *plain, PyObject *tensor)
 {
-    PyObject *name = Py_XNewRef(loss_name(self));
+    PyObject *name = Py_XNewRef(loss_name(self, plain));
     if (name == NULL || !has_room(plain, name)) {
         Py_XDECREF(name);
         return 1;
@@ -550,6 +585,8 @@ static PyObject *curve_of(Notes *plain, Slot *slot)
 /* A step on the hot path, made by the optimizer of `slot`: 0, or -1 with an exception. */
 static int step(StepListener *self, Notes *plain, Slot *slot, PyObject *curve, PyObject *rate)
 {
+    if (slot != plain->slot)
+        Py_XSETREF(plain->slot, (Slot *)Py_NewRef(slot));
     int failed = plain->batch_is_new ? call_method((PyObject *)self, str_train_on, (PyObject *)plain, NULL, NULL) : 0;
     double now = seconds(CLOCK_REALTIME);
     long long number = slot->steps++;
@@ -561,12 +598,27 @@ static int step(StepListener *self, Notes *plain, Slot *slot, PyObject *curve, P
     return failed;
 }
 
+/* The optimizer's slot; NULL where it has none yet, or may be a suspended generator's. Borrowed. */
+static Slot *slot_of(Notes *plain, PyObject *optimizer)
+{
+    Slot *slot = plain->slot;
+    if (slot != NULL && slot->id != address(optimizer) && plain->call == 0 && plain->slots != NULL) {
+        PyObject *id = PyLong_FromUnsignedLongLong(address(optimizer));
+        PyObject *found = id == NULL ? NULL : PyDict_GetItemWithError(plain->slots, id);
+        Py_XDECREF(id);
+        if (found == NULL)
+            PyErr_Clear();
+        slot = found != NULL && PyObject_TypeCheck(found, &slot_type) ? (Slot *)found : NULL;
+    }
+    return slot != NULL && slot->id == address(optimizer) ? slot : NULL;
+}
+
 /* The same for any step: 1 where the hot path does not go. */
 static int hear_step(StepListener *self, PyObject *optimizer)
 {
     Notes *plain = self->plain;
-    Slot *slot = plain == NULL || !is_here(plain) ? NULL : plain->slot;
-    if (slot == NULL || plain->noted == NULL || slot->id != address(optimizer))
+    Slot *slot = plain == NULL || !is_here(plain) ? NULL : slot_of(plain, optimizer);
+    if (slot == NULL || plain->noted == NULL)
         return 1;
     Py_INCREF(plain);
     Py_INCREF(slot);
@@ -802,7 +854,7 @@ static int set_up(PyObject *module)
             return -1;
     if ((zero = PyLong_FromLong(0)) == NULL)
         return -1;
-    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 4) < 0 ? -1 : 0;
+    return PyModule_AddIntConstant(module, "FRAMES", 2) < 0 || PyModule_AddIntConstant(module, "LAYOUT", 5) < 0 ? -1 : 0;
 }
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_in_c", .m_size = -1, .m_methods = functions};

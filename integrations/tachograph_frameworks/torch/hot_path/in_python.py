@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sys import _getframe
 from threading import get_ident
 from time import perf_counter, time
+from types import FrameType
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -22,10 +23,10 @@ from tachograph.hooks.session import alive
 from tachograph.record import open_runs
 from tachograph.record.open_runs import stack
 from tachograph_frameworks.torch.device import read
-from tachograph_frameworks.torch.loss_names import latest_names
+from tachograph_frameworks.torch.loss_names import KnownPlace, latest_names
 
 FRAMES = 3  # of Python's, from inside of ``StepListener._backward`` to the user's call of ``backward``
-LAYOUT = 4  # of the classes below: changed with them, here and in C
+LAYOUT = 5  # of the classes below: changed with them, here and in C
 MOST_WAITING = 200  # passes of one loss that wait for a step on the hot path
 READING = "_tachograph_reading"  # the attribute of an iterator that has its pass
 
@@ -45,17 +46,21 @@ class Notes:
     """What was heard in one thread, in the context ``stack``, and is to be recorded.
 
     ``name`` and ``value`` are the coming step's loss, None where there is none yet, and a list of numbers where there
-    were several passes; ``slot`` is the optimizer that made the last step. ``due`` is when what is ``noted`` is to be
-    recorded, in seconds since 1970. ``batch_is_new`` says that the coming step is the first one on what a data loader
-    gives.
+    were several passes; ``slot`` is the optimizer that made the last step, and ``slots`` has all of them by their ids.
+    ``call`` is the generator or coroutine in which all this is, by the id of its frame, or 0. ``due`` is when what is
+    ``noted`` is to be recorded, in seconds since 1970. ``batch_is_new`` says that the coming step is the first one on
+    what a data loader gives.
     """
 
-    __slots__ = ("batch_is_new", "due", "name", "noted", "slot", "stack", "thread", "value")
+    __slots__ = ("batch_is_new", "call", "due", "name", "noted", "slot", "slots", "stack", "thread", "value")
 
     batch_is_new: bool
+    call: int
     due: float
     name: str | None
     noted: list[Note]
+    slot: Any
+    slots: dict[int, Any]
     stack: Any
     thread: int
     value: Any
@@ -101,8 +106,8 @@ class StepListener:
                         self._backward(tensor)
                 else:
                     caller = _getframe(1)
-                    loss_place = latest_names.get(caller.f_lasti)
-                    if loss_place is None or loss_place[0] is not caller.f_code or not _has_room(plain, loss_place[1]):
+                    known = latest_names.get(caller.f_lasti)
+                    if known is None or not _is_at(caller, known, plain) or not _has_room(plain, known.name):
                         self._backward(tensor)
                     else:
                         try:
@@ -110,7 +115,7 @@ class StepListener:
                         except RuntimeError:  # it has several elements, or none
                             value = None
                         if value is not None:
-                            _add_loss(plain, loss_place[1], value)
+                            _add_loss(plain, known.name, value)
             except guard.FAULTS as error:
                 guard.fault("torch: Tensor.backward", error, open_runs.here())
             if args or kwargs:
@@ -128,8 +133,7 @@ class StepListener:
             plain is None
             or plain.thread != get_ident()
             or stack() is not plain.stack
-            or (slot := plain.slot) is None
-            or slot.id != id(optimizer)
+            or (slot := _slot_of(plain, optimizer)) is None
             or slot.rate is None
             or (plain.name is not None and (plain.name not in slot.curves or type(plain.value) is list))
         ):
@@ -143,6 +147,7 @@ class StepListener:
         if type(rate) is not float and type(rate) is not int:
             self._stepped(optimizer)
             return
+        plain.slot = slot
         if plain.batch_is_new:
             self._train_on(plain)
         step, now = slot.steps, time()
@@ -153,6 +158,24 @@ class StepListener:
         plain.name = None
         if now > plain.due:
             self._settle(plain)
+
+
+def _is_at(caller: FrameType, known: KnownPlace, plain: Notes) -> bool:
+    """Whether ``backward`` is called at this place, in the same generator or coroutine, if any, as the last step."""
+    if known.code is not caller.f_code or known.call != plain.call:
+        return False
+    outer: FrameType | None = caller
+    for _ in range(known.depth):
+        outer = None if outer is None else outer.f_back
+    return known.call in (0, id(outer))
+
+
+def _slot_of(plain: Notes, optimizer: Any) -> Any:
+    """The optimizer's slot; None where it has none yet, or may be a suspended generator's."""
+    slot = plain.slot
+    if slot is not None and slot.id != id(optimizer) and plain.call == 0:
+        slot = plain.slots.get(id(optimizer))
+    return slot if slot is not None and slot.id == id(optimizer) else None
 
 
 def _has_room(plain: Notes, name: str) -> bool:
