@@ -78,7 +78,7 @@ def in_parts() -> None:
 def warned(work: Any, action: Any) -> list[str]:
     """What ``work`` warns of, or raises, with such filters and nothing shown before."""
     for module in list(sys.modules.values()):
-        getattr(module, "__warningregistry__", {}).clear()
+        vars(module).get("__warningregistry__", {}).clear()  # some answer any name themselves
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter(action)
         try:
