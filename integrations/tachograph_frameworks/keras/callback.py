@@ -28,38 +28,52 @@ class TachographCallback(Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """A training begins."""
-        model = self.model
-        self._recording = self._claimed or recording.begin(model, _container(self))
-        self._claimed = None
+        self._recording, self._claimed = self._claimed or self._begin(_container(self)), None
         if self._recording is not None:
-            self._recording.started(model, self.params or {})
+            self._recording.started(self.model, self.params or {})
+
+    def _begin(self, container: Any) -> Recording | None:
+        left = self._recording
+        if left is not None and left.container is container:  # an exception has ended that one
+            TRAININGS.end(self.model)
+        training = recording.begin(self.model, container)
+        if training is not None and container is not None:
+            # A list of its own: the one that was there is the user's, or is just being gone through.
+            others = [other for other in container.callbacks if not isinstance(other, FirstCallback)]
+            container.callbacks = [_ready(FirstCallback(training), container), *others]
+        return training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """An epoch has ended, with its validation. ``logs`` are numbers on the host by now."""
         if self._recording is not None:
-            self._recording.epoch(self.model, epoch, logs or {})
+            self._recording.told(self.model, epoch, logs or {})
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """The training has ended."""
         ended, self._recording = self._recording, None
-        if ended is not None:
-            ended.end(self.model)
+        if ended is None:
+            return
+        ended.end(self.model)
+        if ended.container is not None and not ended.added_callbacks:
+            kept = [other for other in ended.container.callbacks if not isinstance(other, FirstCallback)]
+            ended.container.callbacks = kept
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy takes no part in the training that this one watches, and holds no model."""
         return {}
 
 
-class LearningRateCallback(Callback):  # type: ignore[misc]
-    """The first callback of a training that autolog records: it sees the learning rate before another changes it."""
+class FirstCallback(Callback):  # type: ignore[misc]
+    """The first callback of a training that is recorded. It hears of an epoch before another callback raises, and sees
+    the learning rate before another changes it."""
 
     def __init__(self, training: Recording) -> None:
         super().__init__()
         self._recording = training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """An epoch has ended."""
-        self._recording.note_rates(self.model)
+        """An epoch has ended, with its validation."""
+        self._recording.epoch(self.model, epoch, logs or {})
 
 
 def add_callbacks(container: Any) -> None:
@@ -71,11 +85,8 @@ def add_callbacks(container: Any) -> None:
     training = None if model is None else recording.begin(model, container)
     if training is None:
         return
-    first, last = LearningRateCallback(training), TachographCallback()
+    first, last = _ready(FirstCallback(training), container), _ready(TachographCallback(), container)
     last._claimed = training
-    for callback in (first, last):
-        callback.set_model(model)
-        callback.set_params(getattr(container, "params", None))
     container.callbacks.insert(0, first)
     container.callbacks.append(last)
     training.added_callbacks = (first, last)
@@ -93,6 +104,13 @@ def remove_callbacks(model: Any, outer: Recording | None) -> None:
     container = ended.container
     if container is not None:
         container.callbacks[:] = [kept for kept in container.callbacks if not _is_among(kept, ended.added_callbacks)]
+
+
+def _ready(callback: Any, container: Any) -> Any:
+    """``callback``, prepared as those in ``container`` are."""
+    callback.set_model(container._model)
+    callback.set_params(getattr(container, "params", None))
+    return callback
 
 
 def _container(callback: Any) -> Any:

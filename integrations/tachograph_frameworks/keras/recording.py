@@ -36,9 +36,10 @@ class Recording:
         self.added_callbacks: tuple[Any, ...] = ()
         self.checkpoint: callback_settings.Checkpoint | None = None  # the one that is being written
         self._container = None if container is None else weakref.ref(container)
-        self._rates: dict[str, float] | None = None
+        self._rates: dict[str, float] = {}  # in the epoch that was recorded last
+        self._shown: dict[str, Any] | None = None  # the values of an epoch, until all callbacks have been told of it
         self.last: int | None = None  # the last epoch that was recorded
-        self._in_fit = _is_in_fit(model)  # else in a loop of the user's own
+        self._in_fit = _is_in_fit(model, container)  # else in a loop of the user's own
 
     @property
     def container(self) -> Any:
@@ -64,25 +65,33 @@ class Recording:
         with guard.timed(self.run), guard.contained("keras: summary", self.run), quietly():
             keep_summary(self.run, model)
 
-    def note_rates(self, model: Any) -> None:
-        """Remember the learning rates of the epoch that has ended, before a callback sets those of the next."""
-        with guard.contained("keras: learning rate", self.run):
-            self._rates = settings.rates(model)
-
     @guard.shield
     def epoch(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
-        """Record an epoch: what Keras shows of it, and the learning rate that was in force.
+        """Record an epoch that has ended: what Keras shows of it, and the learning rate that was in force.
 
         Keras has waited for the device to get at ``logs``; reading the rate is no further stall.
         """
+        self._rates = {}
+        with guard.contained("keras: learning rate", self.run):
+            self._rates = settings.rates(model)
+        self._shown, _ = numbers(logs)
+        self.last = self.step(epoch)
+        self.run.log({**self._shown, **self._rates}, self.last)
+
+    @guard.shield
+    def told(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Record what callbacks have added to an epoch since it ended; all of it where nobody has told of its end."""
+        if self._shown is None:
+            self.epoch(model, epoch, logs)
+        shown, self._shown = self._shown or {}, None
         points, others = numbers(logs)
-        if self._rates is None:
-            self.note_rates(model)
-            if self._rates is not None and "learning_rate" in points:
-                self._rates["lr"] = points["learning_rate"]  # noted by a callback before it sets the next one
-        step = self.step(epoch)
-        self.run.log({**points, **(self._rates or {})}, step)
-        self._rates, self.last = None, step
+        added = {
+            name: value
+            for name, value in points.items()
+            if name not in self._rates and (name not in shown or shown[name] is not value)
+        }
+        if added:
+            self.run.log(added, self.step(epoch))
         for name in others:
             self.run.recorder.remark(f"{name} was not recorded: it is not a number in the values of an epoch")
 
@@ -118,7 +127,7 @@ class Recording:
 
     def goes_on(self, model: Any) -> bool:
         """Whether the training is still running: its ``fit``, or the loop of the user's that holds the callbacks."""
-        return _is_in_fit(model) if self._in_fit else self.container is not None
+        return _is_in_fit(model, self.container) if self._in_fit else self.container is not None
 
 
 TRAININGS: Trainings[Recording] = Trainings(NAME, lambda model, recording: recording.goes_on(model), SILENCES)
@@ -152,11 +161,11 @@ def run_of(model: Any) -> Run | None:
     return run
 
 
-def _is_in_fit(model: Any) -> bool:
-    """Whether a ``fit`` of ``model`` is running, further down in the stack of calls."""
+def _is_in_fit(model: Any, container: Any) -> bool:
+    """Whether a ``fit`` of ``model`` with those callbacks is running, further down in the stack of calls."""
     callers = stack_frames.outward(sys._getframe(1))
     fits = (stack_frames.variables(frame) for frame in callers if frame.f_code.co_name == "fit")
-    return any(variables.get("self") is model for variables in fits)
+    return any(fit.get("self") is model and fit.get("callbacks") is container for fit in fits)
 
 
 def numbers(logs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from keras.callbacks import (
     ModelCheckpoint,
     ReduceLROnPlateau,
 )
+
+import tachograph
+from tachograph.testing.own_store import own_store
+from tachograph_frameworks.keras import TachographCallback
 
 
 class Count(Callback):
@@ -68,6 +74,83 @@ def test_what_a_callback_adds_is_recorded(store, model, data):
     assert run.history("f1").values.tolist() == [0.0, 0.5]
     assert "confusion" not in run.metrics
     assert [note.text for note in run.notes if "confusion" in note.text]
+
+
+def test_what_a_callback_changes_is_recorded(store, model, data):
+    class Rounds(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["loss"] = epoch
+
+    model.fit(*data, epochs=2, verbose=0, callbacks=[Rounds()])
+    run = store.run("latest")
+    assert run.metrics["loss"] == 1
+    assert run.history("accuracy").steps.tolist() == [0, 1]
+
+
+class Raises(Callback):
+    """Raises in the second epoch, where it is asked to."""
+
+    def __init__(self, error, where):
+        super().__init__()
+        self.error, self.where, self.seen = error, where, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.where == "batch" and self.epoch == 1:
+            raise self.error
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(dict(logs))
+        if self.where == "epoch" and epoch == 1:
+            raise self.error
+
+
+class Adds(Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs["added"] = epoch * 2.0
+
+
+@pytest.mark.parametrize("error", [ValueError("no more"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("where", ["epoch", "batch"])
+@pytest.mark.parametrize("way", ["autolog", "named", "named last", "both"])
+def test_an_epoch_that_keras_has_finished_is_recorded_whoever_raises(model, data, error, where, way):
+    raises = Raises(error, where)
+    given = {
+        "autolog": [Adds(), raises],
+        "named": [TachographCallback(), Adds(), raises],
+        "named last": [Adds(), raises, TachographCallback()],
+        "both": [Adds(), raises, TachographCallback()],
+    }[way]
+    before = list(given)
+    with own_store() as root, nullcontext() if way.startswith("named") else tachograph.autolog("keras", system=False):
+        with pytest.raises(type(error)) as raised:
+            model.fit(*data, epochs=4, validation_split=0.25, verbose=0, callbacks=given)
+        assert raised.value is error
+        assert given == before
+        run = tachograph.open_store(root).run("latest")
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert run.history(name).values.tolist() == [logs[name] for logs in raises.seen], name
+        assert run.history("lr").values.tolist() == pytest.approx([0.01] * len(raises.seen))
+        if way != "named":  # which comes before the one that adds it
+            assert run.history("added").values.tolist() == [0.0]
+
+
+def test_a_list_of_keras_s_own_is_left_as_it_was_by_a_named_callback(model, data):
+    raises = Raises(ValueError("no more"), "epoch")
+    callback = TachographCallback()
+    given = CallbackList([raises, callback], add_history=True, model=model)
+    before = list(given.callbacks)
+    with own_store() as root:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no more"):
+                model.fit(*data, epochs=3, verbose=0, callbacks=given)
+        raises.where = None
+        model.fit(*data, epochs=3, verbose=0, callbacks=given)
+        store = tachograph.open_store(root)
+        assert [run.summary("loss").count for run in store.runs(order_by="started")] == [2, 2, 3]
+    assert given.callbacks == before
 
 
 def test_a_scheduler_of_the_learning_rate(store, model, data):

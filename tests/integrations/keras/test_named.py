@@ -103,6 +103,16 @@ def test_the_run_of_a_training_that_failed_is_ended_by_the_next(store, model, bu
     assert [run.summary("loss").count for run in (failed, finished)] == [1, 2]
 
 
+def test_the_same_model_after_a_training_that_failed_has_a_run_of_its_own(store, model, data):
+    errors = []
+    for others in ([Fail()], [Fail()], []):
+        try:
+            model.fit(*data, epochs=2, verbose=0, callbacks=[TachographCallback(), *others])
+        except ValueError as error:
+            errors.append(error)  # as a notebook keeps the last one, and with it the list of callbacks
+    assert [(run.status, run.summary("loss").count) for run in store()] == [("failed", 1), ("failed", 1), ("finished", 2)]
+
+
 def test_a_training_inside_of_another_leaves_its_run_alone(store, model, build, data):
     class Nested(Callback):
         def on_epoch_end(self, epoch, logs=None):
