@@ -66,6 +66,7 @@ class Recording:
             keep_summary(self.run, model)
 
     @guard.shield
+    @quietly()
     def epoch(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
         """Record an epoch that has ended: what Keras shows of it, and the learning rate that was in force.
 
@@ -79,6 +80,7 @@ class Recording:
         self.run.log({**self._shown, **self._rates}, self.last)
 
     @guard.shield
+    @quietly()
     def told(self, model: Any, epoch: int, logs: Mapping[str, Any]) -> None:
         """Record what callbacks have added to an epoch since it ended; all of it where nobody has told of its end."""
         if self._shown is None:
@@ -99,6 +101,7 @@ class Recording:
         """The epoch as it is counted in the run, in which others may have come before."""
         return epoch if self._before is None else max(epoch, self._before.next)
 
+    @quietly()
     def end(self, model: Any) -> None:
         """Record the end of the training, and end a run that was opened for it."""
         try:

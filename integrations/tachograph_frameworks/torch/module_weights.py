@@ -22,6 +22,7 @@ from tachograph.journal.blobs import digest_of
 from tachograph.record.checkpoints import is_plain, recordable
 from tachograph.record.run import Run
 from tachograph.redaction import redact_mapping
+from tachograph.runtime.quiet import quietly
 from tachograph.values import class_name
 
 SAFETENSORS = "torch-safetensors"
@@ -50,7 +51,7 @@ def save_module(
     module (a tensor, or tensors in tuples, lists and dicts); names, shapes and dtypes of it are recorded, no values.
     What can't be kept is noted in the run.
     """
-    with guard.contained("torch: model", run), guard.timed(run):
+    with guard.contained("torch: model", run), guard.timed(run), quietly():
         module = unwrapped(module)
         obstacle = _obstacle(module)
         if obstacle:

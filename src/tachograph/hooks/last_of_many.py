@@ -13,6 +13,7 @@ from tachograph import guard
 from tachograph.record import process_end
 from tachograph.record.run import Run
 from tachograph.runtime import forks, notebooks
+from tachograph.runtime.quiet import quietly
 
 
 class Series(Protocol):
@@ -66,6 +67,6 @@ class LastOfMany(Generic[Kind]):
             self._record(series)
 
     def _record(self, series: Kind) -> None:
-        with guard.contained(f"{self._plugin}: the last training", series.run):
+        with guard.contained(f"{self._plugin}: the last training", series.run), quietly():
             series.record_last()
         self.discard(series)

@@ -35,7 +35,7 @@ import tachograph
 from tachograph import guard
 from tachograph.hooks import Hooks, plugins
 from tachograph.record import launchers
-from tachograph.testing import random_numbers
+from tachograph.testing import random_numbers, shown_warnings
 from tachograph.testing.framework import framework_left_alone
 from tachograph.testing.own_store import lenient, own_store, recorded
 from tachograph.testing.planted_hooks import CallbackHooks, FaultyHooks, NotingHooks, existing_arguments
@@ -71,6 +71,7 @@ def check_plugin(module: ModuleType | str, train: Train) -> None:
         for rule in (_same_result, _twice_is_once, _nested_adds_no_run, _other_ranks_train_on):
             rule(name, train, plain)
         _undo_restores(name, train, hooks)
+        _nobody_is_warned(name, train)
         _random_numbers_stay(name, train)
         _calls_are_the_users_own(name, train, targets, hooks.combined)
         _exceptions_are_the_users_own(name, train, targets)
@@ -140,6 +141,20 @@ def _other_ranks_train_on(name: str, train: Train, plain: Any) -> None:
     _needs_equal(plain, result, "the result must be the same in a rank that records nothing")
 
 
+def _nobody_is_warned(name: str, train: Train) -> None:
+    expected, _ = shown_warnings.of(train, "always")
+    with recorded(name):
+        added = shown_warnings.of(train, "always")[0] - expected
+    assert not added, f"the user's program must not be warned of what the plug-in does: {', '.join(added)}"
+    _, error = shown_warnings.of(train, "error")
+    with recorded(name) as store:
+        _, again = shown_warnings.of(train, "error")
+        _end_loop(name)
+        notes = [note.text for run in store.runs() for note in run.notes]
+    assert type(again) is type(error), f"with warnings as errors the training must go on: {again!r}"
+    assert not notes, f"with warnings as errors all must be recorded: {notes}"
+
+
 def _random_numbers_stay(name: str, train: Train) -> None:
     random_numbers.seed()
     train()
@@ -189,9 +204,9 @@ def _exceptions_are_the_users_own(name: str, train: Train, targets: list[tuple[A
 
         where = f"the exception of {owner.__name__}.{attribute}"
         with _replaced(owner, attribute, fail):
-            plain = _raised(train)  # some frameworks catch it, and raise another or go on
+            plain = shown_warnings.raised(train)  # some frameworks catch it, and raise another or go on
             with recorded(name) as store:
-                raised = _raised(train)
+                raised = shown_warnings.raised(train)
                 _end_loop(name)
                 assert type(raised) is type(plain), f"{where} became {raised!r}, without autolog {plain!r}"
                 assert (raised is error) == (plain is error), f"{where} must come through as the same object"
@@ -211,14 +226,6 @@ def _trained(train: Train, where: str) -> Any:
         return train()
     except guard.FAULTS as error:
         raise AssertionError(f"{where} the training raised {type(error).__name__}: {error}") from error
-
-
-def _raised(train: Train) -> Exception | None:
-    try:
-        train()
-    except guard.FAULTS as error:
-        return error
-    return None
 
 
 def _faults_do_not_show(module: ModuleType, train: Train, plain: Any) -> None:

@@ -110,7 +110,11 @@ def test_the_same_model_after_a_training_that_failed_has_a_run_of_its_own(store,
             model.fit(*data, epochs=2, verbose=0, callbacks=[TachographCallback(), *others])
         except ValueError as error:
             errors.append(error)  # as a notebook keeps the last one, and with it the list of callbacks
-    assert [(run.status, run.summary("loss").count) for run in store()] == [("failed", 1), ("failed", 1), ("finished", 2)]
+    assert [(run.status, run.summary("loss").count) for run in store()] == [
+        ("failed", 1),
+        ("failed", 1),
+        ("finished", 2),
+    ]
 
 
 def test_a_training_inside_of_another_leaves_its_run_alone(store, model, build, data):

@@ -148,6 +148,12 @@ BAD = {
         GOOD.replace("def note(call, open_session):", "import random\ndef note(call, open_session):\n"
                      "    random.random()"),
     ),
+    "warns the user's program": (
+        "the user's program must not be warned of what the plug-in does: UserWarning: look",
+        GOOD + PATCHED.format(
+            body='__import__("warnings").warn("look")\n        return original(self, X, callbacks)',
+            restored="original"),
+    ),
     "names its run after nobody": (
         "'toyframes' has opened the run: no plug-in is called so",
         GOOD.replace('plugin="toyframe"', 'plugin="toyframes"'),
