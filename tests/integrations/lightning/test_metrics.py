@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from tests.integrations.lightning.conftest import data, logged, points
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader
 import tachograph
 from tachograph import journal
 from tachograph.events import Console, Dataset, Environment, Metrics, Params, number
+from tachograph_frameworks.lightning import TachographCallback
 
 
 @pytest.mark.parametrize(
@@ -155,3 +158,27 @@ EVENTS = [
     "Artifact model",
     "RunEnd",
 ]
+
+
+@pytest.mark.parametrize("error", [ValueError("no more"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("where", ["on_validation_end", "on_train_epoch_end", "on_train_batch_end"])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_was_handed_to_loggers_is_there_whoever_raises(
+    only, pl, trainer, net, train, val, spy, where, error, named
+):
+    class Raises(pl.Callback):
+        def raises(self, at_work, *args, **kwargs):
+            if at_work.global_step > 4 and not at_work.sanity_checking:
+                raise error
+
+    setattr(Raises, where, Raises.raises)
+    callbacks = [Raises(), *([TachographCallback()] if named else [])]
+    at_work = trainer(logger=spy, max_epochs=3, log_every_n_steps=1, callbacks=callbacks)
+    recording = contextlib.nullcontext() if named else tachograph.autolog("lightning", system=False)
+    with recording, contextlib.suppress(ValueError, KeyboardInterrupt, SystemExit):
+        at_work.fit(net(), train, val)
+    assert at_work.global_step > 4
+    assert spy.points
+    run = only()
+    assert run.status == ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+    assert logged(run) == spy.points
