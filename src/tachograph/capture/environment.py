@@ -162,10 +162,18 @@ def _is_secret(name: str, value: str) -> bool:
 # must not be imported, and so run, in place of the standard library's. For the same reason paths are only ever
 # appended. `-m` and running by path would both put a folder in front.
 # The training's own path comes behind the standard library, which therefore can't be shadowed by the user's files.
-_BOOTSTRAP = (
-    "import json, sys; request = json.loads(sys.argv[2]); sys.path.extend([sys.argv[1], *request['path']]); "
-    "from tachograph.capture.probe import main; main(request)"
-)
+# The training has the processor first, from the start on; where it runs in real time nice would change nothing.
+_BOOTSTRAP = """
+import json, os, sys
+if sys.platform == "linux" and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+if hasattr(os, "nice"):
+    os.nice(10)
+request = json.loads(sys.argv[2])
+sys.path.extend([sys.argv[1], *request["path"]])
+from tachograph.capture.probe import main
+main(request)
+"""
 _OUR_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

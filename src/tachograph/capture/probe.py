@@ -26,8 +26,6 @@ def main(request: dict[str, Any]) -> None:
     """Answer ``request`` on standard output, and end the process."""
     hurry = Hurry()
     signal.signal(signal.SIGTERM, lambda *_: _begin(hurry))
-    if hasattr(os, "nice"):
-        os.nice(10)  # the training has the processor first
     for fact in facts(request, hurry):
         print(json.dumps(fact), flush=True)
     os._exit(0)  # an interpreter that is being taken down would end by the signal

@@ -111,6 +111,33 @@ def test_what_was_found_before_the_probe_ended_is_kept(monkeypatch: pytest.Monke
     assert heard[0] == {"memory": {"total": 1}}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other priorities")
+@pytest.mark.parametrize("policy", ["SCHED_OTHER", "SCHED_RR"])
+def test_the_training_has_the_processor_first_while_the_probe_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: str
+) -> None:
+    (tmp_path / "tachograph" / "capture").mkdir(parents=True)
+    for package in ("tachograph", "tachograph/capture"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "tachograph" / "capture" / "probe.py").write_text(
+        "import json, os\n"
+        "print(json.dumps({'nice': os.nice(0), 'policy': os.sched_getscheduler(0)}), flush=True)\n"
+        "main = len\n"
+    )
+    monkeypatch.setattr(environment, "_OUR_PARENT", str(tmp_path))
+    here = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, getattr(os, policy), os.sched_param(int(policy == "SCHED_RR")))
+    except PermissionError:
+        pytest.skip("no right to run in real time")
+    try:
+        heard: list[dict[str, object]] = []
+        environment.slow(on_fact=heard.append)
+    finally:
+        os.sched_setscheduler(0, *here)
+    assert heard[0] == {"nice": min(os.nice(0) + 10, 19), "policy": os.SCHED_OTHER}
+
+
 @pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/ls"])
 def test_without_an_interpreter_to_start_it_looks_here(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = environment.slow()
