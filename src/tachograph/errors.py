@@ -22,6 +22,10 @@ class QueryError(Error, ValueError):
     """A ``where`` or ``order_by`` that can't be read."""
 
 
+class NotAllowed(Error):
+    """What was asked is not allowed by the rules that somebody made."""
+
+
 class Damaged(Error):
     """What was recorded does not match its digest, or can't be decoded."""
 

@@ -14,7 +14,7 @@ COLUMNS = {
     "param": {"number": "number", "text": "text"},
     "tag": {"text": "text"},
 }
-TIMES = ("started", "ended")
+TIMES = ("started", "ended", "registered")
 
 
 class Sql(NamedTuple):

@@ -7,6 +7,10 @@
 ``status``, ``started``, ``ended``, ``parent`` (an id). A metric stands for its last value. A name, or a part of it
 between dots, that is not made of letters, digits and underscores goes in double quotes: ``metrics."train-logloss"``.
 
+Model versions have ``metrics.`` and ``params.`` of the run that they came from, as they were when they were registered,
+``tags.`` of their own, and ``name``, ``version``, ``stage``, ``approval``, ``run`` (an id), ``by`` (who registered it),
+``registered``.
+
 **Conditions.** ``= != < <= > >=`` with a value, ``like`` with a pattern (``%`` any text, ``_`` any character, letters
 of either case), ``in (…, …)``, ``is null``, ``is not null``; ``not in`` and ``not like`` too. They are joined by
 ``and``, ``or``, ``not`` and parentheses.
@@ -32,7 +36,7 @@ from msgspec import Struct
 
 from tachograph.errors import QueryError
 from tachograph.store import conditions
-from tachograph.store.conditions import TIMES, Day, Field, Sql, Term
+from tachograph.store.conditions import Day, Field, Sql, Term
 
 T = TypeVar("T")
 
@@ -42,7 +46,8 @@ MAX_VALUES = 30_000
 MAX_PATTERN = 10_000
 
 TABLES = {"metrics": "metric", "params": "param", "tags": "tag"}
-TEXTS = ("id", "name", "experiment", "status", "parent")
+RUN_FIELDS = ("id", "name", "experiment", "status", "parent", "started", "ended")
+VERSION_FIELDS = ("name", "version", "stage", "approval", "run", "by", "registered")
 COMPARISONS = {"=": "=", "==": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false", "asc", "desc"}
 
@@ -59,16 +64,24 @@ _TOKEN = re.compile(
 _PART = re.compile(r'\.(?:(\w+)|"((?:[^"]|"")*)")')
 
 
-def where(text: str | None) -> Sql:
-    """``text`` as a condition on the columns of the index's ``record``, never NULL. Raises ``QueryError``."""
-    parser = _Parser("where", text)
+def where(text: str | None, own: tuple[str, ...] = RUN_FIELDS) -> Sql:
+    """``text`` as a condition on the columns of a table ``record``, never NULL. ``own`` are the fields that have no
+    prefix. Raises ``QueryError``."""
+    parser = _Parser("where", text, own)
     return parser.only(parser.any_of) if parser.is_there else Sql("TRUE", [])
 
 
-def order_by(text: str | None) -> list[Term]:
+def order_by(text: str | None, own: tuple[str, ...] = RUN_FIELDS) -> list[Term]:
     """``text`` as the first terms of an ORDER BY. Raises ``QueryError``."""
-    parser = _Parser("order_by", text)
+    parser = _Parser("order_by", text, own)
     return parser.only(parser.terms) if parser.is_there else []
+
+
+def fields(text: str, own: tuple[str, ...] = RUN_FIELDS) -> list[Field]:
+    """The fields that a ``where`` names, each once. Raises ``QueryError``."""
+    parser = _Parser("where", text, own)
+    parser.only(parser.any_of)
+    return list({(field.table, field.name): field for field in parser.fields}.values())
 
 
 def _unexpected(character: str) -> str:
@@ -95,8 +108,9 @@ class Lexeme(Struct):
 class _Parser:
     """Recursive descent over the tokens. Each method reads what it is named for and returns it as SQL."""
 
-    def __init__(self, argument: str, text: str | None) -> None:
-        self.argument, self.text = argument, "" if text is None else text
+    def __init__(self, argument: str, text: str | None, own: tuple[str, ...]) -> None:
+        self.argument, self.text, self.own = argument, "" if text is None else text, own
+        self.fields: list[Field] = []
         if not isinstance(self.text, str):
             raise QueryError(f"{argument} is text, not {type(text).__name__}: see help(tachograph.store.query)")
         if not self.text.isascii() and self.text.encode(errors="replace").decode() != self.text:
@@ -203,6 +217,11 @@ class _Parser:
         raise self.error("expected one of = != < <= > >= in like is", verb.at)
 
     def _field(self) -> Field:
+        field = self._named()
+        self.fields.append(field)
+        return field
+
+    def _named(self) -> Field:
         token = self._take()
         if token.kind != "name" or token.word:
             raise self.error("expected a field", token.at)
@@ -213,8 +232,8 @@ class _Parser:
             return Field(table, ".".join(plain or quoted.replace('""', '"') for plain, quoted in parts), token.at)
         if table:
             raise self.error(f"expected a name after {prefix}.", token.at + len(prefix))
-        if token.text.lower() not in TEXTS + TIMES:
-            fields = ", ".join(TEXTS + TIMES)
+        if token.text.lower() not in self.own:
+            fields = ", ".join(self.own)
             raise self.error(f"unknown field {token.text!r} (metrics.…, params.…, tags.…, {fields})", token.at)
         return Field(None, token.text.lower(), token.at)
 

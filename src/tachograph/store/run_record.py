@@ -23,6 +23,7 @@ from tachograph.store.questions import PIECE, Questions, Row, asked_name
 if TYPE_CHECKING:
     from tachograph.store.history import History, Summary
     from tachograph.store.store import Store
+    from tachograph.store.version_record import VersionRecord
 
 CONSOLE_LINES = 10_000
 SILENT_SECONDS = 600.0
@@ -184,6 +185,23 @@ class RunRecord:
         if name not in artifacts:
             raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(artifacts)}")
         return Artifact(self._questions.files, artifacts[name], self._released)
+
+    def register_model(
+        self,
+        name: str,
+        artifact: str = "model",
+        bump: str | None = None,
+        version: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+    ) -> VersionRecord:
+        """Make an artifact of this run the next version of a model, and return that.
+
+        ``bump`` is what goes up from the highest version there is, "major", "minor" (as when it is left out), "patch"
+        or "prerelease"; or ``version`` is the number itself. Raises ``NotFound`` where there is no such artifact,
+        ValueError for a name that no model can have, and for a number that is taken or no version of semver.org.
+        """
+        return self._store.registry.register(self, name, artifact, bump, version, tags, description)
 
     @cached_property
     def _released(self) -> dict[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tachograph import addresses, settings
@@ -17,6 +19,11 @@ from tachograph.store.local import FolderQuestions
 from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row, asked_name
 from tachograph.store.run_record import ReadTogether, RunRecord
 from tachograph.store.runs import Runs
+
+if TYPE_CHECKING:
+    from tachograph.store.model_record import ModelRecord
+    from tachograph.store.models import Models
+    from tachograph.store.version_record import VersionRecord
 
 SHOWN_CANDIDATES = 5
 
@@ -176,6 +183,36 @@ class Store:
     def keepers(self, digest: str) -> Runs:
         """The runs that have recorded an artifact with this digest, the newest first. Looks at every artifact."""
         return Runs(self._scan(Query(keeps=asked_name(digest, "what keeps a file", "its digest"), children=True)))
+
+    # -- models --
+
+    @cached_property
+    def registry(self) -> Models:
+        """What is decided about models here. Raises ``NotFound`` for a store on a server or in a bucket."""
+        from tachograph.store.models import Models
+
+        if self.questions.root is None:
+            raise NotFound(f"{self.name} is no folder: models are registered in stores in a folder")
+        return Models(self)
+
+    @property
+    def models(self) -> list[ModelRecord]:
+        """The models that were registered, by name."""
+        return self.registry.all()
+
+    def model(self, name: str) -> ModelRecord:
+        """The model of that name. Raises ``NotFound``."""
+        return self.registry.model(name)
+
+    def versions(
+        self, where: str | None = None, order_by: str | None = None, limit: int | None = None
+    ) -> list[VersionRecord]:
+        """Versions of all models, the newest first, unless ``order_by`` says otherwise.
+
+        ``where`` and ``order_by`` are in the language that :mod:`tachograph.store.query` describes. Raises
+        ``QueryError`` for one that can't be read.
+        """
+        return self.registry.versions(where, order_by, limit)
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""

@@ -1,0 +1,65 @@
+"""The registry of a store in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tachograph.registry import names
+from tachograph.runtime import locks, whole_files
+
+FOLDER = "registry"
+_SUFFIX = ".json"
+_MOST_BYTES = 32 << 20  # of one decision
+
+
+class FolderRecords:
+    """Implements :class:`tachograph.registry.registry.Records`."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+
+    def models(self) -> list[str]:
+        try:
+            found = [names.of_folder(entry.name) for entry in os.scandir(self.folder) if entry.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in found if name is not None)
+
+    def read(self, model: str, after: int) -> Iterator[tuple[int, bytes]]:
+        folder = self.folder / names.folder(model)
+        for number in _numbers(folder):
+            if number > after:
+                yield number, _content(folder / f"{number}{_SUFFIX}")
+
+    def append(self, model: str, number: int, content: bytes) -> bool:
+        folder = self.folder / names.folder(model)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{number}{_SUFFIX}"
+        with locks.locked(folder / ".lock"):
+            if path.exists() or number != max(_numbers(folder), default=0) + 1:
+                return False
+            whole_files.write(path, content, durable=True)
+        return True
+
+
+def _numbers(folder: Path) -> list[int]:
+    try:
+        found = [entry.name.removesuffix(_SUFFIX) for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
+    except FileNotFoundError:
+        return []
+    return sorted(int(name) for name in found if name.isascii() and name.isdigit() and len(name) < 19)
+
+
+def _content(path: Path) -> bytes:
+    """The content of a decision's file; what is no plain file, or too large to be one, has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return b""
+    with open(descriptor, "rb") as file:
+        try:
+            return file.read(_MOST_BYTES + 1) if path.is_file() else b""
+        except OSError:
+            return b""

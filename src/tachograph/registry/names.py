@@ -1,0 +1,67 @@
+"""What models, aliases and stages may be called, and what a model's folder is called."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from tachograph.registry import numbers
+
+LATEST = "latest"  # stands for the newest version everywhere
+STAGES = ("development", "staging", "production", "archived")
+SINGLE = ("production",)  # stages that have one version at a time
+FIRST, LAST = STAGES[0], STAGES[-1]  # of a version that is new; of one that has made room for another
+
+_LONGEST = 100
+_GOOD = re.compile(r"[^\W_][\w .+-]*(?<! )")
+
+
+def model(name: object) -> str:
+    """The name, if a model can be called so. Raises ValueError."""
+    return _checked("a model's name", name)
+
+
+def alias(name: object) -> str:
+    """The name, if an alias can be called so: not like a version, a stage or "latest". Raises ValueError."""
+    text = _checked("an alias", name)
+    if text in (*STAGES, LATEST) or numbers.is_like_one(text):
+        raise ValueError(f"an alias is not called {text!r}, which means a version, a stage or the latest one already")
+    return text
+
+
+def stage(name: object) -> str:
+    """The name, if there is such a stage. Raises ValueError."""
+    if name not in STAGES:
+        raise ValueError(f"there is no stage {_short(name)}: the stages are {', '.join(STAGES)}")
+    return str(name)
+
+
+def folder(model: str) -> str:
+    """The name of a model's folder."""
+    return quote(model, safe=" +")
+
+
+def of_folder(folder: str) -> str | None:
+    """The model that a folder is of; None where it is none's."""
+    name = unquote(folder, errors="replace")
+    return name if _is_good(name) and quote(name, safe=" +") == folder else None
+
+
+def _checked(what: str, name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{what} is text, not {type(name).__name__}")
+    if not _is_good(name):
+        raise ValueError(
+            f"{what} has letters, digits and . _ - + or blanks between them, {_LONGEST} at most, and begins with a "
+            f"letter or digit: not {_short(name)}"
+        )
+    return name
+
+
+def _is_good(name: str) -> bool:
+    return bool(_GOOD.fullmatch(name)) and len(quote(name)) <= 2 * _LONGEST and len(name) <= _LONGEST
+
+
+def _short(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 60 else f"{text[:57]}..."

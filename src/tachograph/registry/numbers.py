@@ -1,0 +1,52 @@
+"""The numbers of versions, by the rules of https://semver.org (2.0.0)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from semver import Version as Number
+
+BUMPS = ("major", "minor", "patch", "prerelease")
+FIRST = "1.0.0"
+_LONGEST = 100
+_LIKE_ONE = re.compile(r"v?\d+(\.\d+)*([-+].*)?")
+
+
+def parse(text: object) -> Number:
+    """A version's number. Raises ValueError for what is none."""
+    if isinstance(text, str) and len(text) <= _LONGEST and Number.is_valid(text):
+        return Number.parse(text)
+    shown = repr(text) if len(repr(text)) <= 60 else f"{repr(text)[:57]}..."
+    raise ValueError(f"a version is like 1.2.3 or 2.0.0-rc.1 (see https://semver.org), not {shown}")
+
+
+def is_like_one(text: str) -> bool:
+    """Whether people would take it for a version's number, though it may not be a valid one."""
+    return bool(_LIKE_ONE.fullmatch(text))
+
+
+def following(taken: Iterable[str], bump: str) -> str:
+    """The number after the highest one of those that are taken; the first one is 1.0.0.
+
+    After ``2.0.0-rc.1`` that is ``2.0.0`` for a ``bump`` of "minor", and ``2.0.0-rc.2`` for "prerelease". Raises
+    ValueError for an unknown ``bump``.
+    """
+    if bump not in BUMPS:
+        raise ValueError(f"bump is one of {', '.join(BUMPS)}, not {bump!r}")
+    numbers = [parse(each) for each in taken]
+    if not numbers:
+        return FIRST if bump != "prerelease" else f"{FIRST}-rc.1"
+    return str(max(numbers).next_version(bump))
+
+
+def is_taken(number: Number, taken: Iterable[str]) -> bool:
+    """Whether there is one of the same rank: what follows a ``+`` tells no versions apart."""
+    return any(number.compare(each) == 0 for each in taken)
+
+
+def latest(numbers: Iterable[str]) -> str | None:
+    """The highest one, a release where there is one."""
+    parsed = [parse(each) for each in numbers]
+    best = max([each for each in parsed if each.prerelease is None] or parsed, default=None)
+    return None if best is None else str(best)

@@ -1,0 +1,195 @@
+"""What a model is, as it follows from the decisions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tachograph.errors import NotFound
+from tachograph.registry import names, numbers
+from tachograph.registry.decisions import (
+    Aliased,
+    Approval,
+    Checked,
+    Decision,
+    Deleted,
+    Known,
+    Noted,
+    Protected,
+    Registered,
+    Rejection,
+    Rule,
+    Ruled,
+    Staged,
+    Tagged,
+    UnknownDecision,
+    Unruled,
+)
+
+
+@dataclass
+class Version:
+    """A version of a model. ``stages`` are the stages that it was brought to, the last one is where it is.
+
+    ``opinions`` has the last approval or rejection of each person, ``checks`` the last one of each name.
+    """
+
+    registered: Registered
+    tags: dict[str, str]
+    stages: list[Staged] = field(default_factory=list)
+    stage: str = names.FIRST
+    opinions: dict[str, Approval | Rejection] = field(default_factory=dict)
+    checks: dict[str, Checked] = field(default_factory=dict)
+    notes: list[Noted] = field(default_factory=list)
+    deleted: Deleted | None = None
+
+    @property
+    def number(self) -> str:
+        """Its number, like "1.2.0"."""
+        return self.registered.version
+
+    @property
+    def approvals(self) -> list[str]:
+        """The people who approve of it."""
+        return [person for person, opinion in self.opinions.items() if isinstance(opinion, Approval)]
+
+    @property
+    def approval(self) -> str:
+        """ "rejected" where anybody rejects it, "approved" where somebody approves, else "pending"."""
+        if len(self.approvals) < len(self.opinions):
+            return "rejected"
+        return "approved" if self.opinions else "pending"
+
+
+@dataclass
+class Model:
+    """A model: its versions in the order of their registration, aliases, rules by the number of their decision, and
+    all decisions.
+
+    ``damage`` says what of the decisions could not be carried out, by number. ``last`` is the number of the last
+    decision, ``digest`` that of its content.
+    """
+
+    name: str
+    versions: dict[str, Version] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
+    rules: dict[int, tuple[str, Rule]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    notes: list[Noted] = field(default_factory=list)
+    decisions: list[Known | UnknownDecision] = field(default_factory=list)
+    damage: dict[int, str] = field(default_factory=dict)
+    last: int = 0
+    digest: str = ""
+
+    def apply(self, decision: Known | UnknownDecision) -> None:
+        """Take in the next decision. One that makes no sense is damage, and changes nothing."""
+        self.decisions.append(decision)
+        if isinstance(decision, Decision) and not decision.refused:
+            try:
+                self._carry_out(decision)
+            except (LookupError, ValueError) as error:
+                self.damage[decision.number] = str(error)
+
+    def _carry_out(self, decision: Decision) -> None:
+        match decision:
+            case Registered():
+                self._register(decision)
+            case Staged():
+                self._bring(decision)
+            case Approval() | Rejection():
+                self.version(decision.version).opinions[decision.by] = decision
+            case Aliased(version=None):
+                self.aliases.pop(decision.alias, None)
+            case Aliased():
+                self.aliases[decision.alias] = self.version(str(decision.version)).number
+            case Protected():
+                (self.protected.add if decision.on else self.protected.discard)(decision.alias)
+            case Tagged():
+                tags = self.tags if decision.version is None else self.version(decision.version).tags
+                tags.update({name: value for name, value in decision.tags.items() if value is not None})
+                for name in [name for name, value in decision.tags.items() if value is None]:
+                    tags.pop(name, None)
+            case Noted():
+                (self.notes if decision.version is None else self.version(decision.version).notes).append(decision)
+            case Ruled():
+                self.rules[decision.number] = decision.stage, decision.rule
+            case Unruled():
+                self.rules.pop(decision.rule, None)
+            case Checked():
+                self.version(decision.version).checks[decision.name] = decision
+            case Deleted():
+                self._delete(decision)
+
+    def _register(self, decision: Registered) -> None:
+        if numbers.is_taken(numbers.parse(decision.version), self.versions):
+            raise ValueError(f"version {decision.version} was there already")
+        self.versions[decision.version] = Version(decision, dict(decision.tags))
+
+    def _bring(self, decision: Staged) -> None:
+        version = self.version(decision.version)
+        if decision.stage in names.SINGLE:
+            for other in self.at_stage(decision.stage):
+                other.stage = names.LAST
+        version.stage = decision.stage
+        version.stages.append(decision)
+
+    def _delete(self, decision: Deleted) -> None:
+        version = self.version(decision.version)
+        version.deleted, version.stage = decision, names.LAST
+        self.aliases = {alias: number for alias, number in self.aliases.items() if number != version.number}
+
+    # -- what there is --
+
+    def version(self, number: str) -> Version:
+        """The version with this number. Raises ``NotFound`` where there is none, or it was deleted."""
+        version = self.versions.get(number)
+        if version is None:
+            raise NotFound(f"model {self.name!r} has no version {number!r}; it has {_listed(self.numbers)}")
+        if version.deleted is not None:
+            who = f" by {version.deleted.by}" * bool(version.deleted.by)
+            why = f": {version.deleted.reason}" if version.deleted.reason else ""
+            raise NotFound(f"version {number} of model {self.name!r} was deleted{who}{why}")
+        return version
+
+    def find(self, key: str) -> Version:
+        """A version by its number, an alias, a stage that has one version, or "latest". Raises ``NotFound``."""
+        number = self.aliases.get(key) or (numbers.latest(self.numbers) if key == names.LATEST else None)
+        if number is None and key in names.STAGES:
+            there = self.at_stage(key)
+            if len(there) != 1:
+                how_many = f"{len(there)} versions" if there else "no version"
+                raise NotFound(f"model {self.name!r} has {how_many} in {key}; it has {_listed(self.numbers)}")
+            number = there[0].number
+        if number is None and key.startswith("v") and key[1:] in self.versions:
+            number = key[1:]
+        return self.version(key if number is None else number)
+
+    @property
+    def numbers(self) -> list[str]:
+        """The numbers of its versions, without the deleted ones."""
+        return [number for number, version in self.versions.items() if version.deleted is None]
+
+    def at_stage(self, stage: str) -> list[Version]:
+        """The versions that are in a stage, as they came there."""
+        there = [self.versions[number] for number in self.numbers if self.versions[number].stage == stage]
+        return sorted(there, key=lambda version: version.stages[-1].number if version.stages else 0)
+
+    def aliases_of(self, version: Version) -> list[str]:
+        """The aliases that stand for a version."""
+        return sorted(alias for alias, number in self.aliases.items() if number == version.number)
+
+    def before(self, stage: str) -> Version:
+        """The version that was in a stage before the one that is there now. Raises ``NotFound``."""
+        came = [decision for version in self.versions.values() for decision in version.stages]
+        came = sorted((each for each in came if each.stage == stage), key=lambda each: each.number)
+        now = came[-1].version if came else None
+        earlier = [each.version for each in came if each.version != now and self.versions[each.version].deleted is None]
+        if not earlier:
+            raise NotFound(f"no version of {self.name!r} was in {stage} before")
+        return self.versions[earlier[-1]]
+
+
+def _listed(numbers: Iterable[str]) -> str:
+    shown = list(numbers)
+    return ", ".join(shown[:10] + ["..."] * (len(shown) > 10)) or "none"

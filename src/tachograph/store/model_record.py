@@ -1,0 +1,173 @@
+"""A model as people see it, and what they decide about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tachograph.errors import NotFound
+from tachograph.printable import decoded, printable
+from tachograph.registry import Model as ModelState
+from tachograph.registry import Version as VersionState
+from tachograph.registry import names, texts
+from tachograph.registry.decisions import (
+    Aliased,
+    Known,
+    Noted,
+    Protected,
+    Rule,
+    Ruled,
+    Staged,
+    Tagged,
+    UnknownDecision,
+    Unruled,
+)
+from tachograph.store.query import VERSION_FIELDS, where
+from tachograph.store.version_record import VersionRecord
+
+if TYPE_CHECKING:
+    from tachograph.store.models import Models
+
+PROTECTING_STAGE = "production"  # whose rules a version keeps to which a protected alias moves
+
+
+class ModelRecord:
+    """A model: its versions, as they were when this was read."""
+
+    def __init__(self, models: Models, state: ModelState) -> None:
+        self._models, self._state = models, state
+        self.name = state.name
+
+    def __repr__(self) -> str:
+        return printable(f"<tachograph model {self.name}, {len(self._state.numbers)} versions>")
+
+    @property
+    def versions(self) -> list[VersionRecord]:
+        """Its versions in the order of their registration, without those that were deleted."""
+        return [VersionRecord(self, self._state.versions[number]) for number in self._state.numbers]
+
+    def version(self, key: str) -> VersionRecord:
+        """A version by its number, an alias, a stage or "latest". Raises ``NotFound``."""
+        if not isinstance(key, str):
+            raise NotFound(f"a version is found by its number, an alias or a stage, not by a {type(key).__name__}")
+        return VersionRecord(self, self._state.find(decoded(key)))
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The numbers of the versions for which aliases stand."""
+        return dict(sorted(self._state.aliases.items()))
+
+    @property
+    def protected(self) -> list[str]:
+        """The aliases that move only to versions that keep the rules of production."""
+        return sorted(self._state.protected)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Labels of the model itself."""
+        return dict(self._state.tags)
+
+    @property
+    def notes(self) -> list[Noted]:
+        """Remarks on the model itself (``.at .by .text``)."""
+        return list(self._state.notes)
+
+    @property
+    def rules(self) -> dict[int, tuple[str, Rule]]:
+        """What stages ask of versions, by the number of the decision that made it."""
+        return dict(self._state.rules)
+
+    @property
+    def history(self) -> list[Known | UnknownDecision]:
+        """All decisions about it, refused ones too, in their order."""
+        return list(self._state.decisions)
+
+    def tag(self, tags: Mapping[str, str | None]) -> None:
+        """Label the model; None takes a label away."""
+        given = texts.tags(tags)
+        self._models.decide(self.name, lambda model: _of(model, Tagged(tags=given)))
+
+    def note(self, text: str) -> None:
+        """Add a remark on the model."""
+        checked = texts.needed("a note", text)
+        self._models.decide(self.name, lambda model: _of(model, Noted(text=checked)))
+
+    def rule(
+        self,
+        stage: str,
+        query: str | None = None,
+        *,
+        approvals: int | None = None,
+        no_failed_checks: bool = False,
+        not_by_author: bool = False,
+    ) -> int:
+        """Let a stage ask something of versions from now on: one of these. Returns the rule's number."""
+        given = [query is not None, approvals is not None, no_failed_checks, not_by_author]
+        if sum(given) != 1:
+            raise ValueError("a rule is one of: a query, approvals, no_failed_checks, not_by_author")
+        if approvals is not None and (isinstance(approvals, bool) or not isinstance(approvals, int) or approvals < 1):
+            raise ValueError(f"approvals is a number of people, 1 or more, not {approvals!r}")
+        if query is not None:
+            where(query, VERSION_FIELDS)
+        rule = Rule(query, approvals, no_failed_checks, not_by_author)
+        ruled = Ruled(stage=names.stage(stage), rule=rule)
+        self._models.decide(self.name, lambda model: _of(model, ruled))
+        return ruled.number
+
+    def remove_rule(self, number: int, reason: str | None = None) -> None:
+        """Let a rule no longer hold. Raises ``NotFound`` where there is none of that number."""
+
+        def make(model: ModelState) -> Unruled:
+            if number not in model.rules:
+                raise NotFound(f"model {self.name!r} has no rule {number}: `tachograph model rule NAME --list`")
+            return Unruled(rule=number, reason=texts.text("reason", reason))
+
+        self._models.decide(self.name, make)
+
+    def remove_alias(self, alias: str) -> None:
+        """Let an alias stand for nothing. Raises ``NotFound`` where there is none, ``NotAllowed`` for a protected
+        one."""
+
+        def make(model: ModelState) -> Aliased:
+            if alias not in model.aliases:
+                raise NotFound(f"model {self.name!r} has no alias {alias!r}")
+            refused = [f"the alias {alias!r} is protected"] if alias in model.protected else []
+            return Aliased(alias=alias, refused=refused)
+
+        self._models.decide(self.name, make)
+
+    def protect(self, alias: str, on: bool = True) -> None:
+        """Let an alias move only to versions that keep the rules of production; no longer, with ``on`` False."""
+        protected = Protected(alias=names.alias(alias), on=bool(on))
+        self._models.decide(self.name, lambda model: _of(model, protected))
+
+    def rollback(self, stage: str, reason: str | None = None) -> VersionRecord:
+        """Bring back the version that was in a stage before the one that is there.
+
+        Raises ``NotFound`` where there was none, ``NotAllowed`` where the stage's rules are not kept.
+        """
+        stage = names.stage(stage)
+        decision: Staged = self._models.decide(
+            self.name, lambda model: self._staged(model, model.before(stage), stage, None, reason)
+        )
+        return self.version(decision.version)
+
+    def _staged(
+        self, model: ModelState, version: VersionState, stage: str, condition: str | None, reason: str | None
+    ) -> Staged:
+        refused = self._models.promotable(model, version, stage, condition)
+        reasons = [f"{stage} asks for {why}" for why in refused]
+        return Staged(
+            version=version.number,
+            stage=stage,
+            condition=condition,
+            refused=reasons,
+            reason=texts.text("reason", reason),
+        )
+
+
+def _of(model: ModelState, decision: Any) -> Any:
+    """The decision, about a model that there is."""
+    if not model.decisions:
+        raise NotFound(f"there is no model {model.name!r}")
+    return decision
