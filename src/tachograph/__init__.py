@@ -15,6 +15,7 @@ from tachograph.version import __version__
 if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the users
     from tachograph.errors import Damaged as Damaged
     from tachograph.errors import Error as Error
+    from tachograph.errors import NotAllowed as NotAllowed
     from tachograph.errors import NotFound as NotFound
     from tachograph.errors import QueryError as QueryError
     from tachograph.errors import TachographWarning as TachographWarning
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
 
 _HOMES = {
     "hooks.autolog": ["Autolog", "autolog", "suppress"],
-    "errors": ["Damaged", "Error", "NotFound", "QueryError", "TachographWarning"],
+    "errors": ["Damaged", "Error", "NotAllowed", "NotFound", "QueryError", "TachographWarning"],
     "record.start": ["start_run"],
     "record.run": ["Run"],
     "store.store": ["open_store"],

@@ -22,6 +22,10 @@ class QueryError(Error, ValueError):
     """A ``where`` or ``order_by`` that can't be read."""
 
 
+class Taken(Error, ValueError):
+    """A name or a number that somebody else was given already."""
+
+
 class NotAllowed(Error):
     """What was asked is not allowed by the rules that somebody made."""
 

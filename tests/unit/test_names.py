@@ -80,6 +80,7 @@ def test_errors() -> None:
     assert issubclass(tachograph.NotFound, LookupError)
     assert issubclass(tachograph.QueryError, tachograph.Error)
     assert issubclass(tachograph.QueryError, ValueError)
+    assert issubclass(tachograph.NotAllowed, tachograph.Error)
     assert issubclass(tachograph.Damaged, tachograph.Error)
     assert issubclass(tachograph.TachographWarning, UserWarning)
 

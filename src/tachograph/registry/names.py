@@ -32,7 +32,7 @@ def alias(name: object) -> str:
 def stage(name: object) -> str:
     """The name, if there is such a stage. Raises ValueError."""
     if name not in STAGES:
-        raise ValueError(f"there is no stage {_short(name)}: the stages are {', '.join(STAGES)}")
+        raise ValueError(f"there is no stage {short(name)}: the stages are {', '.join(STAGES)}")
     return str(name)
 
 
@@ -44,24 +44,26 @@ def folder(model: str) -> str:
 def of_folder(folder: str) -> str | None:
     """The model that a folder is of; None where it is none's."""
     name = unquote(folder, errors="replace")
-    return name if _is_good(name) and quote(name, safe=" +") == folder else None
+    return name if is_good(name) and quote(name, safe=" +") == folder else None
 
 
 def _checked(what: str, name: object) -> str:
     if not isinstance(name, str):
         raise ValueError(f"{what} is text, not {type(name).__name__}")
-    if not _is_good(name):
+    if not is_good(name):
         raise ValueError(
             f"{what} has letters, digits and . _ - + or blanks between them, {_LONGEST} at most, and begins with a "
-            f"letter or digit: not {_short(name)}"
+            f"letter or digit: not {short(name)}"
         )
     return name
 
 
-def _is_good(name: str) -> bool:
+def is_good(name: str) -> bool:
+    """Whether a model or an alias can be called so."""
     return bool(_GOOD.fullmatch(name)) and len(quote(name)) <= 2 * _LONGEST and len(name) <= _LONGEST
 
 
-def _short(name: object) -> str:
+def short(name: object) -> str:
+    """A name in quotes, for an error: cut where it is long."""
     text = repr(name)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -44,11 +44,11 @@ class Registry:
 
     def model(self, name: str) -> Model:
         """A model as it is now. Raises ``NotFound`` where nothing was decided about one of that name."""
-        model = self._read(name)
+        model = self._read(name) if names.is_good(name) else Model(name)
         if not model.decisions:
             there = self.names()
             listed = ", ".join(there[:10] + ["..."] * (len(there) > 10)) or "none"
-            raise NotFound(f"there is no model {name!r}; there are: {listed}")
+            raise NotFound(f"there is no model {names.short(name)}; there are: {listed}")
         return model
 
     def decide(self, name: str, make: Callable[[Model], D]) -> D:
@@ -72,6 +72,7 @@ class Registry:
         decision.number, decision.at = model.last + 1, time()
         decision.by, decision.host, decision.previous = self.person, self.host, model.digest
         content = decisions.encode(decision)
+        decisions.decode(content)  # what could not be read back is not kept: that raises ValueError
         is_kept = self.records.append(model.name, decision.number, content)
         if is_kept:
             take_in(model, decision.number, content)

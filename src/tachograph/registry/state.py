@@ -145,7 +145,7 @@ class Model:
         """The version with this number. Raises ``NotFound`` where there is none, or it was deleted."""
         version = self.versions.get(number)
         if version is None:
-            raise NotFound(f"model {self.name!r} has no version {number!r}; it has {_listed(self.numbers)}")
+            raise NotFound(f"model {self.name!r} has no version {names.short(number)}; it has {_listed(self.numbers)}")
         if version.deleted is not None:
             who = f" by {version.deleted.by}" * bool(version.deleted.by)
             why = f": {version.deleted.reason}" if version.deleted.reason else ""

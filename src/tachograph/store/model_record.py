@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tachograph.store.models import Models
 
 PROTECTING_STAGE = "production"  # whose rules a version keeps to which a protected alias moves
+_MOST_PEOPLE = 1000  # whose approval a rule may ask for
 
 
 class ModelRecord:
@@ -82,6 +83,11 @@ class ModelRecord:
         """All decisions about it, refused ones too, in their order."""
         return list(self._state.decisions)
 
+    @property
+    def damage(self) -> dict[int, str]:
+        """What is wrong with its decisions, by number: such a one costs itself alone."""
+        return dict(self._state.damage)
+
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Label the model; None takes a label away."""
         given = texts.tags(tags)
@@ -105,8 +111,10 @@ class ModelRecord:
         given = [query is not None, approvals is not None, no_failed_checks, not_by_author]
         if sum(given) != 1:
             raise ValueError("a rule is one of: a query, approvals, no_failed_checks, not_by_author")
-        if approvals is not None and (isinstance(approvals, bool) or not isinstance(approvals, int) or approvals < 1):
-            raise ValueError(f"approvals is a number of people, 1 or more, not {approvals!r}")
+        if approvals is not None and (
+            isinstance(approvals, bool) or not isinstance(approvals, int) or not 1 <= approvals <= _MOST_PEOPLE
+        ):
+            raise ValueError(f"approvals is a number of people, 1 to {_MOST_PEOPLE}, not {names.short(approvals)}")
         if query is not None:
             where(query, VERSION_FIELDS)
         rule = Rule(query, approvals, no_failed_checks, not_by_author)
@@ -130,7 +138,7 @@ class ModelRecord:
 
         def make(model: ModelState) -> Aliased:
             if alias not in model.aliases:
-                raise NotFound(f"model {self.name!r} has no alias {alias!r}")
+                raise NotFound(f"model {self.name!r} has no alias {names.short(alias)}")
             refused = [f"the alias {alias!r} is protected"] if alias in model.protected else []
             return Aliased(alias=alias, refused=refused)
 
@@ -169,5 +177,5 @@ class ModelRecord:
 def _of(model: ModelState, decision: Any) -> Any:
     """The decision, about a model that there is."""
     if not model.decisions:
-        raise NotFound(f"there is no model {model.name!r}")
+        raise NotFound(f"there is no model {names.short(model.name)}")
     return decision

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tachograph import events
-from tachograph.errors import NotFound
+from tachograph.errors import NotFound, Taken
 from tachograph.printable import decoded
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Registry, names, numbers, rules, texts
@@ -98,7 +98,7 @@ class Models:
         def make(model: ModelState) -> Registered:
             made.version = chosen or numbers.following(model.versions, bump or "minor")
             if numbers.is_taken(numbers.parse(made.version), model.versions):
-                raise ValueError(f"version {made.version} of model {name!r} is there already: versions never change")
+                raise Taken(f"version {made.version} of model {name!r} is there already: versions never change")
             return made
 
         self.decide(name, make)

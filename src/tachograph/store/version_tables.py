@@ -11,6 +11,7 @@ from tachograph.index import labels
 from tachograph.registry import Model, Version
 from tachograph.store import query
 from tachograph.store.query import VERSION_FIELDS
+from tachograph.store.questions import ALL
 
 _TABLES = """
 CREATE TABLE record (no INTEGER PRIMARY KEY, name TEXT, version TEXT, stage TEXT, approval TEXT, run TEXT, by TEXT,
@@ -68,7 +69,7 @@ class VersionTables:
         order = [f"{term.text} {'DESC' if term.descending else 'ASC'} NULLS LAST" for term in terms]
         values = [*values, *(value for term in terms for value in term.values)]
         sql = f"SELECT no FROM record WHERE {condition} ORDER BY {', '.join([*order, 'registered DESC', 'no DESC'])}"
-        rows = self._db.execute(sql if limit is None else f"{sql} LIMIT {int(limit)}", values)
+        rows = self._db.execute(sql if limit is None else f"{sql} LIMIT {min(limit, ALL)}", values)
         return (self.versions[no] for (no,) in rows.fetchall())
 
 
