@@ -6,17 +6,16 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tachograph import events, guard
 from tachograph.errors import Damaged, Error, NotFound
-from tachograph.events import Member
 from tachograph.journal.blobs import digest_of
 from tachograph.printable import printable
 from tachograph.runtime import whole_files
-from tachograph.store import loaders
+from tachograph.store import copying, loaders
 from tachograph.store.questions import Files
 
 
@@ -56,36 +55,61 @@ class Artifact:
         Raises ``Damaged`` where what is kept doesn't match, ``NotFound`` where it was let go of.
         """
         target = self._files.copies / self.digest.removeprefix("sha256:") / _inside(self.filename, self)
-        if self.members is None:
-            self._provide(self.digest, target)
-        else:
-            self._provide_folder(self.members, target)
+        files = self._files_at(target)
+        if self.members is not None:
+            target.mkdir(parents=True, exist_ok=True)
+            for path in target.rglob("*"):
+                if path not in files and not path.is_dir():
+                    path.unlink()  # something else came in here: what is handed out is what was kept
+        for path, digest in files.items():
+            self._provide(digest, path)
         return target
 
-    def _provide_folder(self, members: list[Member], target: Path) -> None:
-        if self.digest != "sha256:" + hashlib.sha256(events.encode(members)).hexdigest():
+    def copy_to(self, folder: str | os.PathLike[str], on_copied: Callable[[int], None] | None = None) -> Path:
+        """Copy it into a folder, under its own file name, each byte checked against its digest; return where it is.
+
+        What is there already, and is the same, is not copied again. ``on_copied`` is called with the number of bytes
+        of each piece. Raises ``NotAllowed`` where something else is there, and changes nothing then; ``Damaged`` where
+        what is kept doesn't match, ``NotFound`` where it was let go of.
+        """
+        target = Path(folder) / _inside(self.filename, self)
+        files = self._files_at(target)
+        missing = copying.lacking(target, files)
+        for path in missing:
+            copying.copy(self._blob(files[path]), path, files[path], on_copied or (lambda size: None))
+        if self.members is not None:
+            target.mkdir(parents=True, exist_ok=True)  # which may have no files
+        copying.remove_drafts(files)
+        return target
+
+    def _files_at(self, target: Path) -> dict[Path, str]:
+        """Its files below ``target``, and their digests. Raises ``Damaged`` for a list of files that was changed."""
+        if self.members is None:
+            return {target: self.digest}
+        if self.digest != "sha256:" + hashlib.sha256(events.encode(self.members)).hexdigest():
             raise Damaged(f"artifact {self.name}: its list of files does not match its digest; log it again")
-        expected = {target / _inside(member.path, self): member.digest for member in members}
-        target.mkdir(parents=True, exist_ok=True)
-        for path in target.rglob("*"):
-            if path not in expected and not path.is_dir():
-                path.unlink()  # something else came in here: what is handed out is what was kept
-        for path, digest in expected.items():
-            self._provide(digest, path)
+        return {target / _inside(member.path, self): member.digest for member in self.members}
 
     def _provide(self, digest: str, target: Path) -> None:
         """Put the blob ``digest`` at ``target``, unless it is there already, unchanged."""
         if target.is_file() and digest_of(target) == digest:
             return
-        blob = self._files.blob(digest)
-        if digest in self._released and not blob.is_file():
-            raise self._released_error()
-        if not blob.is_file() or digest_of(blob) != digest:
-            fault = "does not match its digest" if blob.is_file() else "is missing"
-            raise Damaged(f"artifact {self.name}: {blob} {fault}; restore it from a copy of the store")
+        blob = self._blob(digest)
+        if digest_of(blob) != digest:
+            raise Damaged(
+                f"artifact {self.name}: {blob} does not match its digest; restore it from a copy of the store"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_files.draft(target) as draft:
             _link_or_copy(blob, draft)
+
+    def _blob(self, digest: str) -> Path:
+        blob = self._files.blob(digest)
+        if blob.is_file():
+            return blob
+        if digest in self._released:
+            raise self._released_error()
+        raise Damaged(f"artifact {self.name}: {blob} is missing; restore it from a copy of the store")
 
     def load(self, trusted: bool = False) -> Any:
         """What was kept, as an object: text as str, JSON as it is, tables and CSV as a list of dicts, a framework's
