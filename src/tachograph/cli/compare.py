@@ -6,7 +6,6 @@ What is the same in all of them is left out.
 
 from __future__ import annotations
 
-import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
@@ -15,7 +14,8 @@ from typing import Any
 from tachograph import wording
 from tachograph.cli import with_store
 from tachograph.cli.arguments import UsageError, add_json, add_root
-from tachograph.cli.view import draw, plain_values, ranking
+from tachograph.cli.view import differences, draw, plain_values
+from tachograph.cli.view.differences import MISSING, Differences, Values
 from tachograph.store import document
 from tachograph.store.run_record import RunRecord
 from tachograph.store.store import Store
@@ -43,17 +43,16 @@ def run(options: Namespace, store: Store) -> int:
     if not 2 <= len({run.id for run in runs}) == len(runs) <= MOST:
         raise UsageError(f"name two to {MOST} different runs (tachograph compare --help says more)")
     values = {title: [read(run) for run in runs] for title, read in SECTIONS.items()}
-    differences = {title: _differing(of_runs) for title, of_runs in values.items()}
+    found = {title: differences.differing(of_runs) for title, of_runs in values.items()}
     if options.json:
-        document.write({"runs": [document.of_run(run) for run in runs], **_by_id(runs, differences)})
+        ids = [run.id for run in runs]
+        document.write({"runs": [document.of_run(run) for run in runs], **differences.by_thing(ids, found)})
     else:
-        _draw(runs, differences, recorded=[title for title, of_runs in values.items() if any(of_runs)])
+        _draw(runs, found, recorded=[title for title, of_runs in values.items() if any(of_runs)])
     return 0
 
 
 # -- what is compared: names and values of each run --
-
-Values = Mapping[str, Any]
 
 
 def _data(run: RunRecord) -> Values:
@@ -68,16 +67,10 @@ def _code(run: RunRecord) -> Values:
 def _environment(run: RunRecord) -> Values:
     environment = run.environment
     return {
-        **_flat(environment, "python", "os", "cpu", "memory", "seeds", "variables"),
+        **differences.flat(environment, "python", "os", "cpu", "memory", "seeds", "variables"),
         "gpus": [gpu.get("name") for gpu in plain_values.mappings(environment.get("gpus"))],
         "command": environment.get("argv"),
         "folder": environment.get("cwd"),
-    }
-
-
-def _flat(values: Values, *groups: str) -> dict[str, Any]:
-    return {
-        f"{group}.{name}": value for group in groups for name, value in plain_values.mapping(values.get(group)).items()
     }
 
 
@@ -91,48 +84,17 @@ SECTIONS: dict[str, Callable[[RunRecord], Values]] = {
 }
 
 
-class Missing:
-    """Stands for a value that a run doesn't have."""
-
-
-MISSING = Missing()
-Differences = dict[str, list[Any]]  # by name, a value for each run
-
-
-def _differing(runs: Sequence[Values]) -> Differences:
-    names = dict.fromkeys(name for run in runs for name in run)
-    rows = {name: [run.get(name, MISSING) for run in runs] for name in names}
-    # Compared by their text: so NaN equals NaN, and 1 equals neither 1.0 nor True.
-    return {name: row for name, row in rows.items() if len({repr(value) for value in row}) > 1}
-
-
-def _by_id(runs: Sequence[RunRecord], differences: Mapping[str, Differences]) -> dict[str, Any]:
-    return {
-        title: {
-            name: {run.id: value for run, value in zip(runs, row, strict=True) if value is not MISSING}
-            for name, row in rows.items()
-        }
-        for title, rows in differences.items()
-    }
-
-
 # -- drawing --
 
 
-def _draw(runs: Sequence[RunRecord], differences: Mapping[str, Differences], recorded: Sequence[str]) -> None:
+def _draw(runs: Sequence[RunRecord], found: Mapping[str, Differences], recorded: Sequence[str]) -> None:
     console = draw.console()
     draw.show(console, _names(runs))
-    for title, rows in differences.items():
-        if rows:
-            table = _metrics(rows) if title == "metrics" else _table(rows, console.width)
-            draw.section(console, title.capitalize(), table)
+    for title, rows in found.items():
+        differences.show(console, title, rows)
         if "diff" in rows and title == "code":
             draw.show(console, draw.line(), *_changes(rows["diff"]))
-    same = [title for title in recorded if not differences[title]]
-    missing = [title for title in differences if title not in recorded]
-    rest = [f"the same: {', '.join(same)}"] * bool(same) + [f"not recorded: {', '.join(missing)}"] * bool(missing)
-    if rest:
-        draw.show(console, draw.line(), draw.line(("; ".join(rest), "dim")))
+    differences.show_rest(console, found, recorded)
 
 
 def _names(runs: Sequence[RunRecord]) -> draw.Group:
@@ -148,50 +110,9 @@ def _names(runs: Sequence[RunRecord]) -> draw.Group:
     )
 
 
-def _table(rows: Differences, room: int) -> draw.Group:
-    names = draw.TableColumn("", list(map(wording.line, rows)), style="dim")
-    count = len(next(iter(rows.values())))
-    each = max(8, (room - names.width) // count - draw.GAP)
-    columns = [
-        draw.TableColumn(letter, draw.clipped([_cell(name, row[index]) for name, row in rows.items()], each))
-        for index, letter in enumerate(ascii_uppercase[:count])
-    ]
-    return draw.table([names, *columns])
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is MISSING:
-        return "–"
-    if name == "diff":
-        changes = _changed_lines(value)
-        files = wording.count(len({file for file, _ in changes}), "file")
-        return f"{wording.count(len(changes), 'line')} in {files}" if changes else "none"
-    return wording.digest(value) if isinstance(value, str) and value.startswith("sha256:") else wording.param(value)
-
-
-def _metrics(rows: Differences) -> draw.Group:
-    """The metrics, the most telling first; of two runs also by how much they differ."""
-    ordered = {name: rows[name] for name in ranking.metrics(rows)}
-    columns = [draw.TableColumn("", list(map(wording.line, ordered)), style="dim")]
-    count = len(next(iter(rows.values())))
-    for index, letter in enumerate(ascii_uppercase[:count]):
-        cells = ["–" if row[index] is MISSING else wording.number(row[index]) for row in ordered.values()]
-        columns.append(draw.TableColumn(letter, cells, right=True))
-    if count == 2:
-        columns.append(draw.TableColumn("CHANGE", [_change(*row) for row in ordered.values()], right=True))
-    return draw.table(columns)
-
-
-def _change(before: Any, after: Any) -> str:
-    if MISSING in (before, after) or not math.isfinite(after - before):
-        return ""
-    share = f" ({(after - before) / abs(before):+.1%})" if before else ""
-    return f"{'+' * (after > before)}{wording.number(after - before)}{share}"
-
-
 def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
     """The changed lines that are not in all of the runs' diffs, each behind the letter of its run."""
-    changes = [[] if diff is MISSING else _changed_lines(diff) for diff in diffs]
+    changes = [[] if diff is MISSING else differences.changed_lines(diff) for diff in diffs]
     common = set.intersection(*map(set, changes))
     for letter, of_run in zip(ascii_uppercase, changes, strict=False):
         only = [change for change in of_run if change not in common]
@@ -200,14 +121,3 @@ def _changes(diffs: Sequence[Any]) -> Iterator[draw.Text]:
             yield draw.line((f"{letter}  {wording.line(file)}  ", "dim"), (line, style))
         if len(only) > SHOWN_CHANGES:
             yield draw.line((f"{letter}  and {wording.count(len(only) - SHOWN_CHANGES, 'more line')}", "dim"))
-
-
-def _changed_lines(diff: Any) -> list[tuple[str, str]]:
-    """The lines that a diff adds and removes, each with its file."""
-    file, changes = "", []
-    for line in diff.splitlines() if isinstance(diff, str) else ():
-        if line.startswith("diff "):
-            file = line.rpartition(" b/")[2]
-        elif line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")):
-            changes.append((file, line))
-    return changes

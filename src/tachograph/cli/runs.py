@@ -11,7 +11,7 @@ with other characters than letters, digits and _ in double quotes: metrics."trai
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,7 +74,8 @@ def _draw(runs: list[RunRecord], tree: bool) -> None:
 def table(runs: list[RunRecord], console: draw.Console, indents: list[int] | None = None) -> draw.Group:
     """A table of runs, with the columns that say most about them, as far as they fit."""
     widest = WIDEST if console.is_terminal else draw.UNBOUNDED
-    columns = [*_facts(runs, indents or [0] * len(runs), widest), *_values(runs, widest)]
+    values = values_of([run.metrics for run in runs], [run.params for run in runs], widest)
+    columns = [*_facts(runs, indents or [0] * len(runs), widest), *values]
     return draw.table(draw.fitting(columns, console.width))
 
 
@@ -127,22 +128,25 @@ def _seconds(run: RunRecord, now: datetime) -> float:
     return max(0.0, ((run.ended or now) - run.started).total_seconds())
 
 
-def _values(runs: list[RunRecord], widest: int) -> list[draw.TableColumn]:
-    """Metrics and parameters, the most telling first."""
-    metrics = ranking.common_metrics([run.metrics for run in runs])[:FEW]
-    params = ranking.differing([run.params for run in runs])[:FEW]
+def values_of(
+    metrics: Sequence[Mapping[str, Any]], params: Sequence[Mapping[str, Any]], widest: int
+) -> list[draw.TableColumn]:
+    """Columns of metrics and parameters, the most telling first."""
+    shown_metrics, shown_params = ranking.common_metrics(metrics)[:FEW], ranking.differing(params)[:FEW]
     return [
         *(
             draw.TableColumn(
-                wording.line(name), [_cell(run.metrics, name, wording.number) for run in runs], rank, right=True
+                wording.line(name), [_cell(of_run, name, wording.number) for of_run in metrics], rank, right=True
             )
-            for name, rank in zip(metrics, (1, 3, 4, *[6] * FEW), strict=False)
+            for name, rank in zip(shown_metrics, (1, 3, 4, *[6] * FEW), strict=False)
         ),
         *(
             draw.TableColumn(
-                wording.line(name), draw.clipped([_cell(run.params, name, wording.param) for run in runs], widest), rank
+                wording.line(name),
+                draw.clipped([_cell(of_run, name, wording.param) for of_run in params], widest),
+                rank,
             )
-            for name, rank in zip(params, (4, 4, 4, *[7] * FEW), strict=False)
+            for name, rank in zip(shown_params, (4, 4, 4, *[7] * FEW), strict=False)
         ),
     ]
 
