@@ -55,7 +55,7 @@ def test_the_commands_name_what_there_is() -> None:
 
 
 def test_the_code_runs_and_the_record_is_readable_without_us(tmp_path: Path) -> None:
-    autolog, record, read, query, alone, duckdb = blocks("python")
+    autolog, record, read, query, alone, duckdb, _ = blocks("python")
     run(autolog, tmp_path)
     run(record, tmp_path)
     assert "finished 0.001" in run(read, tmp_path)
@@ -66,6 +66,34 @@ def test_the_code_runs_and_the_record_is_readable_without_us(tmp_path: Path) -> 
     lines = [path.read_text() for path in sorted((tmp_path / ".tachograph").glob("runs/*/*/*.jsonl"))]
     found = jq.compile(expression).input_text("".join(lines)).all()
     assert [point for point in found if point[1] is not None] == [[0, 1.0], [1, 0.5], [2, 1 / 3]]
+
+
+def test_models_are_registered_promoted_and_got(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    [python] = [block for block in blocks("python") if "register_model" in block]
+    assert "iris@1.0.0, production, approved" in run(python, tmp_path)
+    [shell] = [block for block in blocks("sh") if "model register" in block]
+    commands = shell.strip().splitlines()
+    first, refused, *_, rolled_back = [shown(command, tmp_path) for command in commands]
+    assert first == "iris@1.1.0\n"
+    assert refused == "production asks for 1 approval: there is none\niris@1.1.0 is approved by you\n"
+    assert rolled_back == "iris@1.0.0 is in production again\n"
+    assert (tmp_path / "serving" / "model.joblib").is_file()
+    history = shown("tachograph model history iris", tmp_path)
+    assert len(history.splitlines()) == len(list(tmp_path.glob(".tachograph/registry/iris/*.json"))) == 9
+    help = shown("tachograph model --help", tmp_path)
+    assert all(command in help for command in ("alias", "tag", "note", "versions", "delete"))
+
+
+def shown(command: str, folder: Path) -> str:
+    """What a line of a shell prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TACHOGRAPH_")}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

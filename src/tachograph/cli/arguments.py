@@ -47,6 +47,19 @@ class Parser(Arguments):
         return self.parse_args(arguments) if has_commands else self.parse_intermixed_args(arguments)
 
 
+class Subcommand(Arguments):
+    """The parser of a command below another one: its options, too, may stand before, between and behind the others."""
+
+    _is_inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Called by the parser above, and again by each of the passes in which argparse does this."""
+        if self._is_inside:
+            return super().parse_known_args(args, namespace)
+        self._is_inside = True
+        return self.parse_known_intermixed_args(args, namespace)
+
+
 def add_root(parser: ArgumentParser) -> None:
     """The option that says which store to read."""
     help = "the store: a folder or a URL (default: TACHOGRAPH_DIR, ./.tachograph)"

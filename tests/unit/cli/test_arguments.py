@@ -79,7 +79,7 @@ def test_what_an_error_says_can_be_shown():
 
 COMMANDS = [
     "runs", "show latest", "compare a b", "tail", "verify", "doctor", "gc", "sync", "compact", "rm a", "token list",
-    "token revoke a",
+    "token revoke a", "model list", "model show a",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from tests.unit.cli.conftest import strict
 import tachograph
 from tachograph import cli, events
 from tachograph.cli import COMMANDS, arguments
+from tachograph.registry import decisions
 
 TRAINING = """
 import numpy, tachograph
@@ -78,6 +79,26 @@ def all_kinds() -> Iterator[dict[str, Any]]:
     yield {"kind": HOSTILE, "values": {HOSTILE: HOSTILE}}
 
 
+def all_decisions() -> Iterator[dict[str, Any]]:
+    """Two versions, each kind of decision about the first one, refused ones too, and what makes no sense."""
+    made = {str(kind.__struct_config__.tag): decision(kind) for kind in decisions.Known.__args__}
+    yield made["registered"]
+    yield made["registered"] | {"version": "1.1.0"}
+    yield from (about for kind, about in made.items() if kind not in ("registered", "deleted"))
+    yield made["deleted"] | {"version": "1.1.0"}
+    yield from (about | {"refused": [HOSTILE, HOSTILE]} for about in made.values())
+    yield from (about | {"version": HOSTILE} for about in made.values() if "version" in about)
+    yield {"kind": HOSTILE, "by": HOSTILE, "host": HOSTILE, "reason": HOSTILE, HOSTILE: HOSTILE}
+    yield made["noted"] | {"version": None}
+    yield made["tagged"] | {"version": None}
+    yield made["protected"] | {"at": "\x1b[2J"}
+
+
+def decision(kind: Any) -> dict[str, Any]:
+    made = {"kind": str(kind.__struct_config__.tag), **filled(msgspec.inspect.type_info(kind), "")}
+    return made | {"refused": [], "at": 1.7e9} | ({"version": "1.0.0"} if "version" in made else {})
+
+
 def spoilt(value: Any, name: str = "") -> Any:
     """Plain values with every text of theirs made hostile."""
     if isinstance(value, str):
@@ -118,6 +139,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, facts: list[dict[str, Any
     write(root, RUN, "1-h-2-a", [{**start, "rank": 1, "role": HOSTILE, "parent": HOSTILE}, end])
     write(root, CHILD, WRITER, [{**start, "parent": RUN}, *points[:1], end])
     write(root, NAME, NAME, [start, end])
+    folder = root / "registry" / "iris"
+    folder.mkdir(parents=True)
+    for number, about in enumerate(all_decisions(), 1):
+        (folder / f"{number}.json").write_text(json.dumps(about | {"number": number}))
     return root
 
 
@@ -159,7 +184,15 @@ GIVEN: dict[str, Any] = {
     "HOST": lambda place: NAME,
     "PORT": lambda place: NAME,
     "KEY=VALUE": lambda place: NAME,
+    "NAME@V": lambda place: "iris@1.0.0",
+    "NAME[@V]": lambda place: "iris",
+    "STAGE": lambda place: "production",
+    "ALIAS": lambda place: "champion",
+    "A": lambda place: NAME,
+    "V": lambda place: NAME,
+    "TEXT": lambda place: HOSTILE.replace("\0", ""),
 }
+OF_MODELS = {**GIVEN, "NAME": lambda place: "iris", "KEY=VALUE": lambda place: f"{NAME}={NAME}"}
 ELSEWHERE = {"exec", "serve"}  # which do not return: tried in processes of their own
 
 
@@ -174,24 +207,25 @@ def parsers() -> Iterator[tuple[list[str], argparse.ArgumentParser]]:
             yield [name], parser
 
 
-def value(action: argparse.Action, place: Path) -> list[str]:
+def value(action: argparse.Action, place: Path, given: dict[str, Any]) -> list[str]:
     """What to give for an argument."""
     if action.choices:
         return [str(next(iter(action.choices)))]
     name = action.metavar or action.dest.upper()
     assert isinstance(name, str)
-    return [GIVEN[one](place) for one in name.replace("...", "").split()]
+    return [given[one](place) for one in name.replace("...", "").split()]
 
 
 def calls(parser: argparse.ArgumentParser, place: Path) -> Iterator[list[str]]:
     """Ways to call a command: as briefly as can be, and with each of its options."""
     own = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
-    positional = [text for action in own if not action.option_strings for text in value(action, place)]
+    texts = OF_MODELS if " model " in parser.prog else GIVEN
+    positional = [text for action in own if not action.option_strings for text in value(action, place, texts)]
     needed = [
         text
         for action in own
         if action.option_strings and action.required
-        for text in (action.option_strings[0], *value(action, place))
+        for text in (action.option_strings[0], *value(action, place, texts))
     ]
     options = [action for action in own if action.option_strings and not action.required]
     brief = [*needed, *positional]
@@ -199,7 +233,7 @@ def calls(parser: argparse.ArgumentParser, place: Path) -> Iterator[list[str]]:
         brief.append(CHILD)
     yield from (brief, [], [f"--{NAME}", *brief])
     for action in options:
-        given = value(action, place) if action.nargs != 0 else []
+        given = value(action, place, texts) if action.nargs != 0 else []
         yield [action.option_strings[0], *given, *brief]
         if "--json" in parser._option_string_actions:
             yield [action.option_strings[0], *given, *brief, "--json"]
@@ -220,7 +254,7 @@ def test_no_command_shows_anything_but_text(root, run_cli, monkeypatch, tmp_path
     if how == "styled":
         monkeypatch.setenv("FORCE_COLOR", "1")
     call = [*path, *(text.replace("/nowhere", str(tmp_path)) for text in call), *["--json"] * (how == "json")]
-    status, output, errors = run_cli(*call, *["--yes"] * (path == ["rm"]))
+    status, output, errors = run_cli(*call, *["--yes"] * (path in (["rm"], ["model", "delete"])))
     check(_STYLE.sub("", output) if how == "styled" else output, errors)
     if "--json" in call and status == 0:
         strict(output)
@@ -242,10 +276,16 @@ def test_what_is_tried_does_say_something(root, run_cli):
         f"tail {RUN}",
         "verify",
         "doctor",
+        "model versions",
+        "model show iris",
+        "model show iris@1.0.0",
+        "model history iris",
+        "model history iris@1.0.0",
+        "model rule iris --list",
     ]
     for command in said:
         _, output, errors = run_cli(*command.split())
-        assert output.count("FORGED") > 1, (command, errors)
+        assert (output + errors).count("FORGED") > 1, (command, errors)
     assert "FORGED" in run_cli("show", f"nobody {NAME}")[2]
 
 
@@ -274,6 +314,7 @@ def test_a_notebook_shows_only_text(root):
     runs = store.runs(children=True)
     shown = [runs._repr_html_(), *(run._repr_html_() for run in runs), repr(store), repr(runs)]
     shown += [repr(artifact) for run in runs for artifact in run.artifacts]
+    shown += [repr(version) for version in store.versions()] + [repr(model) for model in store.models]
     assert "FORGED" in shown[0]
     check(*shown)
     assert not any("<script" in text for text in shown[: len(runs) + 1])
@@ -282,7 +323,7 @@ def test_a_notebook_shows_only_text(root):
 def test_only_two_modules_write():
     """What is written passes through them: no other one prints, has a stream at hand, or knows rich."""
     folder = Path(cli.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         if path.name in ("output.py", "draw.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
