@@ -11,7 +11,7 @@ import tachograph
 
 SIGNATURES = {
     "autolog": "(*frameworks, experiment=None, sinks=None, tags=None, models=True, checkpoints='best', datasets=True, "
-    "system=10.0, every_n_steps=1, silent=False)",
+    "system=10.0, every_n_steps=1, silent=False, register=None)",
     "start_run": "(name=None, *, experiment=None, params=None, tags=None, parent=None, resume=None, sinks=None)",
     "active_run": "()",
     "suppress": "()",

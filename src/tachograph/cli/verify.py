@@ -1,7 +1,8 @@
 """Check every journal and every blob against its checksums.
 
 Reported is each line that can't be read, each block of a journal that no longer matches its checksum, each stretch of
-events that is gone, each kept file that is missing or no longer what its digest says. A last line that was cut off
+events that is gone, each kept file that is missing or no longer what its digest says, each decision about a model that
+was changed or is gone. A last line that was cut off
 when its writer was killed is no damage.
 """
 
@@ -45,6 +46,7 @@ def _say(findings: Findings) -> None:
         wording.count(findings.events, "event"),
         wording.count(findings.blobs, "blob"),
     ]
+    checked += [f"{wording.count(findings.decisions, 'decision')} about models"] if findings.decisions else []
     verdict = wording.count(len(findings.damage), "damage") if findings.damage else "no damage"
     torn = f" ({wording.count(findings.torn, 'line')} cut off when a writer was killed)" if findings.torn else ""
     say(f"{', '.join(checked)} in {findings.root}: {verdict}{torn}")

@@ -18,6 +18,7 @@ from tachograph.hooks.patch import Hooks
 from tachograph.hooks.session import Options, options, suppress
 from tachograph.hooks.watch import Watcher
 from tachograph.record import lifecycle, process_end
+from tachograph.record.registering import check_model_name
 from tachograph.record.start import check_mapping, check_sinks, check_text
 from tachograph.runtime import notebooks
 
@@ -62,13 +63,15 @@ def autolog(
     system: float | bool = 10.0,
     every_n_steps: int = 1,
     silent: bool = False,
+    register: str | None = None,
 ) -> Autolog:
     """Record every training from now on; before or after the frameworks are imported, and as often as you like.
 
     ``frameworks`` names the plug-ins to use; none named means all. ``models`` keeps the fitted model, ``checkpoints``
     "best" (best and last), "all" or False. ``datasets`` records schema, size, digest and profile of training data.
     ``system`` is the time between hardware samples in seconds; False for none. ``every_n_steps`` thins per-step
-    metrics. ``silent`` keeps warnings off standard error. Called again, it adds plug-ins, and the arguments that it is
+    metrics. ``silent`` keeps warnings off standard error. ``register`` names a model: each training that ends well, in
+    a run that was opened for it, makes its next version. Called again, it adds plug-ins, and the arguments that it is
     given.
 
     Raises ValueError for arguments that can't be right, before anything is changed.
@@ -77,11 +80,14 @@ def autolog(
     check_text(experiment=experiment)
     check_mapping(tags=tags)
     check_sinks(sinks)
+    if register is not None:
+        check_model_name(register)
     if settings.off():
         return Autolog()
     requested = Options(
         experiment=experiment, sinks=None if sinks is None else list(sinks), tags=dict(tags or {}), models=models,
         checkpoints=checkpoints, datasets=datasets, system=system, every_n_steps=every_n_steps, silent=silent,
+        register=register,
     )  # fmt: skip
     with guard.contained("autolog"):
         if _python_hooks is not None:

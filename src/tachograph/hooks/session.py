@@ -253,4 +253,6 @@ def begin(plugin: str, name: str, records: bool, many: bool, silences: tuple[str
     run = open_run(options.name or name, options.experiment, parent=outer, opener=plugin, sinks=options.sinks)
     if options.tags:
         run.set_tags(options.tags)
+    if outer is None:
+        run.registers = options.register
     return Session(plugin, run if run.rank == 0 else None, owned=run, many=many, silences=silences)

@@ -6,6 +6,10 @@ holds the next step. Once a name turns up in a second shape, the names of both a
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+T = TypeVar("T")
+
 ONE_BY_ONE = -1
 
 
@@ -50,6 +54,18 @@ class StepCounts:
         for name, step in steps.items():
             self._single[name] = step + 1
         return steps
+
+    def by_step(self, points: dict[str, T], step: int | None) -> dict[int, dict[str, T]]:
+        """Points in groups of equal step. Without a step each name goes on from where it is."""
+        if not points:
+            return {}
+        if step is not None:
+            self.admit(tuple(points))
+            return {step: points}
+        groups: dict[int, dict[str, T]] = {}
+        for name, next_step in self.take(tuple(points)).items():
+            groups.setdefault(next_step, {})[name] = points[name]
+        return groups
 
     def take_one(self, shape: tuple[str, ...]) -> int:
         """:meth:`take` where all names are at the same step; ValueError, and nothing taken, where they are not."""

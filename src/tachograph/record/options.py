@@ -10,7 +10,8 @@ class Options(msgspec.Struct):
 
     ``models`` and ``datasets`` say whether models are kept and data is described; ``checkpoints`` is "best", True (all)
     or False; ``system`` the seconds between samples of the load, or False; of ``every_n_steps`` steps one is recorded.
-    ``name``, ``experiment``, ``tags`` and ``sinks`` are those of the runs that autolog opens.
+    ``register`` is the model of which each training makes a version, or None. ``name``, ``experiment``, ``tags`` and
+    ``sinks`` are those of the runs that autolog opens.
     """
 
     experiment: str | None = None
@@ -22,6 +23,7 @@ class Options(msgspec.Struct):
     system: float | bool = 10.0
     every_n_steps: int = 1
     silent: bool = False
+    register: str | None = None
     name: str | None = None
 
 

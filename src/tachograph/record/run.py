@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tachograph import guard, settings, values
 from tachograph.events import Metrics, Note, Params, RunEnd, RunStart, Tags
 from tachograph.journal import Journal
-from tachograph.journal.steps import StepCounts
 from tachograph.printable import printable
-from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end
+from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end, registering
 from tachograph.record.overhead import Samples
 from tachograph.record.recorder import Recorder
 from tachograph.runtime import deferred, process
 from tachograph.runtime.quiet import quietly
 from tachograph.version import __version__
+
+if TYPE_CHECKING:
+    from tachograph.store.version_record import VersionRecord
 
 STATUSES = ("finished", "failed", "interrupted")
 
@@ -53,6 +55,7 @@ class Run(guard.Accountable):
         self.sinks = tuple(sinks)
         self.ended = False
         self.joined = False
+        self.registers: str | None = None  # the model of which this run makes a version when it has ended well
         self.role, self.opener, self.rank, self.attempt = role, opener, rank, attempt
         self._started = time.monotonic()
         self.spent = 0.0  # seconds of the user's threads that recording took, but for ``log``
@@ -66,7 +69,7 @@ class Run(guard.Accountable):
     def _become_writer(self) -> Path:
         """Choose a name for this process as a writer; returns the folder of its journal, which nobody else uses."""
         me = process.this()
-        self.writer = f"{self.rank}-{me.place}-{me.pid}-{_random(6)}"
+        self.writer = f"{self.rank}-{me.place}-{me.pid}-{process.random_text(6)}"
         return self.root / "runs" / self.id / self.writer
 
     def _header(self) -> RunStart:
@@ -174,9 +177,9 @@ class Run(guard.Accountable):
         self.recorder.complain([*complaints, *unread])
 
     def _append_points(self, good: dict[str, Any], copies: dict[str, device_values.Copy], step: int | None) -> None:
-        for by_step, part in _by_step(good, step, self._journal.steps).items():
+        for by_step, part in self._journal.steps.by_step(good, step).items():
             self._journal.append(Metrics(0, 0, 0.0, by_step, part))
-        for by_step, part in _by_step(copies, step, self._journal.steps).items():
+        for by_step, part in self._journal.steps.by_step(copies, step).items():
             device_values.waiting.add(self, by_step, part)
 
     @guard.shield
@@ -215,6 +218,25 @@ class Run(guard.Accountable):
     def log_note(self, text: str) -> None:
         """Record a remark."""
         self._journal.append(Note(text=values.text(text)))
+
+    @guard.shield
+    @quietly()
+    def register_model(
+        self,
+        name: str,
+        artifact: str = "model",
+        bump: str | None = None,
+        version: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+    ) -> VersionRecord | None:
+        """Make an artifact of this run the next version of a model in the local store, and return that version.
+
+        ``bump`` is what goes up from the highest version there is, "major", "minor" (as when it is left out), "patch"
+        or "prerelease"; or ``version`` is the number itself. Nothing is raised: where no version was made, one warning
+        and a note in the run say why, and None is returned.
+        """
+        return registering.register(self, name, artifact, bump, version, tags, description)
 
     @guard.shield
     def log_artifact(
@@ -289,6 +311,9 @@ class Run(guard.Accountable):
             status = "failed"
         try:
             self._close()
+            if self.registers is not None and status == "finished":
+                with guard.contained("register", self), quietly():
+                    registering.at_end(self, self.registers)
         finally:  # also where a Ctrl-C comes in there
             self._end_now(status, error)
 
@@ -366,19 +391,6 @@ def _unpickle(root: str, id: str) -> Run:
     return Run.join(Path(root), id)
 
 
-def _by_step(points: dict[str, Any], step: int | None, steps: StepCounts) -> dict[int, dict[str, Any]]:
-    """Points in groups of equal step. Without a step each name goes on from where it is."""
-    if not points:
-        return {}
-    if step is not None:
-        steps.admit(tuple(points))
-        return {step: points}
-    groups: dict[int, dict[str, Any]] = {}
-    for name, next_step in steps.take(tuple(points)).items():
-        groups.setdefault(next_step, {})[name] = points[name]
-    return groups
-
-
 def _public(urls: Sequence[str]) -> list[str]:
     """URLs as they may be recorded."""
     if not urls:
@@ -386,9 +398,3 @@ def _public(urls: Sequence[str]) -> list[str]:
     from tachograph.redaction import redact_url
 
     return [redact_url(url) for url in urls]
-
-
-def _random(length: int) -> str:
-    """Random letters and digits from the operating system: the user's random state is not ours to move."""
-    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(alphabet[byte % 32] for byte in os.urandom(length))

@@ -14,8 +14,8 @@ from tachograph.events import Event, Metrics, Params
 from tachograph.record import active_run, job_runs, launchers, lifecycle, open_runs, process_end
 from tachograph.record import verbs as _verbs  # noqa: F401  # they are to be there when no file can be opened any more
 from tachograph.record.recorder import OffRecorder
-from tachograph.record.run import Run, _random
-from tachograph.runtime import deferred, notebooks
+from tachograph.record.run import Run
+from tachograph.runtime import deferred, notebooks, process
 
 DEFAULT_EXPERIMENT = "default"
 
@@ -33,7 +33,7 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    finish = _forked = _ignore
+    register_model = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()
@@ -170,7 +170,7 @@ def _identity(root: Path, name: str, parent_id: str | None, opener: str) -> tupl
     with guard.contained("rank"):
         ours = job_runs.run_rank(root, name, parent_id, opener)
     if ours is None:
-        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_random(6)}"}, False
+        return {"id": f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{process.random_text(6)}"}, False
     role = "owner" if ours.rank == 0 else "worker"
     return {"id": ours.id, "rank": ours.rank, "attempt": ours.attempt, "role": role}, ours.resumed
 

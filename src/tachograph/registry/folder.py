@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tachograph.registry import names
-from tachograph.runtime import locks, whole_files
+from tachograph.runtime import locks, plain_files, whole_files
 
 FOLDER = "registry"
 _SUFFIX = ".json"
@@ -27,16 +27,22 @@ class FolderRecords:
             return []
         return sorted(name for name in found if name is not None)
 
+    def path(self, model: str, number: int) -> Path:
+        """The file of a decision."""
+        return self.folder / names.folder(model) / f"{number}{_SUFFIX}"
+
     def read(self, model: str, after: int) -> Iterator[tuple[int, bytes]]:
         folder = self.folder / names.folder(model)
         for number in _numbers(folder):
             if number > after:
-                yield number, _content(folder / f"{number}{_SUFFIX}")
+                yield number, _content(self.path(model, number))
 
     def append(self, model: str, number: int, content: bytes) -> bool:
         folder = self.folder / names.folder(model)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"a decision of {len(content):,} bytes is too large: {_MOST_BYTES:,} is the most")
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{number}{_SUFFIX}"
+        path = self.path(model, number)
         with locks.locked(folder / ".lock"):
             if path.exists() or number != max(_numbers(folder), default=0) + 1:
                 return False
@@ -53,13 +59,10 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _content(path: Path) -> bytes:
-    """The content of a decision's file; what is no plain file, or too large to be one, has none."""
+    """The content of a decision's file; what can't be read, or is too large to be one, has none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with plain_files.opened(path) as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError:
         return b""
-    with open(descriptor, "rb") as file:
-        try:
-            return file.read(_MOST_BYTES + 1) if path.is_file() else b""
-        except OSError:
-            return b""
+    return content if len(content) <= _MOST_BYTES else b""

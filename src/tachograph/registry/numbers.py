@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from semver import Version as Number
 
@@ -15,8 +16,9 @@ _LIKE_ONE = re.compile(r"v?\d+(\.\d+)*([-+].*)?")
 
 def parse(text: object) -> Number:
     """A version's number. Raises ValueError for what is none."""
-    if isinstance(text, str) and len(text) <= _LONGEST and Number.is_valid(text):
-        return Number.parse(text)
+    if isinstance(text, str) and len(text) <= _LONGEST:
+        with suppress(ValueError):
+            return Number.parse(text)
     shown = repr(text) if len(repr(text)) <= 60 else f"{repr(text)[:57]}..."
     raise ValueError(f"a version is like 1.2.3 or 2.0.0-rc.1 (see https://semver.org), not {shown}")
 
@@ -40,9 +42,10 @@ def following(taken: Iterable[str], bump: str) -> str:
     return str(max(numbers).next_version(bump))
 
 
-def is_taken(number: Number, taken: Iterable[str]) -> bool:
-    """Whether there is one of the same rank: what follows a ``+`` tells no versions apart."""
-    return any(number.compare(each) == 0 for each in taken)
+def rank(number: str) -> str:
+    """What tells a version from others: its number without what follows a ``+``. Raises ValueError for no number."""
+    parse(number)
+    return number.partition("+")[0]
 
 
 def latest(numbers: Iterable[str]) -> str | None:

@@ -97,7 +97,8 @@ def take_in(model: Model, number: int, content: bytes) -> None:
         if number != model.last + 1:
             model.damage[model.last + 1] = "it is missing"
         elif decision.previous != model.digest:
-            model.damage[number - 1] = "it is not what it was when the next decision was made"
+            why = "it is not what it was when the next decision was made" if model.last else "there was one before it"
+            model.damage[max(number - 1, 1)] = why
         if decision.number != number:
             model.damage[number] = f"it says that it is number {decision.number}"
         decision.number = number

@@ -81,6 +81,7 @@ class Model:
     damage: dict[int, str] = field(default_factory=dict)
     last: int = 0
     digest: str = ""
+    _ranks: set[str] = field(default_factory=set)
 
     def apply(self, decision: Known | UnknownDecision) -> None:
         """Take in the next decision. One that makes no sense is damage, and changes nothing."""
@@ -122,9 +123,14 @@ class Model:
                 self._delete(decision)
 
     def _register(self, decision: Registered) -> None:
-        if numbers.is_taken(numbers.parse(decision.version), self.versions):
+        if self.has(decision.version):
             raise ValueError(f"version {decision.version} was there already")
+        self._ranks.add(numbers.rank(decision.version))
         self.versions[decision.version] = Version(decision, dict(decision.tags))
+
+    def has(self, number: str) -> bool:
+        """Whether a version has this number, or had it before it was deleted. Raises ValueError for no number."""
+        return numbers.rank(number) in self._ranks
 
     def _bring(self, decision: Staged) -> None:
         version = self.version(decision.version)

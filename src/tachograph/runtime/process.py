@@ -229,3 +229,9 @@ def _by_psutil(pid: int, method: str) -> Any:
         return getattr(psutil.Process(pid), method)()
     except psutil.Error:
         return None
+
+
+def random_text(length: int) -> str:
+    """Random letters and digits from the operating system: the user's random state is not ours to move."""
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(alphabet[byte % 32] for byte in os.urandom(length))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import sys
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from tachograph import guard
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class quietly(contextlib.ContextDecorator):  # noqa: N801 - used as a word: "with quietly():"
+
+class quietly:  # noqa: N801 - used as a word: "with quietly():"
     """A block or function that warns nobody, whatever the user's filters and numpy's error state say. Both are as
     before after it. Only warnings of ours come through, those of :mod:`tachograph.guard`.
 
@@ -27,8 +31,13 @@ class quietly(contextlib.ContextDecorator):  # noqa: N801 - used as a word: "wit
     that asks whose thread it is. Code in the block that filters warnings explicitly has its way.
     """
 
-    def _recreate_cm(self) -> quietly:  # for each call of a decorated function
-        return quietly()
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)  # and no frame of contextlib's, for which the user's line would be taken
+        def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+            with quietly():
+                return function(*args, **kwargs)
+
+        return quiet
 
     def __enter__(self) -> None:
         filters: Any = warnings.filters

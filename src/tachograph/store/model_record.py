@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tachograph.errors import NotFound
-from tachograph.printable import decoded, printable
+from tachograph.printable import printable
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Version as VersionState
 from tachograph.registry import names, texts
@@ -23,6 +23,7 @@ from tachograph.registry.decisions import (
     Unruled,
 )
 from tachograph.store.query import VERSION_FIELDS, where
+from tachograph.store.questions import asked_name
 from tachograph.store.version_record import VersionRecord
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ class ModelRecord:
 
     def version(self, key: str) -> VersionRecord:
         """A version by its number, an alias, a stage or "latest". Raises ``NotFound``."""
-        if not isinstance(key, str):
-            raise NotFound(f"a version is found by its number, an alias or a stage, not by a {type(key).__name__}")
-        return VersionRecord(self, self._state.find(decoded(key)))
+        asked = asked_name(key, "a version", "its number, an alias or a stage")
+        return VersionRecord(self, self._state.find(asked))
 
     @property
     def aliases(self) -> dict[str, str]:

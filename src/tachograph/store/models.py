@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from tachograph import events
 from tachograph.errors import NotFound, Taken
-from tachograph.printable import decoded
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Registry, names, numbers, rules, texts
 from tachograph.registry import Version as VersionState
@@ -20,6 +19,7 @@ from tachograph.registry.folder import FolderRecords
 from tachograph.runtime import process
 from tachograph.store.artifacts import Artifact
 from tachograph.store.model_record import ModelRecord
+from tachograph.store.questions import asked_name
 from tachograph.store.version_record import VersionRecord
 from tachograph.store.version_tables import VersionTables, why_not
 
@@ -44,9 +44,7 @@ class Models:
 
     def model(self, name: str) -> ModelRecord:
         """The model of that name. Raises ``NotFound``."""
-        if not isinstance(name, str):
-            raise NotFound(f"a model is found by its name, not by a {type(name).__name__}")
-        return ModelRecord(self, self._registry.model(decoded(name)))
+        return ModelRecord(self, self._registry.model(asked_name(name, "a model")))
 
     def find(self, key: str) -> VersionRecord:
         """The version that ``name@version`` means, or the latest one of ``name``. Raises ``NotFound``."""
@@ -97,7 +95,7 @@ class Models:
 
         def make(model: ModelState) -> Registered:
             made.version = chosen or numbers.following(model.versions, bump or "minor")
-            if numbers.is_taken(numbers.parse(made.version), model.versions):
+            if model.has(made.version):
                 raise Taken(f"version {made.version} of model {name!r} is there already: versions never change")
             return made
 

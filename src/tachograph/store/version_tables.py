@@ -91,7 +91,7 @@ def _shown(field: Any, version: Version, model: Model) -> str:
     held: dict[str, Any] = {"metric": made.metrics, "param": made.params, "tag": version.tags}.get(field.table, own)
     name = f"{field.table}s.{field.name}" if field.table else field.name
     value = held.get(field.name)
-    return f"{name} is {'missing' if value is None else value!r}"
+    return f"{name} is missing" if value is None else f"{name} is {value!r}"
 
 
 def _columns(value: Any) -> tuple[Any, str | None, bool]:

@@ -12,6 +12,9 @@ from tachograph import journal, wording
 from tachograph.events import Artifact, Event, Release
 from tachograph.journal import Damage
 from tachograph.journal.blobs import Blobs, digest_of
+from tachograph.registry import Model
+from tachograph.registry.folder import FolderRecords
+from tachograph.registry.registry import take_in
 from tachograph.runtime import plain_files
 
 
@@ -23,6 +26,7 @@ class Findings:
     runs: int = 0
     events: int = 0
     blobs: int = 0
+    decisions: int = 0
     torn: int = 0
     damage: list[Damage] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)  # by the digest of a file that a run has kept, its name
@@ -33,7 +37,10 @@ class Findings:
             {"path": str(each.path), "line": each.line or None, "offset": each.offset, "reason": each.reason}
             for each in self.damage
         ]
-        counts = {"runs": self.runs, "events": self.events, "blobs": self.blobs, "torn": self.torn}
+        counts = {
+            "runs": self.runs, "events": self.events, "blobs": self.blobs, "decisions": self.decisions,
+            "torn": self.torn,
+        }  # fmt: skip
         return {"root": str(self.root), **counts, "damage": damage}
 
 
@@ -46,6 +53,7 @@ def check(root: Path) -> Findings:
     missing = {digest: name for digest, name in findings.artifacts.items() if digest not in present}
     if missing:  # a run may have released them since its journal was read
         missing = {digest: missing[digest] for digest in _check_runs(root).artifacts if digest in missing}
+    _check_models(root, findings, present)
     for digest, name in missing.items():
         findings.damage.append(Damage(blobs.path(digest), 0, 0, f"missing, though kept for {name}"))
     return findings
@@ -66,6 +74,24 @@ def _odd_files(root: Path) -> Iterator[Path]:
         if Path(folder) == Blobs(root).folder:
             folders.clear()
         yield from filter(plain_files.is_odd, (Path(folder, name) for name in sorted(names)))
+
+
+def _check_models(root: Path, findings: Findings, present: set[str]) -> None:
+    """Check the decisions about models, and that the files of their versions are there."""
+    records = FolderRecords(root)
+    for name in records.models():
+        model = Model(name)
+        for number, content in records.read(name, 0):
+            take_in(model, number, content)
+            findings.decisions += 1
+        for number, why in sorted(model.damage.items()):
+            findings.damage.append(Damage(records.path(name, number), 0, 0, why))
+        for version in model.numbers:
+            made = model.versions[version].registered
+            for digest, label in _kept_files(made.artifact, made.run):
+                if digest not in present and digest not in findings.artifacts:  # else that is said already
+                    what = f"missing, though kept for {name}@{version}, {label}"
+                    findings.damage.append(Damage(Blobs(root).path(digest), 0, 0, what))
 
 
 def _check_writer(folder: Path, findings: Findings) -> None:
