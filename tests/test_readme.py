@@ -78,9 +78,10 @@ def test_models_are_registered_promoted_and_got(tmp_path: Path) -> None:
     assert first == "iris@1.1.0\n"
     assert refused == "production asks for 1 approval: there is none\niris@1.1.0 is approved by you\n"
     assert rolled_back == "iris@1.0.0 is in production again\n"
+    assert "eu-prod      1.1.0" in shown("tachograph model where iris", tmp_path)
     assert (tmp_path / "serving" / "model.joblib").is_file()
     history = shown("tachograph model history iris", tmp_path)
-    assert len(history.splitlines()) == len(list(tmp_path.glob(".tachograph/registry/iris/*.json"))) == 9
+    assert len(history.splitlines()) == len(list(tmp_path.glob(".tachograph/registry/iris/*.json"))) == 10
     help = shown("tachograph model --help", tmp_path)
     assert all(command in help for command in ("alias", "tag", "note", "versions", "delete"))
 

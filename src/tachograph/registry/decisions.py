@@ -145,6 +145,15 @@ class Checked(Decision, tag="checked", kw_only=True):
     detail: str | None = None
 
 
+class Deployed(Decision, tag="deployed", kw_only=True):
+    """A version runs in an environment ("live"), was tried there in vain ("failed"), or no longer runs ("retired")."""
+
+    version: str
+    environment: str
+    status: str = "live"
+    url: str | None = None
+
+
 class Deleted(Decision, tag="deleted", kw_only=True):
     """A version is not to be used any more. Its number is never given again."""
 
@@ -163,6 +172,7 @@ Known: TypeAlias = (
     | Ruled
     | Unruled
     | Checked
+    | Deployed
     | Deleted
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from tachograph.registry import numbers
 LATEST = "latest"  # stands for the newest version everywhere
 STAGES = ("development", "staging", "production", "archived")
 SINGLE = ("production",)  # stages that have one version at a time
+STATUSES = ("live", "failed", "retired")  # of a version in an environment
 FIRST, LAST = STAGES[0], STAGES[-1]  # of a version that is new; of one that has made room for another
 
 _LONGEST = 100
@@ -27,6 +28,16 @@ def alias(name: object) -> str:
     if text in (*STAGES, LATEST) or numbers.is_like_one(text):
         raise ValueError(f"an alias is not called {text!r}, which means a version, a stage or the latest one already")
     return text
+
+
+def environment(name: object) -> str:
+    """The name, if an environment in which versions run can be called so. Raises ValueError."""
+    return _checked("an environment", name)
+
+
+def asking_environment(environment: str) -> str:
+    """How an environment is named where rules say what asks: in the place of a stage, which has no such sign."""
+    return f"environment:{environment}"
 
 
 def stage(name: object) -> str:

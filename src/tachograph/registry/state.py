@@ -13,6 +13,7 @@ from tachograph.registry.decisions import (
     Checked,
     Decision,
     Deleted,
+    Deployed,
     Known,
     Noted,
     Protected,
@@ -41,6 +42,7 @@ class Version:
     opinions: dict[str, Approval | Rejection] = field(default_factory=dict)
     checks: dict[str, Checked] = field(default_factory=dict)
     notes: list[Noted] = field(default_factory=list)
+    deployments: list[Deployed] = field(default_factory=list)
     deleted: Deleted | None = None
 
     @property
@@ -62,9 +64,17 @@ class Version:
 
 
 @dataclass
+class Running:
+    """A version that runs in an environment, since when, and the one that ran there before."""
+
+    deployed: Deployed
+    before: Deployed | None = None
+
+
+@dataclass
 class Model:
-    """A model: its versions in the order of their registration, aliases, rules by the number of their decision, and
-    all decisions.
+    """A model: its versions in the order of their registration, aliases, rules by the number of their decision, what
+    is ``running`` in each environment, and all decisions.
 
     ``damage`` says what of the decisions could not be carried out, by number. ``last`` is the number of the last
     decision, ``digest`` that of its content.
@@ -77,6 +87,7 @@ class Model:
     rules: dict[int, tuple[str, Rule]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     notes: list[Noted] = field(default_factory=list)
+    running: dict[str, Running] = field(default_factory=dict)
     decisions: list[Known | UnknownDecision] = field(default_factory=list)
     damage: dict[int, str] = field(default_factory=dict)
     last: int = 0
@@ -119,6 +130,8 @@ class Model:
                 self.rules.pop(decision.rule, None)
             case Checked():
                 self.version(decision.version).checks[decision.name] = decision
+            case Deployed():
+                self._deploy(decision)
             case Deleted():
                 self._delete(decision)
 
@@ -139,6 +152,16 @@ class Model:
                 other.stage = names.LAST
         version.stage = decision.stage
         version.stages.append(decision)
+
+    def _deploy(self, decision: Deployed) -> None:
+        self.version(decision.version).deployments.append(decision)
+        now = self.running.get(decision.environment)
+        if decision.status == "live":
+            is_another = now is not None and now.deployed.version != decision.version
+            before = now.deployed if now is not None and is_another else None if now is None else now.before
+            self.running[decision.environment] = Running(decision, before)
+        elif decision.status == "retired" and now is not None and now.deployed.version == decision.version:
+            del self.running[decision.environment]
 
     def _delete(self, decision: Deleted) -> None:
         version = self.version(decision.version)

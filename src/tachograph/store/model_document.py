@@ -33,6 +33,7 @@ def of_whole_version(version: VersionRecord) -> dict[str, Any]:
         },
         "datasets": version.datasets,
         "checks": [of_decision(check) for check in version.checks],
+        "deployments": [of_decision(deployed) for deployed in version.deployments],
         "notes": [of_decision(note) for note in version.notes],
         "history": [of_decision(decision) for decision in version.history],
     }  # fmt: skip
@@ -56,8 +57,21 @@ def of_whole_model(model: ModelRecord) -> dict[str, Any]:
         **of_model(model),
         "versions": [of_version(version) for version in model.versions],
         "rules": of_rules(model),
+        "running": of_running(model),
         "notes": [of_decision(note) for note in model.notes],
     }
+
+
+def of_running(model: ModelRecord) -> list[dict[str, Any]]:
+    """What runs where."""
+    return [
+        {
+            "environment": environment, "version": it.deployed.version, "since": wording.time(it.deployed.at),
+            "by": it.deployed.by, "url": it.deployed.url,
+            "before": None if it.before is None else it.before.version,
+        }
+        for environment, it in model.running.items()
+    ]  # fmt: skip
 
 
 def of_rules(model: ModelRecord, stage: str | None = None) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from tachograph.registry.decisions import (
     UnknownDecision,
     Unruled,
 )
+from tachograph.registry.state import Running
 from tachograph.store.query import VERSION_FIELDS, where
 from tachograph.store.questions import asked_name
 from tachograph.store.version_record import VersionRecord
@@ -79,6 +80,11 @@ class ModelRecord:
         return dict(self._state.rules)
 
     @property
+    def running(self) -> dict[str, Running]:
+        """What runs in which environment, since when, and what ran there before (``.deployed .before``)."""
+        return dict(sorted(self._state.running.items()))
+
+    @property
     def history(self) -> list[Known | UnknownDecision]:
         """All decisions about it, refused ones too, in their order."""
         return list(self._state.decisions)
@@ -100,14 +106,20 @@ class ModelRecord:
 
     def rule(
         self,
-        stage: str,
+        stage: str | None = None,
         query: str | None = None,
         *,
+        environment: str | None = None,
         approvals: int | None = None,
         no_failed_checks: bool = False,
         not_by_author: bool = False,
     ) -> int:
-        """Let a stage ask something of versions from now on: one of these. Returns the rule's number."""
+        """Let a stage, or an environment in which versions run, ask something of them from now on: one of these.
+
+        Returns the rule's number.
+        """
+        if (stage is None) == (environment is None):
+            raise ValueError("a rule is of a stage or of an environment")
         given = [query is not None, approvals is not None, no_failed_checks, not_by_author]
         if sum(given) != 1:
             raise ValueError("a rule is one of: a query, approvals, no_failed_checks, not_by_author")
@@ -118,7 +130,8 @@ class ModelRecord:
         if query is not None:
             where(query, VERSION_FIELDS)
         rule = Rule(query, approvals, no_failed_checks, not_by_author)
-        ruled = Ruled(stage=names.stage(stage), rule=rule)
+        asking = names.stage(stage) if environment is None else names.asking_environment(names.environment(environment))
+        ruled = Ruled(stage=asking, rule=rule)
         self._models.decide(self.name, lambda model: _of(model, ruled))
         return ruled.number
 

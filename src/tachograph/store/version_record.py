@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tachograph import events
 from tachograph.errors import NotFound
 from tachograph.printable import printable
+from tachograph.redaction import redact_url
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Version as VersionState
 from tachograph.registry import names, texts
@@ -19,6 +20,7 @@ from tachograph.registry.decisions import (
     Data,
     Decision,
     Deleted,
+    Deployed,
     Known,
     Noted,
     Rejection,
@@ -134,6 +136,11 @@ class VersionRecord:
         return list(self._state.checks.values())
 
     @property
+    def deployments(self) -> list[Deployed]:
+        """Where it was brought to run, in order (``.environment .status .url .at .by``)."""
+        return list(self._state.deployments)
+
+    @property
     def history(self) -> list[Known | UnknownDecision]:
         """All decisions about it, refused ones too, in their order."""
         return [each for each in self._model.history if getattr(each, "version", None) == self.version]
@@ -193,15 +200,39 @@ class VersionRecord:
         )  # fmt: skip
         self._decide(lambda model: checked)
 
+    def deployed(
+        self, environment: str, url: str | None = None, status: str = "live", reason: str | None = None
+    ) -> None:
+        """Put on record that it runs in an environment ("live"), was tried there in vain ("failed"), or no longer runs
+        there ("retired"). Raises ``NotAllowed`` where the environment has rules, and it is to be live, but does not
+        keep them."""
+        environment = names.environment(environment)
+        if status not in names.STATUSES:
+            raise ValueError(f"status is one of {', '.join(names.STATUSES)}, not {status!r}")
+        address = None if url is None else redact_url(texts.needed("a url", url))
+
+        def make(model: ModelState) -> Deployed:
+            asking = names.asking_environment(environment)
+            unmet = (
+                self._models.promotable(model, model.version(self.version), asking, None) if status == "live" else []
+            )
+            return Deployed(
+                version=self.version, environment=environment, url=address, status=status,
+                refused=[f"{environment} asks for {why}" for why in unmet], reason=texts.text("reason", reason),
+            )  # fmt: skip
+
+        self._decide(make)
+
     def delete(self, reason: str | None = None) -> None:
         """Delete it. Its number is never given again; other versions keep their files.
 
-        Raises ``NotAllowed`` for one that is in production, or for which a protected alias stands.
+        Raises ``NotAllowed`` for one that is in production or runs somewhere, or for which a protected alias stands.
         """
 
         def make(model: ModelState) -> Deleted:
             version = model.version(self.version)
-            held = [f"it is in {PROTECTING_STAGE}"] if version.stage == PROTECTING_STAGE else []
+            held = [f"it runs in {name}" for name, it in model.running.items() if it.deployed.version == self.version]
+            held += [f"it is in {PROTECTING_STAGE}"] if version.stage == PROTECTING_STAGE else []
             held += [
                 f"the protected alias {alias!r} stands for it" for alias in self.aliases if alias in model.protected
             ]

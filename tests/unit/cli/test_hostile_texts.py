@@ -85,6 +85,8 @@ def all_decisions() -> Iterator[dict[str, Any]]:
     yield made["registered"]
     yield made["registered"] | {"version": "1.1.0"}
     yield from (about for kind, about in made.items() if kind not in ("registered", "deleted"))
+    yield made["deployed"] | {"status": "live"}
+    yield made["deployed"] | {"status": "live", "version": "1.1.0"}
     yield made["deleted"] | {"version": "1.1.0"}
     yield from (about | {"refused": [HOSTILE, HOSTILE]} for about in made.values())
     yield from (about | {"version": HOSTILE} for about in made.values() if "version" in about)
@@ -188,6 +190,7 @@ GIVEN: dict[str, Any] = {
     "NAME[@V]": lambda place: "iris",
     "STAGE": lambda place: "production",
     "ALIAS": lambda place: "champion",
+    "ENVIRONMENT": lambda place: "eu-prod",
     "A": lambda place: NAME,
     "V": lambda place: NAME,
     "TEXT": lambda place: HOSTILE.replace("\0", ""),

@@ -385,3 +385,40 @@ def test_texts_of_the_command_line_are_shown_as_text(runs, run_cli, capfd):
     assert said[-1][1].count("FORGED") > 4
     written = json.loads(run_cli("model", "show", "iris@1.0.0", "--json")[1])
     assert written["description"] == HOSTILE
+
+
+# -- where versions run --
+
+
+def test_where_says_what_runs_since_when_and_what_ran_before(models, run_cli, run_json):
+    assert run_cli("model", "where", "iris")[1].startswith("iris runs nowhere: tachograph model deployed iris@V")
+    assert run_cli("model", "deployed", "iris@1.0.0", "eu-prod", "--url", "https://eu.example.com") == (
+        0,
+        "iris@1.0.0 runs in eu-prod\n",
+        "",
+    )
+    assert run_cli("model", "deployed", "iris@latest", "eu-prod", "--status", "failed")[1] == (
+        "iris@1.1.0 was tried in vain in eu-prod\n"
+    )
+    run_json("model", "deployed", "iris@latest", "eu-prod", "--reason", "better")
+    [eu] = run_json("model", "where", "iris")
+    assert (eu["environment"], eu["version"], eu["before"], eu["url"]) == ("eu-prod", "1.1.0", "1.0.0", None)
+    shown = run_cli("model", "where", "iris")[1].splitlines()
+    assert shown[0].split() == ["ENVIRONMENT", "VERSION", "SINCE", "BY", "BEFORE", "URL"]
+    assert shown[1].split()[:2] == ["eu-prod", "1.1.0"]
+    assert "1.1.0 failed in eu-prod" in run_cli("model", "history", "iris")[1]
+    status, _, error = run_cli("model", "delete", "iris@1.1.0", "--yes")
+    assert (status, error) == (1, "tachograph: refused: it runs in eu-prod\n")
+    assert run_cli("model", "deployed", "iris@1.1.0", "eu-prod", "--status", "retired")[0] == 0
+    assert run_json("model", "where", "iris") == []
+
+
+def test_an_environment_asks_by_rules(models, run_cli):
+    asks = run_cli("model", "rule", "iris", "environment:eu-prod", "stage = 'production'")
+    assert asks == (0, "environment:eu-prod asks for stage = 'production': rule 3 of iris\n", "")
+    status, said, error = run_cli("model", "deployed", "iris@latest", "eu-prod")
+    assert (status, said) == (1, "")
+    assert error == "tachograph: refused: eu-prod asks for stage = 'production': stage is 'development'\n"
+    for wrong in ("environment:", "environment:a/b", "prod"):
+        assert run_cli("model", "rule", "iris", wrong, "--approvals", "1")[0] == 2
+    assert run_cli("model", "deployed", "iris@latest", "a/b")[0] == 2

@@ -230,6 +230,50 @@ def test_a_protected_alias(trained: Trained) -> None:
     assert model.aliases == {"champion": "1.0.0"}
 
 
+def test_what_runs_where_since_when_and_what_ran_before(trained: Trained) -> None:
+    for accuracy in (0.95, 0.85, 0.9):
+        trained(val_acc=accuracy).register_model("m")
+    model = tachograph.open_store().model("m")
+    first, second, third = model.versions
+    first.deployed("eu-prod", url="https://ann:secret@eu.example.com/score")
+    second.deployed("us")
+    third.deployed("eu-prod", status="failed")
+    assert {name: it.deployed.version for name, it in model.running.items()} == {"eu-prod": "1.0.0", "us": "1.1.0"}
+    third.deployed("eu-prod")
+    third.deployed("eu-prod", url="https://eu.example.com/v3")
+    eu = model.running["eu-prod"]
+    assert eu.before is not None
+    assert (eu.deployed.version, eu.deployed.url, eu.before.version) == ("1.2.0", "https://eu.example.com/v3", "1.0.0")
+    assert [(each.environment, each.status) for each in third.deployments] == [
+        ("eu-prod", "failed"), ("eu-prod", "live"), ("eu-prod", "live"),
+    ]  # fmt: skip
+    assert "secret" not in str(first.deployments[0].url)
+    with pytest.raises(NotAllowed, match="it runs in us"):
+        second.delete()
+    second.deployed("us", status="retired")
+    second.delete()
+    assert list(tachograph.open_store().model("m").running) == ["eu-prod"]
+    for environment, status in [("a/b", "live"), ("", "live"), ("eu", "broken")]:
+        with pytest.raises(ValueError, match=r"an environment|status is one of"):
+            first.deployed(environment, status=status)
+
+
+def test_an_environment_may_ask_for_a_stage(trained: Trained) -> None:
+    trained(val_acc=0.95).register_model("m")
+    model = tachograph.open_store().model("m")
+    model.rule(environment="eu-prod", query="stage = 'production'")
+    [version] = model.versions
+    with pytest.raises(NotAllowed, match=r"eu-prod asks for stage = 'production': stage is 'development'"):
+        version.deployed("eu-prod")
+    assert model.running == {}
+    version.deployed("eu-prod", status="failed")
+    version.promote("production")
+    version.deployed("eu-prod")
+    assert list(model.running) == ["eu-prod"]
+    with pytest.raises(ValueError, match="of a stage or of an environment"):
+        model.rule("production", "stage = 'staging'", environment="eu-prod")
+
+
 def test_tags_and_notes_without_secrets(trained: Trained) -> None:
     trained(val_acc=0.9).register_model("m")
     model = tachograph.open_store().model("m")

@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace
 
 from tachograph.cli import with_store
 from tachograph.cli.arguments import Subcommand, UsageError
-from tachograph.cli.model import comparing, deciding, getting, labelling, listing, registering, ruling
+from tachograph.cli.model import comparing, deciding, deploying, getting, labelling, listing, registering, ruling
 from tachograph.errors import Error
 from tachograph.store.store import Store
 
@@ -23,11 +23,12 @@ EXAMPLES = """\
   tachograph model register latest credit-risk --bump minor --tag team=loans
   tachograph model rule credit-risk production "metrics.val_acc >= 0.9"
   tachograph model promote credit-risk@1.2.0 production --if "metrics.val_loss < 0.3"
+  tachograph model deployed credit-risk@production eu-prod --url https://eu.example.com/score
   tachograph model get credit-risk@production --to serving/
   tachograph model diff credit-risk@production credit-risk@latest
   tachograph model versions --where "stage = 'production' and metrics.val_acc > 0.9" --json
 """
-GROUPS = (registering, listing, deciding, labelling, ruling, getting, comparing)
+GROUPS = (registering, listing, deciding, labelling, ruling, deploying, getting, comparing)
 
 
 def configure(parser: ArgumentParser) -> None:

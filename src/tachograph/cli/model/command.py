@@ -102,6 +102,9 @@ def words(decision: decisions.Known | decisions.UnknownDecision) -> str:
         case decisions.Checked():
             detail = f": {decision.detail}" if decision.detail else ""
             text = f"check {decision.name} of {decision.version} {'passed' if decision.passed else 'failed'}{detail}"
+        case decisions.Deployed():
+            url = f", {decision.url}" if decision.url else ""
+            text = f"{decision.version} {decision.status} in {decision.environment}{url}"
         case decisions.Approval() | decisions.Rejection() | decisions.Deleted():
             text = f"{decisions.kind(decision)} {decision.version}"
         case _:

@@ -20,7 +20,7 @@ def configure(commands: command.Commands) -> None:
     """Add them."""
     rule = command.add(commands, "rule", "let a stage ask something of versions", _rule)
     rule.add_argument("name", metavar="NAME")
-    rule.add_argument("stage", metavar="STAGE", nargs="?", help="the stage that asks")
+    rule.add_argument("stage", metavar="STAGE", nargs="?", help="the stage that asks, or environment:NAME")
     rule.add_argument("query", metavar="QUERY", nargs="?", help="what has to hold for a version")
     kinds = rule.add_mutually_exclusive_group()
     kinds.add_argument("--approvals", metavar="N", type=whole_number, help="so many people have to approve")
@@ -39,8 +39,7 @@ def configure(commands: command.Commands) -> None:
 
 def _rule(options: Namespace, store: Store) -> int:
     model = store.model(options.name)
-    if options.stage is not None:
-        names.stage(options.stage)
+    stage, environment = _asking(options.stage)
     if options.list or options.remove is not None:
         if options.query is not None:
             raise UsageError("--list and --remove take no QUERY (tachograph model rule --help says more)")
@@ -51,13 +50,21 @@ def _rule(options: Namespace, store: Store) -> int:
     if options.stage is None:
         raise UsageError(f"say which stage asks: {', '.join(names.STAGES)} (--list lists the rules)")
     number = model.rule(
-        options.stage, options.query, approvals=options.approvals, no_failed_checks=options.no_failed_checks,
-        not_by_author=options.not_by_author,
+        stage, options.query, environment=environment, approvals=options.approvals,
+        no_failed_checks=options.no_failed_checks, not_by_author=options.not_by_author,
     )  # fmt: skip
     rule = store.model(model.name).rules[number][1]
     return command.tell(
         options, store, model, f"{options.stage} asks for {wording.line(str(rule))}: rule {number} of {model.name}"
     )
+
+
+def _asking(text: str | None) -> tuple[str | None, str | None]:
+    """The stage or the environment that asks. Raises ValueError."""
+    prefix = names.asking_environment("")
+    if text is not None and text.startswith(prefix):
+        return None, names.environment(text.removeprefix(prefix))
+    return (None if text is None else names.stage(text)), None
 
 
 def _list(rules: list[dict[str, Any]], options: Namespace) -> int:
