@@ -97,8 +97,8 @@ class Positions:
 
     def mark_sent(self, run: str) -> None:
         """Note that the run is over and all of it is there."""
-        (self.folder / SENT).mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # somebody else did
+        with contextlib.suppress(FileNotFoundError):  # somebody else did, or has deleted the store
+            (self.folder / SENT).mkdir(exist_ok=True)
             os.replace(self._path(run), self.folder / SENT / f"{run}{_SUFFIX}")
 
     def forget(self, run: str) -> None:
