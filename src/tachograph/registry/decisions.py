@@ -76,11 +76,15 @@ class Registered(Decision, tag="registered", kw_only=True):
 
 
 class Staged(Decision, tag="staged", kw_only=True):
-    """A version was brought to a stage. ``condition`` was asked for by the one who did, beside the stage's rules."""
+    """A version was brought to a stage; with ``rollback`` again, since the one that came after it did not do.
+
+    ``condition`` was asked for by the one who did, beside the stage's rules.
+    """
 
     version: str
     stage: str
     condition: str | None = None
+    rollback: bool = False
 
 
 class Approval(Decision, tag="approved", kw_only=True):
@@ -154,6 +158,12 @@ class Deployed(Decision, tag="deployed", kw_only=True):
     url: str | None = None
 
 
+class Acknowledged(Decision, tag="acknowledged", kw_only=True):
+    """Somebody knows that these decisions are lost, and wants to go on without them."""
+
+    lost: list[Size]
+
+
 class Deleted(Decision, tag="deleted", kw_only=True):
     """A version is not to be used any more. Its number is never given again."""
 
@@ -173,6 +183,7 @@ Known: TypeAlias = (
     | Unruled
     | Checked
     | Deployed
+    | Acknowledged
     | Deleted
 )  # fmt: skip
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
+from tachograph.errors import Error
 from tachograph.registry import names
 from tachograph.runtime import locks, plain_files, whole_files
 
 FOLDER = "registry"
+LOCK_SECONDS = 20.0  # that a decision waits for others who decide about the same model
+_LOOK_SECONDS = 0.002
 _SUFFIX = ".json"
 _MOST_BYTES = 32 << 20  # of one decision
 
@@ -22,9 +27,10 @@ class FolderRecords:
 
     def models(self) -> list[str]:
         try:
-            found = [names.of_folder(entry.name) for entry in os.scandir(self.folder) if entry.is_dir()]
+            folders = [Path(entry.path) for entry in os.scandir(self.folder) if entry.is_dir()]
         except FileNotFoundError:
             return []
+        found = [names.of_folder(folder.name) for folder in folders if _numbers(folder)]
         return sorted(name for name in found if name is not None)
 
     def path(self, model: str, number: int) -> Path:
@@ -43,11 +49,27 @@ class FolderRecords:
             raise ValueError(f"a decision of {len(content):,} bytes is too large: {_MOST_BYTES:,} is the most")
         folder.mkdir(parents=True, exist_ok=True)
         path = self.path(model, number)
-        with locks.locked(folder / ".lock"):
+        with _locked(folder / ".lock"):
             if path.exists() or number != max(_numbers(folder), default=0) + 1:
                 return False
             whole_files.write(path, content, durable=True)
         return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a model's folder. Raises ``Error`` where somebody else holds it for long: a process that was
+    stopped does so for ever."""
+    descriptor = plain_files.descriptor(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        end = monotonic() + LOCK_SECONDS
+        while not locks.try_lock(descriptor):
+            if monotonic() > end:
+                raise Error(f"another process has held {path} for {LOCK_SECONDS:.0f} seconds: has it been stopped?")
+            sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -25,7 +25,7 @@ def model(name: object) -> str:
 def alias(name: object) -> str:
     """The name, if an alias can be called so: not like a version, a stage or "latest". Raises ValueError."""
     text = _checked("an alias", name)
-    if text in (*STAGES, LATEST) or numbers.is_like_one(text):
+    if text.lower() in (*STAGES, LATEST) or numbers.is_like_one(text):
         raise ValueError(f"an alias is not called {text!r}, which means a version, a stage or the latest one already")
     return text
 

@@ -51,16 +51,19 @@ class Registry:
             raise NotFound(f"there is no model {names.short(name)}; there are: {listed}")
         return model
 
-    def decide(self, name: str, make: Callable[[Model], D]) -> D:
+    def decide(self, name: str, make: Callable[[Model], D], even_if_lost: bool = False) -> D:
         """Make a decision about a model, from what is known of it, and keep it.
 
         ``make`` is called again where somebody else was faster. Raises ``NotAllowed``, once that is on record, where it
-        says why its decision is refused, ValueError for a name that no model can have, and what ``make`` raises.
+        says why its decision is refused, ``Damaged`` where earlier decisions are lost, unless it is made
+        ``even_if_lost``, ValueError for a name that no model can have, and what ``make`` raises.
         """
         name = names.model(name)
         with self._lock:
             for _ in range(_MOST_TRIES):
                 model = self._read(name)
+                if not even_if_lost:
+                    model.check_whole()
                 decision = make(model)
                 if self._keep(model, decision):
                     if decision.refused:
@@ -92,13 +95,13 @@ def take_in(model: Model, number: int, content: bytes) -> None:
     try:
         decision = decisions.decode(content)
     except ValueError as error:
-        model.damage[number] = f"it can't be read: {error}" if content else "it can't be read"
+        model.lose(number, f"it can't be read: {error}" if content else "it can't be read")
     else:
         if number != model.last + 1:
-            model.damage[model.last + 1] = "it is missing"
+            model.lose(model.last + 1, "it is missing")
         elif decision.previous != model.digest:
             why = "it is not what it was when the next decision was made" if model.last else "there was one before it"
-            model.damage[max(number - 1, 1)] = why
+            model.lose(max(number - 1, 1), why)
         if decision.number != number:
             model.damage[number] = f"it says that it is number {decision.number}"
         decision.number = number

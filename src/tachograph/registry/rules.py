@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tachograph.registry import names
 from tachograph.registry.decisions import Rule
 from tachograph.registry.state import Model, Version
 
@@ -11,18 +12,23 @@ from tachograph.registry.state import Model, Version
 Holds = Callable[[str, Version], str | None]
 
 
-def unmet(model: Model, version: Version, stage: str, person: str, holds: Holds, condition: str | None) -> list[str]:
-    """Why ``person`` can't bring a version to a stage, each reason in a line; none where all its rules are kept.
+def unmet(model: Model, version: Version, asking: str, person: str, holds: Holds, condition: str | None) -> list[str]:
+    """Why ``person`` can't bring a version to a stage or an environment, each reason in a line; none where all is well.
 
-    ``condition`` is one that is asked for this time, beside the stage's own rules.
+    ``condition`` is one that is asked for this time, beside the rules. What somebody rejects goes nowhere but to the
+    first and the last stage.
     """
-    rules = [rule for at, rule in model.rules.values() if at == stage]
-    rules += [Rule(query=condition)] if condition is not None else []
+    shown = asking.removeprefix(names.asking_environment(""))
+    rules = [rule for at, rule in model.rules.values() if at == asking]
     not_by_author = any(rule.not_by_author for rule in rules)
-    found = [why for rule in rules for why in _unmet(rule, version, person, holds, not_by_author)]
-    if version.approval == "rejected" and any(rule.approvals for rule in rules):
-        people = [name for name in version.opinions if name not in version.approvals]
-        found.append(f"{', '.join(people)} rejected it")
+    found = []
+    if version.approval == "rejected" and asking not in (names.FIRST, names.LAST):
+        found.append(f"{', '.join(name for name in version.opinions if name not in version.approvals)} rejected it")
+    found += [
+        f"{shown} asks for {why}" for rule in rules for why in _unmet(rule, version, person, holds, not_by_author)
+    ]
+    if condition is not None and (why_not := holds(condition, version)) is not None:
+        found.append(f"{condition} does not hold: {why_not}")
     return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tachograph.errors import NotFound
+from tachograph.errors import Damaged, NotFound
 from tachograph.registry import names, numbers
 from tachograph.registry.decisions import (
+    Acknowledged,
     Aliased,
     Approval,
     Checked,
@@ -76,8 +79,9 @@ class Model:
     """A model: its versions in the order of their registration, aliases, rules by the number of their decision, what
     is ``running`` in each environment, and all decisions.
 
-    ``damage`` says what of the decisions could not be carried out, by number. ``last`` is the number of the last
-    decision, ``digest`` that of its content.
+    ``damage`` says what is wrong with decisions, by number; those that are ``lost`` can't be read, are gone, or were
+    changed, so that nobody can tell what they were, unless somebody has acknowledged that. ``last`` is the number of
+    the last decision, ``digest`` that of its content. ``taken`` are the numbers that are not given again.
     """
 
     name: str
@@ -90,9 +94,10 @@ class Model:
     running: dict[str, Running] = field(default_factory=dict)
     decisions: list[Known | UnknownDecision] = field(default_factory=list)
     damage: dict[int, str] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
     last: int = 0
     digest: str = ""
-    _ranks: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
 
     def apply(self, decision: Known | UnknownDecision) -> None:
         """Take in the next decision. One that makes no sense is damage, and changes nothing."""
@@ -102,6 +107,7 @@ class Model:
                 self._carry_out(decision)
             except (LookupError, ValueError) as error:
                 self.damage[decision.number] = str(error)
+                self._take(getattr(decision, "version", None))
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
@@ -132,18 +138,28 @@ class Model:
                 self.version(decision.version).checks[decision.name] = decision
             case Deployed():
                 self._deploy(decision)
+            case Acknowledged():
+                self.lost.difference_update(decision.lost)
             case Deleted():
                 self._delete(decision)
 
     def _register(self, decision: Registered) -> None:
+        digests = [decision.artifact.digest, *(member.digest for member in decision.artifact.members or ())]
+        if not all(map(_DIGEST.fullmatch, digests)):
+            raise ValueError(f"version {decision.version} has files without a proper digest")
         if self.has(decision.version):
             raise ValueError(f"version {decision.version} was there already")
-        self._ranks.add(numbers.rank(decision.version))
+        self.taken.add(numbers.rank(decision.version))
         self.versions[decision.version] = Version(decision, dict(decision.tags))
+
+    def _take(self, version: str | None) -> None:
+        """A version is spoken of whose registration is lost: its number is not given again."""
+        with suppress(ValueError):
+            self.taken.add(numbers.rank(str(version)))
 
     def has(self, number: str) -> bool:
         """Whether a version has this number, or had it before it was deleted. Raises ValueError for no number."""
-        return numbers.rank(number) in self._ranks
+        return numbers.rank(number) in self.taken
 
     def _bring(self, decision: Staged) -> None:
         version = self.version(decision.version)
@@ -183,6 +199,8 @@ class Model:
 
     def find(self, key: str) -> Version:
         """A version by its number, an alias, a stage that has one version, or "latest". Raises ``NotFound``."""
+        if key not in self.versions:
+            self.check_whole()
         number = self.aliases.get(key) or (numbers.latest(self.numbers) if key == names.LATEST else None)
         if number is None and key in names.STAGES:
             there = self.at_stage(key)
@@ -193,6 +211,21 @@ class Model:
         if number is None and key.startswith("v") and key[1:] in self.versions:
             number = key[1:]
         return self.version(key if number is None else number)
+
+    def lose(self, number: int, why: str) -> None:
+        """A decision is lost."""
+        self.damage[number] = why
+        self.lost.add(number)
+
+    def check_whole(self) -> None:
+        """Raise ``Damaged`` where decisions are lost: what would follow from the others may be wrong."""
+        if self.lost:
+            first = min(self.lost)
+            more = f" (and {len(self.lost) - 1} more)" if len(self.lost) > 1 else ""
+            raise Damaged(
+                f"decision {first}{more} about model {self.name!r} is lost, {self.damage[first]}: restore its file "
+                f"from a copy of the store, or `tachograph model acknowledge {self.name}` to go on without it"
+            )
 
     @property
     def numbers(self) -> list[str]:
@@ -209,14 +242,28 @@ class Model:
         return sorted(alias for alias, number in self.aliases.items() if number == version.number)
 
     def before(self, stage: str) -> Version:
-        """The version that was in a stage before the one that is there now. Raises ``NotFound``."""
-        came = [decision for version in self.versions.values() for decision in version.stages]
-        came = sorted((each for each in came if each.stage == stage), key=lambda each: each.number)
-        now = came[-1].version if came else None
-        earlier = [each.version for each in came if each.version != now and self.versions[each.version].deleted is None]
+        """The version that was in a stage before the one that is there: what was rolled back since does not count.
+
+        Raises ``NotFound`` where there was none.
+        """
+        came: list[str] = []
+        for decision in sorted((it for version in self.versions.values() for it in version.stages), key=_number):
+            if decision.stage == stage and decision.rollback and decision.version in came:
+                del came[len(came) - came[::-1].index(decision.version) :]
+            elif decision.stage == stage:
+                came.append(decision.version)
+        now = came[-1] if came else None
+        earlier = [number for number in came if number != now and self.versions[number].deleted is None]
         if not earlier:
-            raise NotFound(f"no version of {self.name!r} was in {stage} before")
+            raise NotFound(f"no version of {self.name!r} was in {stage} before" + (f" {now}" if now else ""))
         return self.versions[earlier[-1]]
+
+
+def _number(decision: Decision) -> int:
+    return decision.number
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def _listed(numbers: Iterable[str]) -> str:

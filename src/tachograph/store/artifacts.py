@@ -49,6 +49,14 @@ class Artifact:
     def _digests(self) -> list[str]:
         return [self.digest] if self.members is None else [member.digest for member in self.members]
 
+    def check_is_there(self) -> None:
+        """Raise ``NotFound`` where its bytes were let go of, ``Damaged`` where they are missing."""
+        if self.released:
+            raise self._released_error()
+        missing = self._files.lacking(self._digests())
+        if missing:
+            raise Damaged(f"artifact {self.name}: {missing[0]} is missing; restore it from a copy of the store")
+
     def path(self) -> Path:
         """A local copy under its own file name, checked against its digest; not to be written to.
 

@@ -11,6 +11,7 @@ from tachograph.registry import Model as ModelState
 from tachograph.registry import Version as VersionState
 from tachograph.registry import names, texts
 from tachograph.registry.decisions import (
+    Acknowledged,
     Aliased,
     Known,
     Noted,
@@ -23,7 +24,7 @@ from tachograph.registry.decisions import (
     Unruled,
 )
 from tachograph.registry.state import Running
-from tachograph.store.query import VERSION_FIELDS, where
+from tachograph.store.query import check_condition
 from tachograph.store.questions import asked_name
 from tachograph.store.version_record import VersionRecord
 
@@ -94,6 +95,23 @@ class ModelRecord:
         """What is wrong with its decisions, by number: such a one costs itself alone."""
         return dict(self._state.damage)
 
+    @property
+    def lost(self) -> list[int]:
+        """The decisions that can't be read, are gone, or were changed, and that nobody has acknowledged. While there
+        are some, nothing is decided, and no alias or stage says which version is meant."""
+        return sorted(self._state.lost)
+
+    def acknowledge(self, reason: str | None = None) -> list[int]:
+        """Go on without the decisions that are lost; returns their numbers."""
+
+        def make(model: ModelState) -> Acknowledged:
+            if not model.lost:
+                raise NotFound(f"no decision about model {self.name!r} is lost")
+            return Acknowledged(lost=sorted(model.lost), reason=texts.text("reason", reason))
+
+        made: Acknowledged = self._models.decide(self.name, make, True)
+        return made.lost
+
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Label the model; None takes a label away."""
         given = texts.tags(tags)
@@ -128,9 +146,12 @@ class ModelRecord:
         ):
             raise ValueError(f"approvals is a number of people, 1 to {_MOST_PEOPLE}, not {names.short(approvals)}")
         if query is not None:
-            where(query, VERSION_FIELDS)
+            check_condition(query, "rule")
         rule = Rule(query, approvals, no_failed_checks, not_by_author)
         asking = names.stage(stage) if environment is None else names.asking_environment(names.environment(environment))
+        there = [number for number, made in self._models.model(self.name).rules.items() if made == (asking, rule)]
+        if there:
+            return there[0]  # asked already
         ruled = Ruled(stage=asking, rule=rule)
         self._models.decide(self.name, lambda model: _of(model, ruled))
         return ruled.number
@@ -163,25 +184,31 @@ class ModelRecord:
         self._models.decide(self.name, lambda model: _of(model, protected))
 
     def rollback(self, stage: str, reason: str | None = None) -> VersionRecord:
-        """Bring back the version that was in a stage before the one that is there.
+        """Bring back the version that was in a stage before the one that is there; the next time the one before that.
 
         Raises ``NotFound`` where there was none, ``NotAllowed`` where the stage's rules are not kept.
         """
         stage = names.stage(stage)
         decision: Staged = self._models.decide(
-            self.name, lambda model: self._staged(model, model.before(stage), stage, None, reason)
+            self.name, lambda model: self._staged(model, model.before(stage), stage, None, reason, True)
         )
         return self.version(decision.version)
 
     def _staged(
-        self, model: ModelState, version: VersionState, stage: str, condition: str | None, reason: str | None
+        self,
+        model: ModelState,
+        version: VersionState,
+        stage: str,
+        condition: str | None,
+        reason: str | None,
+        rollback: bool = False,
     ) -> Staged:
-        refused = self._models.promotable(model, version, stage, condition)
-        reasons = [f"{stage} asks for {why}" for why in refused]
+        reasons = self._models.promotable(model, version, stage, condition)
         return Staged(
             version=version.number,
             stage=stage,
             condition=condition,
+            rollback=rollback,
             refused=reasons,
             reason=texts.text("reason", reason),
         )

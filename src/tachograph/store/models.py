@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tachograph import events
-from tachograph.errors import NotFound, Taken
+from tachograph.errors import Taken
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Registry, names, numbers, rules, texts
 from tachograph.registry import Version as VersionState
@@ -51,11 +51,15 @@ class Models:
         name, _, version = key.rpartition("@") if "@" in key else (key, "", names.LATEST)
         return self.model(name).version(version)
 
-    def versions(self, where: str | None, order_by: str | None, limit: int | None) -> list[VersionRecord]:
-        """The versions of all models for which a condition holds."""
+    def versions(
+        self, where: str | None, order_by: str | None, limit: int | None, model: str | None = None
+    ) -> list[VersionRecord]:
+        """The versions of a model, or of all, for which a condition holds."""
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit is a number of versions, 0 or more, not {limit!r}")
-        found = self._current_tables().find(where, order_by, limit)
+        if model is not None:
+            self._registry.model(model)  # which there has to be
+        found = self._current_tables().find(where, order_by, limit, model)
         return [VersionRecord(ModelRecord(self, model), version) for model, version in found]
 
     def _current_tables(self) -> VersionTables:
@@ -65,12 +69,13 @@ class Models:
             self._tables = known, VersionTables(models)
         return self._tables[1]
 
-    def decide(self, name: str, make: Any) -> Any:
+    def decide(self, name: str, make: Any, even_if_lost: bool = False) -> Any:
         """Make a decision about a model; see :meth:`tachograph.registry.Registry.decide`."""
-        return self._registry.decide(name, make)
+        return self._registry.decide(name, make, even_if_lost)
 
     def promotable(self, model: ModelState, version: VersionState, stage: str, condition: str | None) -> list[str]:
         """Why a version can't be brought to a stage here and now; nothing where it can."""
+        model.check_whole()
         return rules.unmet(
             model, version, stage, self._registry.person, lambda text, it: why_not(text, model, it), condition
         )
@@ -87,6 +92,7 @@ class Models:
     ) -> VersionRecord:
         """Make an artifact of a run the next version of a model; see ``RunRecord.register_model``."""
         kept = run.artifact(artifact)
+        kept.check_is_there()
         if bump is not None and version is not None:
             raise ValueError("a version is given by its number or by what to bump, not by both")
         chosen = None if version is None else str(numbers.parse(version))
@@ -94,7 +100,7 @@ class Models:
         made = _snapshot(run, kept, texts.tags(tags), texts.text("description", description))
 
         def make(model: ModelState) -> Registered:
-            made.version = chosen or numbers.following(model.versions, bump or "minor")
+            made.version = chosen or numbers.following(model.taken, bump or "minor")
             if model.has(made.version):
                 raise Taken(f"version {made.version} of model {name!r} is there already: versions never change")
             return made
@@ -112,8 +118,6 @@ def person() -> str:
 
 
 def _snapshot(run: RunRecord, kept: Artifact, tags: dict[str, Any], description: str | None) -> Registered:
-    if kept.released:
-        raise NotFound(f"artifact {kept.name} of run {run.id}: its bytes were let go of")
     return Registered(
         version="",
         run=run.id,

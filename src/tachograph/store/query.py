@@ -77,6 +77,15 @@ def order_by(text: str | None, own: tuple[str, ...] = RUN_FIELDS) -> list[Term]:
     return parser.only(parser.terms) if parser.is_there else []
 
 
+def check_condition(text: str, argument: str) -> None:
+    """Raise ``QueryError`` where ``text`` is no condition on versions; an empty one is none. ``argument`` is what the
+    error calls it."""
+    parser = _Parser(argument, text, VERSION_FIELDS)
+    if not parser.is_there:
+        raise QueryError(f"{argument}: a condition must not be empty")
+    parser.only(parser.any_of)
+
+
 def fields(text: str, own: tuple[str, ...] = RUN_FIELDS) -> list[Field]:
     """The fields that a ``where`` names, each once. Raises ``QueryError``."""
     parser = _Parser("where", text, own)

@@ -204,6 +204,11 @@ class Store:
         """The model of that name. Raises ``NotFound``."""
         return self.registry.model(name)
 
+    def version(self, key: str) -> VersionRecord:
+        """The version that ``name@version`` means, by its number, an alias or a stage; the latest one of a ``name``
+        alone. Raises ``NotFound``."""
+        return self.registry.find(asked_name(key, "a version", "its name and number"))
+
     def versions(
         self, where: str | None = None, order_by: str | None = None, limit: int | None = None
     ) -> list[VersionRecord]:

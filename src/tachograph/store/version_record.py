@@ -53,6 +53,12 @@ class VersionRecord:
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VersionRecord) and (self.name, self.version) == (other.name, other.version)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
+
     # -- what it is --
 
     @property
@@ -160,13 +166,13 @@ class VersionRecord:
         ``if_`` are not kept: that is on record, too."""
         stage = names.stage(stage)
         if if_ is not None:
-            query.where(if_, query.VERSION_FIELDS)
+            query.check_condition(if_, "if")
         self._decide(lambda model: self._model._staged(model, model.version(self.version), stage, if_, reason))
 
     def unmet(self, stage: str, if_: str | None = None) -> list[str]:
         """Why it can't be brought to a stage here and now, each reason in a line; nothing where it can."""
         if if_ is not None:
-            query.where(if_, query.VERSION_FIELDS)
+            query.check_condition(if_, "if")
         return self._models.promotable(self._model._state, self._state, names.stage(stage), if_)
 
     def alias(self, alias: str) -> None:
@@ -177,7 +183,7 @@ class VersionRecord:
         def make(model: ModelState) -> Aliased:
             version = model.version(self.version)
             unmet = self._models.promotable(model, version, PROTECTING_STAGE, None) if alias in model.protected else []
-            refused = [f"the alias {alias!r} is protected: {PROTECTING_STAGE} asks for {why}" for why in unmet]
+            refused = [f"the alias {alias!r} is protected: {why}" for why in unmet]
             return Aliased(alias=alias, version=self.version, refused=refused)
 
         self._decide(make)
@@ -218,7 +224,7 @@ class VersionRecord:
             )
             return Deployed(
                 version=self.version, environment=environment, url=address, status=status,
-                refused=[f"{environment} asks for {why}" for why in unmet], reason=texts.text("reason", reason),
+                refused=unmet, reason=texts.text("reason", reason),
             )  # fmt: skip
 
         self._decide(make)

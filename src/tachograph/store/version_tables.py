@@ -61,12 +61,16 @@ class VersionTables:
             self._db.execute("INSERT INTO label VALUES (?, ?)", (self._labels[name], labels.digest(name)))
         return self._labels[name]
 
-    def find(self, where: str | None, order_by: str | None, limit: int | None) -> Iterator[tuple[Model, Version]]:
-        """The versions for which ``where`` holds; the newest registration first, unless ``order_by`` says otherwise.
-        Raises ``QueryError``."""
+    def find(
+        self, where: str | None, order_by: str | None, limit: int | None, model: str | None = None
+    ) -> Iterator[tuple[Model, Version]]:
+        """The versions of a model, or of all, for which ``where`` holds; the newest registration first, unless
+        ``order_by`` says otherwise. Raises ``QueryError``."""
         condition, values = query.where(where, VERSION_FIELDS)
         terms = [*query.order_by(order_by, VERSION_FIELDS)]
         order = [f"{term.text} {'DESC' if term.descending else 'ASC'} NULLS LAST" for term in terms]
+        if model is not None:
+            condition, values = f"name = ? AND {condition}", [model, *values]
         values = [*values, *(value for term in terms for value in term.values)]
         sql = f"SELECT no FROM record WHERE {condition} ORDER BY {', '.join([*order, 'registered DESC', 'no DESC'])}"
         rows = self._db.execute(sql if limit is None else f"{sql} LIMIT {min(limit, ALL)}", values)

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,13 @@ def all_decisions() -> Iterator[dict[str, Any]]:
     yield {"kind": HOSTILE, "by": HOSTILE, "host": HOSTILE, "reason": HOSTILE, HOSTILE: HOSTILE}
     yield made["noted"] | {"version": None}
     yield made["tagged"] | {"version": None}
-    yield made["protected"] | {"at": "\x1b[2J"}
 
 
 def decision(kind: Any) -> dict[str, Any]:
     made = {"kind": str(kind.__struct_config__.tag), **filled(msgspec.inspect.type_info(kind), "")}
+    if "artifact" in made:  # whose files have proper digests: others are damage, and make no version
+        digest = f"sha256:{0:064}"
+        made["artifact"] |= {"digest": digest, "members": [{"path": HOSTILE, "digest": digest, "size": 1}]}
     return made | {"refused": [], "at": 1.7e9} | ({"version": "1.0.0"} if "version" in made else {})
 
 
@@ -141,11 +143,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, facts: list[dict[str, Any
     write(root, RUN, "1-h-2-a", [{**start, "rank": 1, "role": HOSTILE, "parent": HOSTILE}, end])
     write(root, CHILD, WRITER, [{**start, "parent": RUN}, *points[:1], end])
     write(root, NAME, NAME, [start, end])
-    folder = root / "registry" / "iris"
-    folder.mkdir(parents=True)
-    for number, about in enumerate(all_decisions(), 1):
-        (folder / f"{number}.json").write_text(json.dumps(about | {"number": number}))
+    write_decisions(root / "registry" / "iris", all_decisions())
+    write_decisions(root / "registry" / "torn", [*all_decisions(), {"kind": "protected", "at": "\x1b[2J"}])
     return root
+
+
+def write_decisions(folder: Path, happened: Iterable[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True)
+    previous = ""
+    for number, about in enumerate(happened, 1):
+        content = json.dumps(about | {"number": number, "previous": previous}).encode()
+        (folder / f"{number}.json").write_bytes(content)
+        previous = decisions.digest(content)
 
 
 def write(root: Path, run: str, writer: str, happened: list[dict[str, Any]]) -> None:

@@ -229,7 +229,7 @@ def test_promoted_by_rules(models, run_cli, run_json, wrong):
 
 def test_promoted_if(models, run_cli, wrong):
     error = wrong("model", "promote", "iris@1.0.0", "staging", "--if", RULE, status=1)
-    assert f"staging asks for {RULE}: metrics.train_accuracy is 0.96" in error
+    assert f"{RULE} does not hold: metrics.train_accuracy is 0.96" in error
     assert run_cli("model", "promote", "iris@1.1.0", "--if", RULE, "staging")[:2] == (0, "iris@1.1.0 is in staging\n")
     before = decisions(models)
     assert "column 25: metrics.train_accuracy > >>> > 1" in wrong(
@@ -245,8 +245,28 @@ def test_rolled_back(models, run_cli, run_json, wrong):
     for version in ("1.0.0", "1.1.0"):
         run_cli("model", "promote", f"iris@{version}", "production")
     assert run_cli("model", "rollback", "iris", "production")[1] == "iris@1.0.0 is in production again\n"
-    assert run_json("model", "rollback", "iris", "production", "--reason", "forth")["version"] == "1.1.0"
-    assert run_json("model", "show", "iris@production")["version"] == "1.1.0"
+    assert "was in production before 1.0.0" in wrong("model", "rollback", "iris", "production", status=1)
+    assert run_cli("model", "promote", "iris@1.1.0", "production", "--reason", "forth")[0] == 0
+    assert run_json("model", "rollback", "iris", "production")["version"] == "1.0.0"
+    assert run_json("model", "show", "iris@production")["version"] == "1.0.0"
+    assert "1.0.0 back to production" in run_cli("model", "history", "iris")[1]
+
+
+def test_what_is_lost_stops_decisions_until_somebody_acknowledges_it(models, run_cli, run_json, wrong):
+    run_cli("model", "promote", "iris@1.1.0", "production")
+    path = models / "registry" / "iris" / "2.json"
+    path.write_bytes(path.read_bytes()[:40])
+    for command in (
+        ("get", "iris@production", "--to", str(models / "served")), ("check", "iris@1.0.0"), ("show", "iris@latest"),
+        ("promote", "iris@1.0.0", "production"), ("register", "better", "iris"), ("rollback", "iris", "production"),
+    ):  # fmt: skip
+        assert "decision 2 about model 'iris' is lost" in wrong("model", *command, status=1).splitlines()[-1]
+    assert not (models / "served").exists()
+    assert "decision 2 about model iris" in run_cli("model", "versions", "iris")[2]
+    assert run_cli("model", "acknowledge", "iris", "--reason", "no copy")[1] == (
+        "iris goes on without what was decided in 2\n"
+    )
+    assert run_json("model", "register", "better", "iris")["version"] == "1.2.0"  # another decision speaks of 1.1.0
 
 
 def test_aliases(models, run_cli, run_json, wrong):

@@ -11,8 +11,10 @@ import pytest
 from tests.unit.registry.conftest import Trained
 
 import tachograph
+from tachograph.errors import Damaged, NotFound
 from tachograph.registry import decisions
 from tachograph.registry.decisions import UnknownDecision
+from tachograph.runtime.locks import locked
 from tachograph.upkeep.verify import check
 
 
@@ -51,7 +53,6 @@ def test_one_that_was_changed_shows(folder: Path, root: Path) -> None:
 def test_one_that_is_gone_shows(folder: Path, root: Path) -> None:
     (folder / "3.json").unlink()
     assert reasons(root) == {"3.json": "it is missing"}
-    assert tachograph.open_store().model("m").version("production").version == "1.1.0"
 
 
 @pytest.mark.parametrize(
@@ -60,15 +61,88 @@ def test_one_that_is_gone_shows(folder: Path, root: Path) -> None:
 def test_what_makes_no_sense_costs_itself_alone(folder: Path, root: Path, content: bytes) -> None:
     (folder / "5.json").write_bytes(content)
     model = tachograph.open_store().model("m")
-    assert model.version("production").version == "1.1.0"
+    assert [version.version for version in model.versions] == ["1.0.0", "1.1.0"]
+    assert model.version("1.1.0").stage == "production"
     assert "5.json" in reasons(root)
-    model.version("1.0.0").note("life goes on")
-    assert (folder / "6.json").exists()
+
+
+@pytest.mark.parametrize("what", ["gone", "torn", "changed", "unreadable"])
+def test_where_one_is_lost_nothing_is_decided_and_nothing_guessed(folder: Path, root: Path, what: str) -> None:
+    path = folder / "2.json"  # which has registered what is in production
+    content = path.read_bytes()
+    path.unlink()
+    if what == "torn":
+        path.write_bytes(content[:40])
+    elif what == "changed":
+        path.write_bytes(content.replace(b"0.9", b"0.1"))
+    elif what == "unreadable":
+        path.mkdir()
+    model = tachograph.open_store().model("m")
+    assert model.lost == [2]
+    for key in ("production", "latest", "champion"):
+        with pytest.raises(Damaged, match=r"decision 2 about model 'm' is lost, .*: restore its file"):
+            model.version(key)
+    version = model.version("1.0.0")
+    for decide in (
+        lambda: version.promote("production"), lambda: version.note("x"), lambda: version.unmet("production"),
+        lambda: tachograph.open_store().run(version.run_id).register_model("m"),
+        lambda: model.rollback("production"),
+    ):  # fmt: skip
+        with pytest.raises(Damaged, match="is lost"):
+            decide()
+    assert not (folder / "5.json").exists()
+    assert model.acknowledge("the disk broke") == [2]
+    with pytest.raises(NotFound, match="no decision about model 'm' is lost"):
+        model.acknowledge()
+    model = tachograph.open_store().model("m")
+    assert model.lost == []
+    assert "2.json" in reasons(root)
+    model.version("1.0.0").promote("production")
+    assert model.version("production").version == "1.0.0"
+
+
+def test_one_that_is_restored_is_lost_no_more(folder: Path) -> None:
+    path = folder / "3.json"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    with pytest.raises(Damaged):
+        tachograph.open_store().model("m").version("production")
+    path.write_bytes(content)
+    assert tachograph.open_store().model("m").version("production").version == "1.1.0"
+
+
+def test_a_folder_without_decisions_is_no_model(folder: Path, root: Path) -> None:
+    (root / "registry" / "empty").mkdir()
+    (root / "registry" / "begun").mkdir()
+    (root / "registry" / "begun" / ".lock").touch()
+    store = tachograph.open_store()
+    assert [model.name for model in store.models] == ["m"]
+    assert len(store.versions()) == 2
+    with pytest.raises(NotFound, match="there is no model 'empty'; there are: m"):
+        store.model("empty")
+
+
+def test_one_who_never_lets_go_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tachograph.registry.folder.LOCK_SECONDS", 0.1)
+    version = tachograph.open_store().model("m").version("1.0.0")
+    with locked(folder / ".lock"), pytest.raises(tachograph.Error, match=r"another process has held .*lock"):
+        version.note("x")
+
+
+def test_what_is_no_digest_is_not_looked_for(folder: Path, root: Path) -> None:
+    content = json.loads((folder / "4.json").read_bytes())
+    made = json.loads((folder / "1.json").read_bytes())
+    made |= {"number": 5, "version": "9.0.0", "previous": decisions.digest((folder / "4.json").read_bytes())}
+    made["artifact"]["digest"] = "sha256:../../../../etc/passwd"
+    (folder / "5.json").write_text(json.dumps(made))
+    assert content["kind"] == "staged"
+    assert reasons(root) == {"5.json": "version 9.0.0 has files without a proper digest"}
+    assert "9.0.0" not in [version.version for version in tachograph.open_store().model("m").versions]
 
 
 def test_a_pipe_in_the_place_of_one_is_not_waited_for(folder: Path, root: Path) -> None:
     os.mkfifo(folder / "5.json")
-    assert tachograph.open_store().model("m").version("production").version == "1.1.0"
+    assert tachograph.open_store().model("m").version("1.1.0").stage == "production"
     assert "5.json" in reasons(root)
 
 

@@ -84,7 +84,7 @@ def words(decision: decisions.Known | decisions.UnknownDecision) -> str:
             text = f"registered {decision.version}, of run {decision.run}"
         case decisions.Staged():
             condition = f", if {decision.condition}" if decision.condition else ""
-            text = f"{decision.version} to {decision.stage}{condition}"
+            text = f"{decision.version} {'back ' * decision.rollback}to {decision.stage}{condition}"
         case decisions.Aliased(version=None):
             text = f"alias {decision.alias} removed"
         case decisions.Aliased():
@@ -105,6 +105,8 @@ def words(decision: decisions.Known | decisions.UnknownDecision) -> str:
         case decisions.Deployed():
             url = f", {decision.url}" if decision.url else ""
             text = f"{decision.version} {decision.status} in {decision.environment}{url}"
+        case decisions.Acknowledged():
+            text = f"lost: {', '.join(map(str, decision.lost))}"
         case decisions.Approval() | decisions.Rejection() | decisions.Deleted():
             text = f"{decisions.kind(decision)} {decision.version}"
         case _:

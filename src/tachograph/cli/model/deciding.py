@@ -19,13 +19,15 @@ def configure(commands: command.Commands) -> None:
     promote = command.add(commands, "promote", "bring a version to a stage, if that stage's rules are kept", _promote)
     rollback = command.add(commands, "rollback", "bring back the version that was in a stage before", _rollback)
     alias = command.add(commands, "alias", "let an alias stand for a version", _alias)
+    acknowledge = command.add(commands, "acknowledge", "go on without decisions that are lost", _acknowledge)
+    acknowledge.add_argument("name", metavar="NAME")
     for parser in (approve, reject, promote):
         command.add_version(parser)
     promote.add_argument("stage", metavar="STAGE", help="development, staging, production or archived")
     promote.add_argument("--if", dest="condition", metavar="QUERY", help="only if this holds, too")
     rollback.add_argument("name", metavar="NAME")
     rollback.add_argument("stage", metavar="STAGE")
-    for parser in (approve, reject, promote, rollback):
+    for parser in (approve, reject, promote, rollback, acknowledge):
         command.add_reason(parser)
     command.add_either(alias)
     alias.add_argument("alias", metavar="ALIAS", help='like "champion"')
@@ -58,6 +60,12 @@ def _promote(options: Namespace, store: Store) -> int:
 def _rollback(options: Namespace, store: Store) -> int:
     version = store.model(options.name).rollback(options.stage, options.reason)
     return command.tell(options, store, version, f"{version} is in {options.stage} again")
+
+
+def _acknowledge(options: Namespace, store: Store) -> int:
+    model = store.model(options.name)
+    lost = ", ".join(map(str, model.acknowledge(options.reason)))
+    return command.tell(options, store, model, f"{model.name} goes on without what was decided in {lost}")
 
 
 def _alias(options: Namespace, store: Store) -> int:

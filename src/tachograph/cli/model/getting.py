@@ -6,7 +6,7 @@ from argparse import Namespace
 from time import monotonic
 
 from tachograph import wording
-from tachograph.cli.arguments import path_or_url
+from tachograph.cli.arguments import UsageError, path_or_url
 from tachograph.cli.model import command
 from tachograph.cli.output import Status, say
 from tachograph.store import document
@@ -23,6 +23,8 @@ def configure(commands: command.Commands) -> None:
 
 
 def _get(options: Namespace, store: Store) -> int:
+    if not options.to:
+        raise UsageError("--to needs a folder")
     version = command.version(store, options.version)
     artifact, status, copied, began = version.artifact, Status(), 0, monotonic()
 

@@ -24,6 +24,7 @@ def configure(commands: command.Commands) -> None:
     """Add them."""
     command.add(commands, "list", "list the models", _list)
     versions = command.add(commands, "versions", "list versions of all models, the newest first", _versions)
+    versions.add_argument("name", metavar="NAME", nargs="?", help="only those of this model")
     versions.add_argument("--where", metavar="QUERY", help="versions for which this holds")
     versions.add_argument("--order-by", metavar="FIELDS", help="fields, each with asc or desc")
     versions.add_argument("--limit", metavar="N", type=whole_number, help="no more than N versions")
@@ -70,7 +71,9 @@ def _aliases(model: ModelRecord) -> str:
 
 
 def _versions(options: Namespace, store: Store) -> int:
-    versions = store.versions(options.where, options.order_by, options.limit)
+    for model in store.models if options.name is None else [store.model(options.name)]:
+        command.name_damage(model)
+    versions = store.registry.versions(options.where, options.order_by, options.limit, options.name)
     if options.json:
         document.write([model_document.of_version(version) for version in versions])
     elif versions:

@@ -95,7 +95,7 @@ def _check(options: Namespace, store: Store) -> int:
         )  # fmt: skip
     elif wanting:
         for why in wanting:
-            say(f"{options.stage} asks for {wording.line(why)}")
+            say(wording.line(why))
     else:
         say(f"{version} has all that {options.stage} asks for")
     return 1 if wanting else 0
