@@ -256,7 +256,8 @@ def seconds_of(piece: str, length: int) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece: str) -> None:
-    assert seconds_of(piece, 200_000) < 24 * seconds_of(piece, 25_000) + 0.1  # quadratic time would be 64 times as much
+    tries = (seconds_of(piece, 200_000) < 24 * seconds_of(piece, 25_000) + 0.1 for _ in range(3))
+    assert any(tries)  # on a busy machine one may be slow; quadratic time would be 64 times as much, in each
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def register(
     try:
         with closing(open_store(run.root)) as store:
             made = store.run(run.id).register_model(name, artifact, bump, version, tags, description)
-    except (Error, ValueError) as error:
+    except (Error, ValueError, OSError) as error:  # also where no file can be opened any more
         run.recorder.complain([f"no version of a model was registered: {error}"])
         return None
     run.recorder.link(RELATION, str(made), digest=made.artifact.digest)
