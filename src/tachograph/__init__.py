@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # "as" says to type checkers that the names are meant for the
     from tachograph.record.verbs import log_params as log_params
     from tachograph.record.verbs import log_table as log_table
     from tachograph.record.verbs import set_tags as set_tags
+    from tachograph.record.verbs import use_dataset as use_dataset
+    from tachograph.record.verbs import use_model as use_model
     from tachograph.store.store import open_store as open_store
 
 _HOMES = {
@@ -44,7 +46,7 @@ _HOMES = {
     "store.store": ["open_store"],
     "record.verbs": [
         "active_run", "flush", "log", "log_artifact", "log_dataset", "log_figure", "log_note", "log_params",
-        "log_table", "set_tags",
+        "log_table", "set_tags", "use_dataset", "use_model",
     ],
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -25,6 +25,8 @@ SIGNATURES = {
     "log_figure": "(name, figure, step=None)",
     "log_table": "(name, rows, step=None)",
     "log_dataset": "(data, name='data', role='train', source=None, version=None, target=None)",
+    "use_dataset": "(data, name=None)",
+    "use_model": "(version)",
 }
 METHODS = {
     "log": "(self, values, step=None)",
@@ -35,6 +37,8 @@ METHODS = {
     "log_figure": "(self, name, figure, step=None)",
     "log_table": "(self, name, rows, step=None)",
     "log_dataset": "(self, data, name='data', role='train', source=None, version=None, target=None)",
+    "use_dataset": "(self, data, name=None)",
+    "use_model": "(self, version)",
     "child": "(self, name=None)",
     "finish": "(self, status='finished', error=None)",
 }

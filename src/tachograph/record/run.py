@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tachograph import guard, settings, values
 from tachograph.events import Metrics, Note, Params, RunEnd, RunStart, Tags
@@ -20,17 +20,15 @@ from tachograph.printable import printable
 from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end, registering
 from tachograph.record.overhead import Samples
 from tachograph.record.recorder import Recorder
+from tachograph.record.used import Users
 from tachograph.runtime import deferred, process
 from tachograph.runtime.quiet import quietly
 from tachograph.version import __version__
 
-if TYPE_CHECKING:
-    from tachograph.store.version_record import VersionRecord
-
 STATUSES = ("finished", "failed", "interrupted")
 
 
-class Run(guard.Accountable):
+class Run(Users):
     """A run that is being recorded, by one of its writers: this process.
 
     Use it as a context manager, or call :meth:`finish`. Made by :func:`start_run`, :meth:`child` and autolog.
@@ -220,25 +218,6 @@ class Run(guard.Accountable):
         self._journal.append(Note(text=values.text(text)))
 
     @guard.shield
-    @quietly()
-    def register_model(
-        self,
-        name: str,
-        artifact: str = "model",
-        bump: str | None = None,
-        version: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        description: str | None = None,
-    ) -> VersionRecord | None:
-        """Make an artifact of this run the next version of a model in the local store, and return that version.
-
-        ``bump`` is what goes up from the highest version there is, "major", "minor" (as when it is left out), "patch"
-        or "prerelease"; or ``version`` is the number itself. Nothing is raised: where no version was made, one warning
-        and a note in the run say why, and None is returned.
-        """
-        return registering.register(self, name, artifact, bump, version, tags, description)
-
-    @guard.shield
     def log_artifact(
         self, path: str | os.PathLike[str], name: str | None = None, kind: str = "file", step: int | None = None
     ) -> None:
@@ -276,21 +255,6 @@ class Run(guard.Accountable):
             self.recorder.complain([f"table {values.text_name(name)!r} was not kept: {error}"])
             return
         self.recorder.keep_bytes(content, name, "table", f"{values.text_name(name)}.jsonl", step, meta)
-
-    def log_dataset(
-        self,
-        data: Any,
-        name: str = "data",
-        role: str = "train",
-        source: str | None = None,
-        version: str | None = None,
-        target: Any = None,
-    ) -> None:
-        """Record what data is: schema, shape, digest, missing values, statistics by column; not the data itself.
-
-        ``target`` is the column to predict, where it is held apart; its class balance is recorded.
-        """
-        self.recorder.log_dataset(data, name, role, target, source, version)
 
     # -- life --
 

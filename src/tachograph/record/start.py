@@ -33,7 +33,7 @@ class OffRun(Run):
         return None
 
     log = log_params = set_tags = log_note = log_artifact = log_figure = log_table = log_dataset = _ignore
-    register_model = finish = _forked = _ignore
+    use_dataset = use_model = register_model = finish = _forked = _ignore
 
     def child(self, name: str | None = None) -> Run:
         return OffRun()

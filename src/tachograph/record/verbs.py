@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tachograph import guard, settings
 from tachograph.record import open_runs, process_end
 from tachograph.record.active_run import find as find_active
 from tachograph.record.run import Run
+
+if TYPE_CHECKING:
+    from tachograph.store.version_record import VersionRecord
 
 
 def active_run() -> Run | None:
@@ -81,6 +84,18 @@ def log_dataset(
     """:meth:`Run.log_dataset` on the active run."""
     if run := _run("log_dataset"):
         run.log_dataset(data, name, role, source, version, target)
+
+
+def use_dataset(data: Any, name: str | None = None) -> None:
+    """:meth:`Run.use_dataset` on the active run."""
+    if run := _run("use_dataset"):
+        run.use_dataset(data, name)
+
+
+def use_model(version: VersionRecord | str) -> None:
+    """:meth:`Run.use_model` on the active run."""
+    if run := _run("use_model"):
+        run.use_model(version)
 
 
 def flush(timeout: float = 30.0) -> bool:
