@@ -55,7 +55,7 @@ def test_the_commands_name_what_there_is() -> None:
 
 
 def test_the_code_runs_and_the_record_is_readable_without_us(tmp_path: Path) -> None:
-    autolog, record, read, query, alone, duckdb, _ = blocks("python")
+    autolog, record, read, query, alone, duckdb, *_ = blocks("python")
     run(autolog, tmp_path)
     run(record, tmp_path)
     assert "finished 0.001" in run(read, tmp_path)
@@ -84,6 +84,33 @@ def test_models_are_registered_promoted_and_got(tmp_path: Path) -> None:
     assert len(history.splitlines()) == len(list(tmp_path.glob(".tachograph/registry/iris/*.json"))) == 10
     help = shown("tachograph model --help", tmp_path)
     assert all(command in help for command in ("alias", "tag", "note", "versions", "delete"))
+
+
+def test_lineage_leads_from_data_to_where_it_runs(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    [models] = [block for block in blocks("python") if "register_model" in block]
+    run(models, tmp_path)
+    shown("tachograph model deployed iris@production eu-prod", tmp_path)
+    [python] = [block for block in blocks("python") if "use_model" in block]
+    edges = run(python, tmp_path)
+    assert "version:iris@1.0.0 live deployment:iris/eu-prod" in edges
+    assert "version:iris@1.0.0 used run:" in edges
+    [shell] = [block for block in blocks("sh") if "tachograph lineage" in block]
+    up, cut, mermaid, dot, document = [shown(command, tmp_path) for command in shell.strip().splitlines()]
+    assert up.startswith("version iris@1.0.0, production\n└─ <- registered: artifact model (")
+    assert "trained on" in up
+    assert "trained on" not in cut
+    assert mermaid.startswith("flowchart LR\n")
+    assert dot.startswith("digraph lineage {\n")
+    nodes = [node for node in json.loads(document)["nodes"] if node["kind"] == "dataset"]
+    data = {node["label"].partition(" ")[0]: node["id"] for node in nodes}
+    assert "flowers" in data
+    [trained] = {id for name, id in data.items() if name != "flowers"}
+    assert "deployment iris in eu-prod" in shown(f"tachograph lineage {trained[:20]} --downstream", tmp_path)
+    [_, training] = json.loads(shown("tachograph runs --json", tmp_path))
+    shown(f"tachograph rm {training['id']} --yes --force", tmp_path)
+    assert shown(f"tachograph lineage {trained} --downstream", tmp_path).count("removed") == 1
+    assert "trained on" in shown("tachograph lineage iris@production", tmp_path)
 
 
 def shown(command: str, folder: Path) -> str:

@@ -24,6 +24,7 @@ from tests.parts import postgres, seaweedfs
 from tests.parts.recorded import Recorded
 
 import tachograph
+from tachograph.lineage.graph import Direction
 from tachograph.store import wire_format
 from tachograph.store.document import of_everything, plain
 from tachograph.store.history import Summary
@@ -232,6 +233,12 @@ def test_each_fact_in_small_parts(store: Store, recorded: Path, fact: str, monke
         assert told(store, fact) == told_here(recorded, fact)
     finally:
         wire_format.form.cache_clear()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_lineage(store: Store, here: Store, direction: Direction) -> None:
+    for run in here.runs(children=True):
+        assert store.lineage(run.id, direction).plain() == here.lineage(run.id, direction).plain()
 
 
 def test_there_is_something_of_everything(here: Store) -> None:

@@ -30,7 +30,7 @@ ROWS: list[dict[str, str]] = [
         "a server's client": "client.*",
         "object stores": "bucket.*",
     },
-    {"decisions about models": "registry.*"},
+    {"decisions about models": "registry.*", "what came of what": "lineage.*"},
     {"what people ask": "store.*"},
     {"sinks": "sinks.*"},
     {"shipping": "ship.*"},

@@ -30,6 +30,7 @@ COMMANDS = {
     "rm": "remove runs with their children",
     "gc": "delete kept files that nothing refers to any more, compress old journals",
     "model": "register models, decide about their versions, get them",
+    "lineage": "show what something came of, or what came of it",
     "serve": "take recordings and answer questions, by HTTP",
     "token": "make, list and revoke the tokens that a server's clients show",
     "doctor": "say whether trainings would be recorded here, and if not, why",

@@ -97,6 +97,18 @@ class HttpQuestions:
     ) -> list[tuple[str, str, float]]:
         return self._all("metrics", ids, system, after=after, limit=limit)
 
+    def happened(
+        self, ids: Sequence[str], kind: str, after: tuple[str, float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        return self._all("happened", ids, kind, after=after, limit=limit, key=4)
+
+    # -- of all runs --
+
+    def mentions(
+        self, kind: str, texts: Sequence[str], after: tuple[str, float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        return self._all("mentions", kind, texts, after=after, limit=limit, key=4)
+
     # -- of one run --
 
     def events(

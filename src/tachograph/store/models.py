@@ -42,6 +42,10 @@ class Models:
         """Every model, by name."""
         return [ModelRecord(self, self._registry.model(name)) for name in self._registry.names()]
 
+    def states(self) -> dict[str, ModelState]:
+        """Every model as it follows from what was decided, by name."""
+        return {name: self._registry.model(name) for name in self._registry.names()}
+
     def model(self, name: str) -> ModelRecord:
         """The model of that name. Raises ``NotFound``."""
         return ModelRecord(self, self._registry.model(asked_name(name, "a model")))

@@ -16,6 +16,7 @@ from tachograph.errors import NotFound
 from tachograph.printable import decoded
 
 PIECE = 1000  # runs that are asked about together
+TEXTS = 100  # texts that are looked for together
 SHOWN = 6  # runs that are listed where a key could mean several
 ALL = 1 << 40  # as a limit of rows: as many as there are
 
@@ -161,6 +162,18 @@ class Questions(Protocol):
         self, ids: Sequence[str], system: bool, after: tuple[str, str] | None = None, limit: int = ALL
     ) -> list[tuple[str, str, float]]:
         """The last values: with ``system`` those of the hardware, whose names begin with "system/", else all others."""
+
+    def happened(
+        self, ids: Sequence[str], kind: str, after: tuple[str, float, str, Number] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        """The events of a kind, the oldest of each run first: run, time, writer, sequence number, line."""
+
+    # -- of all runs --
+
+    def mentions(
+        self, kind: str, texts: Sequence[str], after: tuple[str, float, str, Number] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        """The events of a kind in whose lines one of ``texts`` stands, as for :meth:`happened`; "" stands in all."""
 
     # -- of one run --
 

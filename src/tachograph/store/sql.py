@@ -36,6 +36,11 @@ _UNREAD = """SELECT id, NULL, NULL, CASE WHEN EXISTS (SELECT 1 FROM writer WHERE
     THEN 'running' ELSE 'crashed' END, folder_time / 1e9, NULL, NULL, NULL, folder_time / 1e9
     FROM run WHERE id = ? AND leader IS NULL"""
 
+# The events of a kind in several runs, and their order.
+_HAPPENED = """SELECT run.id, event.clock, writer.id, seq, line FROM event JOIN writer ON writer.no = event.writer
+    JOIN run ON run.no = event.run WHERE kind = ?"""
+_HAPPENED_KEY = ["run.id", "event.clock", "writer.id", "seq"]
+
 
 class Tables(Protocol):
     """A database with these tables."""
@@ -164,6 +169,25 @@ class SqlQuestions:
         sql = f"""SELECT run.id, label.text, {table}.{column} FROM run JOIN {table} ON {table}.run = run.no
                   JOIN label ON label.no = {table}.label WHERE run.id IN ({", ".join("?" * len(ids))}) {condition}"""
         return self._part(sql, ids, ["run.id", "label.text"], after, limit)
+
+    def happened(
+        self, ids: Sequence[str], kind: str, after: tuple[str, float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        if not ids:
+            return []
+        condition = f"run.id IN ({', '.join('?' * len(ids))})"
+        return self._part(f"{_HAPPENED} AND {condition}", [kind, *ids], _HAPPENED_KEY, after, limit)
+
+    # -- of all runs --
+
+    def mentions(
+        self, kind: str, texts: Sequence[str], after: tuple[str, float, str, int] | None = None, limit: int = ALL
+    ) -> list[tuple[str, float, str, int, bytes]]:
+        if not texts:
+            return []
+        condition = " OR ".join(["instr(event.line, ?) > 0"] * len(texts))
+        values = [kind, *(text.encode() for text in texts)]
+        return self._part(f"{_HAPPENED} AND ({condition})", values, _HAPPENED_KEY, after, limit)
 
     # -- of one run --
 

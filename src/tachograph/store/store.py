@@ -21,6 +21,8 @@ from tachograph.store.run_record import ReadTogether, RunRecord
 from tachograph.store.runs import Runs
 
 if TYPE_CHECKING:
+    from tachograph.lineage import Lineage
+    from tachograph.lineage.graph import Direction
     from tachograph.store.model_record import ModelRecord
     from tachograph.store.models import Models
     from tachograph.store.version_record import VersionRecord
@@ -218,6 +220,25 @@ class Store:
         ``QueryError`` for one that can't be read.
         """
         return self.registry.versions(where, order_by, limit)
+
+    # -- lineage --
+
+    def lineage(
+        self, node: str | RunRecord | VersionRecord, direction: Direction = "up", depth: int | None = None
+    ) -> Lineage:
+        """What something came of ("up"), what came of it ("down"), or both, as far as ``depth`` edges away.
+
+        ``node`` is ``NAME@VERSION``, a run, or one of ``dataset:DIGEST``, ``code:COMMIT``, ``artifact:DIGEST``,
+        ``run:RUN``, ``version:NAME@V``, ``deployment:NAME/ENVIRONMENT``, ``check:NAME@V/CHECK``. The answer has
+        ``.nodes`` (``.id .kind .label``) and ``.edges`` (``.from_ .to .kind``). Raises ``NotFound``.
+        """
+        from tachograph.lineage.graph import walk
+        from tachograph.store import node_names
+        from tachograph.store.origins import Origins
+
+        self.refresh()
+        origins = Origins(self)
+        return walk(node_names.find(self, origins, node), origins, direction, depth)
 
     def experiments(self) -> list[str]:
         """The names of the experiments, in order."""

@@ -12,14 +12,15 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from tachograph.store.questions import PIECE, Questions
+from tachograph.store.questions import PIECE, TEXTS, Questions
 
 MEDIA_TYPE = "application/vnd.msgpack"
 # The questions that can be asked, and of long answers the most rows that one request gets.
 MOST: dict[str, int | None] = {
     "runs": 5000, "states": 1000, "find": None, "removed": None, "experiments": 1000, "damage": 1000,
-    "unreadable": 1000, "params": 20_000, "tags": 20_000, "metrics": 20_000, "events": 5000, "chunks": 128,
-    "series": 128, "digests": 10_000, "next_steps": 10_000, "end": None, "writers": 1000,
+    "unreadable": 1000, "params": 20_000, "tags": 20_000, "metrics": 20_000, "happened": 5000,
+    "mentions": 5000, "events": 5000, "chunks": 128, "series": 128, "digests": 10_000, "next_steps": 10_000,
+    "end": None, "writers": 1000,
 }  # fmt: skip
 
 encode = msgspec.msgpack.encode
@@ -44,6 +45,7 @@ def types(question: str) -> tuple[Any, Any]:
     answer = hints.pop("return")
     if "limit" in hints:
         hints["limit"] = Annotated[int, Meta(ge=0, le=MOST[question])]
-    for name in hints.keys() & {"ids", "metrics"}:
-        hints[name] = Annotated[list[str], Meta(max_length=PIECE)]
+    for name, most in {"ids": PIECE, "metrics": PIECE, "texts": TEXTS}.items():
+        if name in hints:
+            hints[name] = Annotated[list[str], Meta(max_length=most)]
     return tuple[tuple(hints.values())], answer  # type: ignore[misc]

@@ -181,6 +181,7 @@ def root(prepared: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 GIVEN: dict[str, Any] = {
     "RUN": lambda place: RUN,
+    "NODE": lambda place: RUN,
     "NAME": lambda place: HOSTILE.replace("\0", ""),
     "DEST": lambda place: str(place / f"dest {NAME}"),
     "DIR": lambda place: str(place / f"other {NAME}"),
@@ -286,6 +287,9 @@ def test_what_is_tried_does_say_something(root, run_cli):
         f"show {CHILD}",
         f"compare {RUN} {CHILD}",
         f"tail {RUN}",
+        f"lineage {RUN}",
+        f"lineage {RUN} --downstream --format mermaid",
+        f"lineage {RUN} --downstream --format dot",
         "verify",
         "doctor",
         "model versions",
