@@ -131,13 +131,13 @@ def fault(site: str, error: Exception, run: object = None) -> None:
 
 
 def _spot(error: Exception) -> str:
-    """File and line where ``error`` was raised, as far as that can be told."""
-    try:
-        import traceback
-    except ImportError:  # the interpreter is shutting down
+    """File and line where ``error`` was raised. Nothing is imported for it: perhaps no file can be opened any more."""
+    trace = error.__traceback__
+    if trace is None:
         return "?"
-    where = traceback.extract_tb(error.__traceback__)
-    return f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "?"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
 
 
 def shown(value: object) -> str:

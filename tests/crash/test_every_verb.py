@@ -58,7 +58,7 @@ def check(root: Path, calls: Counter[str], files: bool = True, ends: int = 1) ->
     assert kinds[events.RunStart] == kinds[events.RunEnd] == ends + calls["child"] + calls["start_run"]
     if files:
         assert kinds[events.Artifact] == calls["log_artifact"] + calls["log_table"]
-        assert kinds[events.Dataset] == calls["log_dataset"]
+        assert kinds[events.Dataset] == calls["log_dataset"] + calls["use_dataset"]
 
 
 def test_in_peace(root: Path) -> None:

@@ -39,6 +39,7 @@ GIVEN: dict[str, Any] = {
     "rows": [{"a": 1}],
     "data": numpy.ones((4, 2)),
     "timeout": 0.5,
+    "version": "named@latest",  # which is not there: that is a misuse, too
 }
 LIFE = {"finish", "join", "reopen"}  # of a run: "finish" is called on a child, below
 call_counts: Counter[str] = Counter()

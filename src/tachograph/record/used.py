@@ -64,7 +64,7 @@ class Users(guard.Accountable):
         try:
             with closing(open_store(self.recorder.run.root)) as store:
                 return store.registry.find(version)
-        except Error as error:
+        except (Error, OSError) as error:  # also where no file can be opened any more
             self.recorder.complain([f"it was not recorded which model was used: {error}"])
             return None
 
