@@ -280,10 +280,16 @@ def test_memory_stays_flat(root: Path) -> None:
 def test_twice_adds_nothing(root: Path) -> None:
     write(root, "r", losses(3))
     assert tables(root).added == 1
-    before = {path: path.stat() for path in (root / "tables").rglob("*.parquet")}
+    before = written(root)
     report = tables(root)
     assert (report.added, report.renewed, report.dropped, report.files) == (0, 0, 0, [])
-    assert {path: path.stat() for path in (root / "tables").rglob("*.parquet")} == before
+    assert written(root) == before
+
+
+def written(root: Path) -> dict[Path, tuple[int, int, int]]:
+    """Which files there are, and when each was written; not when it was read."""
+    files = {path: path.stat() for path in (root / "tables").rglob("*.parquet")}
+    return {path: (file.st_ino, file.st_size, file.st_mtime_ns) for path, file in files.items()}
 
 
 def test_open_runs_are_left_for_later(root: Path) -> None:
