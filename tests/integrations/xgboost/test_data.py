@@ -161,6 +161,7 @@ def test_wide_sparse_data_is_not_made_dense(store):
 
 
 def test_large_data_is_sampled(store):
+    matrices.register()  # as the plug-in does
     rng = np.random.default_rng(0)
     data = xgboost.DMatrix(rng.normal(size=(120_000, 60)).astype("float32"), nthread=1)
     with tachograph.start_run() as run:
