@@ -96,5 +96,5 @@ def title(estimator: Any) -> str:
 
 def params(estimator: Any) -> dict[str, Any]:
     """The parameters by scikit-learn's own names (``clf__C``); lists of steps only through their parts."""
-    values = estimator.get_params(deep=True)
+    values = {str(name): value for name, value in estimator.get_params(deep=True).items()}  # a step may be named 213
     return {name: value for name, value in values.items() if name.rpartition("__")[2] not in ("steps", "transformers")}

@@ -381,3 +381,15 @@ def test_data_that_the_user_deletes_is_gone(autolog):
     del X
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize("estimators", [[], None, [None], [("a", None, 1)], ["a"], 5, [(213, KMeans())]])
+def test_parts_that_are_none_get_scikit_learns_own_error(estimators: Any) -> None:
+    def error() -> str:
+        with pytest.raises(Exception) as told:  # each its own
+            VotingClassifier(estimators=estimators).fit([[0.0], [1.0]], [0, 1])
+        return repr(told.value)
+
+    recorded = error()
+    with tachograph.suppress():
+        assert recorded == error()
