@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MOST_RECORDED = 10_000  # characters of a text
+MOST_QUOTED = 60
 MOST_SHOWN = 20_000  # what we record is shorter; a journal that somebody else wrote may hold any
 
 
@@ -22,6 +23,12 @@ def printable(text: str) -> str:
 def line(text: str) -> str:
     """The same, with a single blank wherever there are several, or line ends; at most 20,000 characters of it."""
     return printable(" ".join(clipped(text).split()))
+
+
+def quoted(value: object) -> str:
+    """What somebody gave, in quotes if it is a text, for an error: cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 3]}..."
 
 
 def decoded(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -95,6 +95,12 @@ def clock(at: float) -> str:
 def digest(text: str) -> str:
     """The first digits of a digest: enough to tell it from others."""
     return text.removeprefix("sha256:")[:12]
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names in a row, of many the first ones; ``none`` where there are none."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "") or "none"
 
 
 def count(number: int, noun: str) -> str:

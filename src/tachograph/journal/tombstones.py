@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import os
 import shutil
 import time
@@ -136,7 +135,5 @@ def _began(run_folder: Path) -> float:
 
 
 def _me() -> str:
-    try:
-        return f"{getpass.getuser()}@{process.this().host}"
-    except (KeyError, OSError, ImportError):  # a container's user often has no name
-        return ""
+    user = process.user()
+    return f"{user}@{process.this().host}" if user else ""

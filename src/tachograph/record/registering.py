@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tachograph.record.run import Run
     from tachograph.store.version_record import VersionRecord
 
-RELATION = "registered"  # of the run to the version
 MODEL = "model"  # the artifact that is registered where none is named
 
 
@@ -26,13 +25,14 @@ def check_model_name(name: object) -> None:
 def register(
     run: Run,
     name: str,
-    artifact: str,
-    bump: str | None,
-    version: str | None,
-    tags: Mapping[str, str] | None,
-    description: str | None,
+    artifact: str = MODEL,
+    bump: str | None = None,
+    version: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    description: str | None = None,
 ) -> VersionRecord | None:
     """The version; None where it was not made, and the run says so. In a job of several processes, rank 0 does it."""
+    from tachograph.store.happened import REGISTERED
     from tachograph.store.store import open_store
 
     if run.rank != 0:
@@ -43,17 +43,18 @@ def register(
     except (Error, ValueError, OSError) as error:  # also where no file can be opened any more
         run.recorder.complain([f"no version of a model was registered: {error}"])
         return None
-    run.recorder.link(RELATION, str(made), digest=made.artifact.digest)
+    run.recorder.link(REGISTERED, str(made), digest=made.artifact.digest)
     return made
 
 
 def at_end(run: Run, name: str) -> None:
     """Register the model of a training that has ended well, unless it is a version already; if it has kept one."""
+    from tachograph.store.happened import REGISTERED
     from tachograph.store.store import open_store
 
     with closing(open_store(run.root)) as store:
         record = store.run(run.id)
         there = {artifact.name: artifact for artifact in record.artifacts}
-        known: set[Any] = {link.meta.get("digest") for link in record.links if link.relation == RELATION}
+        known: set[Any] = {link.meta.get("digest") for link in record.links if link.relation == REGISTERED}
     if MODEL in there and there[MODEL].digest not in known:
-        register(run, name, MODEL, None, None, None, None)
+        register(run, name)

@@ -20,7 +20,7 @@ from tachograph.printable import printable
 from tachograph.record import device_values, launchers, lifecycle, open_runs, outcome, process_end, registering
 from tachograph.record.overhead import Samples
 from tachograph.record.recorder import Recorder
-from tachograph.record.used import Users
+from tachograph.record.used import DataVerbs
 from tachograph.runtime import deferred, process
 from tachograph.runtime.quiet import quietly
 from tachograph.version import __version__
@@ -28,7 +28,7 @@ from tachograph.version import __version__
 STATUSES = ("finished", "failed", "interrupted")
 
 
-class Run(Users):
+class Run(DataVerbs):
     """A run that is being recorded, by one of its writers: this process.
 
     Use it as a context manager, or call :meth:`finish`. Made by :func:`start_run`, :meth:`child` and autolog.

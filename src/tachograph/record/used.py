@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from tachograph.record.recorder import Recorder
     from tachograph.store.version_record import VersionRecord
 
-USED = "used"  # the role of a data set, and the relation to a version
 
-
-class Users(guard.Accountable):
-    """What has these verbs: a run."""
+class DataVerbs(guard.Accountable):
+    """The verbs of a run that are about data sets and versions of models."""
 
     recorder: Recorder
 
@@ -40,6 +38,8 @@ class Users(guard.Accountable):
 
     def use_dataset(self, data: Any, name: str | None = None) -> None:
         """Record that this run uses data, for its lineage, and what that data is (see :meth:`log_dataset`)."""
+        from tachograph.store.happened import USED
+
         self.recorder.log_dataset(data, "data" if name is None else name, USED)
 
     @guard.shield
@@ -47,6 +47,8 @@ class Users(guard.Accountable):
     def use_model(self, version: VersionRecord | str) -> None:
         """Record that this run uses a version of a model, for its lineage: a version that was read from a store, or
         ``NAME@VERSION`` (a number, an alias, a stage or "latest") in the local one."""
+        from tachograph.store.happened import USED
+
         found = self._find_version(version)
         if found is not None:
             self.recorder.link(USED, str(found), digest=found.artifact.digest)

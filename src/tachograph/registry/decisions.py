@@ -43,8 +43,9 @@ class Data(Struct, omit_defaults=True):
     digest: str = ""
 
 
-class Decision(Struct, tag_field="kind", omit_defaults=True, kw_only=True):
-    """What all decisions share. ``by`` is the person, ``host`` the machine; ``at`` is in seconds since 1970.
+class Written(Struct, omit_defaults=True, kw_only=True):
+    """What all decisions share, of kinds that came later too. ``by`` is the person, ``host`` the machine; ``at`` is in
+    seconds since 1970.
 
     ``refused`` says why it was not carried out, each reason in a line; then it changes nothing, but is on record.
     ``previous`` is the digest of the decision before it, "" for the first one.
@@ -58,6 +59,10 @@ class Decision(Struct, tag_field="kind", omit_defaults=True, kw_only=True):
     previous: str = ""
     reason: str | None = None
     refused: list[str] = []
+
+
+class Decision(Written, tag_field="kind", omit_defaults=True, kw_only=True):
+    """A decision of a kind that this version knows."""
 
 
 class Registered(Decision, tag="registered", kw_only=True):
@@ -188,17 +193,10 @@ Known: TypeAlias = (
 )  # fmt: skip
 
 
-class UnknownDecision(Struct, omit_defaults=True, kw_only=True):
+class UnknownDecision(Written, omit_defaults=True, kw_only=True):
     """A decision of a kind that came with a later version of tachograph: it is kept, and changes nothing here."""
 
     kind: str
-    number: Size = 0
-    at: Seconds = 0.0
-    by: str = ""
-    host: str = ""
-    previous: str = ""
-    reason: str | None = None
-    refused: list[str] = []
 
 
 encode = msgspec.json.Encoder().encode

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
-from tachograph.errors import Error
 from tachograph.registry import names
 from tachograph.runtime import locks, plain_files, whole_files
 
 FOLDER = "registry"
 LOCK_SECONDS = 20.0  # that a decision waits for others who decide about the same model
-_LOOK_SECONDS = 0.002
 _SUFFIX = ".json"
 _MOST_BYTES = 32 << 20  # of one decision
 
@@ -49,27 +45,11 @@ class FolderRecords:
             raise ValueError(f"a decision of {len(content):,} bytes is too large: {_MOST_BYTES:,} is the most")
         folder.mkdir(parents=True, exist_ok=True)
         path = self.path(model, number)
-        with _locked(folder / ".lock"):
+        with locks.locked(folder / ".lock", LOCK_SECONDS):
             if path.exists() or number != max(_numbers(folder), default=0) + 1:
                 return False
             whole_files.write(path, content, durable=True)
         return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a model's folder. Raises ``Error`` where somebody else holds it for long: a process that was
-    stopped does so for ever."""
-    descriptor = plain_files.descriptor(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        end = monotonic() + LOCK_SECONDS
-        while not locks.try_lock(descriptor):
-            if monotonic() > end:
-                raise Error(f"another process has held {path} for {LOCK_SECONDS:.0f} seconds: has it been stopped?")
-            sleep(_LOOK_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _numbers(folder: Path) -> list[int]:

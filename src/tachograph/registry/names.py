@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
+from tachograph.printable import quoted
 from tachograph.registry import numbers
 
 LATEST = "latest"  # stands for the newest version everywhere
 STAGES = ("development", "staging", "production", "archived")
-SINGLE = ("production",)  # stages that have one version at a time
+PROTECTING = "production"  # whose rules a version keeps to which a protected alias moves
+SINGLE = (PROTECTING,)  # stages that have one version at a time
 STATUSES = ("live", "failed", "retired")  # of a version in an environment
 FIRST, LAST = STAGES[0], STAGES[-1]  # of a version that is new; of one that has made room for another
 
@@ -43,7 +45,7 @@ def asking_environment(environment: str) -> str:
 def stage(name: object) -> str:
     """The name, if there is such a stage. Raises ValueError."""
     if name not in STAGES:
-        raise ValueError(f"there is no stage {short(name)}: the stages are {', '.join(STAGES)}")
+        raise ValueError(f"there is no stage {quoted(name)}: the stages are {', '.join(STAGES)}")
     return str(name)
 
 
@@ -64,7 +66,7 @@ def _checked(what: str, name: object) -> str:
     if not is_good(name):
         raise ValueError(
             f"{what} has letters, digits and . _ - + or blanks between them, {_LONGEST} at most, and begins with a "
-            f"letter or digit: not {short(name)}"
+            f"letter or digit: not {quoted(name)}"
         )
     return name
 
@@ -72,9 +74,3 @@ def _checked(what: str, name: object) -> str:
 def is_good(name: str) -> bool:
     """Whether a model or an alias can be called so."""
     return bool(_GOOD.fullmatch(name)) and len(quote(name)) <= 2 * _LONGEST and len(name) <= _LONGEST
-
-
-def short(name: object) -> str:
-    """A name in quotes, for an error: cut where it is long."""
-    text = repr(name)
-    return text if len(text) <= 60 else f"{text[:57]}..."

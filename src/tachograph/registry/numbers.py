@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from semver import Version as Number
 
+from tachograph.printable import quoted
+
 BUMPS = ("major", "minor", "patch", "prerelease")
 FIRST = "1.0.0"
 _LONGEST = 100
@@ -19,8 +21,7 @@ def parse(text: object) -> Number:
     if isinstance(text, str) and len(text) <= _LONGEST:
         with suppress(ValueError):
             return Number.parse(text)
-    shown = repr(text) if len(repr(text)) <= 60 else f"{repr(text)[:57]}..."
-    raise ValueError(f"a version is like 1.2.3 or 2.0.0-rc.1 (see https://semver.org), not {shown}")
+    raise ValueError(f"a version is like 1.2.3 or 2.0.0-rc.1 (see https://semver.org), not {quoted(text)}")
 
 
 def is_like_one(text: str) -> bool:

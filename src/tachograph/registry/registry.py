@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from time import time
 from typing import Protocol, TypeVar
 
+from tachograph import wording
 from tachograph.errors import NotAllowed, NotFound
+from tachograph.printable import quoted
 from tachograph.registry import decisions, names
 from tachograph.registry.decisions import Decision
 from tachograph.registry.state import Model
@@ -38,17 +40,16 @@ class Registry:
         self._models: dict[str, Model] = {}
         self._lock = threading.RLock()
 
-    def names(self) -> list[str]:
-        """The names of the models there are."""
-        return self.records.models()
+    def models(self) -> list[Model]:
+        """Every model as it is now, by name."""
+        return [self._read(name) for name in self.records.models()]
 
     def model(self, name: str) -> Model:
         """A model as it is now. Raises ``NotFound`` where nothing was decided about one of that name."""
         model = self._read(name) if names.is_good(name) else Model(name)
         if not model.decisions:
-            there = self.names()
-            listed = ", ".join(there[:10] + ["..."] * (len(there) > 10)) or "none"
-            raise NotFound(f"there is no model {names.short(name)}; there are: {listed}")
+            there = wording.listed(self.records.models())
+            raise NotFound(f"there is no model {quoted(name)}; there are: {there}")
         return model
 
     def decide(self, name: str, make: Callable[[Model], D], even_if_lost: bool = False) -> D:
@@ -83,11 +84,17 @@ class Registry:
 
     def _read(self, name: str) -> Model:
         with self._lock:
-            model = self._models.get(name) or Model(name)
-            for number, content in self.records.read(name, model.last):
-                take_in(model, number, content)
-            self._models[name] = model
+            model = self._models.setdefault(name, Model(name))
+            catch_up(model, self.records)
             return model
+
+
+def catch_up(model: Model, records: Records) -> int:
+    """Take in what was decided about a model since; returns how many decisions that were."""
+    count = 0
+    for count, (number, content) in enumerate(records.read(model.name, model.last), 1):  # noqa: B007 - is returned
+        take_in(model, number, content)
+    return count
 
 
 def take_in(model: Model, number: int, content: bytes) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tachograph import wording
 from tachograph.errors import Damaged, NotFound
+from tachograph.printable import quoted
 from tachograph.registry import names, numbers
 from tachograph.registry.decisions import (
     Acknowledged,
@@ -190,7 +191,8 @@ class Model:
         """The version with this number. Raises ``NotFound`` where there is none, or it was deleted."""
         version = self.versions.get(number)
         if version is None:
-            raise NotFound(f"model {self.name!r} has no version {names.short(number)}; it has {_listed(self.numbers)}")
+            there = wording.listed(self.numbers)
+            raise NotFound(f"model {self.name!r} has no version {quoted(number)}; it has {there}")
         if version.deleted is not None:
             who = f" by {version.deleted.by}" * bool(version.deleted.by)
             why = f": {version.deleted.reason}" if version.deleted.reason else ""
@@ -206,7 +208,7 @@ class Model:
             there = self.at_stage(key)
             if len(there) != 1:
                 how_many = f"{len(there)} versions" if there else "no version"
-                raise NotFound(f"model {self.name!r} has {how_many} in {key}; it has {_listed(self.numbers)}")
+                raise NotFound(f"model {self.name!r} has {how_many} in {key}; it has {wording.listed(self.numbers)}")
             number = there[0].number
         if number is None and key.startswith("v") and key[1:] in self.versions:
             number = key[1:]
@@ -264,8 +266,3 @@ def _number(decision: Decision) -> int:
 
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-def _listed(numbers: Iterable[str]) -> str:
-    shown = list(numbers)
-    return ", ".join(shown[:10] + ["..."] * (len(shown) > 10)) or "none"

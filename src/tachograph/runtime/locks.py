@@ -7,19 +7,38 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
+from tachograph.errors import Error
 from tachograph.runtime import plain_files
+
+_PAUSE = 0.002  # seconds between two tries of somebody who does not wait for ever
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold the lock of a file, which is created if missing; gives its descriptor. Waits until others release it."""
+def locked(path: Path, seconds: float | None = None) -> Iterator[int]:
+    """Hold the lock of a file, which is created if missing; gives its descriptor. Waits until others release it.
+
+    Waits ``seconds`` at most, where that is given, and raises ``Error`` then: a process that was stopped holds its
+    locks for ever.
+    """
     fd = plain_files.descriptor(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(fd)
+        if seconds is None:
+            _lock(fd)
+        else:
+            _lock_within(seconds, fd, path)
         yield fd
     finally:
         os.close(fd)  # and the lock with it
+
+
+def _lock_within(seconds: float, fd: int, path: Path) -> None:
+    end = monotonic() + seconds
+    while not try_lock(fd):
+        if monotonic() > end:
+            raise Error(f"another process has held {path} for {seconds:.0f} seconds: has it been stopped?")
+        sleep(_PAUSE)
 
 
 if sys.platform == "win32":

@@ -231,6 +231,16 @@ def _by_psutil(pid: int, method: str) -> Any:
         return None
 
 
+def user() -> str:
+    """The name of the operating system's user; "" where there is none, as often in a container."""
+    try:
+        import getpass
+
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
 def random_text(length: int) -> str:
     """Random letters and digits from the operating system: the user's random state is not ours to move."""
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-USED, REGISTERED = "used", "registered"  # relations of a run to a version
+USED, REGISTERED = "used", "registered"  # relations of a run to a version; "used" is also a role of its data
 DIFF_DIGITS = 12  # of the digest of a difference
 
 

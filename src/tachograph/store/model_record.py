@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tachograph.errors import NotFound
-from tachograph.printable import printable
+from tachograph.printable import printable, quoted
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Version as VersionState
 from tachograph.registry import names, texts
@@ -31,7 +31,6 @@ from tachograph.store.version_record import VersionRecord
 if TYPE_CHECKING:
     from tachograph.store.models import Models
 
-PROTECTING_STAGE = "production"  # whose rules a version keeps to which a protected alias moves
 _MOST_PEOPLE = 1000  # whose approval a rule may ask for
 
 
@@ -144,7 +143,7 @@ class ModelRecord:
         if approvals is not None and (
             isinstance(approvals, bool) or not isinstance(approvals, int) or not 1 <= approvals <= _MOST_PEOPLE
         ):
-            raise ValueError(f"approvals is a number of people, 1 to {_MOST_PEOPLE}, not {names.short(approvals)}")
+            raise ValueError(f"approvals is a number of people, 1 to {_MOST_PEOPLE}, not {quoted(approvals)}")
         if query is not None:
             check_condition(query, "rule")
         rule = Rule(query, approvals, no_failed_checks, not_by_author)
@@ -172,7 +171,7 @@ class ModelRecord:
 
         def make(model: ModelState) -> Aliased:
             if alias not in model.aliases:
-                raise NotFound(f"model {self.name!r} has no alias {names.short(alias)}")
+                raise NotFound(f"model {self.name!r} has no alias {quoted(alias)}")
             refused = [f"the alias {alias!r} is protected"] if alias in model.protected else []
             return Aliased(alias=alias, refused=refused)
 
@@ -217,5 +216,5 @@ class ModelRecord:
 def _of(model: ModelState, decision: Any) -> Any:
     """The decision, about a model that there is."""
     if not model.decisions:
-        raise NotFound(f"there is no model {names.short(model.name)}")
+        raise NotFound(f"there is no model {quoted(model.name)}")
     return decision

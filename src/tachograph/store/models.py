@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,12 @@ from tachograph.errors import Taken
 from tachograph.registry import Model as ModelState
 from tachograph.registry import Registry, names, numbers, rules, texts
 from tachograph.registry import Version as VersionState
-from tachograph.registry.decisions import (
-    Data,
-    Registered,
-)
+from tachograph.registry.decisions import Data, Registered
 from tachograph.registry.folder import FolderRecords
 from tachograph.runtime import process
 from tachograph.store.artifacts import Artifact
 from tachograph.store.model_record import ModelRecord
-from tachograph.store.questions import asked_name
+from tachograph.store.questions import asked_name, check_limit
 from tachograph.store.version_record import VersionRecord
 from tachograph.store.version_tables import VersionTables, why_not
 
@@ -27,24 +23,22 @@ if TYPE_CHECKING:
     from tachograph.store.run_record import RunRecord
     from tachograph.store.store import Store
 
-PROTECTING_STAGE = "production"  # whose rules a version keeps to which a protected alias moves
-
 
 class Models:
     """The models of a store, and what is decided about them."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._registry = Registry(FolderRecords(store.root), person(), process.this().host)
+        self._registry = Registry(FolderRecords(store.root), process.user(), process.this().host)
         self._tables: tuple[Any, VersionTables] | None = None
 
     def all(self) -> list[ModelRecord]:
         """Every model, by name."""
-        return [ModelRecord(self, self._registry.model(name)) for name in self._registry.names()]
+        return [ModelRecord(self, model) for model in self._registry.models()]
 
     def states(self) -> dict[str, ModelState]:
         """Every model as it follows from what was decided, by name."""
-        return {name: self._registry.model(name) for name in self._registry.names()}
+        return {model.name: model for model in self._registry.models()}
 
     def model(self, name: str) -> ModelRecord:
         """The model of that name. Raises ``NotFound``."""
@@ -59,15 +53,14 @@ class Models:
         self, where: str | None, order_by: str | None, limit: int | None, model: str | None = None
     ) -> list[VersionRecord]:
         """The versions of a model, or of all, for which a condition holds."""
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise ValueError(f"limit is a number of versions, 0 or more, not {limit!r}")
+        check_limit(limit, "versions")
         if model is not None:
             self._registry.model(model)  # which there has to be
         found = self._current_tables().find(where, order_by, limit, model)
         return [VersionRecord(ModelRecord(self, model), version) for model, version in found]
 
     def _current_tables(self) -> VersionTables:
-        models = [self._registry.model(name) for name in self._registry.names()]
+        models = self._registry.models()
         known = [(model.name, model.digest) for model in models]
         if self._tables is None or self._tables[0] != known:
             self._tables = known, VersionTables(models)
@@ -111,14 +104,6 @@ class Models:
 
         self.decide(name, make)
         return self.model(name).version(made.version)
-
-
-def person() -> str:
-    """Who decides here: the name of the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user often has no name
-        return ""
 
 
 def _snapshot(run: RunRecord, kept: Artifact, tags: dict[str, Any], description: str | None) -> Registered:

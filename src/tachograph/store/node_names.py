@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tachograph.errors import NotFound
 from tachograph.lineage.graph import node_id, split
-from tachograph.registry import names
+from tachograph.printable import quoted
 from tachograph.store.happened import KeptFile, Surroundings, UsedData
 from tachograph.store.origins import Origins
 from tachograph.store.questions import asked_name
@@ -46,8 +46,7 @@ def _run(store: Store, origins: Origins, key: str) -> str:
     try:
         return store.run(key).id
     except NotFound:
-        versions = (version for model in origins.models.values() for version in model.versions.values())
-        if key in (version.registered.run for version in versions):  # removed, but the registry knows of it
+        if any(version.registered.run == key for _, version in origins.versions()):  # removed since
             return key
         raise
 
@@ -62,14 +61,12 @@ def _data(store: Store, origins: Origins, key: str) -> str:
     run, slash, name = key.partition("/")
     if slash and any(one.what.name == name for one in origins.happened(UsedData, [run])):
         return key
-    versions = (version for model in origins.models.values() for version in model.versions.values())
-    registered = {data.digest for version in versions for data in version.registered.datasets}
+    registered = {data.digest for _, version in origins.versions() for data in version.registered.datasets}
     return _only("dataset", key, registered, lambda: (one.what.digest for one in origins.mentions(UsedData, [key])))
 
 
 def _artifact(store: Store, origins: Origins, key: str) -> str:
-    versions = (version for model in origins.models.values() for version in model.versions.values())
-    registered = {version.registered.artifact.digest for version in versions}
+    registered = {version.registered.artifact.digest for _, version in origins.versions()}
 
     def kept() -> Iterable[str]:
         for one in origins.mentions(KeptFile, [key]):
@@ -127,4 +124,4 @@ def _only(kind: str, key: str, registered: Iterable[str], recorded: Callable[[],
 
 
 def _nothing(kind: str, key: str) -> NotFound:
-    return NotFound(f"there is no {kind} {names.short(key)} in the lineage: nothing that is recorded here names it")
+    return NotFound(f"there is no {kind} {quoted(key)} in the lineage: nothing that is recorded here names it")

@@ -121,7 +121,7 @@ class Origins:
         """The models of the store by name; a store elsewhere has none yet."""
         return {} if self._questions.root is None else self._store.registry.states()
 
-    def _versions(self, is_wanted: Callable[[Version], bool]) -> Iterator[tuple[str, Version]]:
+    def versions(self, is_wanted: Callable[[Version], bool] = lambda version: True) -> Iterator[tuple[str, Version]]:
         """The versions of all models that are wanted, deleted ones too, with their keys."""
         for model in self.models.values():
             for version in model.versions.values():
@@ -138,7 +138,7 @@ class Origins:
     @cached_property
     def _registered_runs(self) -> dict[str, str]:
         """The names of the runs that registered versions, by their ids."""
-        made = (version.registered for _, version in self._versions(lambda version: True))
+        made = (version.registered for _, version in self.versions())
         return {one.run: one.run_name for one in made}
 
     # -- upwards --
@@ -158,7 +158,7 @@ class Origins:
             elif link.what.relation == USED:
                 yield Edge(node_id("version", link.what.target), node_id("run", link.run), USED)
         removed = {id for id, row in rows.items() if row is None}
-        for _, version in self._versions(lambda version: version.registered.run in removed):
+        for _, version in self.versions(lambda version: version.registered.run in removed):
             yield from self._of_data(_registered_data(version))
 
     def _of_data(self, events: Iterable[Happened]) -> Iterator[Edge]:
@@ -189,7 +189,7 @@ class Origins:
                 if member.digest in wanted:
                     self._names.setdefault(node_id("artifact", file.digest), file.name)
                     yield Edge(node_id("artifact", file.digest), node_id("artifact", member.digest), "holds")
-        for _, version in self._versions(lambda version: version.registered.artifact.digest in wanted):
+        for _, version in self.versions(lambda version: version.registered.artifact.digest in wanted):
             yield self._kept(version.registered.run, version.registered.artifact)
 
     def _kept(self, run: str, file: Any) -> Edge:
@@ -245,7 +245,7 @@ class Origins:
             if slash:
                 used = self.happened(UsedData, [run])
                 yield from self._of_data(one for one in used if one.what.name == name and not one.what.digest)
-        for _, version in self._versions(lambda version: True):
+        for _, version in self.versions():
             data = [one for one in _registered_data(version) if one.what.digest in wanted]
             yield from self._of_data(data)
 
@@ -267,7 +267,7 @@ class Origins:
             if file.type not in TO_LOOK_AT:
                 yield self._kept(run, file)
         wanted = set(runs)
-        for _, version in self._versions(lambda version: version.registered.run in wanted):
+        for _, version in self.versions(lambda version: version.registered.run in wanted):
             yield self._kept(version.registered.run, version.registered.artifact)
 
     def _below_artifacts(self, digests: list[str]) -> Iterator[Edge]:
@@ -279,7 +279,7 @@ class Origins:
                 yield self._went_on(link, digest)
             for folder in folders.get(digest, ()):
                 yield Edge(node_id("artifact", folder), node_id("artifact", digest), "holds")
-        for key, version in self._versions(lambda version: version.registered.artifact.digest in wanted):
+        for key, version in self.versions(lambda version: version.registered.artifact.digest in wanted):
             yield self._registered(key, version)
 
     def _folders(self, digests: list[str]) -> dict[str, set[str]]:

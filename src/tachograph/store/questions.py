@@ -31,6 +31,12 @@ def asked_name(name: object, what: str, of: str = "its name") -> str:
     return decoded(name)
 
 
+def check_limit(limit: object, what: str) -> None:
+    """Raise ValueError for what is no limit of how many there are to be; None is none at all."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise ValueError(f"limit is a number of {what}, 0 or more, not {limit!r}")
+
+
 class Row(NamedTuple):
     """A run, at a glance. Times are in seconds since 1970, UTC; ``latest`` is that of its last event."""
 

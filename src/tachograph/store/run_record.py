@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from tachograph import events
+from tachograph import events, wording
 from tachograph.errors import NotFound
 from tachograph.events import Fault, RunEnd
 from tachograph.index.projection import decode_start
@@ -155,7 +155,7 @@ class RunRecord:
         return {name: summarize(list(writers.values())) for name, writers in metrics.items()}
 
     def _no_metric(self, name: str) -> NotFound:
-        return NotFound(f"run {self.id} has no metric {name!r}; it has {_listed([*self.metrics, *self.system])}")
+        return NotFound(f"run {self.id} has no metric {name!r}; it has {wording.listed([*self.metrics, *self.system])}")
 
     def next_steps(self) -> dict[str, int]:
         """The step after the last one of each metric of rank 0: where a resumed run goes on."""
@@ -183,7 +183,7 @@ class RunRecord:
     def _artifact(self, what: str, name: str, artifacts: Mapping[str, events.Artifact]) -> Artifact:
         name = asked_name(name, f"{'an' if what == 'artifact' else 'a'} {what}")
         if name not in artifacts:
-            raise NotFound(f"run {self.id} has no {what} {name!r}; it has {_listed(artifacts)}")
+            raise NotFound(f"run {self.id} has no {what} {name!r}; it has {wording.listed(artifacts)}")
         return Artifact(self._questions.files, artifacts[name], self._released)
 
     def register_model(
@@ -378,8 +378,3 @@ def _crashed_where_restarted(writers: list[Writer]) -> list[Writer]:
 def moment(at: float) -> datetime:
     """Seconds since 1970 as an aware datetime."""
     return datetime.fromtimestamp(at, UTC)
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "") or "none"

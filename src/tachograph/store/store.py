@@ -16,7 +16,7 @@ from tachograph.journal import Damage
 from tachograph.printable import decoded, printable
 from tachograph.redaction import redact_url
 from tachograph.store.local import FolderQuestions
-from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row, asked_name
+from tachograph.store.questions import ALL, PIECE, Matches, Page, Query, Questions, Row, asked_name, check_limit
 from tachograph.store.run_record import ReadTogether, RunRecord
 from tachograph.store.runs import Runs
 
@@ -121,8 +121,7 @@ class Store:
         children: bool = False,
     ) -> Iterator[RunRecord]:
         """The same runs as :meth:`runs`, one by one, for more than should be in memory together."""
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise ValueError(f"limit is a number of runs, 0 or more, not {limit!r}")
+        check_limit(limit, "runs")
         for argument, text in {"experiment": experiment, "where": where, "order_by": order_by}.items():
             if text is not None and not isinstance(text, str):
                 raise QueryError(f"{argument} is text, not {type(text).__name__}: see help(tachograph.store.query)")

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from tachograph.store.model_record import ModelRecord
     from tachograph.store.run_record import RunRecord
 
-PROTECTING_STAGE = "production"  # whose rules a version keeps to which a protected alias moves
-
 
 class VersionRecord:
     """A version of a model: an artifact of a run, which never changes, and what was decided about it."""
@@ -182,7 +180,7 @@ class VersionRecord:
 
         def make(model: ModelState) -> Aliased:
             version = model.version(self.version)
-            unmet = self._models.promotable(model, version, PROTECTING_STAGE, None) if alias in model.protected else []
+            unmet = self._models.promotable(model, version, names.PROTECTING, None) if alias in model.protected else []
             refused = [f"the alias {alias!r} is protected: {why}" for why in unmet]
             return Aliased(alias=alias, version=self.version, refused=refused)
 
@@ -238,7 +236,7 @@ class VersionRecord:
         def make(model: ModelState) -> Deleted:
             version = model.version(self.version)
             held = [f"it runs in {name}" for name, it in model.running.items() if it.deployed.version == self.version]
-            held += [f"it is in {PROTECTING_STAGE}"] if version.stage == PROTECTING_STAGE else []
+            held += [f"it is in {names.PROTECTING}"] if version.stage == names.PROTECTING else []
             held += [
                 f"the protected alias {alias!r} stands for it" for alias in self.aliases if alias in model.protected
             ]

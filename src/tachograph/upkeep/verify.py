@@ -14,7 +14,7 @@ from tachograph.journal import Damage
 from tachograph.journal.blobs import Blobs, digest_of
 from tachograph.registry import Model
 from tachograph.registry.folder import FolderRecords
-from tachograph.registry.registry import take_in
+from tachograph.registry.registry import catch_up
 from tachograph.runtime import plain_files
 
 
@@ -81,9 +81,7 @@ def _check_models(root: Path, findings: Findings, present: set[str]) -> None:
     records = FolderRecords(root)
     for name in records.models():
         model = Model(name)
-        for number, content in records.read(name, 0):
-            take_in(model, number, content)
-            findings.decisions += 1
+        findings.decisions += catch_up(model, records)
         for number, why in sorted(model.damage.items()):
             findings.damage.append(Damage(records.path(name, number), 0, 0, why))
         for version in model.numbers:

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,21 @@ import pytest
 
 import tachograph
 from tachograph.cli import main
+
+
+def store_of(program: str, folders: pytest.TempPathFactory) -> Path:
+    """A store in which a program has recorded."""
+    root = folders.mktemp("trained") / "store"
+    environment = {**os.environ, "TACHOGRAPH_DIR": str(root)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=180)
+    return root
+
+
+@pytest.fixture
+def runs(trained: Path, root: Path) -> Path:
+    """The test's own copy of the store that its module has ``trained``."""
+    shutil.copytree(trained, root)
+    return root
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import strict
+from tests.unit.cli.conftest import store_of, strict
 
 import tachograph
 
@@ -42,16 +38,7 @@ with tachograph.start_run("report") as report:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("sklearn")
-    root = tmp_path_factory.mktemp("trained") / "store"
-    environment = {**os.environ, "TACHOGRAPH_DIR": str(root)}
-    subprocess.run([sys.executable, "-c", TRAINING], env=environment, check=True, timeout=180)
-    return root
-
-
-@pytest.fixture
-def runs(trained: Path, root: Path) -> Path:
-    shutil.copytree(trained, root)
-    return root
+    return store_of(TRAINING, tmp_path_factory)
 
 
 @pytest.fixture

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import strict
+from tests.unit.cli.conftest import store_of, strict
 
 import tachograph
 
@@ -32,16 +28,7 @@ HOSTILE = "\x1b]0;PWN\x07\x1b[2J\x08\r\x9b2J\u202e\x7f\nFORGED"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three runs, which have reached an accuracy of 0.96, 0.97333 and 0.98."""
     pytest.importorskip("sklearn")
-    root = tmp_path_factory.mktemp("trained") / "store"
-    environment = {**os.environ, "TACHOGRAPH_DIR": str(root)}
-    subprocess.run([sys.executable, "-c", TRAINING], env=environment, check=True, timeout=180)
-    return root
-
-
-@pytest.fixture
-def runs(trained: Path, root: Path) -> Path:
-    shutil.copytree(trained, root)
-    return root
+    return store_of(TRAINING, tmp_path_factory)
 
 
 @pytest.fixture

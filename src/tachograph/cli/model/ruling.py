@@ -12,7 +12,6 @@ from tachograph.cli.output import say
 from tachograph.cli.view import draw
 from tachograph.registry import names
 from tachograph.store import document, model_document
-from tachograph.store.model_record import PROTECTING_STAGE
 from tachograph.store.store import Store
 
 
@@ -32,8 +31,8 @@ def configure(commands: command.Commands) -> None:
     kinds.add_argument("--remove", metavar="N", type=whole_number, help="let the rule of that number no longer hold")
     check = command.add(commands, "check", "say what is wanting for a version to be brought to a stage", _check)
     command.add_version(check)
-    help = f"the stage (default: {PROTECTING_STAGE})"
-    check.add_argument("stage", metavar="STAGE", nargs="?", default=PROTECTING_STAGE, help=help)
+    help = f"the stage (default: {names.PROTECTING})"
+    check.add_argument("stage", metavar="STAGE", nargs="?", default=names.PROTECTING, help=help)
     check.add_argument("--if", dest="condition", metavar="QUERY", help="ask for this, too")
 
 
