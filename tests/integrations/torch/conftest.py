@@ -50,3 +50,16 @@ def loader(data: TensorDataset) -> DataLoader[Any]:
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+
+
+Recorded = Callable[[], Any]  # ends autolog, and gives the only run
+
+
+def curve(run: Any, name: str) -> list[tuple[int, float]]:
+    history = run.history(name)
+    return list(zip(history.steps.tolist(), [round(value, 6) for value in history.values.tolist()], strict=True))
+
+
+def steps(run: Any, name: str) -> list[int]:
+    found: list[int] = run.history(name).steps.tolist()
+    return found
